@@ -1,0 +1,203 @@
+"""Where each value comes from: dataclass, stages.yaml, preset, the input's manifest, --set; later ones win."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golfpipe.config.schema import (
+    PipelineConfig,
+    Plain,
+    build_config,
+    check_keys,
+    plain_config,
+    section_type,
+    unknown_name,
+)
+from golfpipe.config.yaml_file import parse_yaml, read_yaml
+from golfpipe.errors import ConfigError
+
+STAGES_FILE = "stages.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """A named set of settings over the defaults."""
+
+    name: str
+    about: str
+    settings: Plain
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeSpec:
+    """One step of the pipeline as stages.yaml writes it."""
+
+    name: str
+    stage: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagesFile:
+    """A parsed stages.yaml."""
+
+    path: Path
+    defaults: Plain
+    presets: dict[str, Preset]
+    pipeline: tuple[NodeSpec, ...]
+    default_preset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A configuration and, for every dotted key, the name of the layer that set it."""
+
+    config: PipelineConfig
+    origin: dict[str, str]
+
+
+def find_stages_file(given: Path | None) -> Path:
+    """`--config FILE`, else ./stages.yaml, else the one that comes with golfpipe."""
+    if given is not None:
+        return given
+    local = Path(STAGES_FILE)
+    if local.is_file():
+        return local
+    package = Path(__file__).resolve().parent.parent
+    inside = package / STAGES_FILE
+    return inside if inside.is_file() else package.parent / STAGES_FILE  # the latter in a source checkout
+
+
+def load_stages(given: Path | None = None) -> StagesFile:
+    """Read and check stages.yaml. Raises ConfigError."""
+    path = find_stages_file(given)
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a mapping with defaults, pipeline and presets")
+    known = ["default_preset", "defaults", "pipeline", "presets"]
+    for key in raw:
+        if key not in known:
+            raise unknown_name(str(key), f"section of {path}:", known)
+    defaults = raw.get("defaults") or {}
+    check_keys(defaults, PipelineConfig, "")
+    presets = {}
+    for name, body in _mapping(raw.get("presets"), f"{path}: presets").items():
+        settings = dict(_mapping(body, f"{path}: preset {name}"))
+        about = settings.pop("about", "")
+        check_keys(settings, PipelineConfig, "")
+        presets[name] = Preset(name=name, about=str(about), settings=settings)
+    pipeline = tuple(
+        _node(name, body, path) for name, body in _mapping(raw.get("pipeline"), f"{path}: pipeline").items()
+    )
+    default_preset = str(raw.get("default_preset", "demo"))
+    return StagesFile(
+        path=path, defaults=defaults, presets=presets, pipeline=pipeline, default_preset=default_preset
+    )
+
+
+def _node(name: str, body: Any, path: Path) -> NodeSpec:
+    fields = _mapping(body, f"{path}: pipeline.{name}")
+    for key in fields:
+        if key not in ("stage", "inputs"):
+            raise unknown_name(key, f"key in {path}: pipeline.{name}:", ["stage", "inputs"])
+    inputs = fields.get("inputs") or []
+    if not isinstance(inputs, list) or not all(isinstance(item, str) for item in inputs):
+        raise ConfigError(f"{path}: pipeline.{name}.inputs must be a list of names, found {inputs!r}")
+    return NodeSpec(name=name, stage=str(fields.get("stage", name)), inputs=tuple(inputs))
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a mapping, found {value!r}")
+    return value
+
+
+def resolve_config(
+    stages: StagesFile,
+    *,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    inherited: Plain | None = None,
+    seed: int | None = None,
+) -> Resolved:
+    """Merge the layers and check the result. `inherited` is the configuration of the input's manifest, which stands
+    in for the defaults. Raises ConfigError."""
+    merged: Plain = plain_config(PipelineConfig())
+    origin: dict[str, str] = {}
+    _record(merged, PipelineConfig, "", "default", origin)
+    if inherited is None:
+        _merge(merged, stages.defaults, PipelineConfig, "", stages.path.name, origin)
+    else:
+        _merge(merged, inherited, PipelineConfig, "", "input", origin)
+    if preset is not None:
+        _merge(merged, find_preset(stages, preset).settings, PipelineConfig, "", f"preset {preset}", origin)
+    for text in overrides:
+        _merge(merged, parse_override(text), PipelineConfig, "", "--set", origin)
+    if seed is not None:
+        _merge(merged, {"seed": seed}, PipelineConfig, "", "--seed", origin)
+    return Resolved(build_config(merged), origin)
+
+
+def find_preset(stages: StagesFile, name: str) -> Preset:
+    """Raises ConfigError naming the nearest preset."""
+    if name not in stages.presets:
+        raise unknown_name(name, "preset", list(stages.presets))
+    return stages.presets[name]
+
+
+def parse_override(text: str) -> Plain:
+    """'a.b=v' -> {'a': {'b': v}}; v is YAML. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {text!r}: expected key=value, e.g. train.max_steps=100")
+    tree: Any = parse_yaml(value, f"--set {key}")
+    for part in reversed(parts):
+        tree = {part: tree}
+    check_keys(tree, PipelineConfig, "")
+    return dict(tree)
+
+
+def changed_keys(before: Plain, after: Plain) -> list[str]:
+    """'quantize.mlp.bits: 6 -> 4' for every dotted key that differs."""
+    left, right = _flatten(before), _flatten(after)
+    return [
+        f"{key}: {left.get(key, '(unset)')} -> {right.get(key, '(unset)')}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _flatten(tree: Plain, prefix: str = "") -> Plain:
+    flat: Plain = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _merge(base: Plain, layer: Plain, owner: type, prefix: str, source: str, origin: dict[str, str]) -> None:
+    check_keys(layer, owner, prefix)
+    for key, value in layer.items():
+        inner = section_type(owner, key)
+        if inner is not None:
+            _merge(base[key], value, inner, f"{prefix}{key}.", source, origin)
+        else:
+            base[key] = value
+            origin[f"{prefix}{key}"] = source
+
+
+def _record(tree: Plain, owner: type, prefix: str, source: str, origin: dict[str, str]) -> None:
+    for key, value in tree.items():
+        inner = section_type(owner, key)
+        if inner is not None:
+            _record(value, inner, f"{prefix}{key}.", source, origin)
+        else:
+            origin[f"{prefix}{key}"] = source

@@ -1,0 +1,116 @@
+"""The whole configuration as one frozen dataclass, and strict building of it from plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from golfpipe.adapt.config import TttConfig
+from golfpipe.codec.config import PackConfig
+from golfpipe.data.config import DataConfig
+from golfpipe.errors import ConfigError
+from golfpipe.model.config import ModelConfig
+from golfpipe.optim.config import OptimConfig
+from golfpipe.quant.config import QuantizeConfig
+from golfpipe.scoring.config import EvaluateConfig
+from golfpipe.submission.config import SubmitConfig
+from golfpipe.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineConfig:
+    """Every setting of every stage. Manifests carry it forward whole."""
+
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
+    ttt: TttConfig = field(default_factory=TttConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    submit: SubmitConfig = field(default_factory=SubmitConfig)
+
+
+_ADAPTER = TypeAdapter(PipelineConfig)
+
+Plain = dict[str, Any]
+"""Nested dictionaries, lists and scalars, as YAML and JSON give them."""
+
+
+def build_config(raw: Plain) -> PipelineConfig:
+    """Turn plain values into the checked configuration. Raises ConfigError naming the key, value and rule."""
+    check_keys(raw, PipelineConfig, "")
+    _check_finite(raw, "")
+    try:
+        return _ADAPTER.validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        # A union reports one error per branch; the first one names the key, which is what helps.
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if not _is_branch_label(part))
+        raise ConfigError(f"{key}: {first['msg']}, found {first['input']!r}") from error
+    except TypeError as error:
+        raise ConfigError(f"configuration holds a value that is not plain YAML ({error})") from error
+
+
+def plain_config(config: Any) -> Plain:
+    """Inverse of `build_config`: nested dictionaries with every key."""
+    return typing.cast(Plain, json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def section_type(owner: type, name: str) -> type | None:
+    """The dataclass of field `name` of dataclass `owner`, where that field is a section and not a union."""
+    hint = typing.get_type_hints(owner).get(name)
+    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+
+
+def check_keys(raw: Any, owner: type, prefix: str) -> None:
+    """Refuse keys that the sections do not have, naming the nearest one that exists."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{prefix.rstrip('.') or 'configuration'}: expected a mapping, found {raw!r}")
+    names = [f.name for f in dataclasses.fields(owner)]
+    for key, value in raw.items():
+        if key not in names:
+            raise unknown_name(f"{prefix}{key}", "key", [f"{prefix}{name}" for name in names])
+        inner = section_type(owner, key)
+        if inner is not None:
+            check_keys(value, inner, f"{prefix}{key}.")
+
+
+def unknown_name(name: str, what: str, known: list[str]) -> ConfigError:
+    """'unknown key train.max_step', with the nearest valid name as the hint."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
+    return ConfigError(f"unknown {what} {name}", hint=hint)
+
+
+def all_keys(owner: type = PipelineConfig, prefix: str = "") -> list[str]:
+    """Every dotted key that --set takes, in order."""
+    keys: list[str] = []
+    for item in dataclasses.fields(owner):
+        inner = section_type(owner, item.name)
+        keys += all_keys(inner, f"{prefix}{item.name}.") if inner else [f"{prefix}{item.name}"]
+    return keys
+
+
+def _check_finite(value: Any, key: str) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_finite(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            _check_finite(inner, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}={value} must be a finite number")
+
+
+def _is_branch_label(part: int | str) -> bool:
+    return isinstance(part, str) and (part[:1].isupper() or "[" in part or part in ("int", "float", "str", "none"))

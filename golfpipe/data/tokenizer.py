@@ -1,0 +1,194 @@
+"""SentencePiece tokenizers: load one with checks, train one, and prove that its byte table is exact.
+
+The settings of a tokenizer trained here are those of the challenge's sp1024: BPE with byte fallback and split digits,
+pad 0, BOS 1, EOS 2, unknown 3, NMT-NFKC normalization (which turns newlines into spaces and merges runs of them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from golfpipe.errors import DataError
+from golfpipe.scoring.byte_table import ByteTable, build_byte_table, check_ids_in_vocabulary, target_bytes
+
+MAX_MODEL_BYTES = 64_000_000
+"""Far above any tokenizer with 65,536 pieces; a larger file is something else."""
+MAX_VOCAB_SIZE = 65_536
+"""Shards hold uint16 tokens."""
+MAX_TRAINING_BYTES = 100_000_000
+"""Text that tokenizer training looks at; the trainer keeps all of it in memory."""
+MAX_SENTENCE_CHARACTERS = 100_000
+"""Longer lines are cut for tokenizer training (the trainer drops what is over its limit in bytes)."""
+
+
+class Tokenizer:
+    """A checked SentencePiece model: ids below 65,536, and a BOS piece.
+
+    `model_bytes` is the model file as it was read; `byte_table` follows SPEC section 5. Pickles as those bytes.
+    """
+
+    def __init__(self, model_bytes: bytes, *, name: str = "tokenizer") -> None:
+        """Raises DataError, which starts with `name` (a file name, say), for bytes that are no usable model."""
+        if len(model_bytes) > MAX_MODEL_BYTES:
+            raise DataError(f"{name}: {len(model_bytes)} bytes, expected a tokenizer of at most {MAX_MODEL_BYTES}")
+        self.model_bytes = model_bytes
+        self.name = name
+        self.digest = hashlib.sha256(model_bytes).hexdigest()
+        self._processor = _load_processor(model_bytes, name)
+        self.vocab_size: int = self._processor.vocab_size()
+        self.bos_id: int = self._processor.bos_id()
+        if self.vocab_size > MAX_VOCAB_SIZE:
+            raise DataError(f"{name}: has {self.vocab_size} pieces, but shards hold ids below {MAX_VOCAB_SIZE}")
+        if self.bos_id < 0:
+            raise DataError(f"{name}: has no BOS piece, which marks where documents begin")
+        self.pieces: list[str] = [self._processor.id_to_piece(token_id) for token_id in range(self.vocab_size)]
+        self.piece_types: list[str] = [_piece_type(self._processor, token_id) for token_id in range(self.vocab_size)]
+        self.byte_table: ByteTable = build_byte_table(self.pieces, self.piece_types)
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Raises DataError, naming the file, if it cannot be read or is no usable model."""
+        try:
+            with path.open("rb") as file:
+                model_bytes = file.read(MAX_MODEL_BYTES + 1)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}", path=str(path)) from error
+        return cls(model_bytes, name=str(path))
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
+        return (Tokenizer, (self.model_bytes,))
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Each text as uint16 ids that begin with BOS. Runs on one thread: callers add processes."""
+        encoded = self._processor.encode(list(texts), out_type=int, add_bos=True, num_threads=1)
+        return [np.array(ids, dtype=np.uint16) for ids in encoded]
+
+    def decode(self, ids: np.ndarray) -> str:
+        """The text of some ids, of which control pieces are no part. Raises DataError for an id it does not have."""
+        check_ids_in_vocabulary(self.byte_table, ids)
+        return self._processor.decode(ids.tolist())
+
+
+def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> int:
+    """Bytes of the documents' decoded text, after proving that the byte table sums to them, document by document.
+
+    `documents`: ids that begin with BOS. Raises DataError naming the piece where the sums part: a tokenizer without
+    dummy prefix, a control piece in mid-text, an unknown piece, bytes that are no UTF-8.
+    """
+    total = 0
+    for ids in documents:
+        num_bytes = _table_bytes(tokenizer, ids)
+        if num_bytes != len(tokenizer.decode(ids).encode("utf-8")):
+            raise _byte_table_mismatch(tokenizer, ids)
+        total += num_bytes
+    return total
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
+    """Train a tokenizer of exactly `vocab_size` pieces; the same texts give the same bytes.
+
+    Looks at the first MAX_TRAINING_BYTES of the texts. Raises DataError if they do not yield that many pieces.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_training_lines(texts),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocab_size,
+            character_coverage=0.999,
+            byte_fallback=True,
+            split_digits=True,
+            hard_vocab_limit=False,
+            normalization_rule_name="nmt_nfkc",
+            max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,  # in bytes; UTF-8 has at most 4 a character
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+            unk_id=3,
+            num_threads=1,
+            minloglevel=3,
+        )
+    except (RuntimeError, OSError) as error:
+        raise DataError(
+            f"a tokenizer with data.vocab_size={vocab_size} cannot be trained on this text: {error}",
+            hint="give more text, or another data.vocab_size",
+        ) from error
+    tokenizer = Tokenizer(model.getvalue(), name="trained tokenizer")
+    if tokenizer.vocab_size != vocab_size:
+        raise DataError(
+            f"the text yields a tokenizer of {tokenizer.vocab_size} pieces, not data.vocab_size={vocab_size}",
+            hint=f"give more text, or set data.vocab_size to {tokenizer.vocab_size} or less",
+        )
+    return tokenizer
+
+
+def _load_processor(model_bytes: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(model_bytes)
+    except RuntimeError as error:
+        raise DataError(f"{name}: is not a SentencePiece model ({len(model_bytes)} bytes): {error}") from error
+    return processor
+
+
+def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) -> str:
+    """Of PIECE_TYPES. The Python API has no query for user-defined pieces; as text they count like normal ones."""
+    if processor.is_unknown(token_id):
+        return "unknown"
+    if processor.is_control(token_id):
+        return "control"
+    if processor.is_unused(token_id):
+        return "unused"
+    return "byte" if processor.is_byte(token_id) else "normal"
+
+
+def _training_lines(texts: Iterable[str]) -> Iterator[str]:
+    """Lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span whitespace, so lines lose none."""
+    num_bytes = 0
+    for text in texts:
+        for line in text.splitlines():
+            for start in range(0, len(line), MAX_SENTENCE_CHARACTERS):
+                part = line[start : start + MAX_SENTENCE_CHARACTERS]
+                num_bytes += len(part.encode("utf-8"))
+                if num_bytes > MAX_TRAINING_BYTES:
+                    return
+                yield part
+
+
+def _table_bytes(tokenizer: Tokenizer, ids: np.ndarray) -> int:
+    return int(target_bytes(tokenizer.byte_table, ids[:-1], ids[1:]).sum(dtype=np.int64))
+
+
+def _byte_table_mismatch(tokenizer: Tokenizer, ids: np.ndarray) -> DataError:
+    """Bisect to a prefix that agrees and whose next piece does not; `ids` as a whole is known to disagree.
+
+    A run of byte pieces counts as one piece, because part of a character decodes to something else.
+    """
+    is_byte = np.array([piece_type == "byte" for piece_type in tokenizer.piece_types])
+    inside_run = is_byte[ids[:-1]] & is_byte[ids[1:]]
+    ends = np.append(np.flatnonzero(~inside_run) + 1, len(ids))  # lengths of the prefixes that may be decoded
+    low, high = 0, len(ends) - 1  # ends[0] == 1 is BOS alone, which agrees
+    while high - low > 1:
+        middle = (low + high) // 2
+        prefix = ids[: ends[middle]]
+        agrees = _table_bytes(tokenizer, prefix) == len(tokenizer.decode(prefix).encode("utf-8"))
+        low, high = (middle, high) if agrees else (low, middle)
+    position = int(ends[high - 1])
+    token_id = int(ids[position])
+    piece, piece_type = tokenizer.pieces[token_id], tokenizer.piece_types[token_id]
+    counted, decoded = _table_bytes(tokenizer, ids), len(tokenizer.decode(ids).encode("utf-8"))
+    before = "".join(tokenizer.pieces[token_id] for token_id in islice(ids.tolist(), max(0, position - 8), position))
+    return DataError(
+        f"{tokenizer.name}: byte table counts {counted} bytes but the document decodes to {decoded}; they part at token "
+        f"{position}, {piece_type} piece {piece!r} (id {token_id}), after {before!r}",
+        hint="scores in bits per byte would be wrong; needed: a dummy prefix, no unknown pieces, and control pieces "
+        "only at the ends of documents",
+    )

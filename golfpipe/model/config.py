@@ -1,0 +1,193 @@
+"""Architecture of the network. Torch-free, so that the command line can read and check it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from golfpipe.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastLayers:
+    """The technique applies to the last `last` layers only. YAML: `{last: 4}`."""
+
+    last: int
+
+
+LayerChoice = Literal["none", "all"] | LastLayers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Sizes and techniques of the network (preset `16l` by default)."""
+
+    vocab_size: int = 1024
+    """Pieces of the tokenizer."""
+    num_layers: int = 16
+    model_dim: int = 512
+    num_heads: int = 8
+    """Query heads."""
+    num_kv_heads: int = 4
+    """Key/value heads; each serves num_heads / num_kv_heads query heads."""
+    mlp_ratio: float = 3.5
+    """Hidden width of the MLP / model_dim."""
+    leaky_slope: float = 0.5
+    """MLP activation is leaky_relu(x, leaky_slope) squared; 0 gives relu squared."""
+    rope_fraction: float = 0.25
+    """Share of head_dim that is rotated; 0 means no rotation."""
+    rope_base: float = 10000.0
+    qk_gain_init: float = 1.5
+    """Initial gain per query head, applied after the query norm."""
+    logit_softcap: float = 30.0
+    """Logits are softcap * tanh(z / softcap)."""
+    bigram_buckets: int = 20480
+    """Rows of the hashed bigram table, the no-context row included; 0 leaves the table out."""
+    bigram_dim: int = 128
+    trigram_buckets: int = 10240
+    """Rows of the hashed trigram table; 0 leaves the table out."""
+    trigram_dim: int = 64
+    kv_sharing: LayerChoice = "all"
+    """Which layers use another layer's K/V *projections*: none; all (layers 1.. use layer 0's);
+    {last: N} (layer i of the last N uses layer i - N)."""
+    exclusive_attention: LayerChoice = "none"
+    """Layers whose heads drop their output's component along the position's own value (arXiv 2603.09078)."""
+    mask_document_boundaries: bool = True
+    """N-gram hashes and the smear gate do not look across the last BOS. Attention is unaffected."""
+    bos_id: int = 1
+    tied_embeddings: bool = True
+    """False only in imported models: an output matrix of its own."""
+
+    def __post_init__(self) -> None:
+        for key in ("vocab_size", "num_layers", "model_dim", "num_heads", "num_kv_heads"):
+            _require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
+        _require(self.vocab_size <= 65536, "vocab_size", self.vocab_size, "must fit uint16 shards (at most 65536)")
+        _require(self.num_layers <= 1024, "num_layers", self.num_layers, "must be at most 1024")
+        _require(self.model_dim <= 65536, "model_dim", self.model_dim, "must be at most 65536")
+        _require(
+            self.model_dim % self.num_heads == 0 and self.head_dim % 2 == 0,
+            "model_dim", self.model_dim, f"must be an even multiple of num_heads ({self.num_heads})",
+        )
+        _require(
+            self.num_heads % self.num_kv_heads == 0,
+            "num_heads", self.num_heads, f"must be a multiple of num_kv_heads ({self.num_kv_heads})",
+        )
+        _require(0 < self.mlp_ratio <= 64, "mlp_ratio", self.mlp_ratio, "must lie in (0, 64]")
+        _require(self.mlp_hidden >= 1, "mlp_ratio", self.mlp_ratio, "gives an MLP without hidden units")
+        _require(0 <= self.leaky_slope <= 1, "leaky_slope", self.leaky_slope, "must lie in 0..1")
+        _require(0 <= self.rope_fraction <= 1, "rope_fraction", self.rope_fraction, "must lie in 0..1")
+        _require(self.rope_base > 1, "rope_base", self.rope_base, "must be above 1")
+        _require(self.logit_softcap > 0, "logit_softcap", self.logit_softcap, "must be positive")
+        for table in ("bigram", "trigram"):
+            buckets, width = getattr(self, f"{table}_buckets"), getattr(self, f"{table}_dim")
+            _require(
+                buckets == 0 or 2 <= buckets <= 1 << 26,
+                f"{table}_buckets", buckets, "must be 0 (no table) or 2..67108864",
+            )
+            _require(1 <= width <= 65536, f"{table}_dim", width, "must lie in 1..65536")
+        _require(0 <= self.bos_id < self.vocab_size, "bos_id", self.bos_id, "must be a token of the vocabulary")
+        for key in ("kv_sharing", "exclusive_attention"):
+            choice = getattr(self, key)
+            if isinstance(choice, LastLayers):
+                most = self.num_layers // 2 if key == "kv_sharing" else self.num_layers
+                _require(
+                    1 <= choice.last <= most,
+                    f"{key}.last", choice.last,
+                    f"must lie in 1..{most}" + (" (layer i uses layer i - N, so 2 N <= num_layers)" if key == "kv_sharing" else ""),
+                )
+
+    @property
+    def head_dim(self) -> int:
+        return self.model_dim // self.num_heads
+
+    @property
+    def mlp_hidden(self) -> int:
+        return int(self.mlp_ratio * self.model_dim)
+
+    @property
+    def rope_dim(self) -> int:
+        """Rotated width of each head: even, at least 2, or 0 for no rotation."""
+        if self.rope_fraction == 0:
+            return 0
+        return max(2, (int(self.head_dim * self.rope_fraction) // 2) * 2)
+
+    @property
+    def kv_source(self) -> tuple[int, ...]:
+        """Layer -> index of the K/V projection pair that it uses. Owners are numbered in layer order.
+
+        `none`: 0, 1, 2, ...; `all`: 0, 0, 0, ...; `{last: N}`: the last N repeat the N before them.
+        """
+        if self.kv_sharing == "none":
+            return tuple(range(self.num_layers))
+        if self.kv_sharing == "all":
+            return (0,) * self.num_layers
+        assert isinstance(self.kv_sharing, LastLayers)
+        owners = self.num_layers - self.kv_sharing.last
+        return tuple(i if i < owners else i - self.kv_sharing.last for i in range(self.num_layers))
+
+    @property
+    def num_kv_projections(self) -> int:
+        return max(self.kv_source) + 1
+
+    @property
+    def exclusive_layers(self) -> tuple[bool, ...]:
+        """Layer -> whether its attention is exclusive."""
+        if isinstance(self.exclusive_attention, LastLayers):
+            first = self.num_layers - self.exclusive_attention.last
+            return tuple(i >= first for i in range(self.num_layers))
+        return (self.exclusive_attention == "all",) * self.num_layers
+
+    @property
+    def num_skips(self) -> int:
+        """U-Net connections: the encoder half pushes num_layers // 2 outputs, the decoder half pops them."""
+        return self.num_layers // 2
+
+
+def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every distinct parameter, in the order in which files list them.
+
+    The one list of names: the network is checked against it, and readers derive from it what a file must hold.
+    """
+    dim, kv_dim = config.model_dim, config.num_kv_heads * config.head_dim
+    shapes: dict[str, tuple[int, ...]] = {"token_embedding.weight": (config.vocab_size, dim)}
+    for table in ("bigram", "trigram"):
+        buckets, width = getattr(config, f"{table}_buckets"), getattr(config, f"{table}_dim")
+        if buckets:
+            shapes[f"{table}.table.weight"] = (buckets, width)
+            shapes[f"{table}.projection.weight"] = (dim, width)
+            shapes[f"{table}.scale"] = ()
+    shapes["smear.gate"] = (dim,)
+    if config.num_skips:
+        shapes["skip_weights"] = (config.num_skips, dim)
+    for i in range(config.num_kv_projections):
+        shapes[f"kv_projections.{i}.key.weight"] = (kv_dim, dim)
+        shapes[f"kv_projections.{i}.value.weight"] = (kv_dim, dim)
+    for i in range(config.num_layers):
+        block = f"blocks.{i}"
+        shapes[f"{block}.attention.query.weight"] = (dim, dim)
+        shapes[f"{block}.attention.output.weight"] = (dim, dim)
+        shapes[f"{block}.attention.qk_gain"] = (config.num_heads,)
+        shapes[f"{block}.mlp.input.weight"] = (config.mlp_hidden, dim)
+        shapes[f"{block}.mlp.output.weight"] = (dim, config.mlp_hidden)
+        shapes[f"{block}.attention_scale"] = (dim,)
+        shapes[f"{block}.mlp_scale"] = (dim,)
+        shapes[f"{block}.residual_mix"] = (2, dim)
+    if not config.tied_embeddings:
+        shapes["output_head.weight"] = (config.vocab_size, dim)
+    return shapes
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Distinct parameters, shared projections counted once."""
+    total = 0
+    for shape in parameter_shapes(config).values():
+        size = 1
+        for width in shape:
+            size *= width
+        total += size
+    return total
+
+
+def _require(condition: bool, key: str, value: object, rule: str) -> None:
+    if not condition:
+        raise ConfigError(f"model.{key}={value} {rule}")

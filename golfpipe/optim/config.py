@@ -1,0 +1,41 @@
+"""Learning rates, momenta and decay of the three parameter groups (SPEC section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from golfpipe.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """Muon for matrices; AdamW for tables ('embed') and for gains, scales and gates ('scalar')."""
+
+    matrix_lr: float = 0.02
+    embed_lr: float = 0.03
+    scalar_lr: float = 0.02
+    weight_decay: float = 0.04
+    """Decoupled, all groups, times the group's unscaled lr."""
+    momentum: float = 0.99
+    """Muon momentum after its warm-up."""
+    momentum_start: float = 0.92
+    momentum_warmup_steps: int = 1500
+    ns_steps: int = 5
+    """Newton-Schulz iterations."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    grad_clip: float = 0.3
+    """Global gradient norm; 0 turns clipping off."""
+
+    def __post_init__(self) -> None:
+        for key in ("matrix_lr", "embed_lr", "scalar_lr", "weight_decay", "grad_clip", "momentum_warmup_steps"):
+            if not getattr(self, key) >= 0:
+                raise ConfigError(f"optim.{key}={getattr(self, key)} must not be negative")
+        for key in ("momentum", "momentum_start", "beta1", "beta2"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"optim.{key}={getattr(self, key)} must lie in [0, 1)")
+        if not 1 <= self.ns_steps <= 20:
+            raise ConfigError(f"optim.ns_steps={self.ns_steps} must lie in 1..20")
+        if not self.eps > 0:
+            raise ConfigError(f"optim.eps={self.eps} must be positive")

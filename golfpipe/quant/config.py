@@ -1,0 +1,110 @@
+"""Which weights get how many bits, and how codes are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from golfpipe.errors import ConfigError
+
+TensorClass = Literal["mlp", "attention", "ngram", "token_table", "small"]
+
+CLIP_GRIDS: dict[str, tuple[float, ...]] = {
+    # PR 951. Nearly every int4 row of trained weights picks its lower edge, hence `wide`.
+    "pr951": (0.80, 0.85, 0.90, 0.93, 0.95, 0.97, 0.98, 0.99, 1.00),
+    "wide": tuple(round(0.30 + 0.02 * i, 2) for i in range(36)),
+}
+
+FLOAT_BITS = (16, 32)
+"""Bit widths that mean fp16 and fp32 storage instead of integer codes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """Sends the tensors that it matches to a class. Rules are ordered; the first match wins."""
+
+    match: str = "*"
+    """Shell pattern over parameter names, e.g. `blocks.*.mlp.*`."""
+    max_values: int = 0
+    """Matches only tensors with at most this many values; 0 means any size."""
+    to: TensorClass
+
+    def matches(self, name: str, num_values: int) -> bool:
+        return fnmatchcase(name, self.match) and (self.max_values == 0 or num_values <= self.max_values)
+
+
+SMALL_PATTERNS = ("*scale", "*.qk_gain", "*.residual_mix", "smear.gate", "skip_weights")
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    *(Rule(match=pattern, to="small") for pattern in SMALL_PATTERNS),
+    Rule(match="blocks.*.mlp.*", to="mlp"),
+    Rule(match="blocks.*.attention.*", to="attention"),
+    Rule(match="kv_projections.*", to="attention"),
+    Rule(match="bigram.*", to="ngram"),
+    Rule(match="trigram.*", to="ngram"),
+    Rule(match="token_embedding.*", to="token_table"),
+    Rule(match="output_head.*", to="token_table"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScheme:
+    """Storage of one class of tensors."""
+
+    bits: Literal[2, 3, 4, 5, 6, 7, 8, 16, 32]
+    """2..8: integer codes -2^(bits-1)..2^(bits-1)-1 with one fp16 scale per row; 16: fp16; 32: fp32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantPolicy:
+    """Rules and schemes: everything that export and quantization-aware training have in common."""
+
+    rules: tuple[Rule, ...] = DEFAULT_RULES
+    mlp: ClassScheme = field(default=ClassScheme(bits=4))
+    attention: ClassScheme = field(default=ClassScheme(bits=6))
+    """Query, key, value and output projections."""
+    ngram: ClassScheme = field(default=ClassScheme(bits=6))
+    """Hashed tables and their projections."""
+    token_table: ClassScheme = field(default=ClassScheme(bits=16))
+    small: ClassScheme = field(default=ClassScheme(bits=16))
+    """Gains, scales, mixes, gates."""
+    clip_grid: Literal["wide", "pr951"] | tuple[float, ...] = "wide"
+    """Clip ratios that the search tries: a named grid, or a list of numbers in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        ratios = self.clip_ratios
+        if not ratios or any(not 0 < ratio <= 1 for ratio in ratios):
+            raise ConfigError(f"clip_grid={list(ratios)} must hold at least one number, all in (0, 1]")
+
+    @property
+    def clip_ratios(self) -> tuple[float, ...]:
+        """The grid as numbers, ascending."""
+        grid = CLIP_GRIDS[self.clip_grid] if isinstance(self.clip_grid, str) else self.clip_grid
+        return tuple(sorted(grid))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizeConfig(QuantPolicy):
+    """Settings of the quantize stage."""
+
+    method: Literal["gptq_lite"] = "gptq_lite"
+    """gptq_lite: clip search per row (SPEC section 3)."""
+    prune_fraction: float = 0.0
+    """Smallest share by magnitude set to zero before quantizing, in matrices above prune_min_values."""
+    prune_min_values: int = 65536
+
+    def __post_init__(self) -> None:
+        # The zero-argument super() does not work in dataclasses with slots: the class is created twice.
+        QuantPolicy.__post_init__(self)
+        if not 0 <= self.prune_fraction < 1:
+            raise ConfigError(f"quantize.prune_fraction={self.prune_fraction} must lie in [0, 1)")
+
+
+MLP_ONLY = QuantPolicy(
+    mlp=ClassScheme(bits=4),
+    attention=ClassScheme(bits=16),
+    ngram=ClassScheme(bits=16),
+    small=ClassScheme(bits=32),
+)
+"""Default of train.qat: the MLP alone is fake-quantized; 16 and 32 bits mean 'left as it is'."""

@@ -1,0 +1,35 @@
+"""Windows in which a text is scored (SPEC section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from golfpipe.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """Settings of the evaluate stage; score-first test-time training scores with the same windows."""
+
+    method: Literal["sliding", "chunked"] = "sliding"
+    """sliding: windows advance by `stride`; chunked: disjoint windows of context_length."""
+    context_length: int = 2048
+    """Tokens the model sees per window."""
+    stride: int = 32
+    """Newly scored tokens per window; smaller is slower and gives more context."""
+    max_targets: int = 0
+    """Score only this many first targets; 0 means the whole split."""
+    batch_tokens: int = 16_384
+    """Tokens per forward pass."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.context_length < 1:
+            raise ConfigError(f"evaluate.context_length={self.context_length} must be at least 1")
+        if not 1 <= self.stride <= self.context_length:
+            raise ConfigError(f"evaluate.stride={self.stride} must lie in 1..context_length ({self.context_length})")
+        if self.max_targets < 0:
+            raise ConfigError(f"evaluate.max_targets={self.max_targets} must not be negative")
+        if self.batch_tokens < 1:
+            raise ConfigError(f"evaluate.batch_tokens={self.batch_tokens} must be at least 1")

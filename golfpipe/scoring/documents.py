@@ -1,0 +1,17 @@
+"""Where documents begin in a run of tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def document_starts(tokens: np.ndarray, bos_id: int) -> np.ndarray:
+    """Ascending int64 positions at which a document starts: every BOS, and 0 even if the run begins within a document.
+
+    `tokens` is one-dimensional, any integer dtype; no tokens give no starts. Neighboring starts (and the end of the
+    run) bound the documents, which so cover every token once.
+    """
+    starts = np.flatnonzero(tokens == bos_id)
+    if len(tokens) and (not len(starts) or starts[0] != 0):
+        starts = np.concatenate((np.zeros(1, dtype=starts.dtype), starts))
+    return starts

@@ -1,0 +1,340 @@
+"""What all stages share: their names, keys, inputs, and the one way in which a stage becomes an artifact.
+
+Torch-free: whether a stage is up to date is known before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from golfpipe import __version__
+from golfpipe.config.resolve import changed_keys
+from golfpipe.config.schema import PipelineConfig, Plain, plain_config
+from golfpipe.errors import StageFailed, UsageError
+from golfpipe.stages.reporter import Reporter, SilentReporter
+from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, try_open
+from golfpipe.store.canonical import digest_of, parse_json
+from golfpipe.store.files import partial_folder, write_file
+from golfpipe.store.lock import output_lock
+from golfpipe.store.manifest import Kind, Manifest, Result
+
+MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+
+JOB_FILE = "job.json"
+"""In the partial folder of a resumable stage: the key and settings that the work began with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A registered stage. `module` holds `run(job, out) -> Result` and is imported only when the stage runs."""
+
+    name: str
+    module: str
+    version: int
+    inputs: Mapping[str, tuple[Kind, ...]]
+    """Role -> kinds that it takes."""
+    sections: tuple[str, ...]
+    """Configuration sections (or `seed`) that decide the result, hence the key."""
+    neutral: tuple[str, ...] = ()
+    """Dotted keys inside those sections that do not change the result."""
+    precious: bool = False
+    """Its output cost hours: kept on interrupt, never replaced without --force."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The machine and the manner in which a stage runs. Nothing here changes a key."""
+
+    device: str = "auto"
+    threads: int | None = None
+    force: bool = False
+    resume: bool = False
+    reporter: Reporter = field(default_factory=SilentReporter)
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One piece of work: a stage, its settings and its inputs."""
+
+    stage: Stage
+    config: PipelineConfig
+    inputs: Mapping[str, Artifact]
+    out: Path
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What is neither setting nor artifact, such as the text files of `data tokenize`."""
+    argument_digest: str = ""
+    """Names the content of `arguments` in the key."""
+    context: Context = field(default_factory=Context)
+
+    @property
+    def key(self) -> str:
+        return job_key(
+            self.stage,
+            self.config,
+            {role: artifact.manifest.digest for role, artifact in self.inputs.items()},
+            self.argument_digest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished job."""
+
+    artifact: Artifact
+    up_to_date: bool
+
+
+def relevant_config(stage: Stage, config: PipelineConfig) -> Plain:
+    """The part of the configuration that decides the stage's result."""
+    plain = plain_config(config)
+    chosen = {section: plain[section] for section in stage.sections}
+    for key in stage.neutral:
+        section, name = key.split(".")
+        chosen[section].pop(name)
+    return chosen
+
+
+def job_key(stage: Stage, config: PipelineConfig, input_digests: Mapping[str, str], argument_digest: str = "") -> str:
+    """sha256 over stage, version, deciding settings and input digests: known before the work is done."""
+    return digest_of(
+        {
+            "stage": stage.name,
+            "version": stage.version,
+            "config": relevant_config(stage, config),
+            "inputs": dict(input_digests),
+            "arguments": argument_digest,
+        }
+    )
+
+
+def run_job(job: Job) -> Outcome:
+    """Bring `job.out` up to date. The lock is taken and the key compared before the stage's module is imported.
+
+    Raises Busy, UsageError for precious work in the way, and whatever the stage raises; an existing artifact in
+    `job.out` stays as it was unless the new one is complete.
+    """
+    try:
+        with output_lock(job.out):
+            existing = try_open(job.out)
+            key = job.key
+            if existing is not None and existing.manifest.key == key and not job.context.force and is_intact(existing):
+                return Outcome(artifact=existing, up_to_date=True)
+            keep = False
+            if job.stage.precious:
+                _guard_finished(job, existing)
+                keep = _guard_unfinished(job, key)
+            manifest = _run_and_finish(job, key, keep)
+            return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
+    except OSError as error:
+        raise StageFailed(
+            f"{error.filename or job.out}: {error.strerror or error}",
+            hint="free space or give another folder with -o; earlier artifacts are as they were",
+            path=str(error.filename or job.out),
+        ) from error
+
+
+def is_intact(artifact: Artifact) -> bool:
+    """Whether every listed file is there with its size. Content is checked when it is read."""
+    return all(
+        (path := artifact.folder / name).is_file() and path.stat().st_size == entry.bytes
+        for name, entry in artifact.manifest.files.items()
+    )
+
+
+def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
+    module = importlib.import_module(job.stage.module)
+    writer = begin(job.out, keep_partial=keep) if job.arguments.get("in_place") is None else ArtifactWriter(job.out)
+    if job.stage.precious:
+        write_file(writer.folder / JOB_FILE, json.dumps({"key": key, "config": plain_config(job.config)}).encode())
+        writer.path(JOB_FILE, content=False)
+    started = time.time()
+    clock = time.perf_counter()
+    done = False
+    try:
+        result: Result = module.run(job, writer)
+        seconds = time.perf_counter() - clock
+        manifest = finish(
+            writer,
+            job.out,
+            Result(
+                kind=result.kind,
+                metrics=result.metrics | {"seconds": round(seconds, 3)},
+                model=result.model,
+                provenance=result.provenance,
+                location=result.location,
+            ),
+            stage=job.stage.name,
+            key=key,
+            config=plain_config(job.config),
+            inputs=tuple(artifact.reference(role) for role, artifact in job.inputs.items()),
+            provenance=_provenance(job, started, seconds),
+        )
+        done = True
+        return manifest
+    finally:
+        if not done and not job.stage.precious and writer.folder != job.out:
+            abandon(job.out)
+
+
+def _guard_finished(job: Job, existing: Artifact | None) -> None:
+    if existing is None or job.context.force:
+        return
+    changes = changed_keys(
+        _sections(existing.manifest.config, job.stage), relevant_config(job.stage, job.config)
+    )
+    changes += [
+        f"input {role}: {old.digest[:12] if (old := existing.manifest.input(role)) else '(none)'} -> {new.manifest.digest[:12]}"
+        for role, new in job.inputs.items()
+        if (old := existing.manifest.input(role)) is None or old.digest != new.manifest.digest
+    ]
+    raise UsageError(
+        f"{job.out}: holds a finished {existing.manifest.kind} of other settings ({'; '.join(changes) or 'stage version'})",
+        hint="--force replaces it; -o or --name keeps both",
+        path=str(job.out),
+    )
+
+
+def _guard_unfinished(job: Job, key: str) -> bool:
+    """Whether to go on from what an interrupted run left."""
+    path = partial_folder(job.out) / JOB_FILE
+    if not path.is_file():
+        if job.context.resume:
+            raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))
+        return False
+    begun = parse_json(path.read_bytes(), str(path))
+    if begun.get("key") == key:
+        return not job.context.force
+    if job.context.force:
+        return False
+    changes = changed_keys(_sections(begun.get("config", {}), job.stage), relevant_config(job.stage, job.config))
+    raise UsageError(
+        f"{job.out}: an unfinished run of other settings is here ({'; '.join(changes) or 'other inputs'})",
+        hint="--resume goes on with its settings; --force discards it; -o or --name starts elsewhere",
+        path=str(job.out),
+    )
+
+
+def _sections(config: Plain, stage: Stage) -> Plain:
+    chosen = {section: config.get(section, {}) for section in stage.sections}
+    for key in stage.neutral:
+        section, name = key.split(".")
+        chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
+    return chosen
+
+
+def unfinished_config(out: Path) -> Plain | None:
+    """Settings of the interrupted run in `out`, for --resume; None where there is none."""
+    path = partial_folder(out) / JOB_FILE
+    return dict(parse_json(path.read_bytes(), str(path))["config"]) if path.is_file() else None
+
+
+def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
+    packages = ("torch", "numpy", "safetensors", "sentencepiece", "constriction")
+    return {
+        "golfpipe": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "commit": source_commit(),
+        "device": job.context.device,
+        "threads": job.context.threads,
+        "seed": job.config.seed,
+        "argv": list(job.context.argv),
+        "started_unix": round(started, 3),
+        "seconds": round(seconds, 3),
+    }
+
+
+def source_commit() -> str | None:
+    """Commit of the golfpipe checkout that runs, '+' appended where it was changed; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(
+            [git, "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )
+    except (subprocess.SubprocessError, OSError):
+        return None
+    return commit.stdout.strip()
+
+
+def select_threads(threads: int | None) -> None:
+    """Apply --threads to torch, once it is imported."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def select_device(requested: str) -> Literal["cpu", "cuda", "mps"]:
+    """Resolve `auto` and check that the device is there. Raises UsageError."""
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if requested == "auto":
+        return "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+    if requested not in available:
+        raise UsageError(f"--device {requested}: expected auto, cpu, cuda or mps")
+    if not available[requested]:
+        raise UsageError(f"--device {requested}: this machine has no such device", hint="golfpipe doctor")
+    return requested  # type: ignore[return-value]
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(name="data-demo", module="golfpipe.stages.data_demo", version=1, inputs={}, sections=("data",), neutral=("data.source",)),
+        Stage(name="data-tokenize", module="golfpipe.stages.data_tokenize", version=1, inputs={}, sections=("data",), neutral=("data.source",)),
+        Stage(name="data-add", module="golfpipe.stages.data_add", version=1, inputs={}, sections=()),
+        Stage(
+            name="train", module="golfpipe.stages.train", version=1,
+            inputs={"data": ("token_data",)}, sections=("seed", "model", "optim", "train"),
+            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every"), precious=True,
+        ),
+        Stage(name="import", module="golfpipe.stages.import_checkpoint", version=1, inputs={}, sections=("model",), precious=False),
+        Stage(
+            name="quantize", module="golfpipe.stages.quantize", version=1,
+            inputs={"model": ("trained_model",)}, sections=("quantize",),
+        ),
+        Stage(name="pack", module="golfpipe.stages.pack", version=1, inputs={"model": ("quantized_model",)}, sections=("pack",)),
+        Stage(
+            name="ttt", module="golfpipe.stages.ttt", version=1,
+            inputs={"model": MODEL_KINDS, "data": ("token_data",)}, sections=("seed", "ttt", "evaluate"),
+        ),
+        Stage(
+            name="evaluate", module="golfpipe.stages.evaluate", version=1,
+            inputs={"model": MODEL_KINDS, "data": ("token_data",)}, sections=("evaluate",), neutral=("evaluate.batch_tokens",),
+        ),
+        Stage(name="submit", module="golfpipe.stages.submit", version=1, inputs={"evaluation": ("evaluation",)}, sections=("submit",)),
+        Stage(name="unpack", module="golfpipe.stages.unpack", version=1, inputs={"model": ("packed_model", "quantized_model")}, sections=()),
+    )
+}
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def command_line(argv: tuple[str, ...] | None = None) -> str:
+    """The command as typed, for messages that tell how to go on."""
+    words = argv if argv is not None else tuple(sys.argv[1:])
+    return " ".join(["golfpipe", *words])

@@ -1,0 +1,221 @@
+"""Artifact folders: opening them checked, and building them whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
+from golfpipe.store.files import partial_folder, recover, replace_folder, sync_file, write_file
+from golfpipe.store.manifest import (
+    KIND_VERSIONS,
+    MANIFEST_NAME,
+    SCHEMA,
+    FileEntry,
+    InputRef,
+    Kind,
+    Manifest,
+    Result,
+    is_plain_name,
+    parse_manifest,
+    result_digest,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact. Its files are checked against the manifest when they are read."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are: the artifact itself, or the folder that token data points to."""
+        return Path(self.manifest.location) if self.manifest.location else self.path
+
+    def reference(self, role: str) -> InputRef:
+        return InputRef(
+            role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve())
+        )
+
+    def file(self, name: str) -> Path:
+        """Path of a listed file after checking size and sha256, streamed. Raises ArtifactError."""
+        entry, path = self._entry(name), self.folder / name
+        self._check_size(path, entry)
+        if file_sha256(path) != entry.sha256:
+            raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
+        return path
+
+    def read(self, name: str) -> bytes:
+        """Content of a listed file; the bytes returned are the bytes checked. Raises ArtifactError."""
+        entry, path = self._entry(name), self.folder / name
+        self._check_size(path, entry)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
+        return content
+
+    def read_json(self, name: str) -> Any:
+        return parse_json(self.read(name), str(self.folder / name))
+
+    def read_tensors(self, name: str) -> dict[str, Tensor]:
+        from golfpipe.store.tensors import tensors_from_bytes
+
+        return tensors_from_bytes(self.read(name), str(self.folder / name))
+
+    def _entry(self, name: str) -> FileEntry:
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise ArtifactError(f"{self.path / MANIFEST_NAME}: no file {name} in this {self.manifest.kind}")
+        return entry
+
+    def _check_size(self, path: Path, entry: FileEntry) -> None:
+        if not path.is_file() or (path.is_symlink() and not self.manifest.location):
+            raise ArtifactError(f"{path}: listed in the manifest but missing, or not a plain file", path=str(path))
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise ArtifactError(f"{path}: {size} bytes, the manifest says {entry.bytes}", path=str(path))
+
+
+def open_artifact(path: Path, *kinds: Kind) -> Artifact:
+    """Open the artifact in `path`. Raises UsageError (2) for a path that is none, ArtifactError (3) for one that is
+    damaged, unfinished or not of one of `kinds` (any kind where none is given)."""
+    if str(path) in ("", "."):
+        raise ArtifactError("the input is an empty string: the command before this one failed", hint="chain with &&")
+    recover(path)
+    manifest_path = path / MANIFEST_NAME
+    if not path.exists():
+        hint = "it is unfinished: run its command again" if partial_folder(path).exists() else None
+        raise (ArtifactError if hint else UsageError)(f"{path}: no such artifact", hint=hint, path=str(path))
+    if not path.is_dir():
+        raise UsageError(f"{path}: a file, but an artifact is a folder", path=str(path))
+    if not manifest_path.is_file():
+        raise ArtifactError(
+            f"{path}: no {MANIFEST_NAME}, so this is not a finished artifact",
+            hint="run the command that writes it again" if not any(path.glob("*.bin")) else f"for a folder of shards: golfpipe data add {path} --tokenizer FILE",
+            path=str(path),
+        )
+    manifest = parse_manifest(manifest_path.read_bytes(), str(manifest_path))
+    if kinds and manifest.kind not in kinds:
+        raise ArtifactError(
+            f"{path}: a {manifest.kind}, expected {' or '.join(kinds)}",
+            hint=f"{manifest.kind} is what `golfpipe {manifest.stage}` writes",
+            path=str(path),
+        )
+    return Artifact(path, manifest)
+
+
+def try_open(path: Path) -> Artifact | None:
+    """The artifact in `path`, or None where there is none or it cannot be used."""
+    try:
+        return open_artifact(path)
+    except (ArtifactError, UsageError):
+        return None
+
+
+@dataclass
+class ArtifactWriter:
+    """The folder that a stage fills. Only `finish` makes it an artifact."""
+
+    folder: Path
+    side_files: set[str] = field(default_factory=set)
+
+    def path(self, name: str, *, content: bool = True) -> Path:
+        """Where to write file `name` oneself. `content=False`: a log or checkpoint, outside the digest."""
+        assert is_plain_name(name), name
+        if not content:
+            self.side_files.add(name)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, name: str, data: bytes, *, content: bool = True) -> None:
+        write_file(self.path(name, content=content), data)
+
+    def write_json(self, name: str, value: Any, *, content: bool = True) -> None:
+        self.write(name, (canonical_json(value) + "\n").encode(), content=content)
+
+    def write_tensors(
+        self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True
+    ) -> None:
+        from golfpipe.store.tensors import tensors_to_bytes
+
+        self.write(name, tensors_to_bytes(tensors, metadata), content=content)
+
+
+def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
+    """Start building `out`. `keep_partial` keeps what an interrupted run left (train resumes from it)."""
+    recover(out)
+    partial = partial_folder(out)
+    if not keep_partial:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    return ArtifactWriter(partial)
+
+
+def finish(
+    writer: ArtifactWriter,
+    out: Path,
+    result: Result,
+    *,
+    stage: str,
+    key: str,
+    config: dict[str, Any],
+    inputs: tuple[InputRef, ...],
+    provenance: dict[str, Any],
+) -> Manifest:
+    """Hash the files, write the manifest last, and put the folder in the place of `out`."""
+    location = Path(result.location) if result.location else None
+    folder = location or writer.folder
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    files = {}
+    for name in names:
+        if name == MANIFEST_NAME or (location and not name.endswith((".bin", ".model"))):
+            continue
+        path = folder / name
+        if not location:
+            sync_file(path)
+        files[name] = FileEntry(
+            sha256=file_sha256(path), bytes=path.stat().st_size, content=name not in writer.side_files
+        )
+    manifest = Manifest(
+        schema=SCHEMA,
+        kind=result.kind,
+        kind_version=KIND_VERSIONS[result.kind],
+        stage=stage,
+        key=key,
+        digest=result_digest(result.kind, files, result.model, result.metrics),
+        config=config,
+        inputs=inputs,
+        files=files,
+        model=result.model,
+        metrics=result.metrics,
+        provenance=provenance | result.provenance,
+        location=str(location) if location else None,
+    )
+    write_file(writer.folder / MANIFEST_NAME, manifest.to_json())
+    if writer.folder != out:  # `data add` writes its manifest into the folder of shards itself
+        replace_folder(writer.folder, out)
+    return manifest
+
+
+def abandon(out: Path) -> None:
+    """Remove what a failed stage left half built."""
+    shutil.rmtree(partial_folder(out), ignore_errors=True)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where `folder` is or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

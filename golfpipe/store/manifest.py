@@ -1,0 +1,163 @@
+"""The manifest: what an artifact is, what it came from, and what its files must be.
+
+`key` names the work (stage, settings, inputs) and is known before it runs; `digest` names the result. Times, host
+and paths are in neither, so that equal work has equal names on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from golfpipe.errors import ArtifactError
+from golfpipe.store.canonical import canonical_json, digest_of, parse_json
+
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+
+Kind = Literal[
+    "token_data",
+    "trained_model",
+    "quantized_model",
+    "packed_model",
+    "adapted_model",
+    "evaluation",
+    "submission",
+]
+
+KIND_VERSIONS: dict[Kind, int] = {
+    "token_data": 1,
+    "trained_model": 1,
+    "quantized_model": 1,
+    "packed_model": 1,
+    "adapted_model": 1,
+    "evaluation": 1,
+    "submission": 1,
+}
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
+class InputRef:
+    """An artifact that this one was made from."""
+
+    role: str
+    """What it served as: data, model, evaluation."""
+    kind: Kind
+    digest: str
+    path: str
+    """Where it was then; a hint only, the digest decides."""
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FileEntry:
+    """One file of the artifact."""
+
+    sha256: str
+    bytes: int
+    content: bool
+    """Whether the file is part of the result (and so of the digest), or a log, checkpoint or picture beside it."""
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Manifest:
+    """Everything about an artifact but its files."""
+
+    schema: int
+    kind: Kind
+    kind_version: int
+    stage: str
+    key: str
+    digest: str
+    config: dict[str, Any]
+    """The whole resolved pipeline configuration; a later command starts from it."""
+    inputs: tuple[InputRef, ...]
+    files: dict[str, FileEntry]
+    model: dict[str, Any] | None
+    """Architecture, carried forward from train."""
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    location: str | None = None
+    """token_data only: the folder of the shards, where it is not the artifact's own."""
+
+    def to_json(self) -> bytes:
+        return (canonical_json(asdict(self)) + "\n").encode()  # type: ignore[call-overload]
+
+    def input(self, role: str) -> InputRef | None:
+        """The first input of that role."""
+        return next((ref for ref in self.inputs if ref.role == role), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What a stage returns; `finish` in `artifact` turns it and the files into a manifest."""
+
+    kind: Kind
+    metrics: dict[str, Any]
+    model: dict[str, Any] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    location: str | None = None
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+def parse_manifest(content: bytes, name: str) -> Manifest:
+    """Read and check a manifest. Raises ArtifactError naming `name` and the field."""
+    raw = parse_json(content, name)
+    try:
+        manifest = _MANIFEST.validate_json(canonical_json(raw), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "top level"
+        raise ArtifactError(f"{name}: field {where}: {first['msg']}") from error
+    if manifest.schema != SCHEMA or manifest.kind_version != KIND_VERSIONS[manifest.kind]:
+        raise ArtifactError(
+            f"{name}: schema {manifest.schema}, {manifest.kind} version {manifest.kind_version};"
+            f" this golfpipe reads schema {SCHEMA}, version {KIND_VERSIONS[manifest.kind]}",
+            hint=f"run golfpipe {manifest.stage} again with --force",
+        )
+    for file_name in manifest.files:
+        if not is_plain_name(file_name):
+            raise ArtifactError(f"{name}: field files: {file_name!r} is not a plain relative name")
+    if result_digest(manifest.kind, manifest.files, manifest.model, manifest.metrics) != manifest.digest:
+        raise ArtifactError(f"{name}: field digest does not match the files and metrics listed", hint="the manifest was edited")
+    return manifest
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether `name` is a relative path that stays inside its folder."""
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and "\\" not in name and all(p not in ("..", ".") for p in name.split("/")) and path.as_posix() == name
+
+
+def result_digest(
+    kind: Kind, files: dict[str, FileEntry], model: dict[str, Any] | None, metrics: dict[str, Any]
+) -> str:
+    """sha256 over content files, architecture and metrics other than times."""
+    return digest_of(
+        {
+            "kind": kind,
+            "version": KIND_VERSIONS[kind],
+            "files": {name: entry.sha256 for name, entry in files.items() if entry.content},
+            "model": model,
+            "metrics": timeless(metrics),
+        }
+    )
+
+
+def timeless(metrics: Any) -> Any:
+    """`metrics` without the values that depend on the clock or the machine: names ending in _seconds, _ms,
+    _per_second or _memory_bytes."""
+    if isinstance(metrics, dict):
+        return {
+            key: timeless(value)
+            for key, value in metrics.items()
+            if not key.endswith(("_seconds", "_ms", "_per_second", "_memory_bytes")) and key != "seconds"
+        }
+    return metrics

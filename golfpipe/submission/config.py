@@ -1,0 +1,22 @@
+"""Who submits what to which track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmitConfig:
+    """Settings of the submit stage. Numbers never come from here, only from manifests."""
+
+    track: Literal["10min_16mb", "non_record_16mb"] = "non_record_16mb"
+    author: str = ""
+    github_id: str = ""
+    name: str = ""
+    """Title; the preset or run name where empty."""
+    blurb: str = ""
+    date: str = ""
+    """YYYY-MM-DD; today where empty."""
+    hardware: str = ""
+    """As people would say it, e.g. 8xH100 SXM; the device recorded by train where empty."""

@@ -1,0 +1,74 @@
+"""Length, batches, schedule, averaging and quantization-aware training (SPEC section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from golfpipe.errors import ConfigError
+from golfpipe.quant.config import MLP_ONLY, QuantPolicy
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Settings of the train stage."""
+
+    max_steps: int = 20_000
+    max_seconds: float = 0.0
+    """Cap on training time alone (compile warm-up and validation are outside the clock); 0 means none."""
+    batch_tokens: int = 786_432
+    """Tokens per optimizer step, all processes and micro-batches together."""
+    context_length: int = 2048
+    """Tokens per training sequence."""
+    micro_batch_sequences: int = 0
+    """Sequences per forward pass; 0 takes the whole step at once up to 65,536 tokens."""
+    warmdown_steps: int = 5000
+    """Final steps in which the lr falls linearly to 0."""
+    warmdown_fraction: float = 0.4
+    """Upper bound on the warmdown, as a share of the expected steps."""
+    compile_warmup_steps: int = 20
+    """Steps that compile and warm caches, then are undone. Only where torch.compile is on."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """auto: on CUDA only."""
+    precision: Precision = "fp32"
+    """bf16: autocast; weights, optimizer state and averages stay fp32."""
+    ema_decay: float = 0.999
+    """Per-step decay of the weight average; 0 saves the last weights."""
+    ema_bias_correction: bool = True
+    """True: the average forgets its start (effective decay min(decay, (1 + t) / (10 + t)));
+    False: plain, starting from the initial weights."""
+    qat_start: float = 0.0
+    """Share of training after which quantization-aware training starts; 0 from the start, 1 never."""
+    qat: QuantPolicy = field(default=MLP_ONLY)
+    """Quantizer of the forward pass; classes with 16 or 32 bits are left as they are."""
+    qat_refresh_steps: int = 100
+    """Steps between searches for the clip ratios of fake quantization."""
+    validate_every: int = 1000
+    """Steps between validations; 0 validates at the end only."""
+    validation_targets: int = 1 << 20
+    """Most validation targets scored each time; 0 means all."""
+    log_every: int = 50
+    checkpoint_every: int = 1000
+    """Steps between resumable checkpoints; 0 writes one on interrupt only."""
+
+    def __post_init__(self) -> None:
+        for key in ("max_steps", "context_length", "log_every", "qat_refresh_steps"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"train.{key}={getattr(self, key)} must be at least 1")
+        for key in (
+            "max_seconds", "micro_batch_sequences", "warmdown_steps", "compile_warmup_steps",
+            "validate_every", "validation_targets", "checkpoint_every",
+        ):
+            if not getattr(self, key) >= 0:
+                raise ConfigError(f"train.{key}={getattr(self, key)} must not be negative")
+        if self.batch_tokens < 1 or self.batch_tokens % self.context_length:
+            raise ConfigError(
+                f"train.batch_tokens={self.batch_tokens} must be a multiple of context_length ({self.context_length})"
+            )
+        for key in ("warmdown_fraction", "qat_start"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"train.{key}={getattr(self, key)} must lie in 0..1")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"train.ema_decay={self.ema_decay} must lie in [0, 1)")
