@@ -89,7 +89,13 @@ class TttConfig:
         for key, value in given.items():
             if key not in known:
                 raise ConfigError(f"ttt.{key}={value} is not used by ttt.method={self.method}")
-            if not value > 0 and key not in ("lr", "grad_clip", "momentum", "mlp_output_lr_scale", "mlp_input_lr_scale"):
+            if not value > 0 and key not in (
+                "lr",
+                "grad_clip",
+                "momentum",
+                "mlp_output_lr_scale",
+                "mlp_input_lr_scale",
+            ):
                 raise ConfigError(f"ttt.{key}={value} must be positive")
             if not value >= 0:
                 raise ConfigError(f"ttt.{key}={value} must not be negative")

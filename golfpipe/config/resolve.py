@@ -93,9 +93,9 @@ def load_stages(given: Path | None = None) -> StagesFile:
         _node(name, body, path) for name, body in _mapping(raw.get("pipeline"), f"{path}: pipeline").items()
     )
     default_preset = str(raw.get("default_preset", "demo"))
-    return StagesFile(
-        path=path, defaults=defaults, presets=presets, pipeline=pipeline, default_preset=default_preset
-    )
+    if "default_preset" in raw and default_preset not in presets:
+        raise unknown_name(default_preset, f"preset in {path}: default_preset:", list(presets))
+    return StagesFile(path=path, defaults=defaults, presets=presets, pipeline=pipeline, default_preset=default_preset)
 
 
 def _node(name: str, body: Any, path: Path) -> NodeSpec:
@@ -125,14 +125,13 @@ def resolve_config(
     inherited: Plain | None = None,
     seed: int | None = None,
 ) -> Resolved:
-    """Merge the layers and check the result. `inherited` is the configuration of the input's manifest, which stands
-    in for the defaults. Raises ConfigError."""
+    """Merge the layers and check the result. `inherited`: the configuration, or sections of it, that the input's
+    manifest carries; a whole one leaves nothing of the layers below. Raises ConfigError."""
     merged: Plain = plain_config(PipelineConfig())
     origin: dict[str, str] = {}
     _record(merged, PipelineConfig, "", "default", origin)
-    if inherited is None:
-        _merge(merged, stages.defaults, PipelineConfig, "", stages.path.name, origin)
-    else:
+    _merge(merged, stages.defaults, PipelineConfig, "", stages.path.name, origin)
+    if inherited is not None:
         _merge(merged, inherited, PipelineConfig, "", "input", origin)
     if preset is not None:
         _merge(merged, find_preset(stages, preset).settings, PipelineConfig, "", f"preset {preset}", origin)

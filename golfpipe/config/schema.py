@@ -49,15 +49,15 @@ Plain = dict[str, Any]
 def build_config(raw: Plain) -> PipelineConfig:
     """Turn plain values into the checked configuration. Raises ConfigError naming the key, value and rule."""
     check_keys(raw, PipelineConfig, "")
-    _check_finite(raw, "")
     try:
+        _check_finite(raw, "")
         return _ADAPTER.validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         # A union reports one error per branch; the first one names the key, which is what helps.
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not _is_branch_label(part))
         raise ConfigError(f"{key}: {first['msg']}, found {first['input']!r}") from error
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:  # dates, integers of 5000 digits, endless nesting
         raise ConfigError(f"configuration holds a value that is not plain YAML ({error})") from error
 
 

@@ -1,4 +1,7 @@
-"""YAML read strictly: no duplicate keys, no tags, and 5e-4 is a number."""
+"""YAML read strictly: no duplicate keys, tags or aliases, and plain values as YAML 1.2 reads them.
+
+So 5e-4 is a number, `on` and 2026-11-24 are text (train.compile=on, submit.date), and 010 is not eight.
+"""
 
 from __future__ import annotations
 
@@ -14,45 +17,59 @@ MAX_BYTES = 1 << 20
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and aliases, and reads floats as YAML 1.2 does."""
+    """SafeLoader with the rules of this module."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  YAML 1.1's are dropped
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise ConfigError(f"{_place(key_node)}: key {key!r} is not text")
+                raise ConfigError(f"{_mark(key_node.start_mark)}: key {key!r} is not text")
             if key in seen:
-                raise ConfigError(f"{_place(key_node)}: duplicate key {key}")
+                raise ConfigError(f"{_mark(key_node.start_mark)}: duplicate key {key}")
             seen.add(key)
         return super().construct_mapping(node, deep=True)
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
-        # Aliases let a few lines expand to gigabytes, and no configuration needs them.
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            raise ConfigError(f"{_mark(self.peek_event().start_mark)}: aliases are not allowed")  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        # Aliases let a few lines expand to gigabytes, and no configuration needs them or tags.
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{_mark(event.start_mark)}: aliases (*{event.anchor}) are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise ConfigError(f"{_mark(event.start_mark)}: tags ({event.tag}) are not allowed")
         return super().compose_node(parent, index)
 
 
-# YAML 1.1 wants a dot and a signed exponent: it reads 5e-4 as text.
+def _resolve_plain(name: str, pattern: str, first: str) -> None:
+    """Plain text that matches `pattern`, and so starts with one of `first`, is of YAML type `name`."""
+    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
+_resolve_plain("bool", "true|True|TRUE|false|False|FALSE", "tTfF")
+_resolve_plain("int", r"[-+]?(?:0|[1-9][\d_]*)|0o[0-7]+|0x[\da-fA-F]+", "-+0123456789")
+_resolve_plain("float", r"[-+]?(?:\.\d[\d_]*|\d[\d_]*\.[\d_]*)(?:[eE][-+]?\d+)?", "-+.0123456789")
+_resolve_plain("float", r"[-+]?\d[\d_]*[eE][-+]?\d+", "-+0123456789")
+_resolve_plain("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
 _StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
+    "tag:yaml.org,2002:null", re.compile("^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
 )
 
 
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file. Raises ConfigError naming file and line."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: {path.stat().st_size} bytes, at most {MAX_BYTES} are read")
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", path=str(path)) from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: more than {MAX_BYTES} bytes, which no configuration needs", path=str(path))
+    try:
+        return parse_yaml(content.decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text ({error})", path=str(path)) from error
-    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, name: str) -> Any:
@@ -61,15 +78,11 @@ def parse_yaml(text: str, name: str) -> Any:
         loader = _StrictLoader(text)
         loader.name = name
         try:
-            return loader.get_single_data()  # type: ignore[no-untyped-call]
+            return loader.get_single_data()
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from error
-
-
-def _place(node: yaml.Node) -> str:
-    return _mark(node.start_mark)
 
 
 def _mark(mark: Any) -> str:

@@ -22,7 +22,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not 260 <= self.vocab_size <= 65536:
-            raise ConfigError(f"data.vocab_size={self.vocab_size} must lie in 260..65536 (256 byte pieces and 4 control pieces)")
+            raise ConfigError(
+                f"data.vocab_size={self.vocab_size} must lie in 260..65536 (256 byte pieces and 4 control pieces)"
+            )
         if not 0 < self.val_fraction < 1:
             raise ConfigError(f"data.val_fraction={self.val_fraction} must lie in (0, 1)")
         if self.shard_tokens < 1024:

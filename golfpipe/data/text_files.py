@@ -110,7 +110,7 @@ def _field_text(line: str, place: str, path: Path) -> str:
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         found = f"keys {sorted(record)}" if isinstance(record, dict) else f"a {type(record).__name__}"
         raise DataError(f"{place}: expected an object with a string field 'text', found {found}", path=str(path))
-    text = record["text"]
+    text: str = record["text"]
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:  # "\ud800" is legal JSON but no text

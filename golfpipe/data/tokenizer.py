@@ -73,7 +73,8 @@ class Tokenizer:
     def decode(self, ids: np.ndarray) -> str:
         """The text of some ids, of which control pieces are no part. Raises DataError for an id it does not have."""
         check_ids_in_vocabulary(self.byte_table, ids)
-        return self._processor.decode(ids.tolist())
+        text: str = self._processor.decode(ids.tolist())
+        return text
 
 
 def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> int:
@@ -182,6 +183,8 @@ def _byte_table_mismatch(tokenizer: Tokenizer, ids: np.ndarray) -> DataError:
         agrees = _table_bytes(tokenizer, prefix) == len(tokenizer.decode(prefix).encode("utf-8"))
         low, high = (middle, high) if agrees else (low, middle)
     position = int(ends[high - 1])
+    if position > 1 and tokenizer.byte_table.is_boundary[ids[position - 1]]:
+        position -= 1  # the fault is the boundary piece in mid-text, not the space after it
     token_id = int(ids[position])
     piece, piece_type = tokenizer.pieces[token_id], tokenizer.piece_types[token_id]
     counted, decoded = _table_bytes(tokenizer, ids), len(tokenizer.decode(ids).encode("utf-8"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from golfpipe.errors import ConfigError
@@ -66,11 +66,15 @@ class ModelConfig:
         _require(self.model_dim <= 65536, "model_dim", self.model_dim, "must be at most 65536")
         _require(
             self.model_dim % self.num_heads == 0 and self.head_dim % 2 == 0,
-            "model_dim", self.model_dim, f"must be an even multiple of num_heads ({self.num_heads})",
+            "model_dim",
+            self.model_dim,
+            f"must be an even multiple of num_heads ({self.num_heads})",
         )
         _require(
             self.num_heads % self.num_kv_heads == 0,
-            "num_heads", self.num_heads, f"must be a multiple of num_kv_heads ({self.num_kv_heads})",
+            "num_heads",
+            self.num_heads,
+            f"must be a multiple of num_kv_heads ({self.num_kv_heads})",
         )
         _require(0 < self.mlp_ratio <= 64, "mlp_ratio", self.mlp_ratio, "must lie in (0, 64]")
         _require(self.mlp_hidden >= 1, "mlp_ratio", self.mlp_ratio, "gives an MLP without hidden units")
@@ -82,7 +86,9 @@ class ModelConfig:
             buckets, width = getattr(self, f"{table}_buckets"), getattr(self, f"{table}_dim")
             _require(
                 buckets == 0 or 2 <= buckets <= 1 << 26,
-                f"{table}_buckets", buckets, "must be 0 (no table) or 2..67108864",
+                f"{table}_buckets",
+                buckets,
+                "must be 0 (no table) or 2..67108864",
             )
             _require(1 <= width <= 65536, f"{table}_dim", width, "must lie in 1..65536")
         _require(0 <= self.bos_id < self.vocab_size, "bos_id", self.bos_id, "must be a token of the vocabulary")
@@ -92,8 +98,10 @@ class ModelConfig:
                 most = self.num_layers // 2 if key == "kv_sharing" else self.num_layers
                 _require(
                     1 <= choice.last <= most,
-                    f"{key}.last", choice.last,
-                    f"must lie in 1..{most}" + (" (layer i uses layer i - N, so 2 N <= num_layers)" if key == "kv_sharing" else ""),
+                    f"{key}.last",
+                    choice.last,
+                    f"must lie in 1..{most}"
+                    + (" (layer i uses layer i - N, so 2 N <= num_layers)" if key == "kv_sharing" else ""),
                 )
 
     @property
@@ -175,6 +183,12 @@ def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if not config.tied_embeddings:
         shapes["output_head.weight"] = (config.vocab_size, dim)
     return shapes
+
+
+def possible_names(config: ModelConfig) -> tuple[str, ...]:
+    """Names of the parameters that a model of this depth could have, with every optional part on."""
+    full = replace(config, bigram_buckets=2, trigram_buckets=2, kv_sharing="none", tied_embeddings=False)
+    return tuple(parameter_shapes(full))
 
 
 def parameter_count(config: ModelConfig) -> int:

@@ -64,7 +64,8 @@ def target_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndar
     check_ids_in_vocabulary(table, previous_ids)
     check_ids_in_vocabulary(table, target_ids)
     counts_space = table.has_leading_space[target_ids] & ~table.is_boundary[previous_ids]
-    return table.base_bytes[target_ids] + counts_space
+    num_bytes: np.ndarray = table.base_bytes[target_ids] + counts_space
+    return num_bytes
 
 
 def check_ids_in_vocabulary(table: ByteTable, ids: np.ndarray) -> None:

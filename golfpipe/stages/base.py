@@ -5,6 +5,7 @@ Torch-free: whether a stage is up to date is known before anything heavy is impo
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -23,18 +24,18 @@ from typing import Any, Literal
 from golfpipe import __version__
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
-from golfpipe.errors import StageFailed, UsageError
+from golfpipe.errors import ArtifactError, StageFailed, UsageError
 from golfpipe.stages.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, try_open
 from golfpipe.store.canonical import digest_of, parse_json
-from golfpipe.store.files import partial_folder, write_file
+from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
 from golfpipe.store.lock import output_lock
-from golfpipe.store.manifest import Kind, Manifest, Result
+from golfpipe.store.manifest import InputRef, Kind, Manifest, Result
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
 JOB_FILE = "job.json"
-"""In the partial folder of a resumable stage: the key and settings that the work began with."""
+"""In the partial folder of a precious stage: the key, settings and inputs that the work began with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Stage:
     version: int
     inputs: Mapping[str, tuple[Kind, ...]]
     """Role -> kinds that it takes."""
+    output: tuple[Kind, ...]
+    """Kinds that it may write; more than one where a setting decides."""
     sections: tuple[str, ...]
     """Configuration sections (or `seed`) that decide the result, hence the key."""
     neutral: tuple[str, ...] = ()
@@ -100,11 +103,15 @@ class Outcome:
 
 def relevant_config(stage: Stage, config: PipelineConfig) -> Plain:
     """The part of the configuration that decides the stage's result."""
-    plain = plain_config(config)
-    chosen = {section: plain[section] for section in stage.sections}
+    return _sections(plain_config(config), stage)
+
+
+def _sections(config: Plain, stage: Stage) -> Plain:
+    """The deciding part of a plain configuration, which may be one of an older golfpipe and lack keys."""
+    chosen = {section: config.get(section, {}) for section in stage.sections}
     for key in stage.neutral:
         section, name = key.split(".")
-        chosen[section].pop(name)
+        chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
     return chosen
 
 
@@ -129,6 +136,7 @@ def run_job(job: Job) -> Outcome:
     """
     try:
         with output_lock(job.out):
+            recover(job.out)
             existing = try_open(job.out)
             key = job.key
             if existing is not None and existing.manifest.key == key and not job.context.force and is_intact(existing):
@@ -140,10 +148,11 @@ def run_job(job: Job) -> Outcome:
             manifest = _run_and_finish(job, key, keep)
             return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
     except OSError as error:
+        path = Path(error.filename) if isinstance(error.filename, str) else job.out
+        if error.errno in NO_SPACE:
+            raise no_space(path) from error
         raise StageFailed(
-            f"{error.filename or job.out}: {error.strerror or error}",
-            hint="free space or give another folder with -o; earlier artifacts are as they were",
-            path=str(error.filename or job.out),
+            f"{path}: {error.strerror or error}", hint="earlier artifacts are as they were", path=str(path)
         ) from error
 
 
@@ -155,11 +164,41 @@ def is_intact(artifact: Artifact) -> bool:
     )
 
 
+def stale_reasons(
+    stage: Stage,
+    config: PipelineConfig,
+    input_digests: Mapping[str, str | None],
+    existing: Artifact | None,
+    argument_digest: str = "",
+) -> list[str]:
+    """Why `existing` is not what the stage would write now; empty where it is. A digest of None is not known yet."""
+    if existing is None:
+        return ["no artifact yet"]
+    manifest = existing.manifest
+    reasons = [
+        f"config {change}" for change in changed_keys(_sections(manifest.config, stage), relevant_config(stage, config))
+    ]
+    for role in dict.fromkeys([*input_digests, *(ref.role for ref in manifest.inputs)]):
+        before, now = manifest.input(role), input_digests.get(role, "")
+        if before is None or before.digest != now:
+            new = "(pending)" if now is None else now[:8] or "(none)"
+            reasons.append(f"input {role}: {before.digest[:8] if before else '(none)'} -> {new}")
+    if reasons:
+        return reasons
+    known = {role: digest for role, digest in input_digests.items() if digest is not None}
+    if job_key(stage, config, known, argument_digest) != manifest.key:
+        return ["the source files changed, or golfpipe did"]
+    return [] if is_intact(existing) else ["files are missing or cut short"]
+
+
 def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
     module = importlib.import_module(job.stage.module)
-    writer = begin(job.out, keep_partial=keep) if job.arguments.get("in_place") is None else ArtifactWriter(job.out)
+    in_place = job.arguments.get("in_place", False)
+    writer = ArtifactWriter(job.out) if in_place else begin(job.out, keep_partial=keep)
     if job.stage.precious:
-        write_file(writer.folder / JOB_FILE, json.dumps({"key": key, "config": plain_config(job.config)}).encode())
+        references = [asdict(artifact.reference(role)) for role, artifact in job.inputs.items()]
+        begun = {"key": key, "config": plain_config(job.config), "inputs": references}
+        write_file(writer.folder / JOB_FILE, json.dumps(begun).encode())
         writer.path(JOB_FILE, content=False)
     started = time.time()
     clock = time.perf_counter()
@@ -170,13 +209,7 @@ def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
         manifest = finish(
             writer,
             job.out,
-            Result(
-                kind=result.kind,
-                metrics=result.metrics | {"seconds": round(seconds, 3)},
-                model=result.model,
-                provenance=result.provenance,
-                location=result.location,
-            ),
+            replace(result, metrics=result.metrics | {"seconds": round(seconds, 3)}),
             stage=job.stage.name,
             key=key,
             config=plain_config(job.config),
@@ -193,16 +226,10 @@ def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
 def _guard_finished(job: Job, existing: Artifact | None) -> None:
     if existing is None or job.context.force:
         return
-    changes = changed_keys(
-        _sections(existing.manifest.config, job.stage), relevant_config(job.stage, job.config)
-    )
-    changes += [
-        f"input {role}: {old.digest[:12] if (old := existing.manifest.input(role)) else '(none)'} -> {new.manifest.digest[:12]}"
-        for role, new in job.inputs.items()
-        if (old := existing.manifest.input(role)) is None or old.digest != new.manifest.digest
-    ]
+    digests = {role: artifact.manifest.digest for role, artifact in job.inputs.items()}
+    changes = stale_reasons(job.stage, job.config, digests, existing, job.argument_digest)
     raise UsageError(
-        f"{job.out}: holds a finished {existing.manifest.kind} of other settings ({'; '.join(changes) or 'stage version'})",
+        f"{job.out}: holds a finished {existing.manifest.kind} of other settings ({'; '.join(changes)})",
         hint="--force replaces it; -o or --name keeps both",
         path=str(job.out),
     )
@@ -215,12 +242,12 @@ def _guard_unfinished(job: Job, key: str) -> bool:
         if job.context.resume:
             raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))
         return False
-    begun = parse_json(path.read_bytes(), str(path))
-    if begun.get("key") == key:
-        return not job.context.force
     if job.context.force:
         return False
-    changes = changed_keys(_sections(begun.get("config", {}), job.stage), relevant_config(job.stage, job.config))
+    begun = _read_job_file(path)
+    if begun["key"] == key:
+        return True
+    changes = changed_keys(_sections(begun["config"], job.stage), relevant_config(job.stage, job.config))
     raise UsageError(
         f"{job.out}: an unfinished run of other settings is here ({'; '.join(changes) or 'other inputs'})",
         hint="--resume goes on with its settings; --force discards it; -o or --name starts elsewhere",
@@ -228,18 +255,35 @@ def _guard_unfinished(job: Job, key: str) -> bool:
     )
 
 
-def _sections(config: Plain, stage: Stage) -> Plain:
-    chosen = {section: config.get(section, {}) for section in stage.sections}
-    for key in stage.neutral:
-        section, name = key.split(".")
-        chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
-    return chosen
+def _read_job_file(path: Path) -> Plain:
+    begun = parse_json(path.read_bytes(), str(path))
+    if not isinstance(begun, dict) or not {"key", "config", "inputs"} <= begun.keys():
+        raise ArtifactError(f"{path}: not the record of an unfinished run", hint="--force discards it", path=str(path))
+    return begun
 
 
 def unfinished_config(out: Path) -> Plain | None:
     """Settings of the interrupted run in `out`, for --resume; None where there is none."""
     path = partial_folder(out) / JOB_FILE
-    return dict(parse_json(path.read_bytes(), str(path))["config"]) if path.is_file() else None
+    return dict(_read_job_file(path)["config"]) if path.is_file() else None
+
+
+def unfinished_input(out: Path, role: str) -> InputRef | None:
+    """The input of that role with which the interrupted run in `out` began, for --resume."""
+    path = partial_folder(out) / JOB_FILE
+    references = _read_job_file(path)["inputs"] if path.is_file() else []
+    return next((InputRef(**reference) for reference in references if reference.get("role") == role), None)
+
+
+def data_reference(manifest: Manifest) -> InputRef | None:
+    """The token data that the artifact, or the first of the models that it came from, was made with."""
+    reference = manifest.input("data")
+    if reference is None and isinstance(carried := manifest.provenance.get("data"), dict):
+        try:
+            reference = InputRef(**carried)
+        except (TypeError, ValueError):  # edited by hand: provenance is outside the digest
+            return None
+    return reference
 
 
 def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
@@ -249,17 +293,36 @@ def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "packages": {name: metadata.version(name) for name in packages},
+        "packages": {name: _version(name) for name in packages},
         "commit": source_commit(),
         "device": job.context.device,
         "threads": job.context.threads,
         "seed": job.config.seed,
         "argv": list(job.context.argv),
+        "data": _data_behind(job),
         "started_unix": round(started, 3),
         "seconds": round(seconds, 3),
     }
 
 
+def _data_behind(job: Job) -> dict[str, Any] | None:
+    """Carried forward, so that `evaluate MODEL` finds its data although the artifacts in between were replaced."""
+    for artifact in job.inputs.values():
+        reference = artifact.reference("data") if artifact.manifest.kind == "token_data" else None
+        reference = reference or data_reference(artifact.manifest)
+        if reference is not None:
+            return asdict(reference)
+    return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
 def source_commit() -> str | None:
     """Commit of the golfpipe checkout that runs, '+' appended where it was changed; None for an installed package."""
     root = Path(__file__).resolve().parents[2]
@@ -269,7 +332,10 @@ def source_commit() -> str | None:
     try:
         commit = subprocess.run(
             [git, "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (subprocess.SubprocessError, OSError):
         return None
@@ -301,30 +367,83 @@ def select_device(requested: str) -> Literal["cpu", "cuda", "mps"]:
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage(name="data-demo", module="golfpipe.stages.data_demo", version=1, inputs={}, sections=("data",), neutral=("data.source",)),
-        Stage(name="data-tokenize", module="golfpipe.stages.data_tokenize", version=1, inputs={}, sections=("data",), neutral=("data.source",)),
-        Stage(name="data-add", module="golfpipe.stages.data_add", version=1, inputs={}, sections=()),
         Stage(
-            name="train", module="golfpipe.stages.train", version=1,
-            inputs={"data": ("token_data",)}, sections=("seed", "model", "optim", "train"),
-            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every"), precious=True,
-        ),
-        Stage(name="import", module="golfpipe.stages.import_checkpoint", version=1, inputs={}, sections=("model",), precious=False),
-        Stage(
-            name="quantize", module="golfpipe.stages.quantize", version=1,
-            inputs={"model": ("trained_model",)}, sections=("quantize",),
-        ),
-        Stage(name="pack", module="golfpipe.stages.pack", version=1, inputs={"model": ("quantized_model",)}, sections=("pack",)),
-        Stage(
-            name="ttt", module="golfpipe.stages.ttt", version=1,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)}, sections=("seed", "ttt", "evaluate"),
+            name="data-demo",
+            module="golfpipe.stages.data_demo",
+            version=1,
+            inputs={},
+            output=("token_data",),
+            sections=("data",),
+            neutral=("data.source",),
         ),
         Stage(
-            name="evaluate", module="golfpipe.stages.evaluate", version=1,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)}, sections=("evaluate",), neutral=("evaluate.batch_tokens",),
+            name="data-tokenize",
+            module="golfpipe.stages.data_tokenize",
+            version=1,
+            inputs={},
+            output=("token_data",),
+            sections=("data",),
+            neutral=("data.source",),
         ),
-        Stage(name="submit", module="golfpipe.stages.submit", version=1, inputs={"evaluation": ("evaluation",)}, sections=("submit",)),
-        Stage(name="unpack", module="golfpipe.stages.unpack", version=1, inputs={"model": ("packed_model", "quantized_model")}, sections=()),
+        Stage(
+            name="data-add",
+            module="golfpipe.stages.data_add",
+            version=1,
+            inputs={},
+            output=("token_data",),
+            sections=(),
+        ),
+        Stage(
+            name="train",
+            module="golfpipe.stages.train",
+            version=1,
+            inputs={"data": ("token_data",)},
+            output=("trained_model",),
+            sections=("seed", "model", "optim", "train"),
+            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every"),
+            precious=True,
+        ),
+        Stage(
+            name="quantize",
+            module="golfpipe.stages.quantize",
+            version=1,
+            inputs={"model": ("trained_model",)},
+            output=("quantized_model",),
+            sections=("quantize",),
+        ),
+        Stage(
+            name="pack",
+            module="golfpipe.stages.pack",
+            version=1,
+            inputs={"model": ("quantized_model",)},
+            output=("packed_model",),
+            sections=("pack",),
+        ),
+        Stage(
+            name="ttt",
+            module="golfpipe.stages.ttt",
+            version=1,
+            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            output=("adapted_model", "evaluation"),
+            sections=("seed", "ttt", "evaluate"),
+        ),
+        Stage(
+            name="evaluate",
+            module="golfpipe.stages.evaluate",
+            version=1,
+            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            output=("evaluation",),
+            sections=("evaluate",),
+            neutral=("evaluate.batch_tokens",),
+        ),
+        Stage(
+            name="submit",
+            module="golfpipe.stages.submit",
+            version=1,
+            inputs={"evaluation": ("evaluation",)},
+            output=("submission",),
+            sections=("submit",),
+        ),
     )
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -11,14 +11,14 @@ class Task(Protocol):
     """One bar of progress."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Add `amount` units; `note` replaces the text behind the bar."""
+        """Add `amount` units; a `note` that is not empty replaces the text behind the bar."""
 
 
 class Reporter(Protocol):
     """Receives what a stage has to say while it works."""
 
-    def task(self, label: str, total: float, unit: str) -> _TaskContext:
-        """A context manager that yields a Task."""
+    def task(self, label: str, total: float, unit: str) -> AbstractContextManager[Task]:
+        """A bar of `total` units (0: not known) for the time of the `with` block."""
 
     def note(self, text: str) -> None:
         """A line of information."""
@@ -27,13 +27,9 @@ class Reporter(Protocol):
         """Something the user should know; the stage goes on."""
 
 
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *details: object) -> bool | None: ...
-
-
 class SilentTask:
+    """Draws nothing."""
+
     def advance(self, amount: float, note: str = "") -> None:
         pass
 

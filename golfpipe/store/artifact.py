@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.errors import ArtifactError, Busy, UsageError
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
-from golfpipe.store.files import partial_folder, recover, replace_folder, sync_file, write_file
+from golfpipe.store.files import (
+    old_folder,
+    partial_folder,
+    recover,
+    replace_folder,
+    sync_file,
+    sync_folder,
+    write_file,
+)
+from golfpipe.store.lock import output_lock
 from golfpipe.store.manifest import (
     KIND_VERSIONS,
     MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
     SCHEMA,
     FileEntry,
     InputRef,
@@ -43,9 +54,7 @@ class Artifact:
         return Path(self.manifest.location) if self.manifest.location else self.path
 
     def reference(self, role: str) -> InputRef:
-        return InputRef(
-            role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve())
-        )
+        return InputRef(role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve()))
 
     def file(self, name: str) -> Path:
         """Path of a listed file after checking size and sha256, streamed. Raises ArtifactError."""
@@ -89,29 +98,54 @@ class Artifact:
 def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     """Open the artifact in `path`. Raises UsageError (2) for a path that is none, ArtifactError (3) for one that is
     damaged, unfinished or not of one of `kinds` (any kind where none is given)."""
-    if str(path) in ("", "."):
-        raise ArtifactError("the input is an empty string: the command before this one failed", hint="chain with &&")
-    recover(path)
+    _settle(path)
     manifest_path = path / MANIFEST_NAME
     if not path.exists():
-        hint = "it is unfinished: run its command again" if partial_folder(path).exists() else None
-        raise (ArtifactError if hint else UsageError)(f"{path}: no such artifact", hint=hint, path=str(path))
+        if partial_folder(path).exists():
+            hint = "it is unfinished: run its command again"
+            raise ArtifactError(f"{path}: no finished artifact here", hint=hint, path=str(path))
+        raise UsageError(f"{path}: no such artifact", path=str(path))
     if not path.is_dir():
         raise UsageError(f"{path}: a file, but an artifact is a folder", path=str(path))
     if not manifest_path.is_file():
+        is_shards = any(path.glob("*.bin"))
         raise ArtifactError(
             f"{path}: no {MANIFEST_NAME}, so this is not a finished artifact",
-            hint="run the command that writes it again" if not any(path.glob("*.bin")) else f"for a folder of shards: golfpipe data add {path} --tokenizer FILE",
+            hint=f"for a folder of shards: golfpipe data add {path} --tokenizer FILE"
+            if is_shards
+            else "run the command that writes it again",
             path=str(path),
         )
-    manifest = parse_manifest(manifest_path.read_bytes(), str(manifest_path))
+    manifest = parse_manifest(_read_manifest(manifest_path), str(manifest_path))
     if kinds and manifest.kind not in kinds:
         raise ArtifactError(
             f"{path}: a {manifest.kind}, expected {' or '.join(kinds)}",
-            hint=f"{manifest.kind} is what `golfpipe {manifest.stage}` writes",
+            hint=f"{manifest.kind} is what `golfpipe {manifest.stage.replace('data-', 'data ')}` writes",
             path=str(path),
         )
     return Artifact(path, manifest)
+
+
+def _read_manifest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(MAX_MANIFEST_BYTES + 1)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise ArtifactError(f"{path}: more than {MAX_MANIFEST_BYTES} bytes, so not a manifest", path=str(path))
+    return content
+
+
+def _settle(path: Path) -> None:
+    """Wait until a replacement of `path` in progress is done, or undo one that a crash cut in two."""
+    if not path.name or path.name == "..":
+        return  # a root or relative folder; artifacts made by golfpipe have names
+    for _ in range(20):
+        if path.exists() or not old_folder(path).exists():
+            return
+        try:
+            with output_lock(path):
+                recover(path)
+        except Busy:
+            time.sleep(0.05)
 
 
 def try_open(path: Path) -> Artifact | None:
@@ -153,13 +187,29 @@ class ArtifactWriter:
 
 
 def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
-    """Start building `out`. `keep_partial` keeps what an interrupted run left (train resumes from it)."""
+    """Start building `out`. `keep_partial` keeps what an interrupted run left (train resumes from it).
+
+    Raises UsageError where `out` is something else than an artifact: the result would replace it.
+    """
     recover(out)
+    check_replaceable(out)
     partial = partial_folder(out)
     if not keep_partial:
         shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, exist_ok=True)
     return ArtifactWriter(partial)
+
+
+def check_replaceable(out: Path) -> None:
+    """Raises UsageError for an output path at which there are other people's files."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UsageError(f"{out}: a file or link, but the output is a folder", hint="another -o", path=str(out))
+    if out.is_dir() and not (out / MANIFEST_NAME).is_file() and any(out.iterdir()):
+        raise UsageError(
+            f"{out}: holds files that are no golfpipe artifact, which the result would replace",
+            hint="give a new folder with -o",
+            path=str(out),
+        )
 
 
 def finish(
@@ -174,19 +224,20 @@ def finish(
     provenance: dict[str, Any],
 ) -> Manifest:
     """Hash the files, write the manifest last, and put the folder in the place of `out`."""
-    location = Path(result.location) if result.location else None
-    folder = location or writer.folder
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    folder = Path(result.location) if result.location else writer.folder
+    owned = folder == writer.folder
     files = {}
-    for name in names:
-        if name == MANIFEST_NAME or (location and not name.endswith((".bin", ".model"))):
-            continue
+    for name in result.files if result.files is not None else _file_names(folder):
+        assert is_plain_name(name), name
         path = folder / name
-        if not location:
+        if owned:
             sync_file(path)
         files[name] = FileEntry(
             sha256=file_sha256(path), bytes=path.stat().st_size, content=name not in writer.side_files
         )
+    if owned and folder != out:
+        for parent in {path.parent for path in folder.rglob("*")}:
+            sync_folder(parent)
     manifest = Manifest(
         schema=SCHEMA,
         kind=result.kind,
@@ -200,7 +251,7 @@ def finish(
         model=result.model,
         metrics=result.metrics,
         provenance=provenance | result.provenance,
-        location=str(location) if location else None,
+        location=result.location,
     )
     write_file(writer.folder / MANIFEST_NAME, manifest.to_json())
     if writer.folder != out:  # `data add` writes its manifest into the folder of shards itself
@@ -208,14 +259,13 @@ def finish(
     return manifest
 
 
+def _file_names(folder: Path) -> Iterable[str]:
+    """Every file below `folder` but hidden ones and the manifest."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    shown = (name for name in names if not any(part.startswith(".") for part in name.parts))
+    return sorted(name.as_posix() for name in shown if name.as_posix() != MANIFEST_NAME)
+
+
 def abandon(out: Path) -> None:
     """Remove what a failed stage left half built."""
     shutil.rmtree(partial_folder(out), ignore_errors=True)
-
-
-def free_bytes(folder: Path) -> int:
-    """Free space where `folder` is or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize

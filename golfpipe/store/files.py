@@ -6,20 +6,55 @@ the place of the old one; a crash between the two renames leaves `.<name>.old`, 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+from golfpipe.errors import StageFailed
+from golfpipe.units import format_bytes
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` under `path` so that a crash leaves the old file or the new one. Raises OSError."""
+    """Write `content` under `path` so that a crash leaves the old file or the new one.
+
+    Raises StageFailed that says what was needed where the disk is full, OSError for the rest.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise no_space(path, len(content)) from error
+        raise
     sync_folder(path.parent)
+
+
+def no_space(path: Path, needed: int | None = None) -> StageFailed:
+    """The error for a full disk or an exhausted quota."""
+    needs = f"{format_bytes(needed)} were needed, " if needed is not None else ""
+    return StageFailed(
+        f"{path}: no space left ({needs}{format_bytes(free_bytes(path.parent))} are free)",
+        hint="free space or give another folder with -o; earlier artifacts are as they were",
+        path=str(path),
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where `folder` is or will be."""
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def sync_file(path: Path) -> None:
@@ -47,25 +82,30 @@ def partial_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
 
 
-def _old_folder(out: Path) -> Path:
+def old_folder(out: Path) -> Path:
+    """Where the previous `out` is for the moment in which the new one takes its place."""
     return out.with_name(f".{out.name}.old")
 
 
 def recover(out: Path) -> None:
-    """Finish what a crash inside `replace_folder` left: the old folder comes back, or goes away."""
-    old = _old_folder(out)
+    """Finish what a crash inside `replace_folder` left: the old folder comes back, or goes away.
+
+    Only for who holds the lock of `out`: a replacement in progress looks the same.
+    """
+    old = old_folder(out)
     if old.exists():
         if out.exists():
             shutil.rmtree(old)
         else:
             os.replace(old, out)
+            sync_folder(out.parent)
 
 
 def replace_folder(new: Path, out: Path) -> None:
-    """Put the complete folder `new` in the place of `out`, which may exist."""
+    """Put the complete folder `new` in the place of `out`, which may exist. The caller holds the lock of `out`."""
     recover(out)
     if out.exists():
-        os.replace(out, _old_folder(out))
+        os.replace(out, old_folder(out))
     os.replace(new, out)
     sync_folder(out.parent)
-    shutil.rmtree(_old_folder(out), ignore_errors=True)
+    shutil.rmtree(old_folder(out), ignore_errors=True)

@@ -18,6 +18,8 @@ from golfpipe.store.canonical import canonical_json, digest_of, parse_json
 
 SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 32_000_000
+"""Far above any manifest, so that a reader's memory is bounded."""
 
 Kind = Literal[
     "token_data",
@@ -86,7 +88,7 @@ class Manifest:
     """token_data only: the folder of the shards, where it is not the artifact's own."""
 
     def to_json(self) -> bytes:
-        return (canonical_json(asdict(self)) + "\n").encode()  # type: ignore[call-overload]
+        return (canonical_json(asdict(self)) + "\n").encode()
 
     def input(self, role: str) -> InputRef | None:
         """The first input of that role."""
@@ -102,6 +104,8 @@ class Result:
     model: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     location: str | None = None
+    files: tuple[str, ...] | None = None
+    """Exactly the files that belong, in a folder that holds others too; None: all of the stage's own folder."""
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -126,14 +130,22 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         if not is_plain_name(file_name):
             raise ArtifactError(f"{name}: field files: {file_name!r} is not a plain relative name")
     if result_digest(manifest.kind, manifest.files, manifest.model, manifest.metrics) != manifest.digest:
-        raise ArtifactError(f"{name}: field digest does not match the files and metrics listed", hint="the manifest was edited")
+        raise ArtifactError(
+            f"{name}: field digest does not match the files and metrics listed", hint="the manifest was edited"
+        )
     return manifest
 
 
 def is_plain_name(name: str) -> bool:
     """Whether `name` is a relative path that stays inside its folder."""
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and "\\" not in name and all(p not in ("..", ".") for p in name.split("/")) and path.as_posix() == name
+    return (
+        bool(name)
+        and not path.is_absolute()
+        and "\\" not in name
+        and all(p not in ("..", ".") for p in name.split("/"))
+        and path.as_posix() == name
+    )
 
 
 def result_digest(

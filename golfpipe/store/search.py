@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef
 
 SEARCH_DEPTH = 4
+MAX_FOLDERS = 5000
+"""Looked at in one search: an artifact in /tmp or a home folder must not start a walk over the whole disk."""
 
 
 def find_artifact(ref: InputRef, near: Path) -> Artifact:
@@ -29,6 +32,7 @@ def find_artifact(ref: InputRef, near: Path) -> Artifact:
     raise ArtifactError(
         f"{near}: its {ref.role} ({ref.kind}, digest {ref.digest[:12]}) is neither at {ref.path} nor near by",
         hint=f"give the {ref.role} artifact as an argument",
+        path=str(near),
     )
 
 
@@ -42,21 +46,31 @@ def find_all(root: Path, depth: int = SEARCH_DEPTH) -> Iterator[Artifact]:
 
 def _candidates(ref: InputRef, near: Path) -> Iterator[Path]:
     yield Path(ref.path)
-    for root in (near.parent, near.parent.parent, Path("artifacts")):
+    around = near.absolute().parent
+    for root in (around, around.parent, Path("artifacts")):
         yield from _manifest_folders(root, SEARCH_DEPTH)
 
 
 def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
-    if not root.is_dir():
-        return
-    if (root / MANIFEST_NAME).is_file():
-        yield root
-        return
-    if depth == 0:
-        return
+    """Folders with a manifest, nearest level first; at most MAX_FOLDERS are looked at, hidden ones not."""
+    level, looked_at = [root], 0
+    for _ in range(depth + 1):
+        below: list[Path] = []
+        for folder in level:
+            looked_at += 1
+            if looked_at > MAX_FOLDERS:
+                return
+            if (folder / MANIFEST_NAME).is_file():
+                yield folder
+            else:
+                below += _visible_children(folder)
+        level = below
+
+
+def _visible_children(folder: Path) -> list[Path]:
     try:
-        children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
     except OSError:
-        return
-    for child in children:
-        yield from _manifest_folders(child, depth - 1)
+        return []
+    return [folder / name for name in sorted(found)]

@@ -1,0 +1,94 @@
+"""A stored tensor: integer codes with one fp16 scale per row, or plain floats. What the container packs.
+
+Torch-free: numpy arrays go in and out, so that decoding needs nothing but numpy and the coder.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from golfpipe.errors import ArtifactError
+
+# Shapes: R rows, C values per row; N values in all, N = R * C
+
+FLOAT_DTYPES: dict[int, type[np.floating]] = {16: np.float16, 32: np.float32}
+"""Bits of a float piece -> numpy dtype. Every other width from 2 to 8 means integer codes."""
+
+
+def code_bounds(bits: int) -> tuple[int, int]:
+    """Smallest and largest code of the two's complement grid: 4 -> (-8, 7), 6 -> (-32, 31)."""
+    assert 2 <= bits <= 8
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def row_layout(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Tensor shape -> (R, C). A vector or a scalar is one row; leading axis = rows otherwise.
+
+    (512, 1792) -> (512, 1792); (8,) -> (1, 8); () -> (1, 1).
+    """
+    if len(shape) < 2:
+        return 1, math.prod(shape)
+    return shape[0], math.prod(shape[1:])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Piece:
+    """One tensor as it is stored. Raises ArtifactError where the parts contradict each other."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Shape of the weight; every axis at least 1."""
+    bits: int
+    """2..8: `codes` and `scales`; 16 or 32: `floats`."""
+    codes: np.ndarray | None = None
+    """int8 [R, C], each within code_bounds(bits)."""
+    scales: np.ndarray | None = None
+    """fp16 [R, 1], finite, not negative. weight ~ code * scale."""
+    floats: np.ndarray | None = None
+    """fp16 or fp32 of `shape`, finite."""
+
+    def __post_init__(self) -> None:
+        if not self.name or any(type(width) is not int or width < 1 for width in self.shape):
+            raise ArtifactError(f"tensor {self.name!r}: shape {self.shape} must hold positive whole numbers")
+        if self.bits in FLOAT_DTYPES:
+            self._check_floats()
+        elif 2 <= self.bits <= 8:
+            self._check_codes()
+        else:
+            raise ArtifactError(f"tensor {self.name!r}: bits={self.bits} must be 2..8, 16 or 32")
+
+    @property
+    def num_values(self) -> int:
+        return math.prod(self.shape)
+
+    def _check_floats(self) -> None:
+        if self.codes is not None or self.scales is not None or self.floats is None:
+            raise ArtifactError(f"tensor {self.name!r}: {self.bits} bits means floats and neither codes nor scales")
+        _require_array(self.name, "floats", self.floats, np.dtype(FLOAT_DTYPES[self.bits]), self.shape)
+        if not np.isfinite(self.floats).all():
+            raise ArtifactError(f"tensor {self.name!r}: holds NaN or infinite values")
+
+    def _check_codes(self) -> None:
+        if self.codes is None or self.scales is None or self.floats is not None:
+            raise ArtifactError(f"tensor {self.name!r}: {self.bits} bits means codes and scales and no floats")
+        num_rows, width = row_layout(self.shape)
+        _require_array(self.name, "codes", self.codes, np.dtype(np.int8), (num_rows, width))
+        _require_array(self.name, "scales", self.scales, np.dtype(np.float16), (num_rows, 1))
+        q_min, q_max = code_bounds(self.bits)
+        lowest, highest = int(self.codes.min()), int(self.codes.max())
+        if lowest < q_min or highest > q_max:
+            raise ArtifactError(
+                f"tensor {self.name!r}: codes {lowest}..{highest} exceed the int{self.bits} range {q_min}..{q_max}"
+            )
+        if not (np.isfinite(self.scales) & (self.scales >= 0)).all():
+            raise ArtifactError(f"tensor {self.name!r}: scales must be finite and not negative")
+
+
+def _require_array(name: str, part: str, array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ArtifactError(
+            f"tensor {name!r}: {part} are {array.dtype} {list(array.shape)}, expected {dtype} {list(shape)}"
+        )

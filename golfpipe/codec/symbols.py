@@ -1,0 +1,96 @@
+"""Entropy coding of byte symbols with one static model per stream: ANS from the constriction library.
+
+ANS was picked over constriction's range coder by measurement: 2^22 Gaussian int4 codes took 3e-6 over their entropy
+instead of 4e-5, and decoding, which the evaluation clock sees, is a fifth faster (76 against 62 million per second).
+
+A coded stream is one mode byte, then: 0 the symbols as they are; 1 a frequency table and the coder's 32-bit words,
+little-endian. The model is built from the integer table alone, in arithmetic that is exact in fp64 (products of
+12-bit and 24-bit integers), so every machine decodes the same symbols.
+"""
+
+from __future__ import annotations
+
+import constriction
+import numpy as np
+
+from golfpipe.codec.frequencies import (
+    TABLE_TOTAL,
+    count_symbols,
+    entropy_bits,
+    normalize_counts,
+    read_table,
+    write_table,
+)
+from golfpipe.errors import ArtifactError
+
+# Shapes: N number of symbols
+
+_MODE_RAW = 0
+_MODE_ANS = 1
+# Symbols per call of the coder, which takes int32: 256 KB stay in the cache.
+_CODER_CHUNK = 1 << 16
+
+
+def encode_symbols(symbols_N: np.ndarray) -> bytes:
+    """uint8 symbols -> coded stream; raw where that is no longer. N >= 1."""
+    counts = count_symbols(symbols_N)
+    raw = bytes((_MODE_RAW,)) + symbols_N.tobytes()
+    if entropy_bits(counts) >= 8 * len(symbols_N):
+        return raw
+    frequencies = normalize_counts(counts)
+    coded = bytes((_MODE_ANS,)) + write_table(frequencies)
+    if np.count_nonzero(frequencies) > 1:
+        first, model = _ans_model(frequencies)
+        coder = constriction.stream.stack.AnsCoder()
+        # ANS is a stack: the last chunk goes in first, so that the first one comes out first.
+        for start in range((len(symbols_N) - 1) // _CODER_CHUNK * _CODER_CHUNK, -1, -_CODER_CHUNK):
+            coder.encode_reverse(symbols_N[start : start + _CODER_CHUNK].astype(np.int32) - first, model)
+        coded += coder.get_compressed().astype("<u4").tobytes()
+    return coded if len(coded) < len(raw) else raw
+
+
+def decode_symbols(stream: bytes, num_symbols: int) -> np.ndarray:
+    """Coded stream -> uint8 symbols [num_symbols]. The caller has bounded num_symbols.
+
+    Raises ArtifactError where the stream is malformed, too short, or holds more than that many symbols.
+    """
+    if not stream or stream[0] not in (_MODE_RAW, _MODE_ANS):
+        raise ArtifactError("coded stream is empty or of unknown mode")
+    if stream[0] == _MODE_RAW:
+        if len(stream) != 1 + num_symbols:
+            raise ArtifactError(f"raw stream holds {len(stream) - 1} symbols, expected {num_symbols}")
+        return np.frombuffer(stream, dtype=np.uint8, offset=1).copy()
+    frequencies, table_bytes = read_table(stream[1:])
+    words = stream[1 + table_bytes :]
+    if np.count_nonzero(frequencies) == 1:
+        if words:
+            raise ArtifactError("coded stream of one repeated symbol has bytes left over")
+        return np.full(num_symbols, np.argmax(frequencies), dtype=np.uint8)
+    if len(words) % 4:
+        raise ArtifactError(f"coded stream has {len(words)} bytes, not a whole number of 32-bit words")
+    return _decode_words(np.frombuffer(words, dtype="<u4").astype(np.uint32), frequencies, num_symbols)
+
+
+def _decode_words(words: np.ndarray, frequencies: np.ndarray, num_symbols: int) -> np.ndarray:
+    try:
+        coder = constriction.stream.stack.AnsCoder(words)
+    except ValueError as error:  # the last word is zero, which no encoder writes
+        raise ArtifactError(f"coded stream: {error}") from error
+    first, model = _ans_model(frequencies)
+    symbols_N = np.empty(num_symbols, dtype=np.uint8)
+    for start in range(0, num_symbols, _CODER_CHUNK):
+        count = min(_CODER_CHUNK, num_symbols - start)
+        symbols_N[start : start + count] = coder.decode(model, count) + first
+    # Decoding never fails by itself, it runs on into invented symbols: only an exact end proves the count.
+    if not coder.is_empty():
+        raise ArtifactError(f"coded stream does not end after {num_symbols} symbols")
+    return symbols_N
+
+
+def _ans_model(frequencies: np.ndarray) -> tuple[int, constriction.stream.model.Categorical]:
+    """(first symbol, model of the symbols from there to the last one). At least two symbols have a frequency."""
+    present = np.flatnonzero(frequencies)
+    first, last = int(present[0]), int(present[-1])
+    # Only the range that occurs: the decoder looks symbols up by bisection, and 16 are found sooner than 256.
+    # perfect=False is the documented variant whose rounding is plain scaling of the cumulative sums.
+    return first, constriction.stream.model.Categorical(frequencies[first : last + 1] / TABLE_TOTAL, perfect=False)

@@ -1,0 +1,112 @@
+"""Encode documents to token ids in this process or in several, in order and in bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+
+from golfpipe.data.tokenizer import Tokenizer, check_byte_table
+from golfpipe.errors import DataError, StageFailed
+
+CHUNK_CHARACTERS = 1 << 19
+"""Text handed to a worker at a time; large against the cost of handing over, small against memory."""
+CHUNKS_IN_FLIGHT_PER_PROCESS = 2
+"""One being encoded and one waiting, so that no worker idles."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocument:
+    """One document as tokens."""
+
+    ids: np.ndarray
+    """uint16, beginning with BOS."""
+    text: str
+    """The original."""
+    decoded_bytes: int
+    """UTF-8 bytes of the decoded ids: what bits per byte are counted in."""
+    changed: bool
+    """The decoded text differs from the original, because the tokenizer normalizes."""
+
+
+def encode_documents(
+    documents: Iterable[str], tokenizer: Tokenizer, *, num_processes: int = 1
+) -> Iterator[EncodedDocument]:
+    """Each document encoded, in the order given. One process works in-line, without starting another.
+
+    At most CHUNKS_IN_FLIGHT_PER_PROCESS chunks per process are in memory. Raises DataError, naming the document by
+    its number from 1, for a document on which the byte table and the decoded text disagree; StageFailed if a worker
+    process is killed.
+    """
+    chunks = _chunks(documents)
+    if num_processes <= 1:
+        for first_number, texts in chunks:
+            yield from _encode_chunk(tokenizer, first_number, texts)
+        return
+    # spawn: a forked child of a process with threads (torch, CUDA) may hang
+    executor = ProcessPoolExecutor(
+        num_processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(tokenizer.model_bytes,),
+    )
+    in_flight: deque[Future[list[EncodedDocument]]] = deque()
+    try:
+        for chunk in chunks:
+            in_flight.append(executor.submit(_encode_chunk_in_worker, *chunk))
+            if len(in_flight) > CHUNKS_IN_FLIGHT_PER_PROCESS * num_processes:
+                yield from in_flight.popleft().result()
+        while in_flight:
+            yield from in_flight.popleft().result()
+    except BrokenProcessPool as error:
+        raise StageFailed(
+            f"one of {num_processes} encoding processes was killed", hint="probably for memory: use fewer processes"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _chunks(documents: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Runs of documents with about CHUNK_CHARACTERS, each with the number of its first document."""
+    chunk: list[str] = []
+    num_characters = 0
+    first_number = 1
+    for text in documents:
+        chunk.append(text)
+        num_characters += len(text)
+        if num_characters >= CHUNK_CHARACTERS:
+            yield first_number, chunk
+            first_number += len(chunk)
+            chunk, num_characters = [], 0
+    if chunk:
+        yield first_number, chunk
+
+
+def _encode_chunk(tokenizer: Tokenizer, first_number: int, texts: list[str]) -> list[EncodedDocument]:
+    encoded = []
+    for number, (text, ids) in enumerate(zip(texts, tokenizer.encode(texts), strict=True), start=first_number):
+        try:
+            decoded_bytes = check_byte_table(tokenizer, [ids])
+        except DataError as error:
+            raise DataError(f"document {number}: {error.message}", hint=error.hint) from error
+        encoded.append(EncodedDocument(ids, text, decoded_bytes, changed=tokenizer.decode(ids) != text))
+    return encoded
+
+
+_worker_tokenizer: Tokenizer | None = None
+"""Set once per worker process: loading the model for every chunk would cost more than encoding it."""
+
+
+def _start_worker(model_bytes: bytes) -> None:
+    global _worker_tokenizer
+    _worker_tokenizer = Tokenizer(model_bytes)
+
+
+def _encode_chunk_in_worker(first_number: int, texts: list[str]) -> list[EncodedDocument]:
+    assert _worker_tokenizer is not None
+    return _encode_chunk(_worker_tokenizer, first_number, texts)

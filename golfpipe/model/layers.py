@@ -1,0 +1,154 @@
+"""The parts of a block: norm, linear map, rotary turn, attention, MLP (SPEC section 1).
+
+Weights are fp32 and are cast to the activations' dtype where they are used, so that one network serves fp32 and bf16.
+"""
+
+# Shapes: B batch, T time, D model width, H query heads, K kv heads, E head width, F MLP hidden width,
+# R half of the rotary width
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from golfpipe.model.config import ModelConfig
+
+NORM_EPS = 1.1920929e-07
+"""Added to the mean square. With tables of std 0.005 it is not negligible."""
+
+ProjectionDelta = Callable[[int, str, Tensor], Tensor]
+"""(layer, "query" or "value", that layer's normalized input [B, T, D]) -> what to add to the projection's output."""
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Weight-free RMS norm over the last dimension, computed in fp32."""
+    return F.rms_norm(x.float(), (x.shape[-1],), eps=NORM_EPS).to(x.dtype)
+
+
+class CastLinear(nn.Linear):
+    """A linear map without bias whose weight is cast to the input's dtype."""
+
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__(num_inputs, num_outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim): two [T, R] in fp32; None without rotation."""
+    if config.rope_dim == 0:
+        return None
+    exponent_R = torch.arange(0, config.rope_dim, 2, device=device, dtype=torch.float32) / config.rope_dim
+    angle_TR = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rope_base**-exponent_R
+    return angle_TR.cos(), angle_TR.sin()
+
+
+def rotate_partial(x_BHTE: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Turn the pairs (i, i + R) of the first 2R values of each head; the rest passes through."""
+    if tables is None:
+        return x_BHTE
+    cos_TR, sin_TR = (table.to(x_BHTE.dtype) for table in tables)
+    half = cos_TR.shape[-1]
+    a, b, rest = x_BHTE.split([half, half, x_BHTE.shape[-1] - 2 * half], dim=-1)
+    return torch.cat((a * cos_TR + b * sin_TR, b * cos_TR - a * sin_TR, rest), dim=-1)
+
+
+class KVProjection(nn.Module):
+    """Key and value projections. They belong to the model; each layer names the pair that it reads."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        kv_dim = config.num_kv_heads * config.head_dim
+        self.key = CastLinear(config.model_dim, kv_dim)
+        self.value = CastLinear(config.model_dim, kv_dim)
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention with normed, partly rotated queries and keys."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads, self.num_kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
+        self.exclusive = config.exclusive_layers[layer]
+        self.query = CastLinear(config.model_dim, config.model_dim)
+        self.output = CastLinear(config.model_dim, config.model_dim)
+        self.qk_gain = nn.Parameter(torch.full((config.num_heads,), config.qk_gain_init))
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        kv: KVProjection,
+        tables: tuple[Tensor, Tensor] | None,
+        delta: ProjectionDelta | None,
+    ) -> Tensor:
+        query_BTD, key, value = self.query(x_BTD), kv.key(x_BTD), kv.value(x_BTD)
+        if delta is not None:
+            query_BTD = query_BTD + delta(self.layer, "query", x_BTD)
+            value = value + delta(self.layer, "value", x_BTD)
+        q_BHTE = self._split_heads(query_BTD, self.num_heads)
+        k_BKTE = self._split_heads(key, self.num_kv_heads)
+        v_BKTE = self._split_heads(value, self.num_kv_heads)
+        q_BHTE = rotate_partial(rms_norm(q_BHTE), tables) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
+        k_BKTE = rotate_partial(rms_norm(k_BKTE), tables)
+        y_BHTE = F.scaled_dot_product_attention(
+            q_BHTE, k_BKTE, v_BKTE, is_causal=True, enable_gqa=self.num_heads != self.num_kv_heads
+        )
+        if self.exclusive:
+            y_BHTE = remove_own_value(y_BHTE, v_BKTE)
+        return self.output(y_BHTE.transpose(1, 2).flatten(2))
+
+    def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
+        return x_BTD.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+
+
+def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
+    """Exclusive self-attention (arXiv 2603.09078): subtract from each head's output its projection on the position's
+    own value vector."""
+    unit_BKTE = F.normalize(v_BKTE, dim=-1)
+    unit_BHTE = unit_BKTE.repeat_interleave(y_BHTE.shape[1] // v_BKTE.shape[1], dim=1)
+    return y_BHTE - (y_BHTE * unit_BHTE).sum(-1, keepdim=True) * unit_BHTE
+
+
+class MLP(nn.Module):
+    """output(leaky_relu(input(x)) ** 2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.leaky_slope = config.leaky_slope
+        self.input = CastLinear(config.model_dim, config.mlp_hidden)
+        self.output = CastLinear(config.mlp_hidden, config.model_dim)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        h_BTF = F.leaky_relu(self.input(x_BTD), self.leaky_slope)
+        return self.output(h_BTF * h_BTF)
+
+
+class Block(nn.Module):
+    """Mix with the first activations, then attention, then MLP, each with a scale per channel."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = Attention(config, layer)
+        self.mlp = MLP(config)
+        self.attention_scale = nn.Parameter(torch.ones(config.model_dim))
+        self.mlp_scale = nn.Parameter(torch.ones(config.model_dim))
+        self.residual_mix = nn.Parameter(torch.stack((torch.ones(config.model_dim), torch.zeros(config.model_dim))))
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        x0_BTD: Tensor,
+        kv: KVProjection,
+        tables: tuple[Tensor, Tensor] | None,
+        delta: ProjectionDelta | None,
+    ) -> Tensor:
+        mix = self.residual_mix.to(x_BTD.dtype)
+        x_BTD = mix[0] * x_BTD + mix[1] * x0_BTD
+        attended_BTD = self.attention(rms_norm(x_BTD), kv, tables, delta)
+        x_BTD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BTD
+        return x_BTD + self.mlp_scale.to(x_BTD.dtype) * self.mlp(rms_norm(x_BTD))

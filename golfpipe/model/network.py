@@ -1,0 +1,118 @@
+"""The network, written once: tokens -> hidden states -> logits. Loss and scoring both use it (SPEC section 1)."""
+
+# Shapes: B batch, T time, D model width, V vocabulary, N any number of positions
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from golfpipe.model.config import ModelConfig, parameter_shapes
+from golfpipe.model.layers import Block, KVProjection, ProjectionDelta, rms_norm, rotary_tables
+from golfpipe.model.ngram import BIGRAM_FACTORS, TRIGRAM_FACTORS, NgramEmbedding, SmearGate
+
+TABLE_STD = 0.005
+
+
+class Network(nn.Module):
+    """A causal language model with U-Net skips. `compute_dtype` is the dtype of activations and products."""
+
+    def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        self.compute_dtype = compute_dtype
+        boundary = config.bos_id if config.mask_document_boundaries else None
+        self.token_embedding = nn.Embedding(config.vocab_size, config.model_dim)
+        self.bigram = self._ngram(config.bigram_buckets, config.bigram_dim, BIGRAM_FACTORS, boundary)
+        self.trigram = self._ngram(config.trigram_buckets, config.trigram_dim, TRIGRAM_FACTORS, boundary)
+        self.smear = SmearGate(config.model_dim, boundary)
+        if config.num_skips:
+            self.skip_weights = nn.Parameter(torch.ones(config.num_skips, config.model_dim))
+        self.kv_projections = nn.ModuleList(KVProjection(config) for _ in range(config.num_kv_projections))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+        if not config.tied_embeddings:
+            self.output_head = nn.Embedding(config.vocab_size, config.model_dim)
+
+    def _ngram(self, buckets: int, width: int, factors: tuple[int, ...], boundary: int | None) -> NgramEmbedding | None:
+        if not buckets:
+            return None
+        return NgramEmbedding(buckets, width, self.config.model_dim, factors, boundary)
+
+    def hidden(self, tokens_BT: Tensor, delta: ProjectionDelta | None = None) -> Tensor:
+        """Normed final activations [B, T, D] for int64 tokens [B, T]. Position t depends on tokens 0..t only.
+
+        `delta` adds to query and value projections: the adapters of score-first LoRA.
+        """
+        dtype = self.compute_dtype
+        x_BTD = self.token_embedding(tokens_BT).to(dtype)
+        if self.bigram is not None:
+            x_BTD = x_BTD + self.bigram(tokens_BT, dtype)
+        if self.trigram is not None:
+            x_BTD = x_BTD + self.trigram(tokens_BT, dtype)
+        x_BTD = self.smear(rms_norm(x_BTD), tokens_BT)
+        x0_BTD = x_BTD
+        tables = rotary_tables(self.config, tokens_BT.shape[1], tokens_BT.device)
+        num_skips = self.config.num_skips
+        stack: list[Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            if layer >= num_skips and stack:
+                x_BTD = x_BTD + self.skip_weights[layer - num_skips].to(dtype) * stack.pop()
+            x_BTD = block(x_BTD, x0_BTD, self.kv_projections[self.config.kv_source[layer]], tables, delta)
+            if layer < num_skips:
+                stack.append(x_BTD)
+        return rms_norm(x_BTD)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Softcapped logits [..., V] in fp32 of hidden states [..., D]."""
+        head = self.token_embedding if self.config.tied_embeddings else self.output_head
+        raw = F.linear(hidden, head.weight.to(hidden.dtype)).float()
+        return self.config.logit_softcap * torch.tanh(raw / self.config.logit_softcap)
+
+    def nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Cross-entropy of each target in nats, fp32 [N]."""
+        return F.cross_entropy(self.logits(hidden_ND), targets_N, reduction="none")
+
+    def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean cross-entropy in nats per token, fp32 scalar."""
+        hidden_ND = self.hidden(tokens_BT).flatten(0, 1)
+        return F.cross_entropy(self.logits(hidden_ND), targets_BT.flatten())
+
+
+def initialize(network: Network, seed: int) -> None:
+    """Set the initial weights from `seed`, on the host and in fp32: the same on every device.
+
+    Token table normal(0, 0.005); n-gram tables and the outputs of attention and MLP zero; other matrices orthogonal,
+    the n-gram projections times 1 / sqrt(2 * num_layers). A table and its projection are never both zero.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    damping = 1 / math.sqrt(2 * network.config.num_layers)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name in ("token_embedding.weight", "output_head.weight"):
+                parameter.normal_(0, TABLE_STD, generator=generator)
+            elif name.endswith((".table.weight", "attention.output.weight", "mlp.output.weight")):
+                parameter.zero_()
+            elif name.endswith(".weight"):
+                nn.init.orthogonal_(parameter, generator=generator)
+                if name.endswith("gram.projection.weight"):
+                    parameter.mul_(damping)
+
+
+def build_network(config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> Network:
+    """A network whose parameter names and shapes are those of `parameter_shapes`."""
+    network = Network(config, compute_dtype)
+    found = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    assert found == parameter_shapes(config), "parameter_shapes and the network disagree"
+    return network
+
+
+def load_network(
+    config: ModelConfig, weights: dict[str, Tensor], compute_dtype: torch.dtype = torch.float32
+) -> Network:
+    """A network holding `weights` (checked by the caller: exact names and shapes), ready for scoring."""
+    network = build_network(config, compute_dtype)
+    network.load_state_dict(weights)
+    return network.eval()

@@ -1,0 +1,71 @@
+"""Every parameter in exactly one group, and the optimizers of the groups (SPEC section 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from golfpipe.optim.config import OptimConfig
+from golfpipe.optim.muon import Muon
+
+
+def parameter_group(name: str, ndim: int) -> str:
+    """`matrix`, `embed` or `scalar`. Decides by role, then by rank; nothing is left over."""
+    if name.endswith(("_embedding.weight", ".table.weight", "output_head.weight")):
+        return "embed"
+    if ndim == 2 and name.endswith(".weight"):
+        return "matrix"
+    return "scalar"
+
+
+def group_parameters(network: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """Group -> name -> parameter, in the network's order."""
+    groups: dict[str, dict[str, Tensor]] = {"matrix": {}, "embed": {}, "scalar": {}}
+    for name, parameter in network.named_parameters():
+        groups[parameter_group(name, parameter.ndim)][name] = parameter
+    return groups
+
+
+def build_optimizers(network: nn.Module, config: OptimConfig, ns_dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, one fused AdamW with two learning rates for tables and scalars.
+
+    Each parameter group carries `peak_lr`; `set_lr_factor` scales it.
+    """
+    groups = group_parameters(network)
+    muon = Muon(
+        groups["matrix"].values(),
+        lr=config.matrix_lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        ns_steps=config.ns_steps,
+        ns_dtype=ns_dtype,
+    )
+    adam = torch.optim.AdamW(
+        [
+            {"params": list(groups["embed"].values()), "lr": config.embed_lr},
+            {"params": list(groups["scalar"].values()), "lr": config.scalar_lr},
+        ],
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    for optimizer in (muon, adam):
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return [muon, adam]
+
+
+def set_lr_factor(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+    """Set every group's lr to `factor` times its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+def set_momentum(optimizers: list[torch.optim.Optimizer], momentum: float) -> None:
+    """Set Muon's momentum."""
+    for optimizer in optimizers:
+        if isinstance(optimizer, Muon):
+            for group in optimizer.param_groups:
+                group["momentum"] = momentum

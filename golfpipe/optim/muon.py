@@ -1,0 +1,89 @@
+"""Muon: momentum whose update is orthogonalized (Jordan et al. 2024, github.com/KellerJordan/Muon).
+
+For hidden matrices only: never for embeddings, output heads, gains or gates.
+"""
+
+# Shapes: N matrices of one shape, R rows, C columns
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Quintic iteration with the steepest slope at 0 that keeps singular values near 1."""
+NS_EPS = 1e-7
+
+
+def newton_schulz(g_NRC: Tensor, steps: int) -> Tensor:
+    """Replace the singular values of each matrix by values near 1. Any leading dimensions are a batch.
+
+    Products run in the dtype of the input; the spectral norm is bounded first by the Frobenius norm.
+    """
+    a, b, c = NS_COEFFICIENTS
+    tall = g_NRC.shape[-2] > g_NRC.shape[-1]
+    x = g_NRC.mT if tall else g_NRC
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + NS_EPS)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.mT if tall else x
+
+
+def aspect_scale(rows: int, columns: int) -> float:
+    """sqrt(max(1, rows / columns)): keeps the size of the outputs' change independent of the aspect."""
+    return max(1.0, rows / columns) ** 0.5
+
+
+def muon_update(grad_NRC: Tensor, momentum_NRC: Tensor, beta: float, ns_steps: int, ns_dtype: torch.dtype) -> Tensor:
+    """Orthogonalized Nesterov momentum, scaled by the aspect. Changes `momentum_NRC` in place."""
+    momentum_NRC.lerp_(grad_NRC, 1 - beta)
+    nesterov_NRC = grad_NRC.lerp(momentum_NRC, beta)
+    update_NRC = newton_schulz(nesterov_NRC.to(ns_dtype), ns_steps).to(grad_NRC.dtype)
+    return update_NRC * aspect_scale(grad_NRC.shape[-2], grad_NRC.shape[-1])
+
+
+class Muon(torch.optim.Optimizer):
+    """One batched orthogonalization per matrix shape. Weight decay is decoupled and uses the unscaled lr."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        ns_steps: int,
+        ns_dtype: torch.dtype,
+    ) -> None:
+        super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.ns_steps, self.ns_dtype = ns_steps, ns_dtype
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            for same_shape in _by_shape(group["params"]):
+                grads_NRC = torch.stack([parameter.grad for parameter in same_shape])
+                buffers = [self._momentum(parameter) for parameter in same_shape]
+                momentum_NRC = torch.stack(buffers)
+                update_NRC = muon_update(grads_NRC, momentum_NRC, group["momentum"], self.ns_steps, self.ns_dtype)
+                torch._foreach_copy_(buffers, list(momentum_NRC.unbind()))
+                torch._foreach_mul_(same_shape, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(same_shape, list(update_NRC.unbind()), alpha=-group["lr"])
+
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        return state["momentum"]
+
+
+def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Parameters with a gradient, grouped by shape in order of first appearance."""
+    groups: dict[torch.Size, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            groups.setdefault(parameter.shape, []).append(parameter)
+    return list(groups.values())

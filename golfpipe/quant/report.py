@@ -1,0 +1,83 @@
+"""What quantizing did to one tensor: its error, its entropy, and which clip ratios its rows took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from golfpipe.codec.frequencies import count_symbols, entropy_bits
+from golfpipe.codec.pieces import Piece
+from golfpipe.codec.streams import ideal_bytes
+from golfpipe.quant.config import TensorClass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorReport:
+    """One line of the error report."""
+
+    name: str
+    tensor_class: TensorClass
+    bits: int
+    num_values: int
+    relative_squared_error: float
+    """sum (w - w_hat)^2 / sum w^2 against the weights before pruning; 0 for a tensor of zeros."""
+    ideal_bytes: float
+    """Order-0 entropy of codes and scales, or of the floats' byte planes."""
+    entropy_bits: float | None
+    """Order-0 entropy of the codes, bits per code; None for floats."""
+    lower_edge_share: float | None
+    """Share of rows that took the smallest of several ratios: near 1 the grid ends too high. None for floats."""
+    ratio_counts: tuple[int, ...] | None
+    """Rows per clip ratio, in the order of clip_ratios; None for floats."""
+
+
+def relative_squared_error(weight: Tensor, restored: Tensor) -> float:
+    """sum (w - w_hat)^2 / sum w^2 in fp64; 0 where w and w_hat are all zero, infinite where only w is."""
+    # numpy sums in one fixed order; torch's order depends on the number of threads.
+    w = weight.detach().cpu().double().numpy().reshape(-1)
+    error = float(np.square(w - restored.cpu().double().numpy().reshape(-1)).sum())
+    power = float(np.square(w).sum())
+    if power == 0:
+        return 0.0 if error == 0 else np.inf
+    return error / power
+
+
+def code_entropy(codes: np.ndarray) -> float:
+    """Order-0 entropy of int8 codes in bits per code."""
+    return entropy_bits(count_symbols(codes.reshape(-1).view(np.uint8))) / codes.size
+
+
+def report_codes(
+    piece: Piece, *, tensor_class: TensorClass, error: float, ratio_index_R: Tensor, num_ratios: int
+) -> TensorReport:
+    """Report of an integer piece; `error` is its relative squared error."""
+    assert piece.codes is not None
+    counts = np.bincount(ratio_index_R.cpu().numpy(), minlength=num_ratios)
+    return TensorReport(
+        name=piece.name,
+        tensor_class=tensor_class,
+        bits=piece.bits,
+        num_values=piece.num_values,
+        relative_squared_error=error,
+        ideal_bytes=ideal_bytes(piece),
+        entropy_bits=code_entropy(piece.codes),
+        lower_edge_share=float(counts[0] / counts.sum()) if num_ratios > 1 else 0.0,
+        ratio_counts=tuple(int(count) for count in counts),
+    )
+
+
+def report_floats(piece: Piece, *, tensor_class: TensorClass, error: float) -> TensorReport:
+    """Report of a float piece; `error` is its relative squared error."""
+    return TensorReport(
+        name=piece.name,
+        tensor_class=tensor_class,
+        bits=piece.bits,
+        num_values=piece.num_values,
+        relative_squared_error=error,
+        ideal_bytes=ideal_bytes(piece),
+        entropy_bits=None,
+        lower_edge_share=None,
+        ratio_counts=None,
+    )

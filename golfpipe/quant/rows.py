@@ -1,0 +1,55 @@
+"""The row quantizer: one fp16 scale per row, integer codes, no zero point (SPEC section 3).
+
+Export, quantization-aware training and decoding all use these functions, so that what is trained is what is scored.
+Everything is elementwise fp32 arithmetic that IEEE rounds the same way on every device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from golfpipe.codec.pieces import code_bounds, row_layout
+
+# Shapes: R rows, C values per row
+
+
+def as_rows(weight: Tensor) -> Tensor:
+    """Any tensor -> fp32 [R, C] of its values, detached; a view where it already is fp32 and contiguous.
+
+    A matrix keeps its rows; a vector or a scalar is one row.
+    """
+    return weight.detach().float().reshape(row_layout(tuple(weight.shape)))
+
+
+def row_absmax(w_RC: Tensor) -> Tensor:
+    """Largest magnitude of each row [R, 1]; NaN for a row that holds one."""
+    low_R1, high_R1 = torch.aminmax(w_RC, dim=1, keepdim=True)
+    return torch.maximum(-low_R1, high_R1)
+
+
+def row_scale(absmax_R1: Tensor, ratio: Tensor | float, bits: int) -> Tensor:
+    """fp16(absmax * ratio / q_max) [R, 1]. Infinite where fp16 is too small, 0 where the row is (nearly) zero."""
+    return (absmax_R1 * ratio / code_bounds(bits)[1]).to(torch.float16)
+
+
+def row_divisor(scale_R1: Tensor) -> Tensor:
+    """fp32 number to divide a row by: its scale, or infinity for a scale of 0, which makes every code 0."""
+    scale_R1 = scale_R1.float()
+    return scale_R1.masked_fill(scale_R1 == 0, torch.inf)
+
+
+def quantize(w_RC: Tensor, scale_R1: Tensor, bits: int) -> Tensor:
+    """int8 codes clamp(round(w / scale), q_min, q_max), halves to even. w fp32 [R, C], scale fp16 [R, 1]."""
+    q_min, q_max = code_bounds(bits)
+    return torch.div(w_RC, row_divisor(scale_R1)).round_().clamp_(q_min, q_max).to(torch.int8)
+
+
+def dequantize(codes_RC: Tensor, scale_R1: Tensor) -> Tensor:
+    """fp32 codes * scale. Exact: 8 bits times fp16's 11 significant bits fit in fp32's 24."""
+    return codes_RC.float() * scale_R1.float()
+
+
+def fake_quantize(w_RC: Tensor, scale_R1: Tensor, bits: int) -> Tensor:
+    """What w becomes after a trip through its codes: literally dequantize(quantize(w)), fp32 [R, C]. No gradient."""
+    return dequantize(quantize(w_RC, scale_R1, bits), scale_R1)

@@ -1,0 +1,104 @@
+"""Nats of every target under a network, and their sums over documents."""
+
+# Shapes: B windows in a batch, T tokens of a window, D model width, N scored targets
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golfpipe.model.network import Network
+from golfpipe.scoring.byte_table import ByteTable, target_bytes
+from golfpipe.scoring.documents import document_starts
+from golfpipe.scoring.windows import Window
+from golfpipe.units import bits_per_byte
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Sums over the scored targets, whole and per document. nats are float64 sums of fp32 cross-entropies."""
+
+    document_nats: np.ndarray
+    """float64 [documents]"""
+    document_targets: np.ndarray
+    """int64 [documents]"""
+    document_bytes: np.ndarray
+    """int64 [documents]"""
+
+    @property
+    def num_targets(self) -> int:
+        return int(self.document_targets.sum())
+
+    @property
+    def num_bytes(self) -> int:
+        return int(self.document_bytes.sum())
+
+    @property
+    def val_loss_nats(self) -> float:
+        """Nats per token."""
+        return float(self.document_nats.sum()) / self.num_targets
+
+    @property
+    def val_bpb(self) -> float:
+        """Bits per byte. Raises ZeroDivisionError where the scored targets hold no byte of text."""
+        return bits_per_byte(float(self.document_nats.sum()), self.num_bytes)
+
+
+def window_inputs(tokens: np.ndarray, windows: list[Window], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Inputs [B, T] and targets [B, T] (int64) of windows of one length over uint16 tokens."""
+    run_BT = np.stack([tokens[window.start : window.end + 1] for window in windows]).astype(np.int64)
+    run = torch.from_numpy(run_BT).to(device)
+    return run[:, :-1], run[:, 1:]
+
+
+def window_nats(network: Network, tokens: np.ndarray, windows: list[Window], device: torch.device) -> Tensor:
+    """fp32 nats of the windows' scored targets, in order [N]. Logits are computed for these positions only."""
+    inputs_BT, targets_BT = window_inputs(tokens, windows, device)
+    hidden_BTD = network.hidden(inputs_BT)
+    counts = [window.score_end - window.score_start for window in windows]
+    # A window scores its last positions, so a slice from the end finds them.
+    hidden_ND = torch.cat([hidden_BTD[row, -count:] for row, count in enumerate(counts)])
+    targets_N = torch.cat([targets_BT[row, -count:] for row, count in enumerate(counts)])
+    return network.nats(hidden_ND, targets_N)
+
+
+def score_windows(
+    network: Network,
+    tokens: np.ndarray,
+    batches: Iterable[list[Window]],
+    nats: np.ndarray,
+    device: torch.device,
+    on_scored: Callable[[int, float], None] | None = None,
+) -> None:
+    """Fill `nats` (float32, one per target, NaN where not yet scored) for the targets of `batches`.
+
+    `on_scored(count, sum of nats)` is called after each batch. A target that was scored before is a bug: assert.
+    """
+    with torch.inference_mode():
+        for windows in batches:
+            scored = window_nats(network, tokens, windows, device).cpu().numpy()
+            first, last = windows[0].score_start, windows[-1].score_end
+            assert len(scored) == last - first and np.isnan(nats[first:last]).all()
+            nats[first:last] = scored
+            if on_scored is not None:
+                on_scored(len(scored), float(scored.sum(dtype=np.float64)))
+
+
+def summarize(tokens: np.ndarray, nats: np.ndarray, table: ByteTable, bos_id: int) -> Score:
+    """Sum nats (float32, one per target, none NaN), targets and bytes per document.
+
+    `tokens` holds one token more than `nats`. A target belongs to the document of the token before it, so that a
+    document's targets run through the BOS that follows.
+    """
+    assert len(tokens) == len(nats) + 1 and not np.isnan(nats).any()
+    starts = document_starts(tokens[:-1], bos_id)
+    sizes = target_bytes(table, tokens[:-1], tokens[1:])
+    return Score(
+        document_nats=np.add.reduceat(nats.astype(np.float64), starts),
+        document_targets=np.diff(np.append(starts, len(nats))).astype(np.int64),
+        document_bytes=np.add.reduceat(sizes.astype(np.int64), starts),
+    )

@@ -1,0 +1,63 @@
+"""Window plans: every target exactly once, for any length (SPEC section 5).
+
+Target i is token i + 1, predicted from the inputs up to token i. A window over inputs [start, end) sees those tokens
+only and scores the targets [score_start, end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from golfpipe.scoring.config import EvaluateConfig
+
+
+class Window(NamedTuple):
+    """Inputs [start, end); scored targets [score_start, score_end), with score_end == end."""
+
+    start: int
+    end: int
+    score_start: int
+    score_end: int
+
+
+def chunked_windows(num_targets: int, context_length: int) -> Iterator[Window]:
+    """Disjoint windows of context_length, the last one shorter if need be."""
+    for start in range(0, num_targets, context_length):
+        end = min(start + context_length, num_targets)
+        yield Window(start, end, start, end)
+
+
+def sliding_windows(num_targets: int, context_length: int, stride: int) -> Iterator[Window]:
+    """The first window scores all its targets, each later one its last `stride` (fewer at the end).
+
+    A window ends at its last scored target and reaches back context_length tokens: the final one is shifted, not
+    shortened. Texts shorter than context_length have one window.
+    """
+    end = min(context_length, num_targets)
+    if num_targets:
+        yield Window(0, end, 0, end)
+    while end < num_targets:
+        score_start = end
+        end = min(end + stride, num_targets)
+        yield Window(end - context_length, end, score_start, end)
+
+
+def plan_windows(num_targets: int, config: EvaluateConfig) -> Iterator[Window]:
+    """The windows of the configured method, in order of their targets."""
+    if config.method == "chunked":
+        return chunked_windows(num_targets, config.context_length)
+    return sliding_windows(num_targets, config.context_length, config.stride)
+
+
+def batch_windows(windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
+    """Runs of neighboring windows of equal length, at most `batch_tokens` input tokens (and at least one window)."""
+    batch: list[Window] = []
+    for window in windows:
+        length = window.end - window.start
+        if batch and (length != batch[0].end - batch[0].start or (len(batch) + 1) * length > batch_tokens):
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch

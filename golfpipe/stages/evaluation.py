@@ -1,0 +1,81 @@
+"""What every scored run leaves behind, whichever stage scored it, and the running score while it works."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.errors import DataError
+from golfpipe.scoring.byte_table import ByteTable, target_bytes
+from golfpipe.scoring.score import Score
+from golfpipe.stages.reporter import Task
+from golfpipe.store.artifact import Artifact, ArtifactWriter
+from golfpipe.store.manifest import Result
+from golfpipe.units import bits_per_byte
+
+DOCUMENTS = "documents.safetensors"
+
+
+class RunningScore:
+    """Shows the loss so far, in bits per byte of the split's mean token, behind the progress bar."""
+
+    def __init__(self, task: Task, tokens: np.ndarray, table: ByteTable) -> None:
+        self.task, self.nats, self.targets = task, 0.0, 0
+        self.bytes_per_target = float(target_bytes(table, tokens[:-1], tokens[1:]).mean())
+
+    def add(self, count: int, nats: float) -> None:
+        """`count` more targets, `nats` in all."""
+        self.nats += nats
+        self.targets += count
+        size = round(self.targets * self.bytes_per_target)
+        self.task.advance(count, f"bpb about {bits_per_byte(self.nats, size):.4f}" if size else "")
+
+
+def write_evaluation(
+    out: ArtifactWriter,
+    model: Artifact,
+    score: Score,
+    config: PipelineConfig,
+    *,
+    split_targets: int,
+    protocol: str,
+    eval_seconds: float,
+) -> Result:
+    """Write the scores per document. `protocol`: none, score_first or pre_eval; the last one is not eligible.
+
+    Raises DataError where the scored targets hold no byte of text.
+    """
+    if score.num_bytes == 0:
+        raise DataError(
+            "the scored targets hold no text, so there are no bits per byte", hint="raise evaluate.max_targets"
+        )
+    out.write_tensors(
+        DOCUMENTS,
+        {
+            "nats": torch.from_numpy(score.document_nats),
+            "targets": torch.from_numpy(score.document_targets),
+            "bytes": torch.from_numpy(score.document_bytes),
+        },
+    )
+    windows = config.evaluate
+    return Result(
+        kind="evaluation",
+        metrics={
+            "val_loss_nats": score.val_loss_nats,
+            "val_bpb": score.val_bpb,
+            "scored_targets": score.num_targets,
+            "scored_bytes": score.num_bytes,
+            "split_targets": split_targets,
+            "whole_split": score.num_targets == split_targets,
+            "method": windows.method,
+            "context_length": windows.context_length,
+            "stride": windows.stride if windows.method == "sliding" else None,
+            "protocol": protocol,
+            "eligible": protocol != "pre_eval",
+            "eval_seconds": round(eval_seconds, 3),
+            "model_kind": model.manifest.kind,
+            "model_digest": model.manifest.digest,
+        },
+        model=model.manifest.model,
+    )

@@ -1,0 +1,49 @@
+"""Ctrl-C once: finish the step and save. Twice: stop at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Set by the first SIGINT or SIGTERM; `exit_code` is 128 + the signal's number."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        return self.signal_number is not None
+
+    @property
+    def exit_code(self) -> int:
+        assert self.signal_number is not None
+        return 128 + self.signal_number
+
+
+@contextmanager
+def deferred_signals() -> Iterator[StopRequest]:
+    """Within: the first SIGINT or SIGTERM is only noted; a second one raises KeyboardInterrupt.
+
+    Outside the main thread signals cannot be caught, and the request stays unset.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if request.requested:
+            raise KeyboardInterrupt
+        request.signal_number = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

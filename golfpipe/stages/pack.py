@@ -1,0 +1,77 @@
+"""Entropy-code quantized weights into the one file whose bytes count.
+
+golfpipe pack artifacts/demo/quantize
+golfpipe pack artifacts/demo/quantize -o artifacts/demo-nibble/pack --set pack.coder=nibble
+golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it does not fit
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from golfpipe.codec.container import decode_payload, encode_payload, read_header
+from golfpipe.codec.pieces import Piece
+from golfpipe.codec.streams import ideal_bytes
+from golfpipe.config.schema import plain_config
+from golfpipe.errors import StageFailed
+from golfpipe.stages.base import Job, select_threads
+from golfpipe.stages.models import model_config, read_pieces
+from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.manifest import Result
+from golfpipe.store.tensors import tensors_to_bytes
+
+PACKED = "packed.safetensors"
+
+
+def run(job: Job, out: ArtifactWriter) -> Result:
+    """Write packed.safetensors and sizes.json (bytes per tensor). `fits` says whether the limit is kept."""
+    select_threads(job.context.threads)
+    source, settings = job.inputs["model"], job.config.pack
+    pieces = read_pieces(source)
+    model = plain_config(model_config(source))
+    with job.context.reporter.task("pack", len(pieces), "tensors") as task:
+        payload = encode_payload(model, pieces.values(), coder=settings.coder)
+        task.advance(len(pieces))
+    content = tensors_to_bytes({"payload": torch.from_numpy(np.frombuffer(payload, dtype=np.uint8).copy())})
+    out.write(PACKED, content)
+    header = read_header(payload)
+    classes = {line["name"]: line["class"] for line in source.read_json("report.json")["tensors"]}
+    sizes = [
+        {
+            "name": name,
+            "class": classes[name],
+            "bits": piece.bits,
+            "values": piece.num_values,
+            "bytes": header.piece_bytes[name],
+        }
+        for name, piece in pieces.items()
+    ]
+    out.write_json("sizes.json", {"header_bytes": len(content) - sum(s["bytes"] for s in sizes), "tensors": sizes})
+    _, decoded = decode_payload(payload)
+    if not all(_same_piece(decoded[name], piece) for name, piece in pieces.items()):
+        raise StageFailed(
+            f"{out.path(PACKED)}: decoding gives other weights than were packed; this is a bug in golfpipe"
+        )
+    total = len(content) + settings.code_bytes_reserve
+    return Result(
+        kind="packed_model",
+        metrics={
+            "packed_bytes": len(content),
+            "code_bytes": settings.code_bytes_reserve,
+            "code_bytes_source": "reserved",
+            "total_bytes": total,
+            "limit_bytes": settings.limit_bytes,
+            "fits": total <= settings.limit_bytes,
+            "entropy_bytes": round(sum(ideal_bytes(piece) for piece in pieces.values())),
+        },
+        model=model,
+    )
+
+
+def _same_piece(left: Piece, right: Piece) -> bool:
+    """Equal to the last bit."""
+    return all(
+        (a is None and b is None) or (a is not None and b is not None and a.tobytes() == b.tobytes())
+        for a, b in ((left.codes, right.codes), (left.scales, right.scales), (left.floats, right.floats))
+    )

@@ -1,0 +1,256 @@
+"""Train a model from tokenized text and keep its averaged weights.
+
+golfpipe train artifacts/data/demo --preset demo
+golfpipe train artifacts/data/demo --preset tiny --set train.max_steps=500 --name longer   # CPU, about a minute
+golfpipe train --resume -o artifacts/longer/train
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from golfpipe.config.schema import plain_config
+from golfpipe.data.token_data import load_shards, load_tokenizer, load_validation
+from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.errors import ArtifactError, DataError, Interrupted, StageFailed
+from golfpipe.model.config import parameter_count
+from golfpipe.model.network import build_network, initialize
+from golfpipe.scoring.config import EvaluateConfig
+from golfpipe.scoring.score import Score, score_windows, summarize
+from golfpipe.scoring.windows import batch_windows, chunked_windows
+from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.interrupt import StopRequest, deferred_signals
+from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary
+from golfpipe.stages.reporter import Task
+from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.canonical import canonical_json
+from golfpipe.store.files import sync_file, write_file
+from golfpipe.store.manifest import Result
+from golfpipe.store.tensors import metadata_from_bytes, tensors_from_bytes, tensors_to_bytes
+from golfpipe.training.loop import FinishedStep, run_training
+from golfpipe.training.shards import TokenStream
+from golfpipe.training.trainer import Trainer
+
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "log.jsonl"
+HUMAN_LOG = "train.log"
+
+
+def run(job: Job, out: ArtifactWriter) -> Result:
+    """Train, or go on from the checkpoint that an interrupted run left in `out`."""
+    config = job.config
+    select_threads(job.context.threads)
+    device = torch.device(select_device(job.context.device))
+    tokenizer = load_tokenizer(job.inputs["data"])
+    check_vocabulary(config.model, tokenizer)
+    stream = TokenStream(load_shards(job.inputs["data"], "train"))
+    if stream.num_tokens <= config.train.context_length:
+        raise DataError(
+            f"{job.inputs['data'].path}: {stream.num_tokens} train tokens are not more than"
+            f" train.context_length={config.train.context_length}",
+            hint="lower train.context_length, or give more text",
+        )
+    network = build_network(config.model, COMPUTE_DTYPES[config.train.precision])
+    initialize(network, config.seed)
+    network.to(device)
+    compiled = config.train.compile == "on" or (config.train.compile == "auto" and device.type == "cuda")
+    trainer = Trainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("lr_factors"))
+    resumed = _resume(trainer, out)
+    if compiled:
+        job.context.reporter.note("compiling, outside the training clock")
+        trainer.warm_up(config.train.compile_warmup_steps)
+    label = "train" if not resumed else f"train, resumed at step {trainer.steps_done}"
+    with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
+        task.advance(trainer.steps_done)
+        events = _Events(job, out, trainer, tokenizer, stop, task)
+        events.start(resumed)
+        reason = run_training(trainer, events)
+        if reason == "interrupted":
+            raise Interrupted(
+                f"stopped after step {trainer.steps_done} of {trainer.max_steps}; the state is saved",
+                hint=f"golfpipe train --resume -o {job.out}",
+                exit_code=stop.exit_code,
+            )
+    return events.finish(reason)
+
+
+class _Events:
+    """Logs, validations and checkpoints of one run, on disk."""
+
+    def __init__(
+        self, job: Job, out: ArtifactWriter, trainer: Trainer, tokenizer: Tokenizer, stop: StopRequest, task: Task
+    ) -> None:
+        self.job, self.out, self.trainer, self.tokenizer = job, out, trainer, tokenizer
+        self.stop_request, self.task = stop, task
+        self.settings = job.config.train
+        self.tokens, self.split_targets = load_validation(job.inputs["data"], self.settings.validation_targets)
+        self.last_loss = math.nan
+        self.log_path = out.path(LOG, content=False)
+        self.human_path = out.path(HUMAN_LOG, content=False)
+
+    # ---- TrainingEvents ---------------------------------------------------------------------------------------
+
+    def log(self, steps: list[FinishedStep]) -> None:
+        self._append(self.log_path, [{"type": "step", **asdict(step)} for step in steps])
+        self.last_loss = steps[-1].train_loss_nats
+        lines = [self._human_step(s) for s in steps if s.step % self.settings.log_every == 0 or s.step == 1]
+        self._append_text(lines)
+        self.task.advance(len(steps), f"loss {self.last_loss:.4f}")
+
+    def validate(self, step: int) -> None:
+        score = self.score()
+        self._append(
+            self.log_path,
+            [{"type": "validation", "step": step, "val_loss_nats": score.val_loss_nats, "val_bpb": score.val_bpb}],
+        )
+        self._append_text(
+            [
+                f"step:{step}/{self.trainer.max_steps} val_loss:{score.val_loss_nats:.4f} val_bpb:{score.val_bpb:.4f}"
+                f" train_time:{self.trainer.elapsed_seconds * 1000:.0f}ms"
+            ]
+        )
+        self.job.context.reporter.note(
+            f"step {step}: train loss {self.last_loss:.4f}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
+        )
+
+    def checkpoint(self, step: int) -> None:
+        tensors = {name: tensor.contiguous() for name, tensor in self.trainer.state_tensors().items()}
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise StageFailed(
+                    f"training diverged: {name} is not finite after step {step}",
+                    hint="the last good checkpoint is kept; lower the learning rates and start with --force",
+                )
+        for path in (self.log_path, self.human_path):
+            if path.exists():
+                sync_file(path)
+        values = self.trainer.state_values() | {
+            "last_loss": self.last_loss,
+            "log_bytes": self.log_path.stat().st_size,
+            "human_log_bytes": self.human_path.stat().st_size,
+        }
+        write_file(self.out.path(CHECKPOINT, content=False), tensors_to_bytes(tensors, values))
+
+    def stop_requested(self) -> bool:
+        return self.stop_request.requested
+
+    # ---- beginning and end ------------------------------------------------------------------------------------
+
+    def start(self, resumed: bool) -> None:
+        config, trainer = self.job.config, self.trainer
+        if resumed:
+            self._append(self.log_path, [{"type": "resume", "step": trainer.steps_done}])
+            return
+        for path in (self.log_path, self.human_path):
+            path.unlink(missing_ok=True)
+        parameters = parameter_count(config.model)
+        self._append(
+            self.log_path,
+            [
+                {
+                    "type": "start",
+                    "seed": config.seed,
+                    "parameters": parameters,
+                    "device": str(trainer.device),
+                    "config": plain_config(config),
+                }
+            ],
+        )
+        self._append_text(
+            [
+                f"seed:{config.seed}",
+                f"model_params:{parameters}",
+                f"train_batch_tokens:{config.train.batch_tokens} train_seq_len:{config.train.context_length}"
+                f" iterations:{trainer.max_steps} max_wallclock_seconds:{config.train.max_seconds:g}",
+            ]
+        )
+
+    def finish(self, reason: str) -> Result:
+        trainer, config = self.trainer, self.job.config
+        score = self.score()
+        step_ms = trainer.elapsed_seconds * 1000 / max(1, trainer.steps_done)
+        memory = torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else None
+        lines = []
+        if reason == "max_seconds":
+            lines.append(
+                f"stopping_early: wallclock_cap train_time:{trainer.elapsed_seconds * 1000:.0f}ms"
+                f" step:{trainer.steps_done}/{trainer.max_steps}"
+            )
+        lines.append(
+            f"step:{trainer.steps_done}/{trainer.max_steps} val_loss:{score.val_loss_nats:.4f}"
+            f" val_bpb:{score.val_bpb:.4f} train_time:{trainer.elapsed_seconds * 1000:.0f}ms step_avg:{step_ms:.2f}ms"
+        )
+        if memory is not None:
+            lines.append(f"peak memory allocated: {memory // 2**20} MiB")
+        self._append_text(lines)
+        averaged = trainer.average.state() if config.train.ema_decay > 0 else dict(trainer.network.named_parameters())
+        model = plain_config(config.model)
+        self.out.write_tensors("ema.safetensors", averaged, {"model": model})
+        metrics = {
+            "parameters": parameter_count(config.model),
+            "steps": trainer.steps_done,
+            "tokens": trainer.steps_done * config.train.batch_tokens,
+            "train_loss_nats": self.last_loss,
+            "val_loss_nats": score.val_loss_nats,
+            "val_bpb": score.val_bpb,
+            "scored_targets": score.num_targets,
+            "stop_reason": reason,
+            "warmdown_start_step": trainer.warmdown_start_step,
+            "qat_first_step": trainer.qat_first_step,
+            "train_seconds": round(trainer.elapsed_seconds, 3),
+            "step_avg_ms": round(step_ms, 3),
+            "peak_memory_bytes": memory,
+        }
+        self._append(self.log_path, [{"type": "end", **metrics}])
+        (self.out.folder / CHECKPOINT).unlink(missing_ok=True)
+        return Result(
+            kind="trained_model", metrics=metrics, model=model, provenance={"device_used": str(trainer.device)}
+        )
+
+    def score(self) -> Score:
+        """Averaged weights on the validation prefix, in disjoint windows of the training length."""
+        nats = np.full(len(self.tokens) - 1, np.nan, dtype=np.float32)
+        windows = chunked_windows(len(nats), self.settings.context_length)
+        batch_tokens = EvaluateConfig().batch_tokens
+        with self.trainer.averaged_weights() as network:
+            score_windows(network, self.tokens, batch_windows(windows, batch_tokens), nats, self.trainer.device)
+        return summarize(self.tokens, nats, self.tokenizer.byte_table, self.tokenizer.bos_id)
+
+    # ---- log lines --------------------------------------------------------------------------------------------
+
+    def _human_step(self, step: FinishedStep) -> str:
+        return (
+            f"step:{step.step}/{self.trainer.max_steps} train_loss:{step.train_loss_nats:.4f}"
+            f" train_time:{step.elapsed_seconds * 1000:.0f}ms"
+            f" step_avg:{step.elapsed_seconds * 1000 / step.step:.2f}ms"
+        )
+
+    def _append(self, path: Path, records: list[dict]) -> None:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.writelines(canonical_json(record) + "\n" for record in records)
+
+    def _append_text(self, lines: list[str]) -> None:
+        with self.human_path.open("a", encoding="utf-8") as stream:
+            stream.writelines(line + "\n" for line in lines)
+
+
+def _resume(trainer: Trainer, out: ArtifactWriter) -> bool:
+    """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment."""
+    path = out.folder / CHECKPOINT
+    if not path.is_file():
+        return False
+    content = path.read_bytes()
+    tensors, values = tensors_from_bytes(content, str(path)), metadata_from_bytes(content, str(path))
+    try:
+        trainer.load_state(tensors, values)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a checkpoint of this run ({error})", hint="--force starts afresh") from error
+    for name, size in ((LOG, values["log_bytes"]), (HUMAN_LOG, values["human_log_bytes"])):
+        with (out.folder / name).open("r+b") as stream:
+            stream.truncate(size)
+    return True

@@ -1,0 +1,167 @@
+"""What is known about a submission, gathered from manifests; rules are judged on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from golfpipe.submission.lineage import Lineage, configuration_differences
+from golfpipe.submission.metric_values import count, flag, mapping, number, text
+from golfpipe.submission.sizes import packed_file_bytes
+from golfpipe.units import LIMIT_BYTES
+
+Calibration = Literal["none", "training data", "generated", "validation data", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """One seed. None means not known, never 'no'."""
+
+    seed: int | None = None
+    packed_bytes: int | None = None
+    """Size of packed.safetensors on disk."""
+    code_bytes: int | None = None
+    code_measured: bool = False
+    """False: `code_bytes` is a reserve for a script that does not exist yet."""
+    limit_bytes: int = LIMIT_BYTES
+    """The smaller of the challenge's limit and the run's own."""
+    trained_here: bool = True
+    """False: the weights were imported."""
+    train_seconds: float | None = None
+    calibration: Calibration = "unknown"
+    calibration_seconds: float = 0.0
+    """Quantizing, where it read training data."""
+    evaluated: bool = False
+    adapt_seconds: float = 0.0
+    """Test-time training before the evaluation; score-first training is inside eval_seconds."""
+    eval_seconds: float | None = None
+    device: str | None = None
+    protocol: str | None = None
+    eligible: bool | None = None
+    scored_targets: int | None = None
+    split_targets: int | None = None
+    whole_split: bool | None = None
+    vocab_size: int | None = None
+    scored_bytes: int | None = None
+    split_bytes: int | None = None
+    """UTF-8 bytes of the decoded validation split, from the data's manifest."""
+
+    @property
+    def total_bytes(self) -> int | None:
+        if self.packed_bytes is None or self.code_bytes is None:
+            return None
+        return self.packed_bytes + self.code_bytes
+
+    @property
+    def over_limit(self) -> bool:
+        return self.total_bytes is not None and self.total_bytes > self.limit_bytes
+
+    @property
+    def whole_eval_seconds(self) -> float | None:
+        return None if self.eval_seconds is None else self.eval_seconds + self.adapt_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All seeds of one submission, or the one run that an artifact comes from."""
+
+    runs: tuple[RunFacts, ...]
+    track: str | None = None
+    has_folder: bool = False
+    """A records folder is written, or about to be."""
+    script_bytes: int | None = None
+    """Size of its train_gpt.py; None where it has none."""
+    configuration_differences: tuple[str, ...] | None = None
+    """Between the seeds; None: not known."""
+    log_differences: tuple[str, ...] | None = None
+    """Between submission.json and the logs; None: not known."""
+
+
+def gather(
+    lineages: Sequence[Lineage],
+    *,
+    neutral: Collection[str],
+    track: str | None = None,
+    has_folder: bool = False,
+    log_differences: tuple[str, ...] | None = None,
+) -> Facts:
+    """Facts of the runs. `neutral`: dotted configuration keys that do not change a result."""
+    return Facts(
+        runs=tuple(gather_run(lineage) for lineage in lineages),
+        track=track,
+        has_folder=has_folder,
+        configuration_differences=configuration_differences(lineages, neutral),
+        log_differences=log_differences,
+    )
+
+
+def gather_run(lineage: Lineage) -> RunFacts:
+    """Facts of one chain. Raises ArtifactError for a packed file that differs from its manifest."""
+    evaluation, trained, packed = lineage.evaluation, lineage.trained, lineage.packed
+    scores = evaluation.manifest.metrics if evaluation is not None else {}
+    sizes = packed.manifest.metrics if packed is not None else {}
+    reserve = count(mapping(packed.manifest.config, "pack"), "code_bytes_reserve") if packed is not None else None
+    code_bytes = count(sizes, "code_bytes")
+    newest = evaluation or lineage.adapted or packed or lineage.quantized or trained
+    return RunFacts(
+        seed=seed_of(lineage),
+        packed_bytes=packed_file_bytes(packed) if packed is not None else None,
+        code_bytes=code_bytes if code_bytes is not None else reserve,
+        code_measured=sizes.get("code_bytes_source") == "measured",
+        limit_bytes=min(LIMIT_BYTES, count(sizes, "limit_bytes") or LIMIT_BYTES),
+        trained_here=trained is None or trained.manifest.stage == "train",
+        train_seconds=number(trained.manifest.metrics, "train_seconds") if trained is not None else None,
+        calibration=_calibration(lineage),
+        calibration_seconds=_calibration_seconds(lineage),
+        evaluated=evaluation is not None,
+        adapt_seconds=_seconds(lineage.adapted.manifest.metrics) if lineage.adapted is not None else 0.0,
+        eval_seconds=number(scores, "eval_seconds"),
+        device=device_of(lineage),
+        protocol=text(scores, "protocol"),
+        eligible=flag(scores, "eligible"),
+        scored_targets=count(scores, "scored_targets"),
+        split_targets=count(scores, "split_targets"),
+        whole_split=flag(scores, "whole_split"),
+        vocab_size=count((newest.manifest.model or {}) if newest is not None else {}, "vocab_size"),
+        scored_bytes=count(scores, "scored_bytes"),
+        split_bytes=count(lineage.data.manifest.metrics, "val_bytes") if lineage.data is not None else None,
+    )
+
+
+def seed_of(lineage: Lineage) -> int | None:
+    """Of the training; an imported model has the seed that its configuration names."""
+    return count(lineage.trained.manifest.config, "seed") if lineage.trained is not None else None
+
+
+def device_of(lineage: Lineage) -> str | None:
+    """What the weights were trained on, as the manifest says."""
+    if lineage.trained is None:
+        return None
+    provenance = lineage.trained.manifest.provenance
+    return text(provenance, "device_name") or text(provenance, "device")
+
+
+def _calibration(lineage: Lineage) -> Calibration:
+    """What quantizing looked at besides the weights."""
+    if lineage.quantized is None:
+        return "unknown"
+    manifest = lineage.quantized.manifest
+    source = text(mapping(manifest.config, "quantize"), "calibration") or "none"
+    if source.startswith("val"):
+        return "validation data"
+    if source.startswith(("self", "gen")):
+        return "generated"
+    if source.startswith("train"):
+        return "training data"
+    return "none" if source == "none" and manifest.input("data") is None else "unknown"
+
+
+def _calibration_seconds(lineage: Lineage) -> float:
+    if lineage.quantized is None or _calibration(lineage) == "none":
+        return 0.0
+    return _seconds(lineage.quantized.manifest.metrics)
+
+
+def _seconds(metrics: dict[str, object]) -> float:
+    return number(metrics, "seconds") or 0.0

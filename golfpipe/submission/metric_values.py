@@ -1,0 +1,39 @@
+"""Values out of manifests and logs that anybody may have written: the right type, or None."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def number(values: Mapping[str, Any], key: str) -> float | None:
+    """A finite number, else None (absent, null, text, a truth value)."""
+    value = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def count(values: Mapping[str, Any], key: str) -> int | None:
+    """A whole number of at least 0, else None."""
+    value = values.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def text(values: Mapping[str, Any], key: str) -> str | None:
+    """Text that is not empty, else None."""
+    value = values.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def flag(values: Mapping[str, Any], key: str) -> bool | None:
+    """A truth value, else None."""
+    value = values.get(key)
+    return value if isinstance(value, bool) else None
+
+
+def mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A mapping, else an empty one."""
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,266 @@
+"""One training run as an object: weights, optimizers, average, schedule, data position. `step` does one update.
+
+The network does not know about quantization. For quantization-aware training the fake-quantized values stand in the
+parameters during forward and backward, once per step; the gradients then go to the latent weights (straight through).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from golfpipe.model.config import possible_names
+from golfpipe.model.network import Network
+from golfpipe.optim.config import OptimConfig
+from golfpipe.optim.ema import WeightAverage
+from golfpipe.optim.groups import build_optimizers, set_lr_factor, set_momentum
+from golfpipe.optim.schedule import muon_momentum, step_factor, time_factor
+from golfpipe.optim.state import load_optimizer_tensors, optimizer_tensors
+from golfpipe.quant.fake import FakeQuantizer
+from golfpipe.training.config import TrainConfig
+from golfpipe.training.shards import TokenStream
+
+MICRO_BATCH_TOKENS = 65_536
+"""Most tokens per forward pass where train.micro_batch_sequences is 0."""
+UNTIMED_STEPS = 10
+"""First steps that the mean step time leaves out: they allocate and warm caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What one finished step leaves behind. `loss` stays on the device until somebody asks."""
+
+    step: int
+    loss: Tensor
+    lr_factor: float
+    elapsed_seconds: float
+
+
+class Trainer:
+    """State of a run and the step that advances it. All times are training time alone, in seconds."""
+
+    def __init__(
+        self,
+        network: Network,
+        stream: TokenStream,
+        config: TrainConfig,
+        optim: OptimConfig,
+        device: torch.device,
+        compiled: bool = False,
+        lr_factors: Sequence[float] | None = None,
+    ) -> None:
+        """`lr_factors` replays the recorded factors of an earlier run, one per step, instead of the schedule."""
+        self.network, self.stream, self.config, self.optim, self.device = network, stream, config, optim, device
+        self.lr_factors = lr_factors
+        self.max_steps = len(lr_factors) if lr_factors is not None else config.max_steps
+        ns_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.optimizers = build_optimizers(network, optim, ns_dtype)
+        self.average = WeightAverage(network, config.ema_decay, config.ema_bias_correction)
+        self.loss_of = torch.compile(network, dynamic=False) if compiled else network
+        shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+        self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
+        self.qat_first_step: int | None = None
+        self.steps_done = 0
+        self.warmdown_start_step: int | None = None
+        self._elapsed = 0.0
+        self._running_since: float | None = None
+        self._timed_from: float | None = None
+
+    # ---- clock ------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed_seconds(self) -> float:
+        running = time.perf_counter() - self._running_since if self._running_since is not None else 0.0
+        return self._elapsed + running
+
+    def start_clock(self) -> None:
+        self._running_since = time.perf_counter()
+
+    def stop_clock(self) -> None:
+        """Stop after all queued device work is done, so that none of it is charged to what follows."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self._elapsed = self.elapsed_seconds
+        self._running_since = None
+
+    @property
+    def mean_step_seconds(self) -> float | None:
+        """Without the first UNTIMED_STEPS steps of the run; None before there are others."""
+        timed = self.steps_done - UNTIMED_STEPS
+        if self._timed_from is None or timed <= 0:
+            return None
+        return (self.elapsed_seconds - self._timed_from) / timed
+
+    # ---- schedule ---------------------------------------------------------------------------------------------
+
+    def lr_factor(self) -> float:
+        """Factor of the coming step: the smaller of the step form and the time form where both caps are set."""
+        if self.lr_factors is not None:
+            return self.lr_factors[self.steps_done]
+        step_seconds = self.mean_step_seconds
+        capped = self.config.max_seconds > 0
+        expected = self.max_steps
+        if capped and step_seconds:
+            expected = min(expected, max(1, round(self.config.max_seconds / step_seconds)))
+        warmdown = min(self.config.warmdown_steps, round(self.config.warmdown_fraction * expected))
+        factor = step_factor(self.steps_done, self.max_steps, warmdown)
+        if capped and step_seconds:
+            factor = min(factor, time_factor(self.elapsed_seconds, self.config.max_seconds, warmdown, step_seconds))
+        return factor
+
+    def stop_reason(self) -> str | None:
+        """`max_steps` or `max_seconds` once the run is over, else None."""
+        if self.steps_done >= self.max_steps:
+            return "max_steps"
+        over = self.config.max_seconds > 0 and self.elapsed_seconds >= self.config.max_seconds
+        return "max_seconds" if over and self.lr_factors is None else None
+
+    def _quantization_is_on(self) -> bool:
+        """Whether the coming step trains through the fake quantizer; decided by share of steps or of seconds."""
+        if not self.fake.names or self.config.qat_start >= 1:
+            return False
+        share = self.steps_done / self.max_steps
+        if self.config.max_seconds > 0 and self.lr_factors is None:
+            share = max(share, self.elapsed_seconds / self.config.max_seconds)
+        if self.qat_first_step is None and share >= self.config.qat_start:
+            self.qat_first_step = self.steps_done
+        return self.qat_first_step is not None
+
+    # ---- one step ---------------------------------------------------------------------------------------------
+
+    def step(self) -> StepRecord:
+        """One optimizer step over train.batch_tokens tokens."""
+        if self._timed_from is None and self.steps_done >= UNTIMED_STEPS:
+            self._timed_from = self.elapsed_seconds
+        factor = self.lr_factor()
+        if factor < 1 and self.warmdown_start_step is None:
+            self.warmdown_start_step = self.steps_done
+        set_lr_factor(self.optimizers, factor)
+        set_momentum(self.optimizers, muon_momentum(self.steps_done, self.optim))
+        with self._forward_weights():
+            loss = self._accumulate_gradients()
+        if self.optim.grad_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.grad_clip, foreach=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.network)
+        self.steps_done += 1
+        return StepRecord(self.steps_done, loss, factor, self.elapsed_seconds)
+
+    def _accumulate_gradients(self) -> Tensor:
+        length = self.config.context_length
+        sequences = self.config.batch_tokens // length
+        micro = micro_batch_sequences(sequences, length, self.config.micro_batch_sequences)
+        total = torch.zeros((), device=self.device)
+        for _ in range(sequences // micro):
+            inputs_BT, targets_BT = self.stream.next_batch(micro, length)
+            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT))
+            (loss * (micro / sequences)).backward()
+            total += loss.detach() * (micro / sequences)
+        return total
+
+    def _to_device(self, tokens_BT: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return tokens_BT.to(self.device)
+        return tokens_BT.pin_memory().to(self.device, non_blocking=True)
+
+    @contextmanager
+    def _forward_weights(self) -> Iterator[None]:
+        """Within: the parameters hold fake-quantized values where quantization is on. After: the latent weights."""
+        if not self._quantization_is_on():
+            yield
+            return
+        assert self.qat_first_step is not None
+        parameters = {name: p.data for name, p in self.network.named_parameters() if name in self.fake.names}
+        if (self.steps_done - self.qat_first_step) % self.config.qat_refresh_steps == 0:
+            self.fake.refresh(parameters)
+        latent = {name: values.clone() for name, values in parameters.items()}
+        for name, values in parameters.items():
+            values.copy_(self.fake.apply(name, values))
+        try:
+            yield
+        finally:
+            for name, values in parameters.items():
+                values.copy_(latent[name])
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[Network]:
+        """Within: the network holds the averaged weights, as they would be saved."""
+        kept = {name: parameter.data for name, parameter in self.network.named_parameters()}
+        try:
+            for name, parameter in self.network.named_parameters():
+                parameter.data = self.average.average[name]
+            yield self.network
+        finally:
+            for name, parameter in self.network.named_parameters():
+                parameter.data = kept[name]
+
+    # ---- checkpoint -------------------------------------------------------------------------------------------
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Everything that a resumed run needs, as named tensors on the run's device (not copied)."""
+        tensors = {f"weights/{name}": p.detach() for name, p in self.network.named_parameters()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.state().items()}
+        tensors |= {f"optimizer/{n}": t for n, t in optimizer_tensors(self.optimizers, self.network).items()}
+        tensors |= {f"quantizer/{name}": tensor for name, tensor in self.fake.state().items()}
+        tensors["rng"] = torch.get_rng_state()
+        return tensors
+
+    def state_values(self) -> dict[str, int | float | list[int] | None]:
+        """The rest of the state, as JSON values."""
+        return {
+            "steps_done": self.steps_done,
+            "position": list(self.stream.position),
+            "elapsed_seconds": self.elapsed_seconds,
+            "timed_from": self._timed_from,
+            "average_updates": self.average.num_updates,
+            "qat_first_step": self.qat_first_step,
+            "warmdown_start_step": self.warmdown_start_step,
+        }
+
+    def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
+        """Go on exactly where `state_tensors` and `state_values` were taken."""
+        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "quantizer": {}}
+        for path, tensor in tensors.items():
+            if path != "rng":
+                part, name = path.split("/", 1)
+                parts[part][name] = tensor
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(parts["weights"][name])
+        self.average.load_state(parts["average"], values["average_updates"])
+        load_optimizer_tensors(self.optimizers, self.network, parts["optimizer"])
+        self.fake.load_state(parts["quantizer"])
+        torch.set_rng_state(tensors["rng"].cpu())
+        self.stream.position = tuple(values["position"])
+        self.steps_done = values["steps_done"]
+        self.qat_first_step = values["qat_first_step"]
+        self.warmdown_start_step = values["warmdown_start_step"]
+        self._elapsed, self._timed_from = values["elapsed_seconds"], values["timed_from"]
+
+    def warm_up(self, steps: int) -> None:
+        """Run `steps` steps to compile and warm caches, then restore weights, optimizer state and data position."""
+        tensors = {name: tensor.clone() for name, tensor in self.state_tensors().items()}
+        values = self.state_values()
+        for _ in range(min(steps, self.max_steps)):
+            self.step()
+        self.load_state(tensors, values)
+
+
+def micro_batch_sequences(sequences: int, length: int, requested: int) -> int:
+    """Sequences per forward pass: the largest divisor of `sequences` within the request, or within
+    MICRO_BATCH_TOKENS where none is made. A divisor, so that every pass has one shape and compiles once."""
+    most = requested or max(1, MICRO_BATCH_TOKENS // length)
+    return max(divisor for divisor in range(1, min(most, sequences) + 1) if sequences % divisor == 0)
+
+
+def first_non_finite(losses: Sequence[float]) -> int | None:
+    """Index of the first loss that is NaN or infinite."""
+    return next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)

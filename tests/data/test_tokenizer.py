@@ -1,0 +1,198 @@
+"""The byte table sums to the decoded bytes of any text; tokenizers and documents for which it does not are refused."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import sentencepiece
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from golfpipe.data import tokenizer as tokenizer_module
+from golfpipe.data.tokenizer import Tokenizer, check_byte_table, train_tokenizer
+from golfpipe.errors import DataError
+
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
+    alphabet=" \n\ta.,\u2581\u00a0\u00e9\u4f60\u0416\u05d0\u0639\U0001f600\u200d\u0300\x00\x7f\ufeff\u3000", max_size=40
+)
+
+
+def train_plain(**settings) -> Tokenizer:
+    """A tokenizer with other settings than golfpipe's own."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat and the dog sat on the log"] * 5),
+        model_writer=model,
+        minloglevel=3,
+        **{"model_type": "bpe", "vocab_size": 300, "hard_vocab_limit": False, "byte_fallback": True, **settings},
+    )
+    return Tokenizer(model.getvalue(), name="plain.model")
+
+
+@pytest.fixture(scope="module")
+def verbatim_tokenizer() -> Tokenizer:
+    """Keeps every space and character as it is."""
+    return train_plain(normalization_rule_name="identity", remove_extra_whitespaces=False)
+
+
+@given(texts)
+@example("\u2581\u2581a \u2581")
+@example("  \U0001f469\u200d\U0001f469\u200d\U0001f467 x\u00a0y ")
+def test_byte_table_sums_to_the_decoded_bytes(tokenizer, text):
+    (ids,) = tokenizer.encode([text])
+    assert ids[0] == tokenizer.bos_id
+    assert check_byte_table(tokenizer, [ids]) == len(tokenizer.decode(ids).encode("utf-8"))
+
+
+@given(texts)
+def test_byte_table_of_a_tokenizer_that_does_not_normalize(verbatim_tokenizer, text):
+    (ids,) = verbatim_tokenizer.encode([text])
+    assert verbatim_tokenizer.decode(ids) == text.replace("\u2581", " ")
+    assert check_byte_table(verbatim_tokenizer, [ids]) == len(text.replace("\u2581", " ").encode("utf-8"))
+
+
+@given(st.lists(texts, max_size=5))
+def test_batches_encode_like_single_texts(tokenizer, batch):
+    for ids, text in zip(tokenizer.encode(batch), batch, strict=True):
+        np.testing.assert_array_equal(ids, tokenizer.encode([text])[0])
+
+
+def test_trained_tokenizer_has_the_settings_of_the_challenge(tokenizer):
+    assert tokenizer.pieces[:5] == ["<pad>", "<s>", "</s>", "<unk>", "<0x00>"]
+    assert tokenizer.piece_types[:5] == ["control", "control", "control", "unknown", "byte"]
+    assert tokenizer.piece_types.count("byte") == 256
+    assert (tokenizer.vocab_size, tokenizer.bos_id) == (420, 1)
+    assert tokenizer.decode(tokenizer.encode(["two\n\nlines  of\ttext\uff01"])[0]) == "two lines of text!"
+    digits = [tokenizer.pieces[i] for i in tokenizer.encode(["1969"])[0][1:]]
+    assert "".join(digits) == "\u25811969" and all(len(piece.strip("\u2581")) <= 1 for piece in digits)
+
+
+def test_training_repeats_to_the_byte():
+    sentences = ["the cat sat on the mat", "the dog sat on the log"] * 9
+    first = train_tokenizer(sentences, vocab_size=285)
+    assert first.model_bytes == train_tokenizer(iter(sentences), vocab_size=285).model_bytes
+
+
+def test_training_looks_at_a_bounded_amount_of_text(monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "MAX_TRAINING_BYTES", 10_000)
+    monkeypatch.setattr(tokenizer_module, "MAX_SENTENCE_CHARACTERS", 100)
+    drawn = 0
+
+    def endless():
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield "the cat sat on the mat and would not go " * 20  # one line longer than a training sentence
+
+    assert train_tokenizer(endless(), vocab_size=285).vocab_size == 285
+    assert drawn == 13
+
+
+@pytest.mark.parametrize(
+    ("sentences", "vocab_size", "message"),
+    [
+        ([], 300, "cannot be trained on this text"),
+        (["the cat"], 400, r"yields a tokenizer of \d+ pieces, not data.vocab_size=400"),
+        (["the cat sat on the mat"], 262, "cannot be trained on this text"),
+    ],
+)
+def test_text_that_gives_no_such_tokenizer(sentences, vocab_size, message):
+    with pytest.raises(DataError, match=message) as caught:
+        train_tokenizer(sentences, vocab_size=vocab_size)
+    assert "vocab_size" in caught.value.hint
+
+
+def test_pickle_and_file_round_trip(tokenizer, tmp_path):
+    path = tmp_path / "small.model"
+    path.write_bytes(tokenizer.model_bytes)
+    for other in (Tokenizer.load(path), pickle.loads(pickle.dumps(tokenizer))):
+        assert other.digest == tokenizer.digest
+        assert other.encode(["the lazy dog"])[0].tolist() == tokenizer.encode(["the lazy dog"])[0].tolist()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a model, but a text"])
+def test_broken_files_are_refused(tmp_path, content):
+    path = tmp_path / "broken.model"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"broken\.model: is not a SentencePiece model"):
+        Tokenizer.load(path)
+
+
+def test_truncated_model_is_refused(tokenizer):
+    with pytest.raises(DataError, match="cut: "):
+        Tokenizer(tokenizer.model_bytes[:1000], name="cut")
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"none\.model: cannot be read: No such file"):
+        Tokenizer.load(tmp_path / "none.model")
+
+
+def test_oversized_file_is_refused(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "MAX_MODEL_BYTES", 1000)
+    path = tmp_path / "large.model"
+    path.write_bytes(tokenizer.model_bytes)
+    with pytest.raises(DataError, match=r"large\.model: 1001 bytes, expected a tokenizer of at most 1000"):
+        Tokenizer.load(path)
+
+
+def test_tokenizer_without_bos_is_refused():
+    with pytest.raises(DataError, match=r"plain\.model: has no BOS piece"):
+        train_plain(bos_id=-1)
+
+
+def test_vocabulary_beyond_uint16_is_refused(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "MAX_VOCAB_SIZE", 419)
+    with pytest.raises(DataError, match="has 420 pieces, but shards hold ids below 419"):
+        Tokenizer(tokenizer.model_bytes)
+
+
+def piece_ids(tokenizer: Tokenizer, *pieces: str) -> np.ndarray:
+    return np.array([tokenizer.pieces.index(piece) for piece in pieces], dtype=np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "named"),
+    [
+        (("<s>", "\u2581the", "<unk>", "\u2581the"), "token 2, unknown piece '<unk>' (id 3)"),
+        (("<s>", "\u2581the", "</s>", "\u2581the"), "token 2, control piece '</s>' (id 2)"),
+        (("<s>", "\u2581the", "<s>", "\u2581the"), "token 2, control piece '<s>' (id 1)"),
+        (("<s>", "\u2581the", "<0xFF>", "\u2581the"), "token 2, byte piece '<0xFF>'"),
+        (("<s>", "\u2581the", "<0xE2>", "<0x82>"), "token 2, byte piece '<0xE2>'"),
+    ],
+)
+def test_documents_that_the_byte_table_does_not_fit(tokenizer, pieces, named):
+    with pytest.raises(DataError) as caught:
+        check_byte_table(tokenizer, [piece_ids(tokenizer, *pieces)])
+    assert named in caught.value.message
+    assert caught.value.hint is not None
+
+
+def test_a_control_piece_at_the_end_is_fine(tokenizer):
+    assert check_byte_table(tokenizer, [piece_ids(tokenizer, "<s>", "\u2581the", "</s>")]) == 3
+
+
+def test_the_fault_is_found_in_a_long_document(tokenizer):
+    (ids,) = tokenizer.encode(["the dog and \u00e9\u4f60\U0001f600 " * 200])
+    broken = np.concatenate((ids[:777], piece_ids(tokenizer, "<unk>"), ids[777:]))
+    with pytest.raises(DataError, match=r"token 777, unknown piece"):
+        check_byte_table(tokenizer, [ids, broken])
+
+
+def test_tokenizer_without_dummy_prefix_is_refused():
+    tokenizer = train_plain(add_dummy_prefix=False, remove_extra_whitespaces=False)
+    with pytest.raises(DataError, match=r"plain\.model: byte table counts .* token 1, normal piece"):
+        check_byte_table(tokenizer, tokenizer.encode([" the cat"]))
+
+
+def test_tokenizer_without_byte_fallback_is_refused_for_unknown_characters():
+    tokenizer = train_plain(byte_fallback=False, vocab_size=30)
+    assert check_byte_table(tokenizer, tokenizer.encode(["the cat"])) == 7
+    with pytest.raises(DataError, match="unknown piece '<unk>'"):
+        check_byte_table(tokenizer, tokenizer.encode(["the \u4f60 cat"]))
+
+
+def test_decode_refuses_foreign_ids(tokenizer):
+    with pytest.raises(DataError, match="token id 420 lies outside"):
+        tokenizer.decode(np.array([1, 420]))
