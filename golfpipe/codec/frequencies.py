@@ -93,8 +93,10 @@ def read_table(data: bytes) -> tuple[np.ndarray, int]:
         folded = (reader.take_unary() << k) | reader.take(k)
         value += folded >> 1 if folded % 2 == 0 else -((folded + 1) >> 1)
         used += value
-        if value < 0 or used >= TABLE_TOTAL:
-            raise ArtifactError(f"frequency table: frequencies are negative or do not sum to {TABLE_TOTAL}")
+        if value < (symbol == first) or used >= TABLE_TOTAL:
+            raise ArtifactError(
+                f"frequency table: a frequency is negative, the first is 0, or they do not sum to {TABLE_TOTAL}"
+            )
         frequencies_S[symbol] = value
     frequencies_S[last] = TABLE_TOTAL - used
     return frequencies_S, 2 + (reader.position + 7) // 8

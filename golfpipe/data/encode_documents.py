@@ -53,7 +53,7 @@ def encode_documents(
         num_processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(tokenizer.model_bytes,),
+        initargs=(tokenizer.model_bytes, tokenizer.name),
     )
     in_flight: deque[Future[list[EncodedDocument]]] = deque()
     try:
@@ -102,9 +102,9 @@ _worker_tokenizer: Tokenizer | None = None
 """Set once per worker process: loading the model for every chunk would cost more than encoding it."""
 
 
-def _start_worker(model_bytes: bytes) -> None:
+def _start_worker(model_bytes: bytes, name: str) -> None:
     global _worker_tokenizer
-    _worker_tokenizer = Tokenizer(model_bytes)
+    _worker_tokenizer = Tokenizer(model_bytes, name)
 
 
 def _encode_chunk_in_worker(first_number: int, texts: list[str]) -> list[EncodedDocument]:

@@ -14,9 +14,14 @@ MIN_FUNCTION_WORD_SHARE = 0.16
 MIN_FUNCTION_WORD_SHARE_OF_NOTES = 0.25
 """Where capital letter or period are missing, as in many comments, more has to speak for a sentence."""
 
-_FUNCTION_WORDS = frozenset(
-    ["a", "about", "above", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "cannot", "could", "do", "does", "each", "either", "else", "for", "from", "had", "has", "have", "how", "if", "in", "instead", "into", "is", "it", "its", "itself", "may", "might", "more", "most", "must", "no", "not", "of", "on", "one", "only", "or", "other", "our", "same", "shall", "should", "since", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "through", "to", "too", "two", "under", "until", "up", "use", "used", "using", "very", "was", "we", "were", "what", "when", "where", "whether", "which", "while", "who", "whose", "will", "with", "within", "without", "would", "you", "your"]
-)
+_FUNCTION_WORD_LIST = """
+    a about above after all also an and any are as at be because been before being below between both but by can
+    cannot could do does each either else for from had has have how if in instead into is it its itself may might
+    more most must no not of on one only or other our same shall should since so some such than that the their
+    them then there these they this those through to too two under until up use used using very was we were what
+    when where whether which while who whose will with within without would you your
+"""
+_FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
 _LEGAL = re.compile(
     r"copyright|all rights reserved|licen[sc]e[ds]? |warrant(?:y|ies)|permission (?:to|is)|merchantab|liabilit"
     r"|redistribut|public domain|contributed by|written by|author[:s]|e-?mail:|@\w+\.\w+|\$id|-\*-",

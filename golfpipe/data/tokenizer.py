@@ -31,10 +31,10 @@ MAX_SENTENCE_CHARACTERS = 100_000
 class Tokenizer:
     """A checked SentencePiece model: ids below 65,536, and a BOS piece.
 
-    `model_bytes` is the model file as it was read; `byte_table` follows SPEC section 5. Pickles as those bytes.
+    `model_bytes` is the model file as it was read; `byte_table` follows SPEC section 5. Pickles as its bytes and name.
     """
 
-    def __init__(self, model_bytes: bytes, *, name: str = "tokenizer") -> None:
+    def __init__(self, model_bytes: bytes, name: str = "tokenizer") -> None:
         """Raises DataError, which starts with `name` (a file name, say), for bytes that are no usable model."""
         if len(model_bytes) > MAX_MODEL_BYTES:
             raise DataError(f"{name}: {len(model_bytes)} bytes, expected a tokenizer of at most {MAX_MODEL_BYTES}")
@@ -62,8 +62,8 @@ class Tokenizer:
             raise DataError(f"{path}: cannot be read: {error.strerror}", path=str(path)) from error
         return cls(model_bytes, name=str(path))
 
-    def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
-        return (Tokenizer, (self.model_bytes,))
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes, str]]:
+        return (Tokenizer, (self.model_bytes, self.name))
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Each text as uint16 ids that begin with BOS. Runs on one thread: callers add processes."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from golfpipe.codec.pieces import code_bounds
 from golfpipe.errors import StageFailed
-from golfpipe.quant.rows import row_divisor, row_absmax, row_scale
+from golfpipe.quant.rows import row_absmax, row_divisor, row_scale
 
 # Shapes: R rows, C values per row, K clip ratios
 

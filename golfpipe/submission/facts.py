@@ -84,6 +84,7 @@ def gather(
     neutral: Collection[str],
     track: str | None = None,
     has_folder: bool = False,
+    script_bytes: int | None = None,
     log_differences: tuple[str, ...] | None = None,
 ) -> Facts:
     """Facts of the runs. `neutral`: dotted configuration keys that do not change a result."""
@@ -91,6 +92,7 @@ def gather(
         runs=tuple(gather_run(lineage) for lineage in lineages),
         track=track,
         has_folder=has_folder,
+        script_bytes=script_bytes,
         configuration_differences=configuration_differences(lineages, neutral),
         log_differences=log_differences,
     )
@@ -139,7 +141,7 @@ def device_of(lineage: Lineage) -> str | None:
     if lineage.trained is None:
         return None
     provenance = lineage.trained.manifest.provenance
-    return text(provenance, "device_name") or text(provenance, "device")
+    return next((name for key in ("device_name", "device_used", "device") if (name := text(provenance, key))), None)
 
 
 def _calibration(lineage: Lineage) -> Calibration:

@@ -210,7 +210,10 @@ def _one_configuration(facts: Facts) -> Finding:
 def _sealed(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
-    return "not checked", "Will be executed by tracing the files and sockets that an evaluation opens (audit --execute)."
+    return (
+        "not checked",
+        "Will be executed by tracing the files and sockets that an evaluation opens (audit --execute).",
+    )
 
 
 def _script(facts: Facts) -> Finding:

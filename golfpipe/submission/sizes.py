@@ -69,8 +69,8 @@ class _QuantizedTensor(_Tensor):
     bits: int = Field(ge=1, le=32)
     entropy_bits: float | None = Field(default=None, ge=0)
     """Bits per code; None for floats."""
-    ideal_bytes: float | None = Field(default=None, ge=0)
-    """Codes and scales at their entropy."""
+    entropy_bytes: float | None = Field(default=None, ge=0)
+    """Codes and scales together at their entropy."""
 
 
 class _QuantizedTensors(BaseModel):
@@ -117,8 +117,8 @@ def _quantized_table(artifact: Artifact) -> SizeTable:
 
 
 def _coded_bytes(tensor: _QuantizedTensor) -> float:
-    if tensor.ideal_bytes is not None:
-        return tensor.ideal_bytes
+    if tensor.entropy_bytes is not None:
+        return tensor.entropy_bytes
     return tensor.values * (tensor.entropy_bits if tensor.entropy_bits is not None else tensor.bits) / 8
 
 

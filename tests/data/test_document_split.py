@@ -15,8 +15,8 @@ def route_all(positions: list[float], val_fraction: float) -> list[tuple[str, fl
 
 
 def test_hash_is_pinned():
-    assert split_hash("golfpipe") == 0.5464277867091487
-    assert [round(split_hash(text), 3) for text in ("", "a", "\u00e9")] == [0.889, 0.792, 0.288]
+    assert split_hash("golfpipe") == 0.15111749947238384
+    assert [round(split_hash(text), 3) for text in ("", "a", "\u00e9")] == [0.889, 0.791, 0.291]
 
 
 @given(positions, st.floats(0.01, 0.99))

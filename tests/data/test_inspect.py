@@ -5,6 +5,7 @@ from golfpipe.data import inspect as inspect_module
 from golfpipe.data.inspect import inspect_shards, iterate_documents
 from golfpipe.data.shard_files import ShardWriter
 from golfpipe.errors import DataError
+from golfpipe.training.shards import shard_header
 
 
 def write_shards(folder, split, documents, shard_tokens=100):
@@ -52,8 +53,6 @@ def test_a_run_that_begins_within_a_document(tokenizer, encoded, tmp_path):
 
 
 def test_empty_shards_are_fine(tokenizer, tmp_path):
-    from golfpipe.training.shards import shard_header
-
     (tmp_path / "val_000000.bin").write_bytes(shard_header(0))
     inspection = inspect_shards(tmp_path, tokenizer)["val"]
     assert (inspection.tokens, inspection.bytes, inspection.bytes_per_token, inspection.sample) == (0, 0, 0.0, "")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golfpipe.data.shard_files import ShardWriter, list_shards, open_shard, open_split, read_shard_length
@@ -15,6 +15,7 @@ def test_file_is_pinned(tmp_path):
     assert writer.paths[0].read_bytes() == shard_header(3) + bytes([1, 0, 2, 1, 255, 255])
 
 
+@settings(max_examples=30, deadline=None)  # each syncs its files
 @given(st.lists(st.lists(st.integers(0, 65535), max_size=12), max_size=8), st.integers(1, 9))
 def test_round_trip_over_shards(tmp_path_factory, parts, shard_tokens):
     folder = tmp_path_factory.mktemp("shards")

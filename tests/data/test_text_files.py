@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golfpipe.data import text_files
@@ -35,6 +35,7 @@ def test_a_hidden_parent_does_not_hide_a_folder(tmp_path):
     assert list(read_documents([folder])) == ["here"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab<|\u00e9\n", max_size=9), max_size=6), st.integers(1, 7))
 def test_separator_equals_str_split(tmp_path_factory, parts, read_bytes):
     content = "<|x|>".join(["begin", *parts])

@@ -1,12 +1,10 @@
 """The byte table sums to the decoded bytes of any text; tokenizers and documents for which it does not are refused."""
 
-import io
 import pickle
 
 import numpy as np
 import pytest
-import sentencepiece
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from golfpipe.data import tokenizer as tokenizer_module
@@ -18,24 +16,13 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) 
 )
 
 
-def train_plain(**settings) -> Tokenizer:
-    """A tokenizer with other settings than golfpipe's own."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["the cat sat on the mat and the dog sat on the log"] * 5),
-        model_writer=model,
-        minloglevel=3,
-        **{"model_type": "bpe", "vocab_size": 300, "hard_vocab_limit": False, "byte_fallback": True, **settings},
-    )
-    return Tokenizer(model.getvalue(), name="plain.model")
-
-
 @pytest.fixture(scope="module")
-def verbatim_tokenizer() -> Tokenizer:
+def verbatim_tokenizer(train_plain) -> Tokenizer:
     """Keeps every space and character as it is."""
     return train_plain(normalization_rule_name="identity", remove_extra_whitespaces=False)
 
 
+@settings(deadline=None)
 @given(texts)
 @example("\u2581\u2581a \u2581")
 @example("  \U0001f469\u200d\U0001f469\u200d\U0001f467 x\u00a0y ")
@@ -45,6 +32,7 @@ def test_byte_table_sums_to_the_decoded_bytes(tokenizer, text):
     assert check_byte_table(tokenizer, [ids]) == len(tokenizer.decode(ids).encode("utf-8"))
 
 
+@settings(deadline=None)
 @given(texts)
 def test_byte_table_of_a_tokenizer_that_does_not_normalize(verbatim_tokenizer, text):
     (ids,) = verbatim_tokenizer.encode([text])
@@ -52,6 +40,7 @@ def test_byte_table_of_a_tokenizer_that_does_not_normalize(verbatim_tokenizer, t
     assert check_byte_table(verbatim_tokenizer, [ids]) == len(text.replace("\u2581", " ").encode("utf-8"))
 
 
+@settings(deadline=None)
 @given(st.lists(texts, max_size=5))
 def test_batches_encode_like_single_texts(tokenizer, batch):
     for ids, text in zip(tokenizer.encode(batch), batch, strict=True):
@@ -137,7 +126,7 @@ def test_oversized_file_is_refused(tokenizer, tmp_path, monkeypatch):
         Tokenizer.load(path)
 
 
-def test_tokenizer_without_bos_is_refused():
+def test_tokenizer_without_bos_is_refused(train_plain):
     with pytest.raises(DataError, match=r"plain\.model: has no BOS piece"):
         train_plain(bos_id=-1)
 
@@ -180,13 +169,13 @@ def test_the_fault_is_found_in_a_long_document(tokenizer):
         check_byte_table(tokenizer, [ids, broken])
 
 
-def test_tokenizer_without_dummy_prefix_is_refused():
+def test_tokenizer_without_dummy_prefix_is_refused(train_plain):
     tokenizer = train_plain(add_dummy_prefix=False, remove_extra_whitespaces=False)
     with pytest.raises(DataError, match=r"plain\.model: byte table counts .* token 1, normal piece"):
         check_byte_table(tokenizer, tokenizer.encode([" the cat"]))
 
 
-def test_tokenizer_without_byte_fallback_is_refused_for_unknown_characters():
+def test_tokenizer_without_byte_fallback_is_refused_for_unknown_characters(train_plain):
     tokenizer = train_plain(byte_fallback=False, vocab_size=30)
     assert check_byte_table(tokenizer, tokenizer.encode(["the cat"])) == 7
     with pytest.raises(DataError, match="unknown piece '<unk>'"):

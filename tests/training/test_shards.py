@@ -1,5 +1,7 @@
 """The shard header is pinned by its bytes; the stream equals reading the concatenated shards round and round."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ shard_lengths = st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any)
 
 def make_shards(lengths: list[int]) -> list[np.ndarray]:
     ends = np.cumsum([0, *lengths])
-    return [np.arange(a, b, dtype=np.uint16) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [np.arange(a, b, dtype=np.uint16) for a, b in pairwise(ends)]
 
 
 def test_header_is_pinned():

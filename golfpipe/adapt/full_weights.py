@@ -1,0 +1,47 @@
+"""One optimizer step of all weights on a batch of validation windows: shared by the cosine and the SGD recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golfpipe.model.network import Network
+from golfpipe.scoring.score import window_inputs
+from golfpipe.scoring.windows import Window, batch_windows, chunked_windows
+
+
+def training_batches(start: int, end: int, context_length: int, sequences: int) -> Iterator[list[Window]]:
+    """Disjoint windows over the targets [start, end), `sequences` at a time; a shorter rest is a batch of its own."""
+    windows = (
+        Window(w.start + start, w.end + start, w.score_start + start, w.score_end + start)
+        for w in chunked_windows(end - start, context_length)
+    )
+    return batch_windows(windows, sequences * context_length)
+
+
+def full_weight_step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    tokens: np.ndarray,
+    windows: list[Window],
+    grad_clip: float,
+    device: torch.device,
+) -> Tensor:
+    """Gradient of the mean loss over the windows, clipped by global norm, one step. Returns the loss, on the device."""
+    inputs_BT, targets_BT = window_inputs(tokens, windows, device)
+    loss = network(inputs_BT, targets_BT)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if grad_clip > 0:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), grad_clip, foreach=True)
+    optimizer.step()
+    return loss.detach()
+
+
+def cosine_factor(done: int, total: int) -> float:
+    """From 1 at `done` = 0 along a half cosine to 0 at `total`."""
+    return 0.5 * (1 + math.cos(math.pi * done / total))

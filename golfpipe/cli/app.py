@@ -1,0 +1,120 @@
+"""The command line: which commands there are, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from golfpipe import __version__
+from golfpipe.cli.audit import audit
+from golfpipe.cli.config_show import config_show
+from golfpipe.cli.data_add import data_add
+from golfpipe.cli.data_demo import data_demo
+from golfpipe.cli.data_inspect import data_inspect
+from golfpipe.cli.data_tokenize import data_tokenize
+from golfpipe.cli.doctor import doctor
+from golfpipe.cli.evaluate import evaluate
+from golfpipe.cli.failure import Mode, show_answer, show_failure
+from golfpipe.cli.options import spread
+from golfpipe.cli.pack import pack
+from golfpipe.cli.presets import presets
+from golfpipe.cli.quantize import quantize
+from golfpipe.cli.report import report
+from golfpipe.cli.run import run
+from golfpipe.cli.submit import submit
+from golfpipe.cli.train import train
+from golfpipe.cli.ttt import ttt
+
+WHOLE, STEPS, REVIEW, HELP = "The whole chain", "The steps, in order", "Looking at results", "Settings and machine"
+
+_typer_settings: dict[str, Any] = {
+    "no_args_is_help": True,
+    "rich_markup_mode": "rich",
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+app = typer.Typer(**_typer_settings)
+data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, inspect.")
+config_app = typer.Typer(**_typer_settings, help="Show the settings and where each comes from.")
+
+_Command = Callable[..., Any]
+COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
+    (app, "run", WHOLE, run),
+    (data_app, "demo", None, data_demo),
+    (data_app, "tokenize", None, data_tokenize),
+    (data_app, "add", None, data_add),
+    (data_app, "inspect", None, data_inspect),
+    (app, "train", STEPS, train),
+    (app, "quantize", STEPS, quantize),
+    (app, "pack", STEPS, pack),
+    (app, "ttt", STEPS, ttt),
+    (app, "evaluate", STEPS, evaluate),
+    (app, "submit", STEPS, submit),
+    (app, "audit", REVIEW, audit),
+    (app, "report", REVIEW, report),
+    (config_app, "show", None, config_show),
+    (app, "presets", HELP, presets),
+    (app, "doctor", HELP, doctor),
+)
+"""Group, name, panel of the help, function. Typer lists panels in the order of their first command."""
+
+for _group, _name, _panel, _function in COMMANDS:
+    _group.command(_name, rich_help_panel=_panel, no_args_is_help=False)(spread(_function))
+    if _name == "run":
+        app.add_typer(data_app, name="data", rich_help_panel=STEPS)
+app.add_typer(config_app, name="config", rich_help_panel=HELP)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"golfpipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _golfpipe(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train, quantize, pack, adapt and score language models that fit in a byte limit.
+
+    `golfpipe run` does it all; each step is also a command that reads and writes artifact folders.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. The console script."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    mode = Mode.of(words)
+    previous = _terminate_like_interrupt()
+    try:
+        # Typer returns what the command returned, or an int where --help or --version ended it.
+        answer = app(words, prog_name="golfpipe", standalone_mode=False)
+        return show_answer(answer, mode) if answer is not None and not isinstance(answer, int) else answer or 0
+    except BaseException as error:
+        return show_failure(error, mode)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: stages that clean up on Ctrl-C do so here too."""
+
+    exit_code = 143
+
+
+def _terminate_like_interrupt() -> Any:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread, as in a notebook's worker
+        return None

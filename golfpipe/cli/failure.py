@@ -1,0 +1,140 @@
+"""How a command ends: its answer on stdout, or one message on stderr, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from golfpipe.cli.answer import Answer, answer_json
+from golfpipe.errors import GolfpipeError, Interrupted, StageFailed, UsageError
+
+# typer brings its own copy of click from 0.26 on, and uses the package before; both have this ancestor.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How to print, read from the words themselves because even the parsing of options may fail."""
+
+    json: bool
+    quiet: bool
+    verbose: bool
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Mode:
+        options = [word for word in words[: words.index("--") if "--" in words else None] if word.startswith("-")]
+
+        def has(short: str, long: str) -> bool:
+            return long in options or any(re.fullmatch(f"-[qv]*{short}[qv]*", word) for word in options)
+
+        return cls(json="--json" in options, quiet=has("q", "--quiet"), verbose=has("v", "--verbose"))
+
+
+def show_answer(answer: Answer, mode: Mode) -> int:
+    """Print the answer; returns the exit code."""
+    if mode.json:
+        print(answer_json(answer))
+    elif not mode.quiet:
+        print(answer.text)
+    elif answer.path is not None:
+        print(answer.path)
+    sys.stdout.flush()  # here, where a closed pipe is still caught
+    if answer.error is None:
+        return 0
+    _print_error(answer.error)
+    return answer.error.exit_code
+
+
+def show_failure(error: BaseException, mode: Mode) -> int:
+    """Print what went wrong; returns the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    known = _as_golfpipe_error(error)
+    if known is None:
+        known = _bug(error)
+        if mode.verbose:
+            traceback.print_exception(error)
+    if mode.json:
+        print(answer_json(Answer(error=known)))
+    _print_error(known)
+    return known.exit_code
+
+
+def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
+    """The user-facing form of an expected error; None for a bug."""
+    if isinstance(error, GolfpipeError):
+        return error
+    if isinstance(error, _ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
+        return UsageError(error.format_message(), hint=hint)  # type: ignore[attr-defined]
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, typer.Abort) and isinstance(cause, KeyboardInterrupt):
+        error = cause  # typer turns one into the other
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        code = getattr(error, "exit_code", 130)
+        text = "terminated" if code == 143 else "interrupted"
+        return Interrupted(f"{text}; finished artifacts are as they were", hint=_again(), exit_code=code)
+    if isinstance(error, MemoryError) or _is_torch_memory_error(error):
+        return StageFailed(
+            f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
+            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.batch_sequences, or use another --device",
+        )
+    if isinstance(error, OSError):
+        return _system_error(error)
+    return None
+
+
+def _system_error(error: OSError) -> GolfpipeError:
+    from golfpipe.store.files import NO_SPACE, no_space
+
+    path = error.filename if isinstance(error.filename, str) else None
+    if error.errno in NO_SPACE:
+        from pathlib import Path
+
+        return no_space(Path(path or os.getcwd()))
+    return StageFailed(f"{path + ': ' if path else ''}{error.strerror or error}", path=path)
+
+
+def _is_torch_memory_error(error: BaseException) -> bool:
+    """Told by name and text, so as not to import torch for it."""
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _again() -> str:
+    from golfpipe.stages.base import command_line
+
+    return f"to go on: {command_line()}"
+
+
+def _bug(error: BaseException) -> GolfpipeError:
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="golfpipe-traceback-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+    ) as stream:
+        stream.write(text)
+    summary = " ".join(str(error).split())[:300]
+    return StageFailed(
+        f"this is a bug in golfpipe, please report it: {type(error).__name__}: {summary}",
+        hint=f"the traceback is in {stream.name}; finished artifacts are as they were",
+        path=stream.name,
+    )
+
+
+def _print_error(error: GolfpipeError) -> None:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)

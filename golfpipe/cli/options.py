@@ -1,0 +1,130 @@
+"""The options that commands share, each written once.
+
+A command takes one parameter whose type is one of the dataclasses below; `spread` gives typer the fields as options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
+
+
+class Device(str, Enum):
+    """Where the work runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """How a command speaks. Every command has these."""
+
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object to stdout.", rich_help_panel=_OUTPUT)
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("-q", "--quiet", help="Print the output path alone, no progress.", rich_help_panel=_OUTPUT),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option("-v", "--verbose", help="Say more; show tracebacks of bugs.", rich_help_panel=_OUTPUT),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOptions(OutputOptions):
+    """Where settings come from."""
+
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Pipeline file; default ./stages.yaml, else golfpipe's own.", rich_help_panel=_SETTINGS),
+    ] = None
+    preset: Annotated[
+        str | None, typer.Option(help="Named settings; `golfpipe presets` lists them.", rich_help_panel=_SETTINGS)
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Override one setting, e.g. quantize.mlp.bits=5. Repeatable; the last wins.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Random seed.", rich_help_panel=_SETTINGS)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions(ConfigOptions):
+    """How work is done, by one stage or by all of them."""
+
+    device: Annotated[
+        Device, typer.Option(help="auto takes cuda, then mps, then cpu.", rich_help_panel=_MACHINE)
+    ] = Device.auto
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel=_MACHINE)] = None
+    force: Annotated[
+        bool, typer.Option("--force", help="Run although up to date; replace a trained model.", rich_help_panel=_OUTPUT)
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would happen and what it needs; write nothing.", rich_help_panel=_OUTPUT),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOptions(WorkOptions):
+    """Options of the commands that write one artifact."""
+
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Artifact folder to write.", rich_help_panel=_OUTPUT),
+    ] = None
+
+
+def spread(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace the parameter of an options dataclass by its fields, so that typer offers them as options."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    hints.pop("return", None)
+    bundle = next(name for name, hint in hints.items() if _is_options(hint))
+    options_type = hints.pop(bundle)
+    option_hints = typing.get_type_hints(options_type, include_extras=True)
+    names = [field.name for field in dataclasses.fields(options_type)]
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> Any:
+        options = options_type(**{name: values.pop(name) for name in names})
+        return command(**values, **{bundle: options})
+
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != bundle
+    ]
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=option_hints[field.name]
+        )
+        for field in dataclasses.fields(options_type)
+    ]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    with_options.__signature__ = inspect.Signature(keyword_only + shared)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in keyword_only + shared}
+    return with_options
+
+
+def _is_options(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, OutputOptions)

@@ -1,0 +1,44 @@
+"""Plain aligned tables, which read the same on a terminal, in a log and in a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from golfpipe.units import format_bytes, format_seconds
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart; those whose cells are all numbers (or empty) are aligned right."""
+    columns = list(zip(*([header] if header else []), *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(_is_number(row[i]) for row in rows) for i in range(len(widths))]
+    lines = []
+    for row in [header, *rows] if header else rows:
+        cells = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def format_metric(name: str, value: Any) -> str:
+    """A metric as people read it, its unit taken from its name."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_bytes") and isinstance(value, int):
+        return format_bytes(value)
+    if (name == "seconds" or name.endswith("_seconds")) and isinstance(value, int | float):
+        return format_seconds(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6f}" if name.endswith(("_nats", "_bpb")) else f"{value:.6g}"
+    return str(value)
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell == "-" or cell.split(" ")[0].replace(",", "").replace(".", "").lstrip("-+").isdigit()

@@ -1,0 +1,208 @@
+"""Where the bytes of any artifact or records folder are, and what the rules say about it.
+
+Sizes come from the files on disk, and every file of every artifact in the chain is compared with its sha256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from golfpipe.errors import ArtifactError
+from golfpipe.stages.base import STAGES
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.manifest import MANIFEST_NAME
+from golfpipe.store.search import find_artifact
+from golfpipe.submission.facts import RunFacts, gather
+from golfpipe.submission.lineage import Lineage, trace
+from golfpipe.submission.read_records import is_records_folder, read_records
+from golfpipe.submission.records_folder import records_folder
+from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
+from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
+from golfpipe.units import LIMIT_BYTES
+
+_NO_TABLE = SizeTable(rows=(), basis="none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTotals:
+    """What counts against the limit. None: there are no packed bytes yet, or they are not known."""
+
+    packed_bytes: int | None = None
+    code_bytes: int | None = None
+    code_bytes_source: str | None = None
+    """reserved or measured."""
+    total_bytes: int | None = None
+    limit_bytes: int
+
+    @property
+    def room(self) -> int | None:
+        """Bytes left; negative over the limit."""
+        return None if self.total_bytes is None else self.limit_bytes - self.total_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """Everything that an audit found; the command line prints it."""
+
+    path: Path
+    kind: str
+    """Of the artifact, or `records_folder` for one that no artifact belongs to."""
+    digest: str | None
+    rows: tuple[SizeRow, ...]
+    """Of the largest seed where there are several."""
+    basis: Basis
+    """What the bytes of the rows mean."""
+    totals: AuditTotals
+    rules: tuple[RuleResult, ...]
+    notes: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
+
+    @property
+    def over_limit(self) -> bool:
+        return self.totals.room is not None and self.totals.room < 0
+
+    @property
+    def over_time(self) -> bool:
+        """Training or evaluation took longer than the track allows."""
+        return any(rule.number == TIME_RULE for rule in self.failed_rules)
+
+    @property
+    def failed_rules(self) -> tuple[RuleResult, ...]:
+        return tuple(rule for rule in self.rules if rule.status == "fail")
+
+
+def audit_path(path: Path) -> AuditReport:
+    """Audit any artifact or records folder. Raises ArtifactError (3) for a damaged one, UsageError (2) for no such."""
+    if not (path / MANIFEST_NAME).is_file() and is_records_folder(path):
+        owner = _owning_submission(path)
+        return _audit_folder(path) if owner is None else _audit_submission(owner, path)
+    artifact = open_artifact(path)
+    if artifact.manifest.kind == "submission":
+        return _audit_submission(artifact, path)
+    if artifact.manifest.kind == "token_data":
+        _verify(artifact)
+        return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
+    return _audit_chain(artifact, path)
+
+
+def _audit_chain(artifact: Artifact, path: Path) -> AuditReport:
+    lineage = trace(artifact)
+    _verify_all([lineage])
+    model = lineage.packed or lineage.quantized or lineage.trained
+    table = size_table(model) if model is not None else _NO_TABLE
+    notes = () if model is not None else ("the model behind this evaluation was not found",)
+    if lineage.packed is None:
+        reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
+        return _report(artifact, path, table, (), not_applicable(reason), notes)
+    facts = gather([lineage], neutral=_neutral_keys())
+    return _report(artifact, path, table, facts.runs, check_rules(facts), notes)
+
+
+def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
+    _verify(submission)
+    folder = records_folder(submission)
+    told = read_records(folder)
+    try:
+        lineages = [trace(evaluation) for evaluation in _evaluations(submission)]
+    except ArtifactError as error:
+        note = f"{error.message}; the rules are judged on what the folder itself says"
+        return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,))
+    _verify_all(lineages)
+    facts = gather(
+        lineages,
+        neutral=_neutral_keys(),
+        track=told.track,
+        has_folder=True,
+        script_bytes=told.script_bytes,
+        log_differences=told.log_differences,
+    )
+    packed = lineages[_largest(facts.runs)].packed
+    table = size_table(packed) if packed is not None else _NO_TABLE
+    return _report(submission, path, table, facts.runs, check_rules(facts))
+
+
+def _audit_folder(folder: Path) -> AuditReport:
+    """A records folder that no artifact belongs to: what it says about itself."""
+    facts = read_records(folder)
+    return AuditReport(
+        path=folder,
+        kind="records_folder",
+        digest=None,
+        rows=(),
+        basis="none",
+        totals=_totals(facts.runs),
+        rules=check_rules(facts),
+        notes=("no artifacts belong to this folder; its submission.json and logs are taken at their word",),
+    )
+
+
+def _report(
+    artifact: Artifact,
+    path: Path,
+    table: SizeTable,
+    runs: Sequence[RunFacts],
+    rules: tuple[RuleResult, ...],
+    notes: tuple[str, ...] = (),
+) -> AuditReport:
+    return AuditReport(
+        path=path,
+        kind=artifact.manifest.kind,
+        digest=artifact.manifest.digest,
+        rows=table.rows,
+        basis=table.basis,
+        totals=_totals(runs),
+        rules=rules,
+        notes=notes,
+    )
+
+
+def _totals(runs: Sequence[RunFacts]) -> AuditTotals:
+    if not runs:
+        return AuditTotals(limit_bytes=LIMIT_BYTES)
+    run = runs[_largest(runs)]
+    source = "measured" if run.code_measured else "reserved"
+    return AuditTotals(
+        packed_bytes=run.packed_bytes,
+        code_bytes=run.code_bytes,
+        code_bytes_source=source if run.code_bytes is not None else None,
+        total_bytes=run.total_bytes,
+        limit_bytes=run.limit_bytes,
+    )
+
+
+def _largest(runs: Sequence[RunFacts]) -> int:
+    return max(range(len(runs)), key=lambda index: runs[index].total_bytes or 0)
+
+
+def _evaluations(submission: Artifact) -> list[Artifact]:
+    """What was submitted, one per seed. Raises ArtifactError for one that is not found."""
+    references = [ref for ref in submission.manifest.inputs if ref.role.startswith("evaluation")]
+    return [find_artifact(reference, submission.path) for reference in references]
+
+
+def _owning_submission(folder: Path) -> Artifact | None:
+    """The submission artifact that this records folder lies in: <artifact>/records/<track>/<name>."""
+    root = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
+    artifact = try_open(root)
+    return artifact if artifact is not None and artifact.manifest.kind == "submission" else None
+
+
+def _verify_all(lineages: Sequence[Lineage]) -> None:
+    """Data is left out: hashing gigabytes of shards says nothing about the bytes that count."""
+    seen = set()
+    for lineage in lineages:
+        for member in (lineage.evaluation, lineage.adapted, lineage.packed, lineage.quantized, lineage.trained):
+            if member is not None and member.path not in seen:
+                seen.add(member.path)
+                _verify(member)
+
+
+def _verify(artifact: Artifact) -> None:
+    for name in artifact.manifest.files:
+        artifact.file(name)
+
+
+def _neutral_keys() -> list[str]:
+    return [key for stage in STAGES.values() for key in stage.neutral]

@@ -1,0 +1,56 @@
+"""From what the user gave (file, preset, overrides, seed) and what the input carries to one configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
+from golfpipe.errors import ArtifactError, ConfigError
+from golfpipe.store.artifact import Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where settings come from, lowest layer first: the file, the preset, the overrides, the seed."""
+
+    config_file: Path | None = None
+    preset: str | None = None
+    overrides: tuple[str, ...] = ()
+    """'key=value' each."""
+    seed: int | None = None
+
+    def stages(self) -> StagesFile:
+        """The parsed pipeline file. Raises ConfigError."""
+        return load_stages(self.config_file)
+
+    def resolve(
+        self, *, inherited: dict[str, Any] | None = None, default_preset: bool = False, origin: str = "the input"
+    ) -> Resolved:
+        """The configuration over `inherited`, which came from `origin`. `default_preset`: take the file's where none
+        is given. Raises ConfigError, or ArtifactError for settings in the input that this golfpipe does not know."""
+        stages = self.stages()
+        if inherited is not None:
+            try:
+                resolve_config(stages, inherited=inherited)
+            except ConfigError as error:
+                raise ArtifactError(
+                    f"{origin}: its settings are not of this golfpipe: {error.message}",
+                    hint="run the command that wrote it again",
+                ) from error
+        preset = self.preset or (stages.default_preset if default_preset else None)
+        return resolve_config(
+            stages, preset=preset, overrides=self.overrides, inherited=inherited, seed=self.seed
+        )
+
+
+def inherited_settings(artifact: Artifact | None) -> dict[str, Any] | None:
+    """What a later command takes over from its input: everything from a model or an evaluation, how the text became
+    tokens from token data (whose other settings nobody chose)."""
+    if artifact is None:
+        return None
+    config = artifact.manifest.config
+    if artifact.manifest.kind == "token_data":
+        return {"data": config["data"]} if "data" in config else None
+    return config

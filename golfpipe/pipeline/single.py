@@ -1,0 +1,147 @@
+"""One stage as one command: open the inputs, take over their settings, choose the output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.pipeline.settings import Settings, inherited_settings
+from golfpipe.stages.base import (
+    STAGES,
+    Context,
+    Job,
+    Stage,
+    data_reference,
+    unfinished_config,
+    unfinished_input,
+)
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.search import find_artifact
+
+ARTIFACTS = Path("artifacts")
+MAX_NAME_LENGTH = 100
+"""File systems allow 255 bytes; hidden siblings add a prefix and a suffix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A stage as the user asks for it."""
+
+    stage: str
+    inputs: Mapping[str, Path | None] = field(default_factory=dict)
+    """Role -> artifact folder; data of None is the one that the model's manifest names."""
+    settings: Settings = field(default_factory=Settings)
+    context: Context = field(default_factory=Context)
+    out: Path | None = None
+    """None: the folder beside the input that is named for the stage."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    argument_digest: str = ""
+
+
+def prepare(request: Request) -> Job:
+    """The job that the request means. Raises UsageError, ConfigError or ArtifactError."""
+    stage = STAGES[request.stage]
+    inputs = open_inputs(stage, request.inputs)
+    source = next(iter(inputs.values()), None)
+    resolved = request.settings.resolve(
+        inherited=inherited_settings(source), origin=str(source.path) if source is not None else ""
+    )
+    return Job(
+        stage=stage,
+        config=resolved.config,
+        inputs=inputs,
+        out=checked_out(request.out) if request.out is not None else default_out(stage, source),
+        arguments=request.arguments,
+        argument_digest=request.argument_digest,
+        context=request.context,
+    )
+
+
+def prepare_training(request: Request, name: str | None) -> Job:
+    """As `prepare`, for train: it has a name instead of a sibling, a default preset, and may go on from an
+    interrupted run (`context.resume`), whose settings and data it then takes over."""
+    stage = STAGES["train"]
+    stages = request.settings.stages()
+    run_name = checked_name(name or request.settings.preset or stages.default_preset)
+    out = checked_out(request.out) if request.out is not None else ARTIFACTS / run_name / stage.name
+    begun, data_path = None, request.inputs.get("data")
+    if request.context.resume:
+        begun, reference = _begun(out)
+        data = open_artifact(data_path, "token_data") if data_path is not None else find_artifact(reference, out)
+    elif data_path is None:
+        raise UsageError("train needs token data", hint="golfpipe data demo; golfpipe train artifacts/data/demo")
+    else:
+        data = open_artifact(data_path, "token_data")
+    resolved = request.settings.resolve(
+        inherited=begun or inherited_settings(data), default_preset=begun is None, origin=str(out if begun else data.path)
+    )
+    arguments, context = request.arguments, request.context
+    return Job(stage=stage, config=resolved.config, inputs={"data": data}, out=out, arguments=arguments, context=context)
+
+
+def _begun(out: Path) -> tuple[dict[str, Any], Any]:
+    """Settings and data of the interrupted run in `out`, or of the finished one, which then is up to date."""
+    config, reference = unfinished_config(out), unfinished_input(out, "data")
+    if config is not None and reference is not None:
+        return config, reference
+    finished = try_open(out)
+    if finished is None or finished.manifest.input("data") is None:
+        raise UsageError(f"{out}: nothing to resume here", hint="--name or -o tells which run", path=str(out))
+    return finished.manifest.config, finished.manifest.input("data")
+
+
+def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Artifact]:
+    """Role -> artifact, each of a kind that the stage takes. Roles beyond the first of a kind end in _2, _3, ...
+
+    Raises UsageError or ArtifactError.
+    """
+    opened = {
+        role: open_artifact(path, *stage.inputs[role.rstrip("0123456789").rstrip("_")])
+        for role, path in paths.items()
+        if path is not None
+    }
+    if "data" in paths and paths["data"] is None:
+        opened["data"] = find_data(opened["model"])
+    return opened
+
+
+def find_data(model: Artifact) -> Artifact:
+    """The token data that the model's manifest names, by digest. Raises ArtifactError."""
+    reference = data_reference(model.manifest)
+    if reference is None:
+        raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")
+    return find_artifact(reference, model.path)
+
+
+def default_out(stage: Stage, source: Artifact | None) -> Path:
+    """The sibling of the input that is named for the stage."""
+    assert source is not None, f"{stage.name} has no input to be beside"
+    name = stage.name if stage.name != "evaluate" else f"evaluate-{_named(source.path).name}"
+    return _named(source.path).parent / name
+
+
+def _named(path: Path) -> Path:
+    """`path` in a form that ends in a name, unlike `.` and `..`."""
+    return path if path.name not in ("", "..") else path.resolve()
+
+
+def checked_out(out: Path) -> Path:
+    """An output path that can have hidden siblings. Raises UsageError."""
+    out = _named(out)
+    if not out.name:
+        raise UsageError(f"{out}: cannot be an output folder", hint="give a folder with -o")
+    if len(out.name.encode()) > MAX_NAME_LENGTH:
+        raise UsageError(f"{out}: the folder's name is longer than {MAX_NAME_LENGTH} bytes", hint="a shorter -o")
+    return out
+
+
+def checked_name(name: str) -> str:
+    """The name of a run, which is one folder below artifacts/. Raises UsageError."""
+    if not name or name in (".", "..") or "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
+        raise UsageError(f"--name {name!r}: expected the name of one folder", hint="letters, digits, - and _")
+    if len(name.encode()) > MAX_NAME_LENGTH:
+        raise UsageError(f"--name {name[:20]}...: longer than {MAX_NAME_LENGTH} bytes")
+    return name

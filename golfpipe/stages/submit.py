@@ -1,0 +1,138 @@
+"""Write the records folder of a submission from one evaluation per seed.
+
+golfpipe submit artifacts/demo/evaluate-pack --set submit.author="Ada" --set submit.github_id=ada
+golfpipe submit artifacts/seed*/evaluate-pack -o artifacts/three/submit   # mean and deviation over seeds
+
+Every number is copied from manifests: each evaluation leads to its packed model and on to its training by digest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+from golfpipe.errors import ArtifactError, ConfigError, UsageError
+from golfpipe.stages.base import STAGES, Job
+from golfpipe.store.artifact import Artifact, ArtifactWriter
+from golfpipe.store.manifest import Result
+from golfpipe.submission.assemble import Draft, draft, draft_log_differences, folder_files
+from golfpipe.submission.facts import Facts, device_of, gather
+from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
+from golfpipe.submission.lineage import Lineage, trace
+from golfpipe.submission.metric_values import mapping, text
+from golfpipe.submission.record import Heading
+from golfpipe.submission.records_folder import folder_name
+from golfpipe.submission.seed_results import largest, seed_result, spread
+
+
+def run(job: Job, out: ArtifactWriter) -> Result:
+    """Inputs: roles evaluation, evaluation-2, ...; one per seed.
+
+    Raises UsageError for evaluations that cannot be submitted, OverLimit, RuleBroken on track 10min_16mb.
+    """
+    lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
+    neutral = [key for stage in STAGES.values() for key in stage.neutral]
+    track = job.config.submit.track
+    facts = gather(lineages, neutral=neutral, track=track, has_folder=True)
+    _check_seeds(lineages, facts)
+    refuse_over_limit(facts)
+    results = [seed_result(lineage, known) for lineage, known in zip(lineages, facts.runs, strict=True)]
+    made = draft(_heading(job, lineages[0]), lineages, results, facts)
+    facts = gather(lineages, neutral=neutral, track=track, has_folder=True, log_differences=draft_log_differences(made))
+    judgment = judge(facts)
+    refuse_broken_rules(judgment, track)
+    for deviation in judgment.deviations:
+        job.context.reporter.warn(f"stated in the README: {deviation}")
+    code_measured = all(known.code_measured for known in facts.runs)
+    folder = folder_name(track, made.heading.date, made.heading.name)
+    for name, content in folder_files(made, judgment, code_measured=code_measured).items():
+        # Dates, times and package versions are in all of them; what is submitted is named by the metrics.
+        out.write(f"{folder}/{name}", content, content=False)
+    return Result(
+        kind="submission",
+        metrics=_metrics(made, facts),
+        model=lineages[0].packed.manifest.model if lineages[0].packed is not None else None,
+        provenance={"records_folder": folder, "deviations": list(judgment.deviations)},
+    )
+
+
+def _lineage(artifact: Artifact) -> Lineage:
+    """The chain behind one evaluation. Raises UsageError (2) or ArtifactError (3) where it cannot be submitted."""
+    manifest = artifact.manifest
+    if manifest.kind != "evaluation":
+        raise ArtifactError(
+            f"{artifact.path}: a {manifest.kind}, expected an evaluation",
+            hint=f"golfpipe submit $(golfpipe evaluate -q {artifact.path})",
+            path=str(artifact.path),
+        )
+    lineage = trace(artifact, required=("adapted_model", "packed_model", "quantized_model", "trained_model"))
+    if lineage.packed is None:
+        model = manifest.input("model")
+        kind = model.kind if model is not None else "model that it does not name"
+        steps = {"trained_model": "quantize, pack and evaluate", "quantized_model": "pack and evaluate"}
+        raise UsageError(
+            f"{artifact.path}: an evaluation of a {kind} that was never packed; only what is in a packed file can be submitted",
+            hint=f"{steps.get(kind, 'pack the model, adapt and evaluate it')} first, then submit that evaluation",
+            path=str(artifact.path),
+        )
+    if lineage.trained is None:
+        raise ArtifactError(f"{lineage.packed.path}: does not lead to a trained model", path=str(lineage.packed.path))
+    return lineage
+
+
+def _check_seeds(lineages: Sequence[Lineage], facts: Facts) -> None:
+    if not lineages:
+        raise UsageError("submit needs at least one evaluation", hint="golfpipe submit artifacts/NAME/evaluate-pack")
+    seen: dict[int | None, Lineage] = {}
+    for lineage, known in zip(lineages, facts.runs, strict=True):
+        if known.seed in seen:
+            first, second = seen[known.seed].evaluation, lineage.evaluation
+            assert first is not None and second is not None
+            raise UsageError(
+                f"{first.path} and {second.path}: both come from seed {known.seed}; a submission has one evaluation per seed",
+                hint="train each with another --seed",
+            )
+        seen[known.seed] = lineage
+
+
+def _heading(job: Job, lineage: Lineage) -> Heading:
+    settings = job.config.submit
+    when = settings.date or date.today().isoformat()
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when) is None:
+        raise ConfigError(f"submit.date={when!r} must be YYYY-MM-DD")
+    assert lineage.evaluation is not None and lineage.trained is not None
+    packages = mapping(lineage.trained.manifest.provenance, "packages")
+    return Heading(
+        author=settings.author,
+        github_id=settings.github_id,
+        name=settings.name or lineage.evaluation.path.resolve().parent.name,
+        blurb=settings.blurb,
+        date=when,
+        track=settings.track,
+        hardware=settings.hardware or device_of(lineage) or "hardware not recorded",
+        pytorch_version=text(packages, "torch") or "",
+    )
+
+
+def _metrics(made: Draft, facts: Facts) -> dict[str, object]:
+    loss, bpb = spread([r.val_loss_nats for r in made.results]), spread([r.val_bpb for r in made.results])
+    biggest = largest(made.results)
+    evaluations = [lineage.evaluation for lineage in made.lineages if lineage.evaluation is not None]
+    return {
+        "track": made.heading.track,
+        "val_loss_nats": loss.mean,
+        "val_bpb": bpb.mean,
+        "val_loss_std_nats": loss.deviation,
+        "val_bpb_std": bpb.deviation,
+        "seeds": [result.seed for result in made.results],
+        "evaluations": [artifact.manifest.digest for artifact in evaluations],
+        "scored_targets": facts.runs[0].scored_targets,
+        "packed_bytes": biggest.model_bytes,
+        "code_bytes": biggest.code_bytes,
+        "code_bytes_source": "measured" if all(run.code_measured for run in facts.runs) else "reserved",
+        "total_bytes": biggest.artifact_bytes,
+        "limit_bytes": min(run.limit_bytes for run in facts.runs),
+        "fits": True,
+        "eligible": all(run.eligible is True for run in facts.runs),
+    }

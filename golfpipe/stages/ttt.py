@@ -1,0 +1,115 @@
+"""Test-time training: adapt a model to the text that it is scored on.
+
+golfpipe ttt artifacts/demo/pack                                                   # the preset's method
+golfpipe ttt artifacts/demo/pack -o artifacts/demo/lora --set ttt.method=score_first_lora
+golfpipe ttt artifacts/demo/pack -o artifacts/demo/sgd --set ttt.method=score_first_sgd --set ttt.chunk_tokens=8192
+
+`cosine` learns from tokens before they are scored: it writes an adapted model, which is not eligible for a record.
+The score-first methods score every token before they learn from it: they write an evaluation.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe
+from golfpipe.adapt.cosine import adapt_cosine
+from golfpipe.adapt.score_first_lora import score_first_lora
+from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.config.schema import plain_config
+from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.errors import StageFailed
+from golfpipe.model.network import Network, load_network
+from golfpipe.scoring.score import summarize
+from golfpipe.scoring.windows import plan_windows
+from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.evaluation import RunningScore, write_evaluation
+from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.canonical import canonical_json
+from golfpipe.store.manifest import Result
+
+
+def run(job: Job, out: ArtifactWriter) -> Result:
+    """An adapted model (cosine) or an evaluation (score-first)."""
+    select_threads(job.context.threads)
+    device = torch.device(select_device(job.context.device))
+    source = job.inputs["model"]
+    config = model_config(source)
+    tokenizer = load_tokenizer(job.inputs["data"])
+    check_vocabulary(config, tokenizer)
+    tokens, split_targets = load_validation(job.inputs["data"], job.config.evaluate.max_targets)
+    dtype = COMPUTE_DTYPES[job.config.ttt.precision]
+    network = load_network(config, load_weights(source), dtype).to(device)
+    recipe = job.config.ttt.recipe()
+    if isinstance(recipe, CosineRecipe):
+        return _adapt(job, out, network, tokens, recipe, device)
+    started = time.perf_counter()
+    nats = _score_first(job, network, tokens, tokenizer, recipe, device)
+    seconds = time.perf_counter() - started
+    if not np.isfinite(nats).all():
+        raise StageFailed("test-time training diverged: a score is not finite", hint="lower ttt.lr")
+    score = summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id)
+    return write_evaluation(
+        out, source, score, job.config, split_targets=split_targets, protocol="score_first", eval_seconds=seconds
+    )
+
+
+def _score_first(
+    job: Job,
+    network: Network,
+    tokens: np.ndarray,
+    tokenizer: Tokenizer,
+    recipe: LoraRecipe | SgdRecipe,
+    device: torch.device,
+) -> np.ndarray:
+    settings = job.config.evaluate
+    with job.context.reporter.task(f"ttt {job.config.ttt.method}", len(tokens) - 1, "targets") as task:
+        on_scored = RunningScore(task, tokens, tokenizer.byte_table).add
+        if isinstance(recipe, LoraRecipe):
+            return score_first_lora(network, tokens, tokenizer.bos_id, recipe, job.config.seed, device, on_scored)
+        windows = plan_windows(len(tokens) - 1, settings)
+        return score_first_sgd(network, tokens, windows, recipe, settings.batch_tokens, device, on_scored)
+
+
+def _adapt(
+    job: Job, out: ArtifactWriter, network: Network, tokens: np.ndarray, recipe: CosineRecipe, device: torch.device
+) -> Result:
+    job.context.reporter.warn(
+        "cosine test-time training learns from tokens before they are scored: not eligible for a record"
+    )
+    started = time.perf_counter()
+    epochs: list[dict] = []
+    with job.context.reporter.task("ttt cosine", recipe.epochs * (len(tokens) - 1), "targets") as task:
+        note = ""
+
+        def on_epoch(epoch: int, loss: float, factor: float) -> None:
+            nonlocal note
+            seconds = round(time.perf_counter() - started, 3)
+            epochs.append({"epoch": epoch, "loss_nats": loss, "lr_factor": factor, "seconds": seconds})
+            note = f"epoch {epoch} loss {loss:.4f}"
+            if not np.isfinite(loss):
+                raise StageFailed(f"test-time training diverged in epoch {epoch}: loss {loss}", hint="lower ttt.lr")
+
+        adapt_cosine(network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note))
+    out.write("ttt.jsonl", "".join(canonical_json(line) + "\n" for line in epochs).encode(), content=False)
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    model = plain_config(model_config(job.inputs["model"]))
+    out.write_tensors("adapted.safetensors", weights, {"model": model})
+    return Result(
+        kind="adapted_model",
+        metrics={
+            "protocol": "pre_eval",
+            "eligible": False,
+            "epochs": recipe.epochs,
+            "seen_targets": len(tokens) - 1,
+            "first_epoch_loss_nats": epochs[0]["loss_nats"],
+            "last_epoch_loss_nats": epochs[-1]["loss_nats"],
+            "ttt_seconds": round(time.perf_counter() - started, 3),
+        },
+        model=model,
+    )

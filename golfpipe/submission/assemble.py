@@ -1,0 +1,121 @@
+"""All files of a records folder as bytes, from the chains of its seeds. Nothing is written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from golfpipe.config.schema import PipelineConfig, build_config
+from golfpipe.submission.facts import Facts
+from golfpipe.submission.judgment import Judgment
+from golfpipe.submission.lineage import Lineage, effective_config
+from golfpipe.submission.metric_values import mapping, text
+from golfpipe.submission.read_records import compare_logs
+from golfpipe.submission.readme import readme_text
+from golfpipe.submission.record import Heading, submission_json
+from golfpipe.submission.records_folder import README_FILE, SUBMISSION_FILE, log_name
+from golfpipe.submission.seed_results import SeedResult
+from golfpipe.submission.technique import technique_lines
+from golfpipe.submission.train_log import complete_log
+
+CONFIG_FILE = "config.yaml"
+REQUIREMENTS_FILE = "requirements.txt"
+TRAINING_LOG = "train.log"
+_REQUIRED_PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "constriction")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A submission before it is judged."""
+
+    heading: Heading
+    lineages: tuple[Lineage, ...]
+    results: tuple[SeedResult, ...]
+    logs: dict[int, str]
+    config: PipelineConfig
+    sections: dict[str, Any]
+    """The effective settings by section; only of stages that ran."""
+
+
+def draft(heading: Heading, lineages: Sequence[Lineage], results: Sequence[SeedResult], facts: Facts) -> Draft:
+    """Gather logs and settings. The settings are those of the first seed; rule 9 says whether the others agree."""
+    sections = effective_config(lineages[0])
+    logs = {
+        result.seed: _log(lineage, result, run.code_measured)
+        for lineage, result, run in zip(lineages, results, facts.runs, strict=True)
+    }
+    return Draft(
+        heading=heading,
+        lineages=tuple(lineages),
+        results=tuple(results),
+        logs=logs,
+        config=build_config(sections),
+        sections=sections,
+    )
+
+
+def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
+    """Whether the finished logs hold what submission.json will hold: both are read back, not assumed."""
+    record = _record(made, Judgment(rules=(), deviations=()))
+    return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
+
+
+def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dict[str, bytes]:
+    """File name -> content."""
+    technique = technique_lines(made.config, made.sections)
+    listing = [
+        (SUBMISSION_FILE, "the record"),
+        *((log_name(seed), f"training log of seed {seed}, then sizes and score") for seed in made.logs),
+        (CONFIG_FILE, "every setting, as a preset: `golfpipe train DATA --config config.yaml --preset submission`"),
+        (REQUIREMENTS_FILE, "packages and their versions"),
+    ]
+    readme = readme_text(made.heading, made.results, technique, judgment, code_measured=code_measured, files=listing)
+    record = json.dumps(_record(made, judgment), indent=2, ensure_ascii=False, allow_nan=False)
+    return {
+        README_FILE: readme.encode(),
+        SUBMISSION_FILE: (record + "\n").encode(),
+        **{log_name(seed): log.encode() for seed, log in made.logs.items()},
+        CONFIG_FILE: _config_yaml(made).encode(),
+        REQUIREMENTS_FILE: _requirements(made.lineages[0]).encode(),
+    }
+
+
+def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:
+    return submission_json(made.heading, made.results, technique_lines(made.config, made.sections), judgment)
+
+
+def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:
+    assert lineage.trained is not None and lineage.packed is not None and lineage.evaluation is not None
+    has_log = TRAINING_LOG in lineage.trained.manifest.files
+    training_log = lineage.trained.read(TRAINING_LOG).decode("utf-8", "replace") if has_log else None
+    return complete_log(
+        training_log,
+        result,
+        coder=text(mapping(lineage.packed.manifest.config, "pack"), "coder") or "model",
+        code_measured=code_measured,
+        method=text(lineage.evaluation.manifest.metrics, "method") or "evaluation",
+    )
+
+
+def _config_yaml(made: Draft) -> str:
+    settings = {key: value for key, value in made.sections.items() if key != "seed"}
+    preset = {"about": f"the settings of {made.heading.name}", **settings}
+    comment = f"# Seeds: {', '.join(str(result.seed) for result in made.results)} (--seed N).\n"
+    return comment + yaml.safe_dump(
+        {"default_preset": "submission", "presets": {"submission": preset}}, sort_keys=False
+    )
+
+
+def _requirements(lineage: Lineage) -> str:
+    """Pinned to what measured the score. Without a script this is what golfpipe itself needs to read the model."""
+    assert lineage.evaluation is not None
+    versions = mapping(lineage.evaluation.manifest.provenance, "packages")
+    lines = []
+    for name in _REQUIRED_PACKAGES:
+        version = text(versions, name)
+        lines.append(f"{name}=={version.partition('+')[0]}" if version else name)
+    return "\n".join(lines) + "\n"

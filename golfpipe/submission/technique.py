@@ -1,0 +1,155 @@
+"""What a configuration does, in sentences; nothing is said that the configuration does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from golfpipe.adapt.config import SgdRecipe
+from golfpipe.codec.config import PackConfig
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig
+from golfpipe.quant.config import FLOAT_BITS, QuantPolicy
+from golfpipe.scoring.config import EvaluateConfig
+
+
+def technique_lines(config: PipelineConfig, sections: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line per topic. `sections` names what ran: without `ttt` in it there was no test-time training."""
+    lines = [_model(config.model), _tables(config.model), _training(config)]
+    if "quantize" in sections:
+        lines.append(_quantization(config))
+    if "pack" in sections:
+        lines.append(_packing(config.pack))
+    lines.append(_adaptation(config) if "ttt" in sections else "No test-time training.")
+    if "evaluate" in sections:
+        lines.append(_evaluation(config.evaluate))
+    return tuple(lines)
+
+
+def one_line(config: PipelineConfig) -> str:
+    """The design in a few words: '16L 512d MLP x3.5, int4 MLP, int6 attention'."""
+    model, quantize = config.model, config.quantize
+    return (
+        f"{model.num_layers}L {model.model_dim}d MLP x{model.mlp_ratio:g}, {_bits(quantize.mlp.bits)} MLP,"
+        f" {_bits(quantize.attention.bits)} attention"
+    )
+
+
+def _model(model: ModelConfig) -> str:
+    activation = "ReLU" if model.leaky_slope == 0 else f"leaky ReLU({model.leaky_slope:g})"
+    parts = [
+        f"{model.num_layers} layers of width {model.model_dim}",
+        f"{model.num_heads} query and {model.num_kv_heads} key/value heads",
+        f"MLP x{model.mlp_ratio:g} with squared {activation}",
+        f"rotary embedding on {model.rope_fraction:.0%} of each head" if model.rope_dim else "no rotary embedding",
+        _kv_sharing(model),
+    ]
+    exclusive = _layers(model.exclusive_attention)
+    if exclusive:
+        parts.append(f"exclusive self-attention in {exclusive}")
+    embeddings = "tied embeddings" if model.tied_embeddings else "untied embeddings"
+    return f"Model: {', '.join(part for part in parts if part)}, {embeddings}, logit softcap {model.logit_softcap:g}."
+
+
+def _kv_sharing(model: ModelConfig) -> str:
+    if model.kv_sharing == "none":
+        return ""
+    if model.kv_sharing == "all":
+        return "one K/V projection pair shared by all layers"
+    assert isinstance(model.kv_sharing, LastLayers)
+    last = model.kv_sharing.last
+    return f"the last {last} layers use the K/V projections of the {last} before them"
+
+
+def _layers(choice: LayerChoice) -> str:
+    if choice == "none":
+        return ""
+    return (
+        "all layers" if choice == "all" else f"the last {choice.last} layers" if isinstance(choice, LastLayers) else ""
+    )
+
+
+def _tables(model: ModelConfig) -> str:
+    tables = [
+        f"{name} {buckets} x {width}"
+        for name, buckets, width in (
+            ("bigram", model.bigram_buckets, model.bigram_dim),
+            ("trigram", model.trigram_buckets, model.trigram_dim),
+        )
+        if buckets
+    ]
+    hashed = f"hashed tables {' and '.join(tables)}" if tables else "no n-gram tables"
+    subject = "tables and smear gate" if tables else "the smear gate"
+    see = "stop at" if tables else "stops at"
+    if not model.mask_document_boundaries:
+        see = "look across" if tables else "looks across"
+    return f"Input: token embedding of {model.vocab_size} pieces, {hashed}; {subject} {see} document boundaries."
+
+
+def _training(config: PipelineConfig) -> str:
+    train, optim = config.train, config.optim
+    cap = f" or {train.max_seconds:g} s" if train.max_seconds else ""
+    parts = [
+        f"at most {train.max_steps} steps{cap} of {train.batch_tokens} tokens at context {train.context_length}",
+        f"Muon (lr {optim.matrix_lr:g}) for matrices, AdamW for tables ({optim.embed_lr:g}) and gains ({optim.scalar_lr:g})",
+    ]
+    if train.ema_decay:
+        kind = "bias-corrected" if train.ema_bias_correction else "plain"
+        parts.append(f"{kind} weight average with decay {train.ema_decay:g}")
+    parts.append(_quantization_aware(train.qat, train.qat_start))
+    return f"Training: {', '.join(parts)}, {train.precision}."
+
+
+def _quantization_aware(policy: QuantPolicy, start: float) -> str:
+    if start >= 1:
+        return "no quantization-aware training"
+    chosen = [
+        f"{_bits(scheme.bits)} {name}"
+        for name, scheme in (("MLP", policy.mlp), ("attention", policy.attention), ("n-gram tables", policy.ngram))
+        if scheme.bits not in FLOAT_BITS
+    ]
+    if not chosen:
+        return "no quantization-aware training"
+    begin = "from the start" if start == 0 else f"after {start:.0%} of training"
+    return f"quantization-aware ({', '.join(chosen)}) {begin}"
+
+
+def _quantization(config: PipelineConfig) -> str:
+    quantize = config.quantize
+    classes = (
+        ("MLP", quantize.mlp), ("attention", quantize.attention), ("n-gram tables", quantize.ngram),
+        ("token embedding", quantize.token_table), ("gains and gates", quantize.small),
+    )  # fmt: skip
+    chosen = ", ".join(f"{name} {_bits(scheme.bits)}" for name, scheme in classes)
+    pruned = (
+        f"; the smallest {quantize.prune_fraction:.1%} of each large matrix set to zero"
+        if quantize.prune_fraction
+        else ""
+    )
+    return f"Quantization: {quantize.method} with one scale per row; {chosen}{pruned}."
+
+
+def _packing(pack: PackConfig) -> str:
+    how = {"range": "entropy coding with a static model per tensor", "nibble": "two int4 codes per byte, then lzma"}
+    return f"Packing: {how.get(pack.coder, pack.coder)}, one file."
+
+
+def _adaptation(config: PipelineConfig) -> str:
+    recipe = config.ttt.recipe()
+    what = {
+        "cosine": "AdamW on the validation tokens before they are scored",
+        "score_first_lora": "low-rank adapters per document, each chunk scored before it is learned from",
+        "score_first_sgd": "SGD on all weights, each chunk scored before it is learned from",
+    }[config.ttt.method]
+    momentum = f", momentum {recipe.momentum:g}" if isinstance(recipe, SgdRecipe) else ""
+    return f"Test-time training: {what} ({recipe.epochs} epochs, lr {recipe.lr:g}{momentum})."
+
+
+def _evaluation(evaluate: EvaluateConfig) -> str:
+    windows = "disjoint windows" if evaluate.method == "chunked" else f"sliding window, stride {evaluate.stride}"
+    part = f"; the first {evaluate.max_targets} targets only" if evaluate.max_targets else ""
+    return f"Evaluation: {windows}, context {evaluate.context_length}, {evaluate.precision}{part}."
+
+
+def _bits(bits: int) -> str:
+    return f"fp{bits}" if bits in FLOAT_BITS else f"int{bits}"
