@@ -72,7 +72,7 @@ def max_payload_values(payload_bytes: int) -> int:
     """Most tensor values that a payload of this size may declare.
 
     A repeated code costs nothing, so a few bytes can declare anything. 67 M values in any case: the 16-layer model
-    with every weight zero passes. Beyond that 32 values a byte, a tenth of a code's usual cost.
+    with every weight zero passes. Beyond that 32 values a byte, a twelfth of a code's usual cost.
     """
     return max(1 << 26, 32 * payload_bytes)
 

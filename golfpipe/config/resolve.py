@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,12 @@ def resolve_config(
     preset: str | None = None,
     overrides: Sequence[str] = (),
     inherited: Plain | None = None,
+    decided: Collection[str] = (),
     seed: int | None = None,
 ) -> Resolved:
     """Merge the layers and check the result. `inherited`: the configuration, or sections of it, that the input's
-    manifest carries; a whole one leaves nothing of the layers below. Raises ConfigError."""
+    manifest carries; a whole one leaves nothing of the layers below. `decided`: the sections that made the input, so
+    that presets leave them alone and overrides must agree with them. Raises ConfigError."""
     merged: Plain = plain_config(PipelineConfig())
     origin: dict[str, str] = {}
     _record(merged, PipelineConfig, "", "default", origin)
@@ -134,12 +136,22 @@ def resolve_config(
     if inherited is not None:
         _merge(merged, inherited, PipelineConfig, "", "input", origin)
     if preset is not None:
-        _merge(merged, find_preset(stages, preset).settings, PipelineConfig, "", f"preset {preset}", origin)
+        settings = {k: v for k, v in find_preset(stages, preset).settings.items() if k not in decided}
+        _merge(merged, settings, PipelineConfig, "", f"preset {preset}", origin)
+    before = plain_config(build_config(merged)) if overrides and decided else {}
     for text in overrides:
         _merge(merged, parse_override(text), PipelineConfig, "", "--set", origin)
     if seed is not None:
         _merge(merged, {"seed": seed}, PipelineConfig, "", "--seed", origin)
-    return Resolved(build_config(merged), origin)
+    config = build_config(merged)
+    if before:
+        after = plain_config(config)
+        for change in changed_keys({k: before[k] for k in decided}, {k: after[k] for k in decided}):
+            raise ConfigError(
+                f"--set {change}: decided by an earlier step, whose result is the input here",
+                hint="run that step again with this setting",
+            )
+    return Resolved(config, origin)
 
 
 def find_preset(stages: StagesFile, name: str) -> Preset:

@@ -105,7 +105,7 @@ def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
     folder = records_folder(submission)
     told = read_records(folder)
     try:
-        lineages = [trace(evaluation) for evaluation in _evaluations(submission)]
+        lineages = [trace(evaluation, required=("packed_model",)) for evaluation in _evaluations(submission)]
     except ArtifactError as error:
         note = f"{error.message}; the rules are judged on what the folder itself says"
         return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,))

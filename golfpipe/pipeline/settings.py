@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
 from golfpipe.errors import ArtifactError, ConfigError
 from golfpipe.store.artifact import Artifact
+from golfpipe.store.manifest import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,18 @@ class Settings:
         return load_stages(self.config_file)
 
     def resolve(
-        self, *, inherited: dict[str, Any] | None = None, default_preset: bool = False, origin: str = "the input"
+        self,
+        *,
+        inherited: dict[str, Any] | None = None,
+        decided: Collection[str] = (),
+        default_preset: bool = False,
+        origin: str = "the input",
     ) -> Resolved:
-        """The configuration over `inherited`, which came from `origin`. `default_preset`: take the file's where none
-        is given. Raises ConfigError, or ArtifactError for settings in the input that this golfpipe does not know."""
+        """The configuration over `inherited`, which came from `origin`; the sections `decided` stay as they are there.
+
+        `default_preset`: take the file's where none is given. Raises ConfigError, or ArtifactError for settings in the
+        input that this golfpipe does not know.
+        """
         stages = self.stages()
         if inherited is not None:
             try:
@@ -41,8 +51,25 @@ class Settings:
                 ) from error
         preset = self.preset or (stages.default_preset if default_preset else None)
         return resolve_config(
-            stages, preset=preset, overrides=self.overrides, inherited=inherited, seed=self.seed
+            stages,
+            preset=preset,
+            overrides=self.overrides,
+            inherited=inherited,
+            decided=decided,
+            seed=self.seed,
         )
+
+
+_TRAINED = ("data", "model", "optim", "train")
+DECIDED: dict[Kind, tuple[str, ...]] = {
+    "token_data": ("data",),
+    "trained_model": _TRAINED,
+    "quantized_model": (*_TRAINED, "quantize"),
+    "packed_model": (*_TRAINED, "quantize", "pack"),
+    "adapted_model": (*_TRAINED, "quantize", "pack", "ttt"),
+    "evaluation": (*_TRAINED, "quantize", "pack", "ttt", "evaluate"),
+}
+"""Kind of the input -> sections that it is the result of."""
 
 
 def inherited_settings(artifact: Artifact | None) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.pipeline.settings import Settings, inherited_settings
+from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
 from golfpipe.stages.base import (
     STAGES,
     Context,
@@ -47,7 +47,9 @@ def prepare(request: Request) -> Job:
     inputs = open_inputs(stage, request.inputs)
     source = next(iter(inputs.values()), None)
     resolved = request.settings.resolve(
-        inherited=inherited_settings(source), origin=str(source.path) if source is not None else ""
+        inherited=inherited_settings(source),
+        decided=DECIDED.get(source.manifest.kind, ()) if source is not None else (),
+        origin=str(source.path) if source is not None else "",
     )
     return Job(
         stage=stage,
@@ -76,7 +78,10 @@ def prepare_training(request: Request, name: str | None) -> Job:
     else:
         data = open_artifact(data_path, "token_data")
     resolved = request.settings.resolve(
-        inherited=begun or inherited_settings(data), default_preset=begun is None, origin=str(out if begun else data.path)
+        inherited=begun or inherited_settings(data),
+        decided=DECIDED["token_data"],
+        default_preset=begun is None,
+        origin=str(out if begun else data.path),
     )
     arguments, context = request.arguments, request.context
     return Job(stage=stage, config=resolved.config, inputs={"data": data}, out=out, arguments=arguments, context=context)
@@ -94,12 +99,12 @@ def _begun(out: Path) -> tuple[dict[str, Any], Any]:
 
 
 def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Artifact]:
-    """Role -> artifact, each of a kind that the stage takes. Roles beyond the first of a kind end in _2, _3, ...
+    """Role -> artifact, each of a kind that the stage takes. Roles beyond the first of a kind end in -2, -3, ...
 
     Raises UsageError or ArtifactError.
     """
     opened = {
-        role: open_artifact(path, *stage.inputs[role.rstrip("0123456789").rstrip("_")])
+        role: open_artifact(path, *stage.inputs[role.partition("-")[0]])
         for role, path in paths.items()
         if path is not None
     }

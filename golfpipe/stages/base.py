@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -53,6 +53,8 @@ class Stage:
     """Configuration sections (or `seed`) that decide the result, hence the key."""
     neutral: tuple[str, ...] = ()
     """Dotted keys inside those sections that do not change the result."""
+    unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
+    """Further keys that do not, given the plain configuration."""
     precious: bool = False
     """Its output cost hours: kept on interrupt, never replaced without --force."""
 
@@ -109,7 +111,7 @@ def relevant_config(stage: Stage, config: PipelineConfig) -> Plain:
 def _sections(config: Plain, stage: Stage) -> Plain:
     """The deciding part of a plain configuration, which may be one of an older golfpipe and lack keys."""
     chosen = {section: config.get(section, {}) for section in stage.sections}
-    for key in stage.neutral:
+    for key in (*stage.neutral, *stage.unused(config)):
         section, name = key.split(".")
         chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
     return chosen
@@ -364,6 +366,13 @@ def select_device(requested: str) -> Literal["cpu", "cuda", "mps"]:
     return requested  # type: ignore[return-value]
 
 
+def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
+    """The cosine recipe scores nothing: of `evaluate` it only heeds how much of the split will be scored."""
+    if config.get("ttt", {}).get("method") != "cosine":
+        return ()
+    return tuple(f"evaluate.{name}" for name in config.get("evaluate", {}) if name != "max_targets")
+
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -426,6 +435,7 @@ STAGES: dict[str, Stage] = {
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
             output=("adapted_model", "evaluation"),
             sections=("seed", "ttt", "evaluate"),
+            unused=_unused_by_ttt,
         ),
         Stage(
             name="evaluate",

@@ -98,7 +98,8 @@ def test_bytes_of_pieces_and_front_sum_to_the_payload(coder):
     assert coder == "nibble" or header.piece_bytes["zero"] == 9
 
 
-# By hand: magic, version 1, coder, digest, header length, LZMA2 chunk with the JSON as it is, then the streams.
+# One line each: magic, version 1, coder; digest; header length; header (as nibble, liblzma stored the JSON as it is);
+# streams. The header bytes are liblzma's: another version may write others, but must read these.
 GOLDEN = {
     "range": (
         "474f4c46504950450101"
@@ -161,7 +162,7 @@ def test_shapes_of_the_model_are_compared_before_decoding():
     decode_payload(payload, shapes_of_model=lambda model: seen.append(model) or shapes)
     assert seen == [MODEL]
     for wrong in ({**shapes, "mlp": (9, 6)}, {**shapes, "more": (1,)}, dict(list(shapes.items())[1:])):
-        with pytest.raises(ArtifactError, match="tensor '(mlp|more)': shape .*the model asks for"):
+        with pytest.raises(ArtifactError, match=r"tensor '(mlp|more)': shape .*the model asks for"):
             decode_payload(payload, shapes_of_model=lambda model, wrong=wrong: wrong)
 
 

@@ -35,7 +35,7 @@ def test_golden_streams():
     np.testing.assert_array_equal(decode_symbols(bytes.fromhex(GOLDEN_STREAM), 64), repeated)
 
 
-GOLDEN_STREAM = "010001ca0000c8e7ad0b75ccbf6e59020000"
+GOLDEN_STREAM = "010001ca00005580a46cac5b9a65b10e0000"
 
 
 @pytest.mark.parametrize("count", [1, 63, 65, 1000])

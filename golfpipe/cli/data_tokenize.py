@@ -1,0 +1,53 @@
+"""`golfpipe data tokenize FILES...`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import input_path, run_stage
+from golfpipe.cli.options import StageOptions
+
+
+def data_tokenize(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help=".txt, .jsonl (field `text`), or folders of them.")
+    ],
+    options: StageOptions,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FILE", help="SentencePiece model; default one trained on the text.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Cuts .txt files into documents, e.g. '<|endoftext|>'.")
+    ] = None,
+    shard_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens per shard; short for --set data.shard_tokens=N.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes that encode; default all cores.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data; default that of the first file.")] = None,
+) -> Answer:
+    """Turn your text into token data.
+
+    Reads text files, streamed. Writes token_data, by default in artifacts/data/NAME: train and validation shards, the
+    documents divided by a hash of their text, and the tokenizer.
+
+    \b
+    Examples:
+      golfpipe data tokenize corpus.jsonl
+      golfpipe data tokenize texts/ --name books --tokenizer sp.model --shard-tokens 50000000
+    """
+    from golfpipe.pipeline.single import tokenize_arguments
+
+    arguments, digest, out = tokenize_arguments(
+        [input_path(text) for text in files],
+        tokenizer=input_path(tokenizer) if tokenizer is not None else None,
+        separator=separator,
+        processes=processes,
+        name=name,
+    )
+    overrides = (f"data.shard_tokens={shard_tokens}",) if shard_tokens is not None else ()
+    return run_stage(
+        "data-tokenize", options, out=out, arguments=arguments, argument_digest=digest, overrides=overrides
+    )

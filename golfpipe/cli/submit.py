@@ -1,0 +1,30 @@
+"""`golfpipe submit EVALUATION...`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import input_path, run_stage
+from golfpipe.cli.options import StageOptions
+
+
+def submit(
+    evaluations: Annotated[list[str], typer.Argument(metavar="EVALUATION...", help="One evaluation per seed.")],
+    options: StageOptions,
+) -> Answer:
+    """Write the records folder: README, submission.json, logs.
+
+    Reads evaluations; each names its packed model by digest, and that its training. Writes a submission, by default in
+    the folder `submit` beside the first one. Every number is copied from manifests.
+
+    \b
+    Examples:
+      golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
+      golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --set submit.name=Demo
+    """
+    roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
+    paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
+    return run_stage("submit", options, inputs=paths)
