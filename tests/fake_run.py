@@ -86,7 +86,12 @@ class FakeRun:
             for n in range(1, 251)
         ]  # fmt: skip
         validations = [
-            {"type": "validation", "step": n, "val_loss_nats": 3.1 + 4 * math.exp(-n / 60), "val_bpb": 2.2 + math.exp(-n / 60)}
+            {
+                "type": "validation",
+                "step": n,
+                "val_loss_nats": 3.1 + 4 * math.exp(-n / 60),
+                "val_bpb": 2.2 + math.exp(-n / 60),
+            }
             for n in range(50, 251, 50)
         ]
         lines = [{"type": "start", "seed": self.seed}, *steps, *validations, {"type": "end"}]
@@ -165,7 +170,14 @@ class FakeRun:
         return self._finish(writer, "ttt", "adapted_model", "ttt", metrics, {"model": model, "data": data})
 
     def evaluate(
-        self, model: Artifact, data: Artifact, name: str, val_bpb: float, *, protocol: str = "none", stage: str = "evaluate"
+        self,
+        model: Artifact,
+        data: Artifact,
+        name: str,
+        val_bpb: float,
+        *,
+        protocol: str = "none",
+        stage: str = "evaluate",
     ) -> Artifact:
         writer = begin(self.folder / name)
         writer.write("documents.safetensors", f"scores of {name} of seed {self.seed}".encode())
@@ -198,7 +210,13 @@ class FakeRun:
         return found
 
     def _finish(
-        self, writer: ArtifactWriter, name: str, kind: Kind, stage: str, metrics: dict[str, Any], inputs: dict[str, Artifact]
+        self,
+        writer: ArtifactWriter,
+        name: str,
+        kind: Kind,
+        stage: str,
+        metrics: dict[str, Any],
+        inputs: dict[str, Artifact],
     ) -> Artifact:
         out = self.folder / name
         manifest = finish(

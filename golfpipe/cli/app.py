@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from golfpipe import __version__
 from golfpipe.cli.audit import audit
@@ -38,7 +39,16 @@ _typer_settings: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-app = typer.Typer(**_typer_settings)
+
+
+class _PipelineOrder(typer.core.TyperGroup):
+    """Lists commands and groups as PIPELINE_ORDER has them; typer would list the groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=PIPELINE_ORDER.index)
+
+
+app = typer.Typer(**_typer_settings, cls=_PipelineOrder)
 data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, inspect.")
 config_app = typer.Typer(**_typer_settings, help="Show the settings and where each comes from.")
 
@@ -61,13 +71,21 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "presets", HELP, presets),
     (app, "doctor", HELP, doctor),
 )
-"""Group, name, panel of the help, function. Typer lists panels in the order of their first command."""
+"""Group, name, panel of the help, function."""
+
+GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
+
+# fmt: off
+PIPELINE_ORDER = (
+    "run", "data", "train", "quantize", "pack", "ttt", "evaluate", "submit",
+    "audit", "report", "config", "presets", "doctor",
+)
+# fmt: on
 
 for _group, _name, _panel, _function in COMMANDS:
     _group.command(_name, rich_help_panel=_panel, no_args_is_help=False)(spread(_function))
-    if _name == "run":
-        app.add_typer(data_app, name="data", rich_help_panel=STEPS)
-app.add_typer(config_app, name="config", rich_help_panel=HELP)
+for _group, _name, _panel in GROUPS:
+    app.add_typer(_group, name=_name, rich_help_panel=_panel)
 
 
 def _print_version(wanted: bool) -> None:

@@ -120,7 +120,9 @@ def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
     manifest = artifact.manifest
     state = "up to date" if up_to_date else "written" if up_to_date is not None else "as it is"
     headlines = HEADLINES[manifest.kind]
-    rows = [[f"  {name}", format_metric(name, manifest.metrics[name])] for name in headlines if name in manifest.metrics]
+    rows = [
+        [f"  {name}", format_metric(name, manifest.metrics[name])] for name in headlines if name in manifest.metrics
+    ]
     if not up_to_date and "seconds" in manifest.metrics:
         rows.append(["  seconds", format_metric("seconds", manifest.metrics["seconds"])])
     lines = [f"{manifest.kind}  {artifact.path}  ({state}, digest {manifest.digest[:12]})"]
@@ -141,7 +143,9 @@ def limit_error(artifact: Artifact) -> GolfpipeError | None:
     if artifact.manifest.kind != "packed_model" or metrics.get("fits") is not False:
         return None
     total, limit = metrics.get("total_bytes"), metrics.get("limit_bytes")
-    over = f": {format_bytes(total)} of {format_bytes(limit)}" if isinstance(total, int) and isinstance(limit, int) else ""
+    over = (
+        f": {format_bytes(total)} of {format_bytes(limit)}" if isinstance(total, int) and isinstance(limit, int) else ""
+    )
     return OverLimit(
         f"{artifact.path}: over the limit{over}",
         hint="fewer bits (--set quantize.mlp.bits=3), a smaller model, or another --limit-bytes",

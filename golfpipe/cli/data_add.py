@@ -28,7 +28,7 @@ def data_add(
       golfpipe data add fineweb10B_sp1024 --tokenizer fineweb_1024_bpe.model
       golfpipe data add /mnt/shared/fineweb -o artifacts/data/fineweb
     """
-    from golfpipe.pipeline.single import add_arguments
+    from golfpipe.pipeline.data_sources import add_arguments
 
     source = input_path(folder)
     arguments, digest = add_arguments(

@@ -38,7 +38,7 @@ def data_tokenize(
       golfpipe data tokenize corpus.jsonl
       golfpipe data tokenize texts/ --name books --tokenizer sp.model --shard-tokens 50000000
     """
-    from golfpipe.pipeline.single import tokenize_arguments
+    from golfpipe.pipeline.data_sources import tokenize_arguments
 
     arguments, digest, out = tokenize_arguments(
         [input_path(text) for text in files],

@@ -26,11 +26,11 @@ def evaluate(
       golfpipe evaluate artifacts/demo/pack
       golfpipe evaluate artifacts/demo/train -o artifacts/demo/quick --set evaluate.method=chunked --set evaluate.max_targets=4096
     """
-    from golfpipe.pipeline.single import open_artifact
+    from golfpipe.pipeline.single import finished_evaluation
 
     path = input_path(model)
-    found = open_artifact(path)
-    if found.manifest.kind == "evaluation":  # what score-first ttt returns, so that scripts need not tell methods apart
-        return artifact_answer(found, up_to_date=True)
+    finished = finished_evaluation(path)
+    if finished is not None:  # what score-first ttt returns; so scripts need not tell the methods apart
+        return artifact_answer(finished, up_to_date=True)
     paths = {"model": path, "data": input_path(data) if data is not None else None}
     return run_stage("evaluate", options, inputs=paths)

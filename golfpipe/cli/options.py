@@ -11,7 +11,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ import typer
 _SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     """Where the work runs."""
 
     auto = "auto"
@@ -33,9 +33,9 @@ class Device(str, Enum):
 class OutputOptions:
     """How a command speaks. Every command has these."""
 
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object to stdout.", rich_help_panel=_OUTPUT)
-    ] = False
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.", rich_help_panel=_OUTPUT)] = (
+        False
+    )
     quiet: Annotated[
         bool,
         typer.Option("-q", "--quiet", help="Print the output path alone, no progress.", rich_help_panel=_OUTPUT),
@@ -72,16 +72,18 @@ class ConfigOptions(OutputOptions):
 class WorkOptions(ConfigOptions):
     """How work is done, by one stage or by all of them."""
 
-    device: Annotated[
-        Device, typer.Option(help="auto takes cuda, then mps, then cpu.", rich_help_panel=_MACHINE)
-    ] = Device.auto
+    device: Annotated[Device, typer.Option(help="auto takes cuda, then mps, then cpu.", rich_help_panel=_MACHINE)] = (
+        Device.auto
+    )
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel=_MACHINE)] = None
     force: Annotated[
         bool, typer.Option("--force", help="Run although up to date; replace a trained model.", rich_help_panel=_OUTPUT)
     ] = False
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what would happen and what it needs; write nothing.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            "--dry-run", help="Say what would happen and what it needs; write nothing.", rich_help_panel=_OUTPUT
+        ),
     ] = False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -42,5 +41,5 @@ def train(
     )
     job = prepare_training(request, name)
     if settings.preset is None and not resume:
-        print(f"no --preset given: using {settings.stages().default_preset}", file=sys.stderr)
+        job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
     return work(job, options)

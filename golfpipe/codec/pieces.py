@@ -1,4 +1,4 @@
-"""A stored tensor: integer codes with one fp16 scale per row, or plain floats. What the container packs.
+"""A stored tensor: integer codes with scales or steps, or plain floats. What the container packs.
 
 Torch-free: numpy arrays go in and out, so that decoding needs nothing but numpy and the coder.
 """
@@ -15,7 +15,15 @@ from golfpipe.errors import ArtifactError
 # Shapes: R rows, C values per row; N values in all, N = R * C
 
 FLOAT_DTYPES: dict[int, type[np.floating]] = {16: np.float16, 32: np.float32}
-"""Bits of a float piece -> numpy dtype. Every other width from 2 to 8 means integer codes."""
+"""Bits of a float piece -> numpy dtype. Every other width from 2 to 8 means codes of a fixed grid with row scales."""
+OPEN_STATES: dict[int, int] = {0: 1, -4: 4, -8: 8}
+"""`bits` of a piece with open-ended codes -> states of its quantizer: 1 scalar, 4 and 8 trellis-coded. Their width in
+bits is whatever the entropy coder makes of them."""
+LOG_STEPS = 256
+"""Steps of open-ended codes are powers of 2^(1/256), stored as their exponents: 0.27 % apart, far below what matters."""
+MAX_LOG_STEP = 48 * LOG_STEPS
+"""Largest magnitude of a stored exponent: no product of two steps and a code leaves fp32's range."""
+MAX_OPEN_CODE = 32_000
 
 
 def code_bounds(bits: int) -> tuple[int, int]:
@@ -42,11 +50,13 @@ class Piece:
     shape: tuple[int, ...]
     """Shape of the weight; every axis at least 1."""
     bits: int
-    """2..8: `codes` and `scales`; 16 or 32: `floats`."""
+    """2..8: `codes` on that grid and `scales`; 16 or 32: `floats`; 0, -4, -8: open-ended `codes` and log steps."""
     codes: np.ndarray | None = None
-    """int8 [R, C], each within code_bounds(bits)."""
+    """int8 [R, C], each within code_bounds(bits); int16 of at most MAX_OPEN_CODE where they are open-ended."""
     scales: np.ndarray | None = None
-    """fp16 [R, 1], finite, not negative. weight ~ code * scale."""
+    """fp16 [R, 1], finite, not negative: weight ~ code * scale. For open-ended codes int16 [R + C], the exponents of
+    row steps and column steps: weight ~ point * 2^(row / LOG_STEPS) * 2^(column / LOG_STEPS), where the point of a
+    scalar quantizer is the code itself."""
     floats: np.ndarray | None = None
     """fp16 or fp32 of `shape`, finite."""
 
@@ -55,10 +65,14 @@ class Piece:
             raise ArtifactError(f"tensor {self.name!r}: shape {self.shape} must hold positive whole numbers")
         if self.bits in FLOAT_DTYPES:
             self._check_floats()
+        elif self.bits in OPEN_STATES:
+            self._check_open_codes()
         elif 2 <= self.bits <= 8:
             self._check_codes()
         else:
-            raise ArtifactError(f"tensor {self.name!r}: bits={self.bits} must be 2..8, 16 or 32")
+            raise ArtifactError(
+                f"tensor {self.name!r}: bits={self.bits} must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes"
+            )
 
     @property
     def num_values(self) -> int:
@@ -85,6 +99,17 @@ class Piece:
             )
         if not (np.isfinite(self.scales) & (self.scales >= 0)).all():
             raise ArtifactError(f"tensor {self.name!r}: scales must be finite and not negative")
+
+    def _check_open_codes(self) -> None:
+        if self.codes is None or self.scales is None or self.floats is not None:
+            raise ArtifactError(f"tensor {self.name!r}: open-ended codes need log steps and no floats")
+        num_rows, width = row_layout(self.shape)
+        _require_array(self.name, "codes", self.codes, np.dtype(np.int16), (num_rows, width))
+        _require_array(self.name, "log steps", self.scales, np.dtype(np.int16), (num_rows + width,))
+        for part, values, most in (("code", self.codes, MAX_OPEN_CODE), ("log step", self.scales, MAX_LOG_STEP)):
+            largest = max(-int(values.min()), int(values.max()))
+            if largest > most:
+                raise ArtifactError(f"tensor {self.name!r}: {part} of magnitude {largest}, at most {most} are stored")
 
 
 def _require_array(name: str, part: str, array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:

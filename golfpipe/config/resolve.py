@@ -176,7 +176,7 @@ def parse_override(text: str) -> Plain:
 
 def changed_keys(before: Plain, after: Plain) -> list[str]:
     """'quantize.mlp.bits: 6 -> 4' for every dotted key that differs."""
-    left, right = _flatten(before), _flatten(after)
+    left, right = flatten(before), flatten(after)
     return [
         f"{key}: {left.get(key, '(unset)')} -> {right.get(key, '(unset)')}"
         for key in sorted(left.keys() | right.keys())
@@ -184,11 +184,12 @@ def changed_keys(before: Plain, after: Plain) -> list[str]:
     ]
 
 
-def _flatten(tree: Plain, prefix: str = "") -> Plain:
+def flatten(tree: Plain, prefix: str = "") -> Plain:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
     flat: Plain = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -23,9 +23,29 @@ ProjectionDelta = Callable[[int, str, Tensor], Tensor]
 """(layer, "query" or "value", that layer's normalized input [B, T, D]) -> what to add to the projection's output."""
 
 
+class _RmsNorm(torch.autograd.Function):
+    """x / sqrt(mean(x^2) + eps). By hand, because the composed form walks over the activations twice as often."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        wide = x.float()
+        mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        inverse = mean_square.add_(NORM_EPS).rsqrt_()
+        y = wide * inverse
+        ctx.save_for_backward(y, inverse)
+        return y.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        y, inverse = ctx.saved_tensors
+        wide = grad.float()
+        along = (wide * y).mean(-1, keepdim=True)
+        return torch.addcmul(wide, y, along, value=-1).mul_(inverse).to(grad.dtype)
+
+
 def rms_norm(x: Tensor) -> Tensor:
     """Weight-free RMS norm over the last dimension, computed in fp32."""
-    return F.rms_norm(x.float(), (x.shape[-1],), eps=NORM_EPS).to(x.dtype)
+    return _RmsNorm.apply(x)
 
 
 class CastLinear(nn.Linear):

@@ -7,9 +7,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from golfpipe.model.capped_loss import capped_logits, capped_mean_loss, capped_nats
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.model.layers import Block, KVProjection, ProjectionDelta, rms_norm, rotary_tables
 from golfpipe.model.ngram import BIGRAM_FACTORS, TRIGRAM_FACTORS, NgramEmbedding, SmearGate
@@ -65,20 +65,23 @@ class Network(nn.Module):
                 stack.append(x_BTD)
         return rms_norm(x_BTD)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Softcapped logits [..., V] in fp32 of hidden states [..., D]."""
-        head = self.token_embedding if self.config.tied_embeddings else self.output_head
-        raw = F.linear(hidden, head.weight.to(hidden.dtype)).float()
-        return self.config.logit_softcap * torch.tanh(raw / self.config.logit_softcap)
+    @property
+    def head_VD(self) -> Tensor:
+        """The output matrix: the token table itself where embeddings are tied."""
+        return (self.token_embedding if self.config.tied_embeddings else self.output_head).weight
 
     def nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Cross-entropy of each target in nats, fp32 [N]."""
-        return F.cross_entropy(self.logits(hidden_ND), targets_N, reduction="none")
+        return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Softcapped logits [..., V] in fp32 of hidden states [..., D]."""
+        return capped_logits(hidden, self.head_VD, self.config.logit_softcap)
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Mean cross-entropy in nats per token, fp32 scalar."""
         hidden_ND = self.hidden(tokens_BT).flatten(0, 1)
-        return F.cross_entropy(self.logits(hidden_ND), targets_BT.flatten())
+        return capped_mean_loss(hidden_ND, self.head_VD, targets_BT.flatten(), self.config.logit_softcap)
 
 
 def initialize(network: Network, seed: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from golfpipe.errors import ArtifactError
 from golfpipe.stages.base import STAGES
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
-from golfpipe.store.manifest import MANIFEST_NAME
+from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_artifact
 from golfpipe.submission.facts import RunFacts, gather
 from golfpipe.submission.lineage import Lineage, trace
@@ -22,6 +22,7 @@ from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_ap
 from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
 from golfpipe.units import LIMIT_BYTES
 
+_NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
 _NO_TABLE = SizeTable(rows=(), basis="none")
 
 
@@ -105,7 +106,7 @@ def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
     folder = records_folder(submission)
     told = read_records(folder)
     try:
-        lineages = [trace(evaluation, required=("packed_model",)) for evaluation in _evaluations(submission)]
+        lineages = [trace(evaluation, required=_NEEDED) for evaluation in _evaluations(submission)]
     except ArtifactError as error:
         note = f"{error.message}; the rules are judged on what the folder itself says"
         return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,))

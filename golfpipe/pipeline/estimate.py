@@ -13,7 +13,7 @@ FLOAT_BYTES = 4
 SCALE_BYTES = 2
 
 
-def code_bytes(model: ModelConfig, policy: QuantPolicy) -> int:
+def weight_bytes(model: ModelConfig, policy: QuantPolicy) -> int:
     """Bytes of all weights at their bit widths, scales included, before entropy coding, which saves some more."""
     total = 0.0
     for name, shape in parameter_shapes(model).items():
@@ -30,7 +30,7 @@ def code_bytes(model: ModelConfig, policy: QuantPolicy) -> int:
 def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
     """`output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None: unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
-    codes = code_bytes(model, config.quantize)
+    codes = weight_bytes(model, config.quantize)
     seconds = config.train.max_seconds or None
     known: Mapping[str, tuple[int | None, int | None, float | None]] = {
         # weights, gradients, average, and at most two moments

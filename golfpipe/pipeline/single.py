@@ -22,6 +22,7 @@ from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.search import find_artifact
 
 ARTIFACTS = Path("artifacts")
+DEMO_DATA = ARTIFACTS / "data" / "demo"
 MAX_NAME_LENGTH = 100
 """File systems allow 255 bytes; hidden siblings add a prefix and a suffix."""
 
@@ -78,13 +79,20 @@ def prepare_training(request: Request, name: str | None) -> Job:
     else:
         data = open_artifact(data_path, "token_data")
     resolved = request.settings.resolve(
-        inherited=begun or inherited_settings(data),
+        inherited=begun or {"data": (inherited_settings(data) or {}).get("data", {}) | {"source": source_name(data)}},
         decided=DECIDED["token_data"],
         default_preset=begun is None,
         origin=str(out if begun else data.path),
     )
     arguments, context = request.arguments, request.context
-    return Job(stage=stage, config=resolved.config, inputs={"data": data}, out=out, arguments=arguments, context=context)
+    return Job(
+        stage=stage, config=resolved.config, inputs={"data": data}, out=out, arguments=arguments, context=context
+    )
+
+
+def source_name(data: Artifact) -> str:
+    """What data.source would be for `run` to read this data."""
+    return "demo" if data.path.resolve() == DEMO_DATA.resolve() else str(data.path.resolve())
 
 
 def _begun(out: Path) -> tuple[dict[str, Any], Any]:
@@ -119,6 +127,12 @@ def find_data(model: Artifact) -> Artifact:
     if reference is None:
         raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")
     return find_artifact(reference, model.path)
+
+
+def finished_evaluation(path: Path) -> Artifact | None:
+    """The artifact, if it is an evaluation already. Raises UsageError or ArtifactError for a path that is none."""
+    artifact = open_artifact(path)
+    return artifact if artifact.manifest.kind == "evaluation" else None
 
 
 def default_out(stage: Stage, source: Artifact | None) -> Path:

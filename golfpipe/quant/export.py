@@ -12,7 +12,7 @@ from golfpipe.codec.pieces import FLOAT_DTYPES, Piece
 from golfpipe.errors import StageFailed
 from golfpipe.quant.clip_search import choose_scales
 from golfpipe.quant.config import QuantizeConfig, TensorClass
-from golfpipe.quant.policy import assign_bits, assign_classes, is_integer_width
+from golfpipe.quant.policy import assign_classes, assign_schemes
 from golfpipe.quant.prune import prune_smallest
 from golfpipe.quant.report import TensorReport, relative_squared_error, report_codes, report_floats
 from golfpipe.quant.rows import as_rows, dequantize, quantize
@@ -33,7 +33,7 @@ def quantize_weights(
     """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     classes = assign_classes(config, shapes, universe)
-    bits = assign_bits(config, classes)
+    schemes = assign_schemes(config, classes)
     pieces: dict[str, Piece] = {}
     reports: dict[str, TensorReport] = {}
     done = 0
@@ -41,10 +41,11 @@ def quantize_weights(
         kept = weight
         if config.prune_fraction and weight.ndim > 1 and weight.numel() > config.prune_min_values:
             kept = prune_smallest(weight, config.prune_fraction)
-        if is_integer_width(bits[name]):
-            pieces[name], reports[name] = _store_codes(name, weight, kept, classes[name], bits[name], config)
+        scheme = schemes[name]
+        if scheme.is_float:
+            pieces[name], reports[name] = _store_floats(name, weight, kept, classes[name], scheme.bits)
         else:
-            pieces[name], reports[name] = _store_floats(name, weight, kept, classes[name], bits[name])
+            pieces[name], reports[name] = _store_codes(name, weight, kept, classes[name], scheme.bits, config)
         done += weight.numel()
         if progress is not None:
             progress(done)

@@ -1,4 +1,4 @@
-"""Resolve a policy: which class, and so how many bits, each tensor gets. The first rule that matches wins."""
+"""Resolve a policy: which class, and so which storage, each tensor gets. The first rule that matches wins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from golfpipe.errors import ConfigError
-from golfpipe.quant.config import FLOAT_BITS, QuantPolicy, TensorClass
+from golfpipe.quant.config import ClassScheme, QuantPolicy, TensorClass
 
 
 def assign_classes(
@@ -52,11 +52,6 @@ def require_live_rules(policy: QuantPolicy, universe: Iterable[str]) -> None:
         taken_up_to.update(dict.fromkeys(reached, limit))
 
 
-def assign_bits(policy: QuantPolicy, classes: Mapping[str, TensorClass]) -> dict[str, int]:
-    """Tensor name -> bits of its class's scheme: 2..8 for codes, 16 or 32 for floats."""
-    return {name: getattr(policy, tensor_class).bits for name, tensor_class in classes.items()}
-
-
-def is_integer_width(bits: int) -> bool:
-    """True for codes with scales, False for fp16 and fp32 storage."""
-    return bits not in FLOAT_BITS
+def assign_schemes(policy: QuantPolicy, classes: Mapping[str, TensorClass]) -> dict[str, ClassScheme]:
+    """Tensor name -> storage of its class."""
+    return {name: getattr(policy, tensor_class) for name, tensor_class in classes.items()}

@@ -161,7 +161,7 @@ def run_job(job: Job) -> Outcome:
 def is_intact(artifact: Artifact) -> bool:
     """Whether every listed file is there with its size. Content is checked when it is read."""
     return all(
-        (path := artifact.folder / name).is_file() and path.stat().st_size == entry.bytes
+        (path := artifact.path_of(name)).is_file() and path.stat().st_size == entry.bytes
         for name, entry in artifact.manifest.files.items()
     )
 

@@ -56,9 +56,14 @@ class Artifact:
     def reference(self, role: str) -> InputRef:
         return InputRef(role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve()))
 
+    def path_of(self, name: str) -> Path:
+        """Where a listed file is, unchecked: token data may hold some itself and point to a folder for the others."""
+        own = self.path / name
+        return own if self.manifest.location is None or own.is_file() else self.folder / name
+
     def file(self, name: str) -> Path:
         """Path of a listed file after checking size and sha256, streamed. Raises ArtifactError."""
-        entry, path = self._entry(name), self.folder / name
+        entry, path = self._entry(name), self.path_of(name)
         self._check_size(path, entry)
         if file_sha256(path) != entry.sha256:
             raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
@@ -66,7 +71,7 @@ class Artifact:
 
     def read(self, name: str) -> bytes:
         """Content of a listed file; the bytes returned are the bytes checked. Raises ArtifactError."""
-        entry, path = self._entry(name), self.folder / name
+        entry, path = self._entry(name), self.path_of(name)
         self._check_size(path, entry)
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != entry.sha256:
@@ -74,12 +79,12 @@ class Artifact:
         return content
 
     def read_json(self, name: str) -> Any:
-        return parse_json(self.read(name), str(self.folder / name))
+        return parse_json(self.read(name), str(self.path_of(name)))
 
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         from golfpipe.store.tensors import tensors_from_bytes
 
-        return tensors_from_bytes(self.read(name), str(self.folder / name))
+        return tensors_from_bytes(self.read(name), str(self.path_of(name)))
 
     def _entry(self, name: str) -> FileEntry:
         entry = self.manifest.files.get(name)
@@ -224,19 +229,19 @@ def finish(
     provenance: dict[str, Any],
 ) -> Manifest:
     """Hash the files, write the manifest last, and put the folder in the place of `out`."""
-    folder = Path(result.location) if result.location else writer.folder
-    owned = folder == writer.folder
     files = {}
-    for name in result.files if result.files is not None else _file_names(folder):
+    for name in result.files if result.files is not None else _file_names(writer.folder):
         assert is_plain_name(name), name
-        path = folder / name
-        if owned:
+        path = writer.folder / name
+        if result.location is not None and not path.is_file():
+            path = Path(result.location) / name
+        else:
             sync_file(path)
         files[name] = FileEntry(
             sha256=file_sha256(path), bytes=path.stat().st_size, content=name not in writer.side_files
         )
-    if owned and folder != out:
-        for parent in {path.parent for path in folder.rglob("*")}:
+    if writer.folder != out:
+        for parent in {path.parent for path in writer.folder.rglob("*")}:
             sync_folder(parent)
     manifest = Manifest(
         schema=SCHEMA,

@@ -85,7 +85,7 @@ class Manifest:
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     location: str | None = None
-    """token_data only: the folder of the shards, where it is not the artifact's own."""
+    """token_data only: the folder of the files that are not in the artifact's own."""
 
     def to_json(self) -> bytes:
         return (canonical_json(asdict(self)) + "\n").encode()

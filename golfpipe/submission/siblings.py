@@ -39,7 +39,7 @@ def after_adaptation(lineage: Lineage) -> float | None:
 def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
     if lineage.evaluation is None or model is None:
         return None
-    wanted = _measure(lineage.evaluation)
+    wanted = measure(lineage.evaluation)
     for candidate in _nearby_evaluations(lineage):
         manifest = candidate.manifest
         reference = manifest.input("model")
@@ -47,13 +47,13 @@ def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
             reference is not None
             and reference.digest == model.manifest.digest
             and manifest.metrics.get("protocol") == "none"
-            and _measure(candidate) == wanted
+            and measure(candidate) == wanted
         ):
             return number(manifest.metrics, "val_bpb")
     return None
 
 
-def _measure(evaluation: Artifact) -> tuple[Any, ...]:
+def measure(evaluation: Artifact) -> tuple[Any, ...]:
     """What must agree for two scores to be comparable."""
     manifest = evaluation.manifest
     settings = {k: v for k, v in mapping(manifest.config, "evaluate").items() if k not in _NEUTRAL_SETTINGS}

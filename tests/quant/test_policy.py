@@ -5,7 +5,7 @@ import pytest
 from golfpipe.errors import ConfigError
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.quant.config import DEFAULT_RULES, MLP_ONLY, QuantPolicy, Rule
-from golfpipe.quant.policy import assign_bits, assign_classes, require_live_rules
+from golfpipe.quant.policy import assign_classes, assign_schemes, require_live_rules
 
 SHAPES = parameter_shapes(ModelConfig())
 UNIVERSE = parameter_shapes(ModelConfig(tied_embeddings=False))
@@ -19,9 +19,9 @@ def test_default_rules_classify_the_16_layer_model():
     assert classes["bigram.scale"] == classes["blocks.7.mlp_scale"] == classes["skip_weights"] == "small"
     assert classes["kv_projections.0.key.weight"] == classes["blocks.0.attention.output.weight"] == "attention"
     assert classes["blocks.15.mlp.output.weight"] == "mlp"
-    bits = assign_bits(QuantPolicy(), classes)
-    assert (bits["blocks.15.mlp.output.weight"], bits["smear.gate"]) == (4, 16)
-    assert sum(width == 4 for width in assign_bits(MLP_ONLY, classes).values()) == 32
+    schemes = assign_schemes(QuantPolicy(), classes)
+    assert (schemes["blocks.15.mlp.output.weight"].bits, schemes["smear.gate"].bits) == (4, 16)
+    assert sum(scheme.bits == 4 for scheme in assign_schemes(MLP_ONLY, classes).values()) == 32
 
 
 def test_unmatched_tensor_is_named():

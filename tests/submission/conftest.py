@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fake_run import FakeRun  # noqa: E402
+from fake_run import FakeRun
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""`golfpipe config show [ARTIFACT]`"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import input_path, settings_of
+from golfpipe.cli.options import ConfigOptions
+from golfpipe.cli.table import format_table
+
+
+def config_show(
+    options: ConfigOptions,
+    artifact: Annotated[
+        str | None, typer.Argument(help="Start from this artifact's settings, as a later command would.")
+    ] = None,
+) -> Answer:
+    """Show every setting, where its value comes from, and what the model becomes.
+
+    Reads stages.yaml (or --config) and, if given, an artifact. Writes nothing.
+
+    \b
+    Examples:
+      golfpipe config show --preset 16l
+      golfpipe config show --preset tiny --set model.num_layers=6
+    """
+    from golfpipe.pipeline.overview import model_facts, show_settings
+
+    settings = settings_of(options)
+    path = input_path(artifact) if artifact is not None else None
+    resolved, values = show_settings(settings, path)
+    rows = [[key, _short(value), resolved.origin[key]] for key, value in values.items()]
+    facts = model_facts(resolved.config)
+    about = format_table([], [[name, _short(value)] for name, value in facts.items()])
+    return Answer(
+        text=f"{format_table(['key', 'value', 'from'], rows)}\n\nthe model\n{about}",
+        path=settings.stages().path,
+        metrics={"parameters": facts["parameters"]},
+        extra={"config": values, "origin": dict(resolved.origin), "model": facts},
+    )
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 72 else text[:69] + "..."

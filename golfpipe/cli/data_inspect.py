@@ -1,0 +1,79 @@
+"""`golfpipe data inspect FOLDER`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import input_path
+from golfpipe.cli.options import OutputOptions
+from golfpipe.cli.table import format_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from golfpipe.data.inspect import SplitInspection
+    from golfpipe.data.shard_files import Split
+
+SAMPLE_CHARACTERS = 400
+
+
+def data_inspect(
+    folder: Annotated[str, typer.Argument(help="Token data, or any folder of shards.")],
+    options: OutputOptions,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FILE", help="SentencePiece model; default the data's own.")
+    ] = None,
+) -> Answer:
+    """Count tokens, documents and bytes, check every shard, show a sample.
+
+    Reads token_data or a folder of shards. Writes nothing. Headers of all shards are checked, the bytes of the
+    validation split are compared with its decoded text, and of an artifact every sha256.
+
+    \b
+    Examples:
+      golfpipe data inspect artifacts/data/demo
+      golfpipe data inspect fineweb10B_sp1024 --tokenizer fineweb_1024_bpe.model
+    """
+    from golfpipe.pipeline.data_sources import inspect_data
+
+    path = input_path(folder)
+    artifact, model, splits = inspect_data(path, input_path(tokenizer) if tokenizer is not None else None)
+    rows = [
+        [name, str(len(split.shards)), f"{split.tokens:,}", f"{split.documents:,}", f"{split.bytes:,}",
+         f"{split.bytes_per_token:.4f}", "yes" if split.proven else "counted"]
+        for name, split in splits.items()
+    ]  # fmt: skip
+    table = format_table(["split", "shards", "tokens", "documents", "bytes", "bytes/token", "bytes proven"], rows)
+    sample = " ".join(next(iter(splits.values())).sample.split())[:SAMPLE_CHARACTERS]
+    about = f"{path}: tokenizer {model.name}, {model.vocab_size} pieces, BOS {model.bos_id}"
+    metrics: dict[str, Any] = {"vocab_size": model.vocab_size, "bos_id": model.bos_id}
+    for name, split in splits.items():
+        metrics |= _split_metrics(name, split)
+    return Answer(
+        text=f"{about}\n\n{table}\n\nsample: {sample}",
+        path=path,
+        kind="token_data" if artifact is not None else None,
+        digest=artifact.manifest.digest if artifact is not None else None,
+        metrics=metrics,
+        extra={"sample": sample, "shards": _shards(splits)},
+    )
+
+
+def _split_metrics(name: str, split: SplitInspection) -> dict[str, Any]:
+    return {
+        f"{name}_tokens": split.tokens,
+        f"{name}_documents": split.documents,
+        f"{name}_bytes": split.bytes,
+        f"{name}_bytes_per_token": split.bytes_per_token,
+    }
+
+
+def _shards(splits: Mapping[Split, SplitInspection]) -> list[dict[str, Any]]:
+    return [
+        {"file": shard.path.name, "split": name, "tokens": shard.tokens, "documents": shard.documents}
+        for name, split in splits.items()
+        for shard in split.shards
+    ]

@@ -1,0 +1,63 @@
+"""The steps of a run as text: why each runs while it does, and what came out at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from golfpipe.cli.table import format_metric, format_table
+
+if TYPE_CHECKING:
+    from golfpipe.pipeline.runner import Step
+
+MAX_REASONS = 6
+SCORED_KINDS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+
+
+def step_line(step: Step, width: int) -> str:
+    """'quantize  stale        config quantize.mlp.bits: 6 -> 4'; more reasons on lines of their own."""
+    start = f"{step.node.name:<{width}}  {step.state:<13}"
+    reasons = list(step.reasons)
+    if step.state == "up to date" and step.artifact is not None:
+        reasons = [f"key {step.artifact.manifest.key[:8]}"]
+    if len(reasons) > MAX_REASONS:
+        reasons = [*reasons[:MAX_REASONS], f"and {len(reasons) - MAX_REASONS} more"]
+    first, *others = reasons or [""]
+    return "\n".join([f"{start}{first}".rstrip(), *(" " * len(start) + other for other in others)])
+
+
+def step_table(steps: Sequence[Step], width: int) -> str:
+    """All steps, as --dry-run shows them."""
+    return "\n".join(step_line(step, width) for step in steps)
+
+
+def result_table(steps: Sequence[Step]) -> str:
+    """A row per step that makes something, scored by the step that evaluates it."""
+    scores = {step.node.inputs.get("model"): step for step in steps if step.node.output == "evaluation"}
+    rows = []
+    for step in steps:
+        kind = step.node.output
+        if step.artifact is None or (
+            kind == "evaluation" and step.node.stage is not None and step.node.stage.name != "ttt"
+        ):
+            continue
+        manifest = step.artifact.manifest
+        scored = scores.get(step.node.name) if kind in SCORED_KINDS else step if kind == "evaluation" else None
+        metrics = scored.artifact.manifest.metrics if scored is not None and scored.artifact is not None else {}
+        size = sum(entry.bytes for entry in manifest.files.values() if entry.content) if kind in SCORED_KINDS else None
+        rows.append(
+            [
+                step.node.name,
+                format_metric("val_loss_nats", metrics.get("val_loss_nats")),
+                format_metric("val_bpb", metrics.get("val_bpb")),
+                f"{manifest.metrics.get('packed_bytes', size):,}" if size is not None else "-",
+                _seconds(manifest.metrics.get("seconds")),
+                _seconds(metrics.get("seconds")) if scored is not step else "-",
+                step.state,
+            ]
+        )
+    return format_table(["step", "val_loss", "val_bpb", "bytes", "seconds", "scored in", ""], rows)
+
+
+def _seconds(value: object) -> str:
+    return f"{value:,.1f}" if isinstance(value, int | float) else "-"

@@ -1,0 +1,84 @@
+"""What the data commands read: files as the stage's arguments, their digest for the key, and where the result goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from golfpipe.data.inspect import SplitInspection, inspect_shards
+from golfpipe.data.shard_files import SPLITS, Split, list_shards
+from golfpipe.data.text_files import find_text_files
+from golfpipe.data.token_data import load_tokenizer
+from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.errors import DataError, UsageError
+from golfpipe.pipeline.single import ARTIFACTS, checked_name
+from golfpipe.pipeline.text_digest import files_digest
+from golfpipe.stages.base import cpu_count
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.manifest import MANIFEST_NAME
+
+
+def tokenize_arguments(
+    sources: Sequence[Path],
+    *,
+    tokenizer: Path | None,
+    separator: str | None,
+    processes: int | None,
+    name: str | None,
+) -> tuple[dict[str, Any], str, Path]:
+    """Arguments, their digest and the default output of `data tokenize`. Raises DataError."""
+    files = find_text_files(sources)
+    digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
+    arguments = {
+        "files": files,
+        "tokenizer": tokenizer,
+        "separator": separator,
+        "processes": processes or cpu_count(),
+    }
+    first = sources[0].resolve()
+    return arguments, digest, ARTIFACTS / "data" / checked_name(name or first.stem or "text")
+
+
+def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:
+    """Arguments and digest of `data add`. Raises UsageError, DataError."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", path=str(folder))
+    shards = [path for split in SPLITS for path in list_shards(folder, split)]
+    if not shards:
+        raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
+    model = tokenizer if tokenizer is not None else only_tokenizer(folder)
+    in_place = out is None or out.resolve() == folder.resolve()
+    digest = files_digest([*shards, model], *(path.name for path in shards), model.name)
+    return {"folder": folder, "tokenizer": model, "in_place": in_place}, digest
+
+
+def only_tokenizer(folder: Path) -> Path:
+    """The one *.model file in the folder. Raises UsageError where there is none, or more than one."""
+    models = sorted(folder.glob("*.model"))
+    if len(models) != 1:
+        found = ", ".join(path.name for path in models) or "no *.model file"
+        raise UsageError(f"{folder}: which tokenizer? found {found}", hint="--tokenizer FILE", path=str(folder))
+    return models[0]
+
+
+def inspect_data(
+    folder: Path, tokenizer: Path | None
+) -> tuple[Artifact | None, Tokenizer, dict[Split, SplitInspection]]:
+    """Inspect token data, or a folder of shards with a tokenizer: the artifact if it is one, its tokenizer, its splits.
+
+    Of an artifact, the sha256 of every file is checked too. Raises UsageError, DataError, ArtifactError.
+    """
+    if (folder / MANIFEST_NAME).is_file() or not folder.is_dir():
+        artifact = open_artifact(folder, "token_data")
+        for name in artifact.manifest.files:
+            artifact.file(name)
+        model = Tokenizer.load(tokenizer) if tokenizer is not None else load_tokenizer(artifact)
+        return artifact, model, inspect_shards(artifact.folder, model)
+    model = Tokenizer.load(tokenizer if tokenizer is not None else only_tokenizer(folder))
+    return None, model, inspect_shards(folder, model)
+
+
+def _suffixes(files: Sequence[Path]) -> str:
+    """The suffix says how a file is read, so it is part of the key."""
+    return " ".join(path.suffix.lower() for path in files)

@@ -1,0 +1,188 @@
+"""The pipeline of stages.yaml as nodes in an order in which they can run, checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from golfpipe.config.resolve import NodeSpec
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.errors import ConfigError
+from golfpipe.stages.base import STAGES, Stage
+from golfpipe.store.manifest import Kind
+
+DATA = "data"
+"""The node, and the stage name in stages.yaml, that stands for what data.source names."""
+DEMO_SOURCE = "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One step: a stage, and the steps whose artifacts it reads."""
+
+    name: str
+    stage: Stage | None
+    """None: not made here, an artifact that is given (data.source is a path)."""
+    inputs: Mapping[str, str]
+    """Role -> name of the node that makes it."""
+    output: Kind
+    idle_because: str | None = None
+    """Why there is nothing to do, where the settings leave this step without work."""
+
+
+def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node, ...]:
+    """Nodes in an order that respects their inputs, otherwise in that of the file.
+
+    Raises ConfigError for an unknown stage or step, a cycle, inputs of the wrong kind, or missing ones.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    nodes: dict[str, Node] = {}
+    for name in _ordered(by_name):
+        nodes[name] = _node(by_name[name], nodes, config)
+    return tuple(_submit_what_is_eligible(nodes).values())
+
+
+def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tuple[list[Node], list[Node]]:
+    """(nodes whose artifacts are taken as they are, nodes to bring up to date), for `--from start --until until`.
+
+    `until` keeps that step and what it builds on; `start` takes the steps before it, as far as the others read them,
+    as they are. Raises ConfigError for an unknown step, or an `until` that lies before `start`.
+    """
+    names = [node.name for node in nodes]
+    for name in (start, until):
+        if name is not None and name not in names:
+            raise _unknown("step", name, names)
+    first = names.index(start) if start is not None else 0
+    last = names.index(until) if until is not None else len(names) - 1
+    if last < first:
+        raise ConfigError(f"--until {until} lies before --from {start}", hint=f"the order is {', '.join(names)}")
+    wanted = _needed_by(nodes, until) if until is not None else set(names)
+    work = [node for node in nodes[first : last + 1] if node.name in wanted]
+    read = {name for node in work for name in node.inputs.values()}
+    return [node for node in nodes[:first] if node.name in read], work
+
+
+def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
+    """Names so that inputs come first. Raises ConfigError for an unknown input, and for a cycle naming its steps."""
+    done: list[str] = []
+    open_names: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        if name in open_names:
+            cycle = " -> ".join([*open_names[open_names.index(name) :], name])
+            raise ConfigError(f"pipeline: steps wait for each other: {cycle}")
+        open_names.append(name)
+        for source in specs[name].inputs:
+            if source not in specs:
+                raise _unknown(f"pipeline.{name}.inputs: step", source, list(specs))
+            visit(source)
+        open_names.pop()
+        done.append(name)
+
+    for name in specs:
+        visit(name)
+    return done
+
+
+def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> Node:
+    _check_folder_name(spec.name)
+    if spec.stage == DATA:
+        if spec.inputs:
+            raise ConfigError(f"pipeline.{spec.name}: the data step has no inputs, found {list(spec.inputs)}")
+        stage = STAGES["data-demo"] if config.data.source == DEMO_SOURCE else None
+        return Node(name=spec.name, stage=stage, inputs={}, output="token_data")
+    if spec.stage not in STAGES or spec.stage.startswith("data-"):
+        known = [name for name in STAGES if not name.startswith("data-")]
+        raise _unknown(f"pipeline.{spec.name}: stage", spec.stage, [DATA, *known])
+    stage = STAGES[spec.stage]
+    idle = _idle_reason(stage, [nodes[name] for name in spec.inputs])
+    return Node(
+        name=spec.name,
+        stage=stage,
+        inputs=_roles(spec, stage, nodes) if idle is None else {},
+        output=_output(stage, config),
+        idle_because=idle,
+    )
+
+
+def _idle_reason(stage: Stage, inputs: Sequence[Node]) -> str | None:
+    """A score-first `ttt` scores while it adapts: its output is the evaluation that the next step would make."""
+    if stage.name == "evaluate":
+        for node in inputs:
+            if node.output == "evaluation":
+                return f"{node.name} is an evaluation already"
+    return None
+
+
+def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node]) -> dict[str, str]:
+    """Give each input the first free role that takes its kind. submit takes any number of evaluations."""
+    roles: dict[str, str] = {}
+    for name in spec.inputs:
+        kind = nodes[name].output
+        role = next((r for r, kinds in stage.inputs.items() if kind in kinds and r not in roles), None)
+        if role is None and stage.name == "submit" and kind == "evaluation":
+            role = f"evaluation-{len(roles) + 1}"
+        if role is None:
+            takes = "; ".join(f"{r}: {' or '.join(kinds)}" for r, kinds in stage.inputs.items())
+            raise ConfigError(f"pipeline.{spec.name}: {stage.name} cannot take {name} ({kind})", hint=f"takes {takes}")
+        roles[role] = name
+    for role, kinds in stage.inputs.items():
+        if role not in roles:
+            raise ConfigError(f"pipeline.{spec.name}: {stage.name} needs a {role} ({' or '.join(kinds)}) in its inputs")
+    return roles
+
+
+def _output(stage: Stage, config: PipelineConfig) -> Kind:
+    if stage.name == "ttt":
+        return "adapted_model" if config.ttt.method == "cosine" else "evaluation"
+    return stage.output[0]
+
+
+def _submit_what_is_eligible(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """Where a score-first ttt of the same model exists, hand in its evaluation.
+
+    stages.yaml names the plain evaluation of the packed model, which always is eligible. A score-first evaluation is
+    too, scores the same file, and is better; one of a `cosine` model is better still but not eligible.
+    """
+    scored_first = {
+        node.inputs["model"]: node.name
+        for node in nodes.values()
+        if node.stage is not None and node.stage.name == "ttt" and node.output == "evaluation"
+    }
+    result = dict(nodes)
+    for node in nodes.values():
+        if node.stage is None or node.stage.name != "submit":
+            continue
+        chosen = {}
+        for role, name in node.inputs.items():
+            model = nodes[name].inputs.get("model")
+            chosen[role] = scored_first.get(model, name) if model is not None else name
+        result[node.name] = replace(node, inputs=chosen)
+    return result
+
+
+def _needed_by(nodes: Sequence[Node], name: str) -> set[str]:
+    """`name` and every step that it builds on."""
+    by_name = {node.name: node for node in nodes}
+    needed: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in needed:
+            needed.add(current)
+            waiting += by_name[current].inputs.values()
+    return needed
+
+
+def _check_folder_name(name: str) -> None:
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith(".") or len(name) > 100:
+        raise ConfigError(f"pipeline: step {name!r} must be letters, digits, - and _, because it names a folder")
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
+    return ConfigError(f"unknown {what} {name}", hint=hint)

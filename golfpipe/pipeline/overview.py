@@ -1,0 +1,68 @@
+"""Settings and presets as people look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from golfpipe.config.resolve import Resolved, flatten
+from golfpipe.config.schema import PipelineConfig, all_keys, plain_config
+from golfpipe.model.config import parameter_count
+from golfpipe.pipeline.estimate import weight_bytes
+from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.store.artifact import open_artifact
+
+
+def show_settings(settings: Settings, artifact: Path | None) -> tuple[Resolved, dict[str, Any]]:
+    """The configuration, and its values by dotted key in the order of the sections.
+
+    Without an artifact: what `train` or `run` would use. Raises ConfigError, ArtifactError.
+    """
+    opened = open_artifact(artifact) if artifact is not None else None
+    resolved = settings.resolve(
+        inherited=inherited_settings(opened),
+        decided=DECIDED.get(opened.manifest.kind, ()) if opened is not None else (),
+        default_preset=opened is None,
+        origin=str(artifact),
+    )
+    plain = plain_config(resolved.config)
+    return resolved, {key: _value(plain, key) for key in all_keys()}
+
+
+def model_facts(config: PipelineConfig) -> dict[str, Any]:
+    """What follows from the settings of the model."""
+    model = config.model
+    return {
+        "parameters": parameter_count(model),
+        "kv_source": list(model.kv_source),
+        "num_kv_projections": model.num_kv_projections,
+        "exclusive_layers": [layer for layer, exclusive in enumerate(model.exclusive_layers) if exclusive],
+        "head_dim": model.head_dim,
+        "rope_dim": model.rope_dim,
+        "mlp_hidden": model.mlp_hidden,
+        "bytes_before_coding": weight_bytes(model, config.quantize),
+    }
+
+
+def preset_facts(settings: Settings) -> list[dict[str, Any]]:
+    """Name, purpose, parameters and bytes of every preset. Raises ConfigError for one that does not build."""
+    facts = []
+    for name, preset in settings.stages().presets.items():
+        config = Settings(config_file=settings.config_file, preset=name).resolve().config
+        facts.append(
+            {
+                "name": name,
+                "about": preset.about,
+                "parameters": parameter_count(config.model),
+                "weight_bytes": weight_bytes(config.model, config.quantize),
+                "settings": flatten(preset.settings),
+            }
+        )
+    return facts
+
+
+def _value(plain: dict[str, Any], key: str) -> Any:
+    value: Any = plain
+    for part in key.split("."):
+        value = value[part]
+    return value

@@ -1,0 +1,225 @@
+"""Run the pipeline: bring every step up to date in order, say why each runs, and go on past a broken limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from golfpipe.config.resolve import Resolved, StagesFile
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken
+from golfpipe.pipeline.graph import DATA, Node, build_graph, select
+from golfpipe.pipeline.settings import DECIDED, Settings
+from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
+from golfpipe.pipeline.text_digest import demo_digest
+from golfpipe.stages.base import Context, Job, run_job, stale_reasons
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.manifest import Kind
+
+State = Literal["up to date", "stale", "given", "done", "nothing to do", "refused"]
+REPORT_FILE = "report.html"
+
+CARRIER_KINDS: tuple[Kind, ...] = ("evaluation", "adapted_model", "packed_model", "quantized_model", "trained_model")
+"""Kinds whose manifests carry the settings of a whole run, the latest in the chain first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """The pipeline as the user asks for it."""
+
+    settings: Settings = field(default_factory=Settings)
+    context: Context = field(default_factory=Context)
+    name: str | None = None
+    """Folder below artifacts/; None: the preset's name."""
+    data: Path | None = None
+    """Token data that stands in for data.source."""
+    start: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What became, or would become, of one node."""
+
+    node: Node
+    out: Path
+    state: State
+    reasons: tuple[str, ...] = ()
+    artifact: Artifact | None = None
+    error: GolfpipeError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """A checked pipeline with its settings, ready to run."""
+
+    folder: Path
+    config: PipelineConfig
+    given: Sequence[Node]
+    work: Sequence[Node]
+    context: Context
+
+    def out(self, node: Node) -> Path:
+        """Where the node's artifact is or will be."""
+        if node.stage is None:
+            return Path(self.config.data.source)
+        return DEMO_DATA if node.output == "token_data" else self.folder / node.name
+
+
+def plan_run(request: RunRequest) -> RunPlan:
+    """Resolve the settings and check the pipeline. Raises ConfigError, UsageError, ArtifactError."""
+    settings = request.settings
+    if request.data is not None:
+        settings = Settings(
+            config_file=settings.config_file,
+            preset=settings.preset,
+            overrides=(*settings.overrides, f"data.source={_quoted(str(request.data))}"),
+            seed=settings.seed,
+        )
+    stages = settings.stages()
+    folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
+    resolved = _resolve(settings, stages, folder, request.start)
+    nodes = build_graph(stages.pipeline, resolved.config)
+    given, work = select(nodes, start=request.start, until=request.until)
+    return RunPlan(folder=folder, config=resolved.config, given=given, work=work, context=request.context)
+
+
+def dry_run(plan: RunPlan) -> list[Step]:
+    """What `run` would do. Inputs that are not made yet count as pending. Writes nothing."""
+    found = _open_given(plan)
+    steps = [_given_step(plan, node, found) for node in plan.given]
+    pending: set[str] = set()
+    for node in plan.work:
+        step = _inspect(plan, node, found, pending)
+        if step.state == "stale":
+            pending.add(node.name)
+        elif step.artifact is not None:
+            found[node.name] = step.artifact
+        steps.append(step)
+    return steps
+
+
+def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
+    """Bring every step up to date. `say` hears of each step before it runs, with the reason, or when it is skipped.
+
+    A submission that breaks a limit or rule is noted in its step and the run goes on. Raises whatever else a stage
+    raises; the steps before stay finished.
+    """
+    found = _open_given(plan)
+    steps = [_given_step(plan, node, found) for node in plan.given]
+    for step in steps:
+        say(step)
+    for node in plan.work:
+        step = _inspect(plan, node, found, pending=set())
+        say(step)
+        if step.state == "stale":
+            step = _run_step(plan, step, found)
+        if step.artifact is not None:
+            found[node.name] = step.artifact
+        steps.append(step)
+    return steps
+
+
+def _resolve(settings: Settings, stages: StagesFile, folder: Path, start: str | None) -> Resolved:
+    """With --from, the settings start from those of the artifacts that are taken as they are, so that `run` and the
+    single commands agree."""
+    fresh = settings.resolve(default_preset=True)
+    if start is None:
+        return fresh
+    given, _ = select(build_graph(stages.pipeline, fresh.config), start=start, until=None)
+    for kind in CARRIER_KINDS:
+        for node in given:
+            artifact = try_open(folder / node.name) if node.output == kind else None
+            if artifact is not None:
+                decided = tuple(section for section in DECIDED[kind] if section != "data")  # DATA may be named anew
+                inherited = artifact.manifest.config
+                return settings.resolve(inherited=inherited, decided=decided, origin=str(artifact.path))
+    return fresh
+
+
+def _open_given(plan: RunPlan) -> dict[str, Artifact]:
+    """Name -> artifact of the nodes taken as they are. Raises ArtifactError naming a missing one."""
+    found = {}
+    for node in plan.given:
+        path = plan.out(node)
+        if not path.exists():
+            raise ArtifactError(
+                f"{path}: {node.name} is needed and not there",
+                hint=f"run without --from, or with --from {node.name}",
+                path=str(path),
+            )
+        found[node.name] = open_artifact(path, node.output)
+    return found
+
+
+def _given_step(plan: RunPlan, node: Node, found: dict[str, Artifact]) -> Step:
+    artifact = found[node.name]
+    return Step(node=node, out=plan.out(node), state="given", reasons=("before --from",), artifact=artifact)
+
+
+def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set[str]) -> Step:
+    """Whether the node has work, and why. `pending`: nodes that would run first."""
+    out = plan.out(node)
+    if node.idle_because is not None:
+        return Step(node=node, out=out, state="nothing to do", reasons=(node.idle_because,))
+    if node.stage is None:
+        artifact = open_artifact(out, "token_data")
+        return Step(node=node, out=out, state="given", reasons=("data.source",), artifact=artifact)
+    digests = {role: None if name in pending else found[name].manifest.digest for role, name in node.inputs.items()}
+    existing = try_open(out)
+    reasons = stale_reasons(node.stage, plan.config, digests, existing, _argument_digest(node))
+    if existing is None and out.exists():
+        reasons = ["what is there is damaged or no artifact"]
+    waiting = [name for name in node.inputs.values() if name in pending]
+    reasons = [reason.replace("(pending)", f"(pending {', '.join(waiting)})") for reason in reasons]
+    if not reasons and plan.context.force:
+        reasons = ["--force"]
+    if reasons:
+        return Step(node=node, out=out, state="stale", reasons=tuple(reasons))
+    return Step(node=node, out=out, state="up to date", artifact=existing)
+
+
+def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
+    node = step.node
+    assert node.stage is not None
+    job = Job(
+        stage=node.stage,
+        config=plan.config,
+        inputs={role: found[name] for role, name in node.inputs.items()},
+        out=step.out,
+        argument_digest=_argument_digest(node),
+        context=plan.context,
+    )
+    try:
+        outcome = run_job(job)
+    except (OverLimit, RuleBroken) as error:
+        # Only `submit` raises these. The table and the audit are what the user needs now.
+        return Step(node=node, out=step.out, state="refused", reasons=(error.message,), error=error)
+    return Step(node=node, out=step.out, state="done", reasons=step.reasons, artifact=outcome.artifact)
+
+
+def _argument_digest(node: Node) -> str:
+    return demo_digest() if node.stage is not None and node.stage.name == "data-demo" else ""
+
+
+def _quoted(text: str) -> str:
+    """As YAML text, whatever characters a path has."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def step_fields(step: Step) -> dict[str, Any]:
+    """A step in the JSON object of `run`."""
+    manifest = step.artifact.manifest if step.artifact is not None else None
+    return {
+        "name": step.node.name,
+        "stage": step.node.stage.name if step.node.stage is not None else DATA,
+        "state": step.state,
+        "reasons": list(step.reasons),
+        "artifact": str(step.out),
+        "kind": step.node.output,
+        "digest": manifest.digest if manifest is not None else None,
+        "key": manifest.key if manifest is not None else None,
+        "metrics": dict(manifest.metrics) if manifest is not None else {},
+    }

@@ -1,0 +1,63 @@
+"""The step quantizer: codes without bounds on a uniform grid, whose entropy coder decides what they cost.
+
+A step is a power of 2^(1/256) per row times one per column (codec.pieces.LOG_STEPS). Export, quantization-aware
+training and decoding use the same functions, so that what is trained is what is scored. Elementwise fp32 arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE
+from golfpipe.errors import StageFailed
+
+# Shapes: R rows, C values per row
+
+_MANTISSAS = np.array([2.0 ** (i / LOG_STEPS) for i in range(LOG_STEPS)]).astype(np.float32)
+
+
+def step_values(log_steps: np.ndarray) -> np.ndarray:
+    """Stored exponents (integers, any shape) -> fp32 steps 2^(exponent / 256), the same on every machine."""
+    octave, part = np.divmod(log_steps.astype(np.int32), LOG_STEPS)
+    return np.ldexp(_MANTISSAS[part], octave)
+
+
+def nearest_log_steps(steps: np.ndarray) -> np.ndarray:
+    """Positive steps -> int16 exponents whose steps are nearest in the logarithm, within the storable range."""
+    exponents = np.rint(np.log2(np.asarray(steps, dtype=np.float64)) * LOG_STEPS)
+    return np.clip(exponents, -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
+
+
+def tensor_log_step(w_RC: Tensor, step: float, *, name: str = "tensor") -> int:
+    """The step rule of ClassScheme.step: exponent of `step` root mean squares of the tensor.
+
+    A tensor of zeros gets the exponent 0. Raises StageFailed, naming `name`, for weights that are not finite.
+    """
+    mean_square = float(w_RC.double().square().mean())
+    if not math.isfinite(mean_square):
+        raise StageFailed(f"{name}: weights are NaN or infinite")
+    if mean_square == 0:
+        return 0
+    # A step so small that codes would not fit is widened: only an outlier of a thousand deviations can do that.
+    least = float(w_RC.abs().max()) / MAX_OPEN_CODE
+    return int(nearest_log_steps(np.array(max(step * math.sqrt(mean_square), least))))
+
+
+def step_grid(log_steps: np.ndarray, num_rows: int) -> Tensor:
+    """int16 [R + C] as a piece stores it -> fp32 steps [R, C] on the CPU: row step times column step."""
+    steps = torch.from_numpy(step_values(log_steps))
+    return steps[:num_rows, None] * steps[None, num_rows:]
+
+
+def quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
+    """fp32 codes round(w / step), halves to even, within the storable range. `step` broadcasts over [R, C]."""
+    return torch.div(w_RC, step).round_().clamp_(-MAX_OPEN_CODE, MAX_OPEN_CODE)
+
+
+def fake_quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
+    """What w becomes after a trip through its codes, fp32 [R, C]; NaN stays NaN. No gradient."""
+    return quantize_steps(w_RC, step) * step

@@ -1,0 +1,174 @@
+"""What a run folder holds, read and checked once for all sections of the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golfpipe.errors import UsageError
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.manifest import MANIFEST_NAME, Kind
+from golfpipe.store.search import find_all
+from golfpipe.submission.metric_values import count, number, text
+from golfpipe.submission.siblings import measure
+
+MAX_POINTS = 1500
+"""Of a curve: more cannot be told apart on a page."""
+
+_ORDER: tuple[Kind, ...] = (
+    "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
+)  # fmt: skip
+_FORMS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Values over steps or epochs."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorError:
+    """One line of the quantization report."""
+
+    name: str
+    tensor_class: str
+    bits: int
+    values: int
+    relative_mse: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """One run folder. Stages that did not run are not in it."""
+
+    name: str
+    stages: tuple[Artifact, ...]
+    """In the order of the pipeline."""
+
+    def first(self, kind: Kind) -> Artifact | None:
+        return next((stage for stage in self.stages if stage.manifest.kind == kind), None)
+
+    @property
+    def evaluations(self) -> tuple[Artifact, ...]:
+        return tuple(stage for stage in self.stages if stage.manifest.kind == "evaluation")
+
+    @property
+    def headline(self) -> Artifact | None:
+        """The evaluation that counts: of the packed model and eligible, else the last form that was scored."""
+        ranked = sorted(self.evaluations, key=_rank)
+        return ranked[-1] if ranked else None
+
+    @property
+    def ladder(self) -> tuple[Artifact, ...]:
+        """Evaluations of the model's forms that are comparable with the headline: same targets, same windows."""
+        headline = self.headline
+        if headline is None:
+            return ()
+        same = [evaluation for evaluation in self.evaluations if measure(evaluation) == measure(headline)]
+        return tuple(sorted(same, key=form_index))
+
+
+def read_run(folder: Path) -> RunData:
+    """Read a run folder, or the run folder around a single artifact. Raises UsageError where nothing is in it."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
+    root = folder.resolve().parent if (folder / MANIFEST_NAME).is_file() else folder.resolve()
+    stages = [artifact for artifact in find_all(root, depth=1) if artifact.manifest.kind in _ORDER]
+    if not stages:
+        raise UsageError(
+            f"{folder}: holds no artifact that a report is about",
+            hint="give the folder that holds train, quantize, pack, ...",
+            path=str(folder),
+        )
+    if (folder / MANIFEST_NAME).is_file():
+        open_artifact(folder)  # the one that was named must be readable; find_all skips what is not
+    stages.sort(key=lambda artifact: (_ORDER.index(artifact.manifest.kind), form_index(artifact), artifact.path.name))
+    return RunData(name=root.name, stages=tuple(stages))
+
+
+def form_index(artifact: Artifact) -> int:
+    """Place of an evaluation's model: trained, quantized, packed, adapted (score-first counts as adapted)."""
+    metrics = artifact.manifest.metrics
+    if metrics.get("protocol") in ("score_first", "pre_eval"):
+        return len(_FORMS)
+    kind = text(metrics, "model_kind")
+    return _FORMS.index(kind) if kind in _FORMS else 0
+
+
+def _rank(evaluation: Artifact) -> tuple[bool, bool, int, str]:
+    metrics = evaluation.manifest.metrics
+    eligible = metrics.get("eligible") is True
+    packed = form_index(evaluation) >= _FORMS.index("packed_model")
+    return eligible and packed, metrics.get("whole_split") is True, form_index(evaluation), evaluation.path.name
+
+
+def training_curves(trained: Artifact) -> dict[str, Curve]:
+    """'train', 'validation' (nats per token) and 'lr' (factor) over steps; those that the log has."""
+    lines = _json_lines(trained, "log.jsonl")
+    steps = [line for line in lines if line.get("type") == "step"]
+    validations = [line for line in lines if line.get("type") == "validation"]
+    curves = {
+        "train": _curve(steps, "step", "train_loss_nats"),
+        "validation": _curve(validations, "step", "val_loss_nats"),
+        "lr": _curve(steps, "step", "lr_factor"),
+    }
+    return {name: curve for name, curve in curves.items() if curve.x}
+
+
+def adaptation_curve(adapted: Artifact) -> Curve:
+    """Loss in nats per token over the epochs of test-time training."""
+    return _curve(_json_lines(adapted, "ttt.jsonl"), "epoch", "loss_nats")
+
+
+def tensor_errors(quantized: Artifact) -> tuple[TensorError, ...]:
+    """Lines of report.json that are complete."""
+    report = quantized.read_json("report.json")
+    lines = report.get("tensors") if isinstance(report, dict) else None
+    found = []
+    for line in lines if isinstance(lines, list) else []:
+        if not isinstance(line, dict):
+            continue
+        name, tensor_class = text(line, "name"), text(line, "class")
+        bits, values, error = count(line, "bits"), count(line, "values"), number(line, "relative_mse")
+        if name is None or tensor_class is None or bits is None or values is None or error is None:
+            continue
+        found.append(
+            TensorError(name=name, tensor_class=tensor_class, bits=bits, values=values, relative_mse=max(error, 0.0))
+        )
+    return tuple(found)
+
+
+def _json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
+    """Objects of a JSONL log; a line cut short by a crash is left out."""
+    if name not in artifact.manifest.files:
+        return []
+    lines = []
+    for raw in artifact.read(name).splitlines():
+        try:
+            line = json.loads(raw)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def _curve(lines: Iterable[dict[str, Any]], x: str, y: str) -> Curve:
+    points = [(a, b) for line in lines if (a := number(line, x)) is not None and (b := number(line, y)) is not None]
+    points = thin(sorted(points))
+    return Curve(x=tuple(a for a, _ in points), y=tuple(b for _, b in points))
+
+
+def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most MAX_POINTS of them, evenly, the last one always."""
+    stride = -(-len(points) // MAX_POINTS) or 1
+    kept = list(points[::stride])
+    if points and kept[-1] != points[-1]:
+        kept.append(points[-1])
+    return kept

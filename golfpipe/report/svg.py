@@ -1,0 +1,63 @@
+"""Makes a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
+
+Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the
+dark scheme and print.
+"""
+
+from __future__ import annotations
+
+import re
+
+from golfpipe.report.markup import Html, el
+
+INK = "#010203"
+MUTED = "#010204"
+RULE = "#010205"
+CARD = "#010206"
+DEEP = "#010207"
+"""Text on strong color: dark in both schemes."""
+SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
+"""Colors of curves, in order; more curves repeat them with other dashes."""
+
+_VARIABLES = {
+    INK: "--ink", MUTED: "--muted", RULE: "--rule", CARD: "--card", DEEP: "--deep",
+    **{color: f"--s{number}" for number, color in enumerate(SERIES, start=1)},
+}  # fmt: skip
+_REFERENCE = re.compile(r'(?:xlink:href="#|href="#|url\(#)([^")]+)')
+
+
+def inline(text: str, *, prefix: str, title: str, class_: str) -> Html:
+    """`text`: SVG as matplotlib writes it. `prefix` is unique on the page; `title` is what a screen reader says."""
+    body = text[text.index("<svg") :]
+    head_end = body.index(">")
+    view = re.search(r'viewBox="([^"]+)"', body[:head_end])
+    assert view is not None
+    inner = body[head_end + 1 : body.rindex("</svg>")]
+    inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
+    inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
+    inner = _own_ids(inner, prefix).replace("xlink:href", "href")
+    for color, variable in _VARIABLES.items():
+        inner = inner.replace(color, f"var({variable})")
+    inner = re.sub(r"\s*\n\s*", "\n", inner)
+    return el(
+        "svg",
+        el("title", title),
+        Html(inner),
+        viewBox=view.group(1),
+        role="img",
+        class_=class_,
+        preserveAspectRatio="xMidYMid meet",
+    )
+
+
+def _own_ids(inner: str, prefix: str) -> str:
+    """Keep only ids that something refers to, and make them the figure's own."""
+    wanted = set(_REFERENCE.findall(inner))
+
+    def keep(match: re.Match[str]) -> str:
+        return f' id="{prefix}-{match.group(1)}"' if match.group(1) in wanted else ""
+
+    inner = re.sub(r' id="([^"]+)"', keep, inner)
+    return _REFERENCE.sub(
+        lambda match: match.group(0).replace(f"#{match.group(1)}", f"#{prefix}-{match.group(1)}"), inner
+    )

@@ -1,0 +1,30 @@
+"""Make token data from the text that comes with Python.
+
+golfpipe data demo
+golfpipe data demo -o artifacts/data/demo512 --set data.vocab_size=512
+"""
+
+from __future__ import annotations
+
+from golfpipe.data.demo_corpus import demo_documents, source_digest
+from golfpipe.data.document_split import training_documents
+from golfpipe.data.tokenizer import train_tokenizer
+from golfpipe.stages.base import Job
+from golfpipe.stages.token_summary import write_token_data
+from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.manifest import Result
+
+
+def run(job: Job, out: ArtifactWriter) -> Result:
+    """Write the shards of the embedded corpus and a tokenizer trained on its train split."""
+    settings, reporter = job.config.data, job.context.reporter
+    with reporter.task("corpus", 2, "steps") as task:
+        documents = demo_documents()
+        task.advance(1, "tokenizer")
+        tokenizer = train_tokenizer(
+            training_documents(documents, settings.val_fraction), vocab_size=settings.vocab_size
+        )
+        task.advance(1)
+    result = write_token_data(job, out, documents, tokenizer)
+    result.metrics["corpus_digest"] = source_digest(documents)
+    return result

@@ -1,0 +1,132 @@
+"""One writer per folder: other processes are refused at once, dead ones are forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from golfpipe.errors import Busy
+from golfpipe.store.lock import STALE_SECONDS, lock_path, output_lock
+
+HOLDER = """
+import sys
+from pathlib import Path
+from golfpipe.store.lock import output_lock
+with output_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _start_holder(out: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_second_process_is_busy_and_a_killed_one_is_taken_over(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    with _start_holder(out) as process:
+        started = time.perf_counter()
+        with pytest.raises(Busy, match=f"process {process.pid}") as caught, output_lock(out):
+            pass
+        assert time.perf_counter() - started < 1
+        assert caught.value.exit_code == 75
+        process.kill()
+        process.wait()
+        with output_lock(out):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_process_cannot_take_it_twice(tmp_path: Path) -> None:
+    with output_lock(tmp_path / "a"), pytest.raises(Busy), output_lock(tmp_path / "a"):
+        pass
+
+
+def test_only_one_of_many_takers_gets_a_dead_lock(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    for _ in range(20):
+        _write_lock(out, {"host": socket.gethostname(), "pid": _dead_pid()})
+        inside, most, refused = 0, 0, 0
+        gate = threading.Barrier(4)
+        guard = threading.Lock()
+
+        def take() -> None:
+            nonlocal inside, most, refused
+            gate.wait()
+            try:
+                with output_lock(out):
+                    with guard:
+                        inside += 1
+                        most = max(most, inside)
+                    time.sleep(0.002)
+                    with guard:
+                        inside -= 1
+            except Busy:
+                with guard:
+                    refused += 1
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert most == 1
+
+
+def test_other_hosts_lock_counts_until_its_heart_stops(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    _write_lock(out, {"host": "elsewhere", "pid": 1})
+    with pytest.raises(Busy, match="on elsewhere"), output_lock(out):
+        pass
+    silent = time.time() - STALE_SECONDS - 1
+    os.utime(lock_path(out), (silent, silent))
+    with output_lock(out):
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 1, "pid": 2}', '{"host": "h", "pid": -1}'])
+def test_unreadable_lock_counts_for_a_while(tmp_path: Path, content: str) -> None:
+    out = tmp_path / "a"
+    lock_path(out).write_text(content)
+    with pytest.raises(Busy), output_lock(out):
+        pass
+    silent = time.time() - STALE_SECONDS - 1
+    os.utime(lock_path(out), (silent, silent))
+    with output_lock(out):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times come from /proc")
+def test_a_reused_process_number_is_not_the_holder(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    _write_lock(out, {"host": socket.gethostname(), "pid": os.getpid(), "started": "1"})
+    with output_lock(out):
+        pass
+
+
+def test_release_leaves_a_lock_that_somebody_took_over(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    with output_lock(out):
+        _write_lock(out, {"host": "elsewhere", "pid": 1})
+    assert lock_path(out).exists()
+
+
+def _write_lock(out: Path, owner: dict[str, object]) -> None:
+    lock_path(out).write_text(json.dumps(owner))
+
+
+def _dead_pid() -> int:
+    return 2**22 + 1  # above the largest that Linux gives
