@@ -15,6 +15,7 @@ from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_artifact
 from golfpipe.submission.facts import RunFacts, gather
+from golfpipe.submission.judgment import RECORD_TRACK
 from golfpipe.submission.lineage import Lineage, trace
 from golfpipe.submission.read_records import is_records_folder, read_records
 from golfpipe.submission.records_folder import records_folder
@@ -57,6 +58,8 @@ class AuditReport:
     """What the bytes of the rows mean."""
     totals: AuditTotals
     rules: tuple[RuleResult, ...]
+    track: str | None = None
+    """Of a records folder."""
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why."""
 
@@ -66,8 +69,8 @@ class AuditReport:
 
     @property
     def over_time(self) -> bool:
-        """Training or evaluation took longer than the track allows."""
-        return any(rule.number == TIME_RULE for rule in self.failed_rules)
+        """Training or evaluation took longer than the track allows; only the record track has a time limit."""
+        return self.track == RECORD_TRACK and any(rule.number == TIME_RULE for rule in self.failed_rules)
 
     @property
     def failed_rules(self) -> tuple[RuleResult, ...]:
@@ -109,7 +112,7 @@ def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
         lineages = [trace(evaluation, required=_NEEDED) for evaluation in _evaluations(submission)]
     except ArtifactError as error:
         note = f"{error.message}; the rules are judged on what the folder itself says"
-        return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,))
+        return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,), track=told.track)
     _verify_all(lineages)
     facts = gather(
         lineages,
@@ -121,7 +124,7 @@ def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
-    return _report(submission, path, table, facts.runs, check_rules(facts))
+    return _report(submission, path, table, facts.runs, check_rules(facts), track=told.track)
 
 
 def _audit_folder(folder: Path) -> AuditReport:
@@ -135,6 +138,7 @@ def _audit_folder(folder: Path) -> AuditReport:
         basis="none",
         totals=_totals(facts.runs),
         rules=check_rules(facts),
+        track=facts.track,
         notes=("no artifacts belong to this folder; its submission.json and logs are taken at their word",),
     )
 
@@ -146,6 +150,8 @@ def _report(
     runs: Sequence[RunFacts],
     rules: tuple[RuleResult, ...],
     notes: tuple[str, ...] = (),
+    *,
+    track: str | None = None,
 ) -> AuditReport:
     return AuditReport(
         path=path,
@@ -155,6 +161,7 @@ def _report(
         basis=table.basis,
         totals=_totals(runs),
         rules=rules,
+        track=track,
         notes=notes,
     )
 

@@ -20,6 +20,8 @@ from golfpipe.errors import ArtifactError
 from golfpipe.store.canonical import canonical_json, parse_json
 
 METADATA_KEY = "golfpipe"
+MAX_HEADER_BYTES = 32_000_000
+"""Names of tensors and metadata take far less; parsing more would cost gigabytes."""
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> bytes:
@@ -42,10 +44,13 @@ def metadata_from_bytes(content: bytes, name: str) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise ArtifactError(f"{name}: safetensors header of {length} bytes in a file of {len(content)} bytes")
+    if length > MAX_HEADER_BYTES:
+        raise ArtifactError(f"{name}: safetensors header of {length} bytes, at most {MAX_HEADER_BYTES} are read")
     header = parse_json(content[8 : 8 + length], f"{name} header")
-    text = header.get("__metadata__", {}).get(METADATA_KEY)
-    if text is None:
-        return {}
+    texts = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    text = texts.get(METADATA_KEY, "{}") if isinstance(texts, dict) else None
+    if not isinstance(text, str):
+        raise ArtifactError(f"{name}: the safetensors header holds no text metadata")
     metadata = parse_json(text, f"{name} metadata")
     if not isinstance(metadata, dict):
         raise ArtifactError(f"{name}: metadata is not an object")

@@ -114,7 +114,7 @@ def test_overrides_take_yaml() -> None:
     assert config.submit.date == "2026-11-24"
     assert config.train.compile == "on"
     assert config.model.kv_source[-1] == 13
-    assert parse_override("a=1" if False else "seed=1") == {"seed": 1}
+    assert parse_override("seed=1") == {"seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
 
 def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find_stages_file(None) == ROOT / "stages.yaml" or find_stages_file(None).name == "stages.yaml"
+    assert find_stages_file(None).is_absolute()  # the one that comes with golfpipe
     (tmp_path / "stages.yaml").write_text("{}")
     assert find_stages_file(None) == Path("stages.yaml")
     assert find_stages_file(Path("x.yaml")) == Path("x.yaml")

@@ -1,0 +1,127 @@
+"""Frequency tables of open-ended codes from two numbers: a scale and an exponent of the generalized Gaussian.
+
+p(k) is proportional to the mean of 2^-(|x| / a)^b over the bin k - 1/2 .. k + 1/2, shifted by the quantizer's offset.
+A table is never written: encoder and decoder compute it, in arithmetic that is exact or correctly rounded on every
+machine (no library exp, no sums of fractions). Symbols beyond the table's end are escapes: the end symbol is coded and
+the rest follows outside.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import constriction
+import numpy as np
+
+# Shapes: S symbols of a table, from -M to M
+
+SHAPE_TOTAL = 1 << 16
+"""Frequencies of a table sum to this."""
+EXPONENTS = (2.0, 1.75, 1.5, 1.25, 1.0, 0.75, 0.5)
+"""Exponents b of the family: 2 Gaussian, 1 Laplace."""
+MIN_LOG_SCALE, MAX_LOG_SCALE = -32, 88
+"""Range of the scale's exponent: a = 2^(log_scale / 8)."""
+MAX_SYMBOL = 1023
+TRELLIS_OFFSET = 0.25
+"""Center of a trellis code's bin: index k stands for the point 2 k + 1/2, in units of two steps."""
+
+_BIN_POINTS = 8
+_FIXED_POINT = 1 << 40
+_TAIL_BITS = 18.0  # beyond the point where the density is 2^-18 of its peak everything is an escape
+_LN2_POWERS = [math.log(2) ** n / math.factorial(n) for n in range(14)]
+
+
+def exact_exp2(x: np.ndarray) -> np.ndarray:
+    """2^x in fp64 by single multiplications and additions, so that every machine gets the same bits."""
+    whole = np.rint(x)
+    part = x - whole
+    value = np.full_like(part, _LN2_POWERS[-1])
+    for coefficient in reversed(_LN2_POWERS[:-1]):
+        value = value * part
+        value = value + coefficient
+    return np.ldexp(value, np.maximum(whole, -1000).astype(np.int32))
+
+
+def exact_power(x: np.ndarray, exponent: float) -> np.ndarray:
+    """x^exponent for x >= 0 and a multiple of 1/4, by products and square roots, which IEEE rounds correctly."""
+    quarter = np.sqrt(np.sqrt(x))
+    value = np.ones_like(x)
+    for _ in range(round(4 * exponent)):
+        value = value * quarter
+    return value
+
+
+def scale_of(log_scale: int) -> float:
+    """a = 2^(log_scale / 8)."""
+    return 2.0 ** (log_scale / 8)
+
+
+@functools.lru_cache(maxsize=4096)
+def shape_frequencies(log_scale: int, exponent_index: int, offset: float) -> np.ndarray:
+    """int64 frequencies [2 M + 1] of the symbols -M..M; each at least 1, SHAPE_TOTAL together. Do not write to it."""
+    assert MIN_LOG_SCALE <= log_scale <= MAX_LOG_SCALE
+    exponent, scale = EXPONENTS[exponent_index], scale_of(log_scale)
+    most = min(MAX_SYMBOL, max(1, math.ceil(scale * _TAIL_BITS ** (1 / exponent))))
+    centers_S = np.arange(-most, most + 1, dtype=np.float64) + offset
+    points = (np.arange(_BIN_POINTS) - (_BIN_POINTS - 1) / 2) / _BIN_POINTS
+    density = exact_exp2(-exact_power(np.abs(centers_S[:, None] + points) / scale, exponent))
+    weights_S = np.floor(density * _FIXED_POINT).astype(np.int64).sum(axis=1)
+    # 44-bit weights times 16 bits stay within int64.
+    share_S = weights_S * (SHAPE_TOTAL - len(weights_S)) // weights_S.sum() + 1
+    share_S[most] += SHAPE_TOTAL - share_S.sum()
+    share_S.setflags(write=False)
+    return share_S
+
+
+@functools.lru_cache(maxsize=4096)
+def shape_bits(log_scale: int, exponent_index: int, offset: float) -> np.ndarray:
+    """Code length of each symbol -M..M in bits, fp64."""
+    bits_S = np.log2(SHAPE_TOTAL / shape_frequencies(log_scale, exponent_index, offset))
+    bits_S.setflags(write=False)
+    return bits_S
+
+
+def shape_model(log_scale: int, exponent_index: int, offset: float) -> constriction.stream.model.Categorical:
+    """The coder's model of the symbols 0..2 M. A product of 16 and 24 bits is exact in fp64."""
+    frequencies_S = shape_frequencies(log_scale, exponent_index, offset)
+    return constriction.stream.model.Categorical(frequencies_S / SHAPE_TOTAL, perfect=False)
+
+
+def symbol_bits(log_scale: int, exponent_index: int, offset: float, most: int) -> np.ndarray:
+    """Code length in bits of every code -most..most, fp64 [2 most + 1]; an escape adds its 16 bits."""
+    bits_S = shape_bits(log_scale, exponent_index, offset)
+    half = len(bits_S) // 2
+    index = np.arange(-most, most + 1)
+    ends = np.clip(index, -half, half)
+    return bits_S[ends + half] + 16.0 * (np.abs(index) >= half)
+
+
+def fit_shape(counts: np.ndarray, offset: float, exponents: tuple[int, ...] | None = None) -> tuple[int, int, float]:
+    """Codes' counts [2 most + 1] -> (log_scale, exponent index, bits of all): the cheapest table of the family."""
+    most = len(counts) // 2
+    magnitude = np.abs(np.arange(-most, most + 1) + offset)
+    mean = float((counts * magnitude).sum() / max(counts.sum(), 1))
+    near = round(8 * math.log2(max(mean, 0.02)))
+    best = (0, 0, math.inf)
+    present = np.flatnonzero(counts)
+    for exponent in exponents if exponents is not None else range(len(EXPONENTS)):
+        # Scale over mean magnitude for the continuous density; a little above where the codes are nearly all 0.
+        guess = near + round(8 * math.log2(_SCALE_PER_MEAN[exponent]))
+        for log_scale in range(guess - 8, guess + 9):
+            if MIN_LOG_SCALE <= log_scale <= MAX_LOG_SCALE:
+                cost = float((counts[present] * symbol_bits(log_scale, exponent, offset, most)[present]).sum())
+                if cost < best[2]:
+                    best = (log_scale, exponent, cost)
+    if math.isinf(best[2]):
+        end = MAX_LOG_SCALE if near > 0 else MIN_LOG_SCALE
+        return end, 4, float((counts * symbol_bits(end, 4, offset, most)).sum())
+    return best
+
+
+def _scale_per_mean(exponent: float) -> float:
+    # E|x| = a' gamma(2/b) / gamma(1/b) for exp(-(|x|/a')^b); base 2 makes a' = a / ln(2)^(1/b).
+    return math.gamma(1 / exponent) / math.gamma(2 / exponent) * math.log(2) ** (1 / exponent)
+
+
+_SCALE_PER_MEAN = tuple(_scale_per_mean(exponent) for exponent in EXPONENTS)

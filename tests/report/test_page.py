@@ -1,0 +1,190 @@
+"""The page stands alone, escapes what strangers wrote, and leaves out what did not run."""
+
+import html.parser
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_run import FakeRun, submit_job
+
+from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.report.page import write_report
+from golfpipe.report.run_data import MAX_POINTS, read_run, thin
+from golfpipe.report.section_sizes import error_grid
+from golfpipe.stages.base import run_job
+
+
+def report(*folders: Path) -> str:
+    return write_report(list(folders), folders[0] / "report.html").read_text()
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+class _Balance(html.parser.HTMLParser):
+    """Every element that opens closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def whole(fake: FakeRun) -> FakeRun:
+    run_job(submit_job([fake.open("evaluate-pack")], fake.folder / "submit"))
+    return fake
+
+
+def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun):
+    page = report(whole.folder)
+    assert headings(page) == [
+        "Stages", "Training", "Score per stage", "Where the bytes are", "Quantization error", "Test-time training",
+        "Rules", "Configuration", "Provenance",
+    ]  # fmt: skip
+    for text in ("2.6225", "60,000", "15,940,000 B left of 16,000,000 B", "not eligible", "train_gpt.py is missing"):
+        assert text in page
+    assert whole.open("pack").manifest.digest[:12] in page
+
+
+def test_the_page_needs_nothing_else(whole: FakeRun):
+    page = report(whole.folder)
+    assert "http:" not in page and "https:" not in page
+    assert not re.search(r"<(script|link|img|iframe|object)\b", page)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert set(re.findall(r'href="([^"]{0,1})', page)) <= {"#"}
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(whole: FakeRun):
+    page = report(whole.folder)
+    balance = _Balance()
+    balance.feed(page)
+    assert balance.open == []
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', page)) <= set(ids)
+
+
+def test_the_same_artifacts_give_the_same_page(whole: FakeRun):
+    assert report(whole.folder) == report(whole.folder)
+
+
+def test_figures_follow_the_page_colors(whole: FakeRun):
+    page = report(whole.folder)
+    assert "var(--s1)" in page
+    assert "#0102" not in page
+
+
+@pytest.mark.parametrize("stage", ["train", "quantize", "pack", "ttt", "evaluate-pack"])
+def test_missing_stages_are_left_out(fake: FakeRun, stage: str):
+    shutil.rmtree(fake.folder / stage)
+    assert "Stages" in headings(report(fake.folder))
+
+
+def test_training_alone_is_a_report(fake: FakeRun):
+    for path in fake.folder.iterdir():
+        if path.name not in ("train", "data"):
+            shutil.rmtree(path)
+    page = report(fake.folder)
+    assert headings(page) == ["Stages", "Training", "Where the bytes are", "Configuration", "Provenance"]
+    assert "nothing is packed yet" in page
+
+
+def test_over_the_limit_is_said(tmp_path: Path):
+    page = report(FakeRun(tmp_path / "a", limit_bytes=50_000).build().folder)
+    assert "10,000 B over the limit of 50,000 B" in page
+
+
+def test_what_strangers_wrote_is_escaped(tmp_path: Path):
+    evil = "<script>alert(1)</script>"
+    run = FakeRun(tmp_path / "<img src=x>$a$", extra_train_metrics={"stop_reason": evil, "steps": evil})
+    run.build()
+    run.evaluate(run.open("pack"), run.open("data"), "evaluate-<b>&", 2.5)
+    page = report(run.folder)
+    assert "<script>" not in page and "<img" not in page and "<b>" not in page
+    assert "&lt;img src=x&gt;$a$" in page
+
+
+def test_several_runs_show_their_differences_first(tmp_path: Path):
+    first = FakeRun(tmp_path / "a", seed=0).build()
+    second = FakeRun(tmp_path / "b", seed=1, overrides=("quantize.mlp.bits=5",)).build()
+    page = report(first.folder, second.folder)
+    assert headings(page)[:3] == ["Runs", "Configuration", "Stages"]
+    assert page.index("Where the runs differ") < page.index("quantize.mlp.bits") < page.index("Shared by all")
+    assert "a: packed" in page and "b: packed" in page
+
+
+def test_a_single_artifact_stands_for_its_run(fake: FakeRun):
+    assert read_run(fake.folder / "pack").name == "alpha"
+
+
+def test_the_headline_is_eligible_and_packed(fake: FakeRun):
+    headline = read_run(fake.folder).headline
+    assert headline is not None and headline.path.name == "evaluate-pack"
+
+
+def test_scores_in_other_windows_are_not_compared(fake: FakeRun):
+    other = FakeRun(fake.folder, overrides=("evaluate.stride=8",))
+    other.evaluate(fake.open("quantize"), fake.open("data"), "evaluate-stride8", 2.5)
+    names = [evaluation.path.name for evaluation in read_run(fake.folder).ladder]
+    assert names == ["evaluate-train", "evaluate-quantize", "evaluate-pack", "evaluate-ttt"]
+
+
+def test_broken_log_lines_are_left_out(tmp_path: Path):
+    from golfpipe.report.run_data import training_curves
+    from golfpipe.store.artifact import begin
+
+    run = FakeRun(tmp_path / "a")
+    data = run.data()
+    writer = begin(run.folder / "train")
+    lines = [
+        '{"type":"step","step":1,"train_loss_nats":5.0}',
+        '{"type":"step","step":2,"train_loss_nats":NaN}',
+        "{cut",
+        "[]",
+    ]
+    writer.write("log.jsonl", "\n".join(lines).encode(), content=False)
+    trained = run._finish(writer, "train", "trained_model", "train", {"steps": 2}, {"data": data})
+    assert training_curves(trained)["train"].x == (1.0,)
+    assert "validation" not in training_curves(trained)
+
+
+def test_a_damaged_file_is_an_error(fake: FakeRun):
+    (fake.folder / "quantize" / "report.json").write_text("{}")
+    with pytest.raises(ArtifactError):
+        report(fake.folder)
+
+
+@pytest.mark.parametrize("make", [lambda p: p / "no", lambda p: p])
+def test_nothing_to_report(tmp_path: Path, make):
+    with pytest.raises(UsageError):
+        write_report([make(tmp_path)], tmp_path / "out.html")
+    with pytest.raises(UsageError):
+        write_report([], tmp_path / "out.html")
+
+
+def test_long_curves_are_thinned_and_keep_their_end():
+    points = [(float(n), 1.0) for n in range(20_001)]
+    kept = thin(points)
+    assert len(kept) <= MAX_POINTS + 1
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert thin([]) == []
+
+
+def test_shared_keys_and_values_stand_at_the_layers_that_own_them(fake: FakeRun):
+    from golfpipe.report.run_data import tensor_errors
+
+    names, columns, values = error_grid(tensor_errors(fake.open("quantize")), [2])
+    assert names == ["mlp input", "mlp output", "query", "key", "value", "attention output"]
+    assert columns == ["0", "1", "2", "3"]
+    assert [value is None for value in values[3]] == [True, True, False, True]
+    assert json.dumps(values)

@@ -1,0 +1,40 @@
+"""The summary says what the configuration holds, for every preset."""
+
+import pytest
+
+from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.submission.technique import one_line, technique_lines
+
+STAGES = load_stages()
+ALL = dict.fromkeys(("model", "train", "quantize", "pack", "ttt", "evaluate"))
+
+
+@pytest.mark.parametrize("preset", sorted(STAGES.presets))
+def test_every_preset_can_be_told(preset: str):
+    lines = technique_lines(resolve_config(STAGES, preset=preset).config, ALL)
+    assert len(lines) == 7
+    assert all(line.endswith(".") and "None" not in line for line in lines)
+
+
+def test_the_words_follow_the_settings():
+    config = resolve_config(STAGES, preset="12l-xsa4").config
+    text = " ".join(technique_lines(config, ALL))
+    assert "the last 4 layers use the K/V projections of the 4 before them" in text
+    assert "squared ReLU" in text
+    assert "look across document boundaries" in text
+    assert one_line(config) == "12L 512d MLP x3, int4 MLP, int6 attention"
+
+
+def test_what_did_not_run_is_not_told():
+    config = resolve_config(STAGES, preset="16l").config
+    text = " ".join(technique_lines(config, {"model": None, "evaluate": None}))
+    assert "No test-time training." in text
+    assert "Packing" not in text
+
+
+def test_exclusive_attention_and_int6_are_named():
+    config = resolve_config(STAGES, preset="11l-xsa").config
+    text = " ".join(technique_lines(config, ALL))
+    assert "exclusive self-attention in all layers" in text
+    assert "no quantization-aware training" in text
+    assert "token embedding int6" in text

@@ -1,0 +1,153 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from golfpipe.model.config import ModelConfig
+from golfpipe.model.network import build_network, initialize
+from golfpipe.optim.config import OptimConfig
+from golfpipe.quant.clip_search import choose_scales
+from golfpipe.quant.rows import dequantize, quantize
+from golfpipe.training.config import TrainConfig
+from golfpipe.training.shards import TokenStream
+from golfpipe.training.trainer import Trainer, micro_batch_sequences
+
+CPU = torch.device("cpu")
+MODEL = ModelConfig(
+    vocab_size=40, num_layers=2, model_dim=16, num_heads=2, num_kv_heads=1, mlp_ratio=2.0, bigram_buckets=9,
+    bigram_dim=4, trigram_buckets=7, trigram_dim=4,
+)  # fmt: skip
+TRAIN = TrainConfig(
+    max_steps=12, batch_tokens=64, context_length=8, warmdown_steps=5, warmdown_fraction=1.0, ema_decay=0.9,
+    qat_refresh_steps=3, checkpoint_every=0, validate_every=0,
+)  # fmt: skip
+
+
+def new_trainer(train=TRAIN, seed=0, **options):
+    network = build_network(MODEL)
+    initialize(network, seed)
+    tokens = (np.arange(1000) * 7 % 40).astype(np.uint16)
+    trainer = Trainer(network, TokenStream([tokens[:300], tokens[300:]]), train, OptimConfig(), CPU, **options)
+    trainer.start_clock()
+    return trainer
+
+
+def run(trainer, steps):
+    return [trainer.step().loss.item() for _ in range(steps)]
+
+
+def weights(trainer):
+    return {name: tensor.clone() for name, tensor in trainer.state_tensors().items()}
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_loss_falls_and_the_same_seed_repeats_it():
+    first, second, other = new_trainer(), new_trainer(), new_trainer(seed=1)
+    losses = run(first, 12)
+    assert losses[-1] < losses[0]
+    assert losses == run(second, 12)
+    assert_same(weights(first), weights(second))
+    assert losses != run(other, 12)
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_micro_batches_give_the_whole_batch_gradient(micro):
+    whole, split = new_trainer(), new_trainer(replace(TRAIN, micro_batch_sequences=micro))
+    whole.fake.refresh(dict(whole.network.named_parameters()))
+    losses = [t._accumulate_gradients() for t in (whole, split)]
+    torch.testing.assert_close(losses[0], losses[1])
+    for a, b in zip(whole.network.parameters(), split.network.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+    assert whole.stream.position == split.stream.position
+
+
+@pytest.mark.parametrize(
+    ("sequences", "length", "requested", "expected"),
+    [(8, 8, 0, 8), (8, 8, 3, 2), (384, 2048, 0, 32), (7, 8, 4, 1), (4, 8, 100, 4)],
+)
+def test_micro_batches_divide_the_step(sequences, length, requested, expected):
+    assert micro_batch_sequences(sequences, length, requested) == expected
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 11])
+def test_a_resumed_run_is_bit_identical(stop_after):
+    straight = new_trainer()
+    losses = run(straight, 12)
+    first = new_trainer()
+    run(first, stop_after)
+    first.stop_clock()
+    tensors, values = weights(first), first.state_values()
+    second = new_trainer(seed=9)
+    second.load_state(tensors, values)
+    assert run(second, 12 - stop_after) == losses[stop_after:]
+    assert_same(weights(straight), weights(second))
+    assert second.stop_reason() == "max_steps"
+
+
+def test_forward_uses_what_the_export_would_store_and_updates_move_the_latent_weights():
+    trainer = new_trainer()
+    run(trainer, 4)
+    name = "blocks.0.mlp.input.weight"
+    parameter = dict(trainer.network.named_parameters())[name]
+    trainer.steps_done = 6  # a refresh step
+    latent = parameter.detach().clone()
+    with trainer._forward_weights():
+        inside = parameter.detach().clone()
+        query = dict(trainer.network.named_parameters())["blocks.0.attention.query.weight"].detach().clone()
+    scales = choose_scales(latent, 4, TRAIN.qat.clip_ratios).scale_R1
+    assert torch.equal(inside, dequantize(quantize(latent, scales, 4), scales))
+    assert not torch.equal(inside, latent)
+    assert torch.equal(parameter, latent)
+    assert torch.equal(query, dict(trainer.network.named_parameters())["blocks.0.attention.query.weight"])
+
+
+@pytest.mark.parametrize(("start", "first"), [(0.0, 0), (0.5, 6), (1.0, None)])
+def test_quantization_starts_at_its_share_of_the_run(start, first):
+    trainer = new_trainer(replace(TRAIN, qat_start=start))
+    run(trainer, 12)
+    assert trainer.qat_first_step == first
+
+
+def test_warmdown_is_bounded_by_the_length_of_the_run_and_recorded():
+    trainer = new_trainer(replace(TRAIN, warmdown_steps=5000, warmdown_fraction=0.5))
+    factors = [trainer.step().lr_factor for _ in range(12)]
+    assert factors[:7] == [1.0] * 7
+    assert factors[7:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert trainer.warmdown_start_step == 7
+
+
+def test_a_capped_run_can_be_replayed_from_its_lr_factors():
+    capped = new_trainer(replace(TRAIN, max_steps=10_000, max_seconds=0.4))
+    factors, losses = [], []
+    while capped.stop_reason() is None:
+        record = capped.step()
+        factors.append(record.lr_factor)
+        losses.append(record.loss.item())
+    assert capped.stop_reason() == "max_seconds"
+    assert min(factors) < 1.0
+    replayed = new_trainer(replace(TRAIN, max_steps=10_000, max_seconds=0.4), lr_factors=factors)
+    assert run(replayed, len(factors)) == losses
+    assert replayed.stop_reason() == "max_steps"
+
+
+def test_warm_up_leaves_no_trace():
+    straight, warmed = new_trainer(), new_trainer()
+    warmed.warm_up(3)
+    assert run(straight, 5) == run(warmed, 5)
+    assert_same(weights(straight), weights(warmed))
+
+
+def test_averaged_weights_stand_in_and_go_again():
+    trainer = new_trainer()
+    run(trainer, 3)
+    own = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
+    with trainer.averaged_weights() as network:
+        inside = {name: p.detach().clone() for name, p in network.named_parameters()}
+    assert_same(inside, trainer.average.state())
+    assert_same(own, {name: p.detach() for name, p in trainer.network.named_parameters()})
+    assert not torch.equal(inside["smear.gate"], own["smear.gate"])
