@@ -1,0 +1,73 @@
+"""A folder in which `golfpipe` works on a very small scale: its own stages.yaml, so that every command of the README
+and the help runs as written, in a second instead of minutes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SMALL_MODEL = {
+    "vocab_size": 320,
+    "num_layers": 2,
+    "model_dim": 32,
+    "num_heads": 2,
+    "num_kv_heads": 1,
+    "bigram_buckets": 64,
+    "bigram_dim": 8,
+    "trigram_buckets": 64,
+    "trigram_dim": 8,
+}
+SMALL_TRAIN = {
+    "max_steps": 6,
+    "max_seconds": 0,
+    "batch_tokens": 256,
+    "context_length": 64,
+    "ema_decay": 0.5,
+    "validate_every": 3,
+    "validation_targets": 512,
+    "log_every": 2,
+    "checkpoint_every": 2,
+}
+SMALL_EVALUATE = {"context_length": 64, "stride": 32, "max_targets": 2000}
+
+
+def write_small_stages(folder: Path) -> Path:
+    """stages.yaml in `folder`: the real one with every preset shrunk to the sizes above."""
+    raw = yaml.safe_load((ROOT / "stages.yaml").read_text())
+    for name, preset in raw["presets"].items():
+        if name == "pr951":  # settings of quantize alone
+            continue
+        small = copy.deepcopy(SMALL_MODEL)
+        for key in ("kv_sharing", "exclusive_attention", "mask_document_boundaries"):
+            value = preset.get("model", {}).get(key)
+            if value is not None:
+                small[key] = {"last": 1} if isinstance(value, dict) else value
+        preset["model"] = small
+        preset["train"] = preset.get("train", {}) | SMALL_TRAIN
+        preset["evaluate"] = dict(SMALL_EVALUATE)
+        method = preset.get("ttt", {}).get("method", "cosine")
+        preset["ttt"] = {"method": method, "context_length": 64}
+        if method == "cosine":
+            preset["ttt"] |= {"epochs": 1, "batch_sequences": 4}
+        preset["data"] = {"vocab_size": 320}
+    path = folder / "stages.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return path
+
+
+def write_texts(folder: Path) -> None:
+    """my-texts/: 60 short documents as .txt and .jsonl."""
+    words = "the a model byte of text small packs into scores every token once and limit weights learn from".split()
+    source = random.Random(0)
+    texts = [" ".join(source.choices(words, k=120)) + "." for _ in range(60)]
+    target = folder / "my-texts"
+    target.mkdir()
+    (target / "lines.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[:40]))
+    for number, text in enumerate(texts[40:]):
+        (target / f"{number}.txt").write_text(text)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_chain import write_small_stages, write_texts
+
+from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.stages.base import STAGES, Context, Job, run_job
+from golfpipe.store.artifact import Artifact
+
+
+class Chain:
+    """Runs stages in a folder, with the small settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stages_file = load_stages(folder / "stages.yaml")
+
+    def job(self, stage: str, out: str, *overrides: str, inherit: Artifact | None = None, context=None, **inputs):
+        inputs_by_role = {role: artifact for role, artifact in inputs.items() if isinstance(artifact, Artifact)}
+        config = resolve_config(
+            self.stages_file,
+            preset=None if inherit else "demo",
+            inherited=inherit.manifest.config if inherit else None,
+            overrides=overrides,
+        ).config
+        arguments = inputs.get("arguments", {})
+        return Job(
+            stage=STAGES[stage],
+            config=config,
+            inputs=inputs_by_role,
+            out=self.folder / out,
+            arguments=arguments,
+            argument_digest=str(sorted(arguments)),
+            context=context or Context(),
+        )
+
+    def run(self, stage: str, out: str, *overrides: str, **inputs) -> Artifact:
+        return run_job(self.job(stage, out, *overrides, **inputs)).artifact
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """data -> train -> quantize -> pack, made once; tests write beside them and change nothing of theirs."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("chain")
+    write_small_stages(folder)
+    write_texts(folder)
+    chain = Chain(folder)
+    files = {"files": [folder / "my-texts"], "tokenizer": None, "processes": 1}
+    chain.data = chain.run("data-tokenize", "data", "data.vocab_size=320", "data.val_fraction=0.3", arguments=files)
+    chain.trained = chain.run("train", "a/train", data=chain.data)
+    chain.quantized = chain.run("quantize", "a/quantize", model=chain.trained)
+    chain.packed = chain.run("pack", "a/pack", model=chain.quantized)
+    return chain
+
+
+@pytest.fixture
+def fresh(chain: Chain, tmp_path: Path) -> Callable[[str], str]:
+    """A path for an output of this test alone."""
+    return lambda name: str(tmp_path / name)

@@ -1,0 +1,107 @@
+"""Interruption, resumption and protection of trained models."""
+
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from golfpipe.errors import Interrupted, StageFailed, UsageError
+from golfpipe.stages.base import Context, run_job
+from golfpipe.store.files import partial_folder
+
+LONG = ("train.max_steps=40", "train.checkpoint_every=10", "train.validate_every=0")
+
+
+def interrupt_when(job, text):
+    """Send SIGTERM once the log of the run holds `text`; returns the thread."""
+    log = partial_folder(job.out) / "log.jsonl"
+
+    def watch():
+        while not (log.exists() and text in log.read_text()):
+            if stop.wait(0.002):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stop = threading.Event()
+    thread = threading.Thread(target=watch)
+    thread.stop = stop
+    thread.start()
+    return thread
+
+
+def test_an_interrupted_run_resumes_to_the_same_model(chain, fresh):
+    straight = chain.run("train", fresh("straight"), *LONG, data=chain.data)
+    job = chain.job("train", fresh("stopped"), *LONG, data=chain.data)
+    watcher = interrupt_when(job, '"step":7')
+    with pytest.raises(Interrupted, match="stopped after step") as caught:
+        run_job(job)
+    watcher.join()
+    assert caught.value.exit_code == 143
+    assert "golfpipe train --resume" in caught.value.hint
+    assert not job.out.exists()
+    resumed = run_job(job).artifact
+    assert resumed.manifest.digest == straight.manifest.digest
+    steps = [json.loads(line) for line in (resumed.path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if line["type"] == "step"] == list(range(1, 41))
+    assert not partial_folder(job.out).exists()
+
+
+def test_a_crash_goes_on_from_the_last_checkpoint(chain, fresh, monkeypatch):
+    straight = chain.run("train", fresh("straight"), *LONG, data=chain.data)
+    job = chain.job("train", fresh("crashed"), *LONG, data=chain.data)
+    from golfpipe.training.trainer import Trainer
+
+    step = Trainer.step
+
+    def dying(self):
+        if self.steps_done == 25:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job)
+    done = []
+    monkeypatch.setattr(Trainer, "step", lambda self: done.append(self.steps_done) or step(self))
+    assert run_job(job).artifact.manifest.digest == straight.manifest.digest
+    assert done[0] == 20
+
+
+def test_a_trained_model_is_replaced_only_by_force(chain, fresh):
+    first = chain.run("train", fresh("t"), data=chain.data)
+    with pytest.raises(UsageError, match="train.max_steps: 6 -> 7") as caught:
+        chain.run("train", fresh("t"), "train.max_steps=7", data=chain.data)
+    assert "--force" in caught.value.hint
+    assert (first.path / "ema.safetensors").exists()
+    forced = chain.run("train", fresh("t"), "train.max_steps=7", data=chain.data, context=Context(force=True))
+    assert forced.manifest.metrics["steps"] == 7
+
+
+def test_an_unfinished_run_of_other_settings_is_protected(chain, fresh):
+    job = chain.job("train", fresh("t"), *LONG, data=chain.data)
+    watcher = interrupt_when(job, '"step":3')
+    with pytest.raises(Interrupted):
+        run_job(job)
+    watcher.join()
+    with pytest.raises(UsageError, match=r"unfinished run of other settings.*train.max_steps: 40 -> 41"):
+        chain.run("train", fresh("t"), *LONG, "train.max_steps=41", data=chain.data)
+    assert (partial_folder(job.out) / "checkpoint.safetensors").exists()
+
+
+def test_a_diverging_run_says_where_and_keeps_its_last_checkpoint(chain, fresh):
+    job = chain.job(
+        "train", fresh("t"), "train.max_steps=400", "train.checkpoint_every=1", "optim.scalar_lr=1e30",
+        "optim.grad_clip=0", data=chain.data,
+    )  # fmt: skip
+    with pytest.raises(StageFailed, match=r"training diverged"):
+        run_job(job)
+    assert not job.out.exists()
+
+
+def test_the_final_learning_rate_factors_are_in_the_log(chain):
+    lines = [json.loads(line) for line in (chain.trained.path / "log.jsonl").read_text().splitlines()]
+    factors = [line["lr_factor"] for line in lines if line["type"] == "step"]
+    assert factors[0] == 1.0 and factors[-1] == pytest.approx(0.5)
+    assert chain.trained.manifest.metrics["warmdown_start_step"] == 5
