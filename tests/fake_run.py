@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.config.resolve import StagesFile, load_stages, resolve_config
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config
 from golfpipe.model.config import parameter_count, parameter_shapes
 from golfpipe.stages.base import STAGES, Context, Job, job_key
@@ -31,6 +32,11 @@ PROVENANCE = {
 TARGETS, BYTES = 598_653, 1_436_686
 
 
+@functools.cache
+def stages() -> StagesFile:
+    return load_stages()
+
+
 @dataclass
 class FakeRun:
     """Writes artifacts below `folder`. Change attributes before calling `build`."""
@@ -51,7 +57,7 @@ class FakeRun:
     extra_train_metrics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        resolved = resolve_config(load_stages(), preset="tiny", overrides=self.overrides, seed=self.seed)
+        resolved = resolve_config(stages(), preset="tiny", overrides=self.overrides, seed=self.seed)
         self.config: PipelineConfig = resolved.config
 
     def build(self) -> FakeRun:
@@ -239,7 +245,7 @@ class FakeRun:
 def submit_job(evaluations: list[Artifact], out: Path, *overrides: str) -> Job:
     """The job that `golfpipe submit EVALUATION... --set ...` makes."""
     inherited = evaluations[0].manifest.config
-    resolved = resolve_config(load_stages(), inherited=inherited, overrides=overrides)
+    resolved = resolve_config(stages(), inherited=inherited, overrides=overrides)
     roles = ["evaluation", *(f"evaluation-{n}" for n in range(2, len(evaluations) + 1))]
     return Job(
         stage=STAGES["submit"],

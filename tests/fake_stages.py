@@ -53,6 +53,11 @@ def make_artifact(path: Path, kind: Any, *, metrics: dict[str, Any] | None = Non
     """A finished artifact with one file, made without a stage."""
     writer = begin(path)
     writer.write("content.txt", b"content")
-    values: dict[str, Any] = {"key": "k", "config": plain_config(PipelineConfig()), "inputs": (), "provenance": {}} | more
+    values: dict[str, Any] = {
+        "key": "k",
+        "config": plain_config(PipelineConfig()),
+        "inputs": (),
+        "provenance": {},
+    } | more
     result = Result(kind=kind, metrics=metrics or {})
     return Artifact(path, finish(writer, path, result, stage="fake", **values))

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 SMALL_MODEL = {
-    "vocab_size": 320,
+    "vocab_size": 384,
     "num_layers": 2,
     "model_dim": 32,
     "num_heads": 2,
@@ -37,9 +37,17 @@ SMALL_TRAIN = {
 SMALL_EVALUATE = {"context_length": 64, "stride": 32, "max_targets": 2000}
 
 
+SMALL_TTT = {
+    "cosine": {"epochs": 1, "batch_sequences": 4, "context_length": 64},
+    "score_first_lora": {"chunk_tokens": 64, "context_length": 64, "batch_documents": 8},
+    "score_first_sgd": {"epochs": 1, "chunk_tokens": 256, "batch_sequences": 4, "context_length": 64},
+}
+
+
 def write_small_stages(folder: Path) -> Path:
     """stages.yaml in `folder`: the real one with every preset shrunk to the sizes above."""
     raw = yaml.safe_load((ROOT / "stages.yaml").read_text())
+    raw["defaults"] = {"data": {"vocab_size": SMALL_MODEL["vocab_size"]}}
     for name, preset in raw["presets"].items():
         if name == "pr951":  # settings of quantize alone
             continue
@@ -51,11 +59,7 @@ def write_small_stages(folder: Path) -> Path:
         preset["model"] = small
         preset["train"] = preset.get("train", {}) | SMALL_TRAIN
         preset["evaluate"] = dict(SMALL_EVALUATE)
-        method = preset.get("ttt", {}).get("method", "cosine")
-        preset["ttt"] = {"method": method, "context_length": 64}
-        if method == "cosine":
-            preset["ttt"] |= {"epochs": 1, "batch_sequences": 4}
-        preset["data"] = {"vocab_size": 320}
+        preset["ttt"] = {"method": preset.get("ttt", {}).get("method", "cosine"), **copy.deepcopy(SMALL_TTT)}
     path = folder / "stages.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     return path
@@ -63,8 +67,9 @@ def write_small_stages(folder: Path) -> Path:
 
 def write_texts(folder: Path) -> None:
     """my-texts/: 60 short documents as .txt and .jsonl."""
-    words = "the a model byte of text small packs into scores every token once and limit weights learn from".split()
     source = random.Random(0)
+    syllables = [c + v for c in "bcdfghklmnprst" for v in "aeiou"]
+    words = ["".join(source.choices(syllables, k=source.randint(1, 4))) for _ in range(300)]
     texts = [" ".join(source.choices(words, k=120)) + "." for _ in range(60)]
     target = folder / "my-texts"
     target.mkdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from golfpipe.errors import ConfigError
@@ -21,6 +21,9 @@ class CosineRecipe:
     mlp_output_lr_scale: float = 3.0
     mlp_input_lr_scale: float = 0.5
 
+    def __post_init__(self) -> None:
+        _check_recipe("cosine", self)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraRecipe:
@@ -33,6 +36,9 @@ class LoraRecipe:
     chunk_tokens: int = 256
     context_length: int = 1024
     batch_documents: int = 64
+
+    def __post_init__(self) -> None:
+        _check_recipe("score_first_lora", self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,55 +54,41 @@ class SgdRecipe:
     context_length: int = 2048
     grad_clip: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_recipe("score_first_sgd", self)
 
-RECIPES: dict[str, type[CosineRecipe] | type[LoraRecipe] | type[SgdRecipe]] = {
-    "cosine": CosineRecipe,
-    "score_first_lora": LoraRecipe,
-    "score_first_sgd": SgdRecipe,
-}
+
+Recipe = CosineRecipe | LoraRecipe | SgdRecipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TttConfig:
-    """Settings of the ttt stage. A value of null means the method's own default."""
+    """Settings of the ttt stage: the method, and a section for each method."""
 
     method: Literal["cosine", "score_first_lora", "score_first_sgd"] = "cosine"
     epochs: int | None = None
+    """Epochs of the chosen method; null takes its section's."""
     lr: float | None = None
-    rank: int | None = None
-    momentum: float | None = None
-    grad_clip: float | None = None
-    chunk_tokens: int | None = None
-    context_length: int | None = None
-    batch_sequences: int | None = None
-    batch_documents: int | None = None
-    mlp_output_lr_scale: float | None = None
-    mlp_input_lr_scale: float | None = None
+    """Learning rate of the chosen method; null takes its section's."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    cosine: CosineRecipe = field(default_factory=CosineRecipe)
+    score_first_lora: LoraRecipe = field(default_factory=LoraRecipe)
+    score_first_sgd: SgdRecipe = field(default_factory=SgdRecipe)
 
     def __post_init__(self) -> None:
         self.recipe()
 
-    def recipe(self) -> CosineRecipe | LoraRecipe | SgdRecipe:
-        """The method's recipe with this section's values. A value that the method does not use is an error."""
-        recipe_type = RECIPES[self.method]
-        known = {field.name for field in fields(recipe_type)}
-        given = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in ("method", "precision") and getattr(self, field.name) is not None
-        }
-        for key, value in given.items():
-            if key not in known:
-                raise ConfigError(f"ttt.{key}={value} is not used by ttt.method={self.method}")
-            if not value > 0 and key not in (
-                "lr",
-                "grad_clip",
-                "momentum",
-                "mlp_output_lr_scale",
-                "mlp_input_lr_scale",
-            ):
-                raise ConfigError(f"ttt.{key}={value} must be positive")
-            if not value >= 0:
-                raise ConfigError(f"ttt.{key}={value} must not be negative")
-        return recipe_type(**given)
+    def recipe(self) -> Recipe:
+        """The chosen method's section with `epochs` and `lr` applied. Raises ConfigError."""
+        recipe: Recipe = getattr(self, self.method)
+        changes = {key: value for key in ("epochs", "lr") if (value := getattr(self, key)) is not None}
+        return replace(recipe, **changes)
+
+
+def _check_recipe(method: str, recipe: Recipe) -> None:
+    """Counts are at least 1; rates and factors are not negative."""
+    for item in fields(recipe):
+        value = getattr(recipe, item.name)
+        least = 1 if item.type == "int" else 0
+        if not value >= least:
+            raise ConfigError(f"ttt.{method}.{item.name}={value} must be at least {least}")

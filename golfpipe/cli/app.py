@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from golfpipe.cli.data_inspect import data_inspect
 from golfpipe.cli.data_tokenize import data_tokenize
 from golfpipe.cli.doctor import doctor
 from golfpipe.cli.evaluate import evaluate
-from golfpipe.cli.failure import Mode, show_answer, show_failure
+from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
 from golfpipe.cli.options import spread
 from golfpipe.cli.pack import pack
 from golfpipe.cli.presets import presets
@@ -82,8 +83,22 @@ PIPELINE_ORDER = (
 )
 # fmt: on
 
+
+def _interruptible(command: _Command) -> _Command:
+    """Ctrl-C as an error with a message: typer would make it a bare 130, and forget that it was SIGTERM."""
+
+    @functools.wraps(command)
+    def with_message(**values: Any) -> Any:
+        try:
+            return command(**values)
+        except KeyboardInterrupt as interrupt:
+            raise interruption(interrupt) from interrupt
+
+    return with_message
+
+
 for _group, _name, _panel, _function in COMMANDS:
-    _group.command(_name, rich_help_panel=_panel, no_args_is_help=False)(spread(_function))
+    _group.command(_name, rich_help_panel=_panel, no_args_is_help=False)(_interruptible(spread(_function)))
 for _group, _name, _panel in GROUPS:
     app.add_typer(_group, name=_name, rich_help_panel=_panel)
 

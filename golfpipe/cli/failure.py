@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shlex
+import shutil
 import sys
 import tempfile
 import traceback
@@ -14,6 +17,7 @@ import typer
 
 from golfpipe.cli.answer import Answer, answer_json
 from golfpipe.errors import GolfpipeError, Interrupted, StageFailed, UsageError
+from golfpipe.units import format_bytes
 
 # typer brings its own copy of click from 0.26 on, and uses the package before; both have this ancestor.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -71,6 +75,17 @@ def show_failure(error: BaseException, mode: Mode) -> int:
     return known.exit_code
 
 
+def interruption(error: BaseException) -> Interrupted:
+    """The message for Ctrl-C or, where the error says so by its exit code, for SIGTERM."""
+    code = getattr(error, "exit_code", 130)
+    again = shlex.join(["golfpipe", *sys.argv[1:]])
+    return Interrupted(
+        "terminated" if code == 143 else "interrupted",
+        hint=f"finished artifacts are as they were; to go on: {again}",
+        exit_code=code,
+    )
+
+
 def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     """The user-facing form of an expected error; None for a bug."""
     if isinstance(error, GolfpipeError):
@@ -79,17 +94,12 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
         context = getattr(error, "ctx", None)
         hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
         return UsageError(error.format_message(), hint=hint)  # type: ignore[attr-defined]
-    cause = error.__cause__ or error.__context__
-    if isinstance(error, typer.Abort) and isinstance(cause, KeyboardInterrupt):
-        error = cause  # typer turns one into the other
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        code = getattr(error, "exit_code", 130)
-        text = "terminated" if code == 143 else "interrupted"
-        return Interrupted(f"{text}; finished artifacts are as they were", hint=_again(), exit_code=code)
+        return interruption(error)
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
-            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.batch_sequences, or use another --device",
+            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences, or use another --device",
         )
     if isinstance(error, OSError):
         return _system_error(error)
@@ -97,14 +107,11 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
 
 
 def _system_error(error: OSError) -> GolfpipeError:
-    from golfpipe.store.files import NO_SPACE, no_space
-
     path = error.filename if isinstance(error.filename, str) else None
-    if error.errno in NO_SPACE:
-        from pathlib import Path
-
-        return no_space(Path(path or os.getcwd()))
-    return StageFailed(f"{path + ': ' if path else ''}{error.strerror or error}", path=path)
+    hint = None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = f"{format_bytes(shutil.disk_usage(os.getcwd()).free)} are free here; earlier artifacts are as they were"
+    return StageFailed(f"{path + ': ' if path else ''}{error.strerror or error}", hint=hint, path=path)
 
 
 def _is_torch_memory_error(error: BaseException) -> bool:
@@ -112,12 +119,6 @@ def _is_torch_memory_error(error: BaseException) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
-
-
-def _again() -> str:
-    from golfpipe.stages.base import command_line
-
-    return f"to go on: {command_line()}"
 
 
 def _bug(error: BaseException) -> GolfpipeError:

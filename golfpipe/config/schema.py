@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import typing
@@ -68,8 +69,14 @@ def plain_config(config: Any) -> Plain:
 
 def section_type(owner: type, name: str) -> type | None:
     """The dataclass of field `name` of dataclass `owner`, where that field is a section and not a union."""
-    hint = typing.get_type_hints(owner).get(name)
-    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+    return _sections(owner).get(name)
+
+
+@functools.cache
+def _sections(owner: type) -> dict[str, type]:
+    """Evaluating the hints takes far longer than everything else that resolving a configuration does."""
+    hints = typing.get_type_hints(owner).items()
+    return {name: hint for name, hint in hints if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
 
 
 def check_keys(raw: Any, owner: type, prefix: str) -> None:

@@ -13,7 +13,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -113,7 +112,8 @@ def _sections(config: Plain, stage: Stage) -> Plain:
     chosen = {section: config.get(section, {}) for section in stage.sections}
     for key in (*stage.neutral, *stage.unused(config)):
         section, name = key.split(".")
-        chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
+        if isinstance(chosen[section], dict):
+            chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
     return chosen
 
 
@@ -367,10 +367,13 @@ def select_device(requested: str) -> Literal["cpu", "cuda", "mps"]:
 
 
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
-    """The cosine recipe scores nothing: of `evaluate` it only heeds how much of the split will be scored."""
-    if config.get("ttt", {}).get("method") != "cosine":
-        return ()
-    return tuple(f"evaluate.{name}" for name in config.get("evaluate", {}) if name != "max_targets")
+    """The sections of the other methods. And cosine scores nothing: of `evaluate` it only heeds how much of the split
+    will be scored."""
+    ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
+    method = ttt.get("method")
+    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != method]
+    scoring = [f"evaluate.{name}" for name in evaluate if name != "max_targets"] if method == "cosine" else []
+    return (*others, *scoring)
 
 
 STAGES: dict[str, Stage] = {
@@ -461,9 +464,3 @@ STAGES: dict[str, Stage] = {
 def cpu_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def command_line(argv: tuple[str, ...] | None = None) -> str:
-    """The command as typed, for messages that tell how to go on."""
-    words = argv if argv is not None else tuple(sys.argv[1:])
-    return " ".join(["golfpipe", *words])

@@ -2,7 +2,7 @@
 
 golfpipe ttt artifacts/demo/pack                                                   # the preset's method
 golfpipe ttt artifacts/demo/pack -o artifacts/demo/lora --set ttt.method=score_first_lora
-golfpipe ttt artifacts/demo/pack -o artifacts/demo/sgd --set ttt.method=score_first_sgd --set ttt.chunk_tokens=8192
+golfpipe ttt artifacts/demo/pack -o artifacts/demo/sgd --set ttt.method=score_first_sgd
 
 `cosine` learns from tokens before they are scored: it writes an adapted model, which is not eligible for a record.
 The score-first methods score every token before they learn from it: they write an evaluation.

@@ -16,7 +16,7 @@ from golfpipe.codec.container import (
     read_header,
 )
 from golfpipe.codec.nibble import compress_lzma
-from golfpipe.codec.pieces import Piece, code_bounds
+from golfpipe.codec.pieces import Piece, code_bounds, row_layout
 from golfpipe.codec.streams import ideal_bytes
 from golfpipe.errors import ArtifactError
 
@@ -30,6 +30,13 @@ def code_piece(name: str, shape: tuple[int, int], bits: int, seed: int, spread: 
     return Piece(name=name, shape=shape, bits=bits, codes=codes, scales=scales)
 
 
+def open_piece(name: str, shape: tuple[int, ...], bits: int, spread: float) -> Piece:
+    rng, (num_rows, width) = np.random.default_rng(5), row_layout(shape)
+    codes = np.rint(rng.standard_cauchy((num_rows, width)) * spread).clip(-32000, 32000).astype(np.int16)
+    steps = np.concatenate([-1200 + 32 * rng.integers(-3, 4, num_rows), np.full(width, 17)]).astype(np.int16)
+    return Piece(name=name, shape=shape, bits=bits, codes=codes, scales=steps)
+
+
 def small_pieces() -> list[Piece]:
     rng = np.random.default_rng(7)
     return [
@@ -40,6 +47,9 @@ def small_pieces() -> list[Piece]:
         Piece(name="vector", shape=(3,), bits=2, codes=np.int8([[-2, 1, 0]]), scales=np.float16([[0.5]])),
         Piece(name="gain", shape=(7,), bits=16, floats=rng.normal(size=7).astype(np.float16)),
         Piece(name="table", shape=(40, 8), bits=16, floats=(rng.normal(size=(40, 8)) * 0.01).astype(np.float16)),
+        open_piece("open", (12, 30), 0, 3.0),
+        open_piece("trellis", (7, 40), -8, 1.5),
+        open_piece("open vector", (9,), 0, 60.0),
         Piece(name="scalar", shape=(), bits=32, floats=np.float32(0.1).reshape(())),
     ]
 
@@ -98,19 +108,19 @@ def test_bytes_of_pieces_and_front_sum_to_the_payload(coder):
     assert coder == "nibble" or header.piece_bytes["zero"] == 9
 
 
-# One line each: magic, version 1, coder; digest; header length; header (as nibble, liblzma stored the JSON as it is);
+# One line each: magic, version 2, coder; digest; header length; header (as nibble, liblzma stored the JSON as it is);
 # streams. The header bytes are liblzma's: another version may write others, but must read these.
 GOLDEN = {
     "range": (
-        "474f4c46504950450101"
-        "c5d72a0dab19bd7e71fd2bcd89438a7b3dd12c15769f887ade3051811bad5aa2"
+        "474f4c46504950450201"
+        "5c68f9a335c7ca6ad204c98637fd1d6cce5cd75e301579d1d6fac8760edd3998"
         "4a000000"
         "e0004400425d003d8889a733a8e7af891343b5f71483db9c5550401ea2b56f1c4553053cc3c09780a663826a6955de4fb37bbd478cadf9558d8c350a28b8980408cf578bd1f150a80000"
         "00000f080909090000000038400000003e"
     ),
     "nibble": (
-        "474f4c46504950450100"
-        "c2884cd2d557aab015529398e1456e393c3f25047f9cdee2f5e6a168812164a5"
+        "474f4c46504950450200"
+        "aa31e0675a4892e8c8f25be0de4dde1e3e442bb26efe79f699d49d567d2fd073"
         "45000000"
         "0100407b226d6f64656c223a7b2261223a317d2c2274656e736f7273223a5b5b2277222c5b322c335d2c342c5b382c385d5d2c5b2267222c5b5d2c31362c5b365d5d5d7d00"
         "0100030f889998000100030038004000010001003e00"
@@ -178,7 +188,7 @@ def test_two_tensors_of_one_name_are_refused():
         (lambda p: b"", "begins with"),
         (lambda p: b"\x80\x02}q" + p[4:], "begins with"),
         (lambda p: p[:30], "cut off"),
-        (lambda p: p[:8] + b"\x02" + p[9:], "format version 2"),
+        (lambda p: p[:8] + b"\x01" + p[9:], "format version 1"),
         (lambda p: sealed(p[:9] + b"\x07" + p[10:]), "unknown coder 7"),
         (lambda p: p[:9] + b"\x00" + p[10:], "sha256"),
         (lambda p: p[:-1], "sha256"),

@@ -39,14 +39,20 @@ class _Balance(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.fixture
-def whole(fake: FakeRun) -> FakeRun:
-    run_job(submit_job([fake.open("evaluate-pack")], fake.folder / "submit"))
-    return fake
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
+    """A run from train to submit, read only."""
+    run = FakeRun(tmp_path_factory.mktemp("whole") / "alpha").build()
+    run_job(submit_job([run.open("evaluate-pack")], run.folder / "submit"))
+    return run
 
 
-def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun):
-    page = report(whole.folder)
+@pytest.fixture(scope="module")
+def page(whole: FakeRun) -> str:
+    return report(whole.folder)
+
+
+def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun, page: str):
     assert headings(page) == [
         "Stages", "Training", "Score per stage", "Where the bytes are", "Quantization error", "Test-time training",
         "Rules", "Configuration", "Provenance",
@@ -56,16 +62,14 @@ def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun):
     assert whole.open("pack").manifest.digest[:12] in page
 
 
-def test_the_page_needs_nothing_else(whole: FakeRun):
-    page = report(whole.folder)
+def test_the_page_needs_nothing_else(page: str):
     assert "http:" not in page and "https:" not in page
     assert not re.search(r"<(script|link|img|iframe|object)\b", page)
     assert not re.search(r"@import|url\((?!#)", page)
     assert set(re.findall(r'href="([^"]{0,1})', page)) <= {"#"}
 
 
-def test_the_page_is_well_formed_and_its_ids_are_unique(whole: FakeRun):
-    page = report(whole.folder)
+def test_the_page_is_well_formed_and_its_ids_are_unique(page: str):
     balance = _Balance()
     balance.feed(page)
     assert balance.open == []
@@ -74,12 +78,11 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(whole: FakeRun):
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', page)) <= set(ids)
 
 
-def test_the_same_artifacts_give_the_same_page(whole: FakeRun):
-    assert report(whole.folder) == report(whole.folder)
+def test_the_same_artifacts_give_the_same_page(whole: FakeRun, page: str):
+    assert report(whole.folder) == page
 
 
-def test_figures_follow_the_page_colors(whole: FakeRun):
-    page = report(whole.folder)
+def test_figures_follow_the_page_colors(page: str):
     assert "var(--s1)" in page
     assert "#0102" not in page
 

@@ -51,7 +51,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     write_texts(folder)
     chain = Chain(folder)
     files = {"files": [folder / "my-texts"], "tokenizer": None, "processes": 1}
-    chain.data = chain.run("data-tokenize", "data", "data.vocab_size=320", "data.val_fraction=0.3", arguments=files)
+    chain.data = chain.run("data-tokenize", "data", "data.val_fraction=0.3", arguments=files)
     chain.trained = chain.run("train", "a/train", data=chain.data)
     chain.quantized = chain.run("quantize", "a/quantize", model=chain.trained)
     chain.packed = chain.run("pack", "a/pack", model=chain.quantized)

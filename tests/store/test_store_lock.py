@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,31 +60,29 @@ def test_only_one_of_many_takers_gets_a_dead_lock(tmp_path: Path) -> None:
     out = tmp_path / "a"
     for _ in range(20):
         _write_lock(out, {"host": socket.gethostname(), "pid": _dead_pid()})
-        inside, most, refused = 0, 0, 0
-        gate = threading.Barrier(4)
-        guard = threading.Lock()
+        assert _most_at_once(out, takers=4) == 1
 
-        def take() -> None:
-            nonlocal inside, most, refused
-            gate.wait()
-            try:
-                with output_lock(out):
-                    with guard:
-                        inside += 1
-                        most = max(most, inside)
-                    time.sleep(0.002)
-                    with guard:
-                        inside -= 1
-            except Busy:
-                with guard:
-                    refused += 1
 
-        threads = [threading.Thread(target=take) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert most == 1
+def _most_at_once(out: Path, takers: int) -> int:
+    """How many of the threads held the lock at the same time."""
+    holders: list[int] = []
+    most = [0]
+    gate = threading.Barrier(takers)
+
+    def take(number: int) -> None:
+        gate.wait()
+        with suppress(Busy), output_lock(out):
+            holders.append(number)
+            most[0] = max(most[0], len(holders))
+            time.sleep(0.002)
+            holders.remove(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(takers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return most[0]
 
 
 def test_other_hosts_lock_counts_until_its_heart_stops(tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_the_log_is_the_training_log_and_what_followed(fake: FakeRun):
     assert read_log(log).total_bytes == 60_000
 
 
+def test_a_score_first_evaluation_says_how_it_scored(tmp_path: Path):
+    run = FakeRun(tmp_path / "a", overrides=("ttt.method=score_first_sgd",), adapted=False).build()
+    run.evaluate(run.open("pack"), run.open("data"), "ttt", 2.5, protocol="score_first", stage="ttt")
+    folder = records_folder(submit([run], evaluation="ttt"))
+    assert "| 2.6100 | 2.6225 | 2.5000 | 60,000 |" in (folder / "README.md").read_text()
+    assert "final_packed_score_first_sgd val_loss:" in (folder / "train_seed0.log").read_text()
+    settings = load_stages(folder / "config.yaml").presets["submission"].settings
+    assert "cosine" not in settings["ttt"]
+
+
 def test_a_model_without_a_training_log_says_so(tmp_path: Path):
     run = FakeRun(tmp_path / "a", train_log=False).build()
     log = (records_folder(submit([run])) / "train_seed0.log").read_text()

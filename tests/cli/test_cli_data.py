@@ -1,0 +1,82 @@
+"""The data commands on real, small text."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golfpipe.cli.app import main
+from golfpipe.store.artifact import open_artifact
+
+TEXT = "the model reads every token of a text and says how likely the next one is before it sees it"
+SMALL = ["--set", "data.vocab_size=300", "--set", "data.val_fraction=0.2"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    chance = random.Random(0)
+    lines = [json.dumps({"text": " ".join(chance.choices(TEXT.split(), k=40))}) for _ in range(60)]
+    Path("corpus.jsonl").write_text("\n".join(lines))
+    return Path("corpus.jsonl")
+
+
+def _answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    main([*words, "--json"])
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_tokenize_inspect_add(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
+    assert made["error"] is None
+    assert made["artifact"] == "artifacts/data/corpus"
+    metrics = made["metrics"]
+    assert metrics["train_documents"] + metrics["val_documents"] == 60
+    assert metrics["vocab_size"] == 300
+    assert _answer(capsys, "data", "tokenize", str(corpus), "--processes", "2", *SMALL)["up_to_date"] is True
+
+    seen = _answer(capsys, "data", "inspect", "artifacts/data/corpus")
+    assert seen["metrics"]["val_tokens"] == metrics["val_tokens"]
+    assert seen["metrics"]["val_bytes"] == metrics["val_bytes"]
+    assert seen["sample"]
+
+    Path("artifacts/data/corpus").rename("shards")
+    Path("shards/manifest.json").unlink()
+    outside = Path("shards/tokenizer.model").rename("sp.model")
+    elsewhere = _answer(capsys, "data", "add", "shards", "--tokenizer", str(outside), "-o", "artifacts/data/added")
+    assert elsewhere["error"] is None
+    assert sorted(path.name for path in Path("shards").iterdir()) == ["train_000000.bin", "val_000000.bin"]
+    assert sorted(path.name for path in Path("artifacts/data/added").iterdir()) == ["manifest.json", "sp.model"]
+    assert elsewhere["metrics"]["val_bytes"] == metrics["val_bytes"]
+    in_place = _answer(capsys, "data", "add", "shards", "--tokenizer", str(outside))
+    assert in_place["artifact"] == "shards"
+    assert sorted(open_artifact(Path("shards")).manifest.files) == ["sp.model", "train_000000.bin", "val_000000.bin"]
+    assert in_place["digest"] == elsewhere["digest"]
+    assert _answer(capsys, "data", "add", "shards")["up_to_date"] is True
+    assert _answer(capsys, "data", "inspect", "artifacts/data/added")["metrics"]["val_tokens"] == metrics["val_tokens"]
+
+
+def test_altered_shards_are_noticed(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
+    shard = Path("artifacts/data/corpus/val_000000.bin")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    answer = _answer(capsys, "data", "inspect", "artifacts/data/corpus")
+    assert answer["exit_code"] == 3
+    assert "val_000000.bin" in answer["error"]["message"]
+
+
+def test_given_tokenizer_and_separator(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
+    Path("two.txt").write_text("one document<|end|>another document")
+    words = ["data", "tokenize", "two.txt", "--tokenizer", "artifacts/data/corpus/tokenizer.model", "--processes", "1"]
+    answer = _answer(capsys, *words, "--separator", "<|end|>", "--shard-tokens", "1024")
+    assert (answer["metrics"]["train_documents"], answer["metrics"]["val_documents"]) == (1, 1)
+    assert _answer(capsys, *words)["error"]["type"] == "DataError"

@@ -1,0 +1,183 @@
+"""Single commands: default folders, inherited settings, data found by digest, resuming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fake_stages
+import pytest
+from fake_stages import make_artifact
+
+from golfpipe.config.schema import plain_config
+from golfpipe.errors import ArtifactError, ConfigError, Interrupted, StageFailed, UsageError
+from golfpipe.pipeline.estimate import estimate, weight_bytes
+from golfpipe.pipeline.plan import plan_job
+from golfpipe.pipeline.settings import Settings
+from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare, prepare_training
+from golfpipe.stages.base import STAGES, Context, Job, data_reference, job_key, run_job, stale_reasons
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.files import partial_folder
+
+TEXT = "artifacts/data/text"
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_artifact(Path(TEXT), "token_data")
+
+
+def _train(*overrides: str, name: str = "a", resume: bool = False, data: str | None = TEXT) -> Job:
+    request = Request(
+        stage="train",
+        inputs={"data": Path(data) if data is not None else None},
+        settings=Settings(overrides=overrides),
+        context=Context(resume=resume),
+    )
+    return prepare_training(request, name)
+
+
+def _made(stage: str, model: str, *overrides: str, preset: str | None = None) -> Artifact:
+    roles: dict[str, Path | None] = {"model": Path(model)}
+    if "data" in STAGES[stage].inputs:
+        roles["data"] = None
+    job = prepare(Request(stage=stage, inputs=roles, settings=Settings(overrides=overrides, preset=preset)))
+    return run_job(job).artifact
+
+
+def test_folders_settings_and_data_follow_the_input() -> None:
+    run_job(_train("train.max_steps=7", "optim.matrix_lr=0.5"))
+    quantized = _made("quantize", "artifacts/a/train", "quantize.mlp.bits=3", "pack.coder=nibble")
+    packed = _made("pack", "artifacts/a/quantize")
+    scored = _made("evaluate", "artifacts/a/pack")
+    assert [str(a.path) for a in (quantized, packed, scored)] == [
+        "artifacts/a/quantize", "artifacts/a/pack", "artifacts/a/evaluate-pack",
+    ]  # fmt: skip
+    config = packed.manifest.config
+    assert (config["train"]["max_steps"], config["optim"]["matrix_lr"]) == (7, 0.5)
+    assert (config["quantize"]["mlp"]["bits"], config["pack"]["coder"]) == (3, "nibble")
+    assert config["data"]["source"].endswith(TEXT)
+    data = scored.manifest.input("data")
+    assert data is not None
+    assert data.digest == open_artifact(Path(TEXT)).manifest.digest
+
+
+def test_data_is_found_although_what_is_between_was_replaced() -> None:
+    run_job(_train())
+    _made("quantize", "artifacts/a/train")
+    _made("pack", "artifacts/a/quantize")
+    _made("quantize", "artifacts/a/train", "quantize.mlp.bits=3")
+    Path(TEXT).rename("artifacts/data/moved")
+    assert data_reference(open_artifact(Path("artifacts/a/pack")).manifest) is not None
+    scored = _made("evaluate", "artifacts/a/pack").manifest.input("data")
+    assert scored is not None
+    assert scored.path.endswith("moved")
+
+
+def test_other_data_than_the_models_is_not_taken() -> None:
+    run_job(_train())
+    make_artifact(Path(TEXT), "token_data", metrics={"val_tokens": 1})
+    with pytest.raises(ArtifactError, match="its data"):
+        _made("evaluate", "artifacts/a/train")
+
+
+def test_a_later_preset_leaves_the_model_alone() -> None:
+    run_job(_train())
+    config = _made("quantize", "artifacts/a/train", preset="11l-xsa").manifest.config
+    assert config["model"]["num_layers"] == 4
+    assert config["quantize"]["mlp"]["bits"] == 6
+    with pytest.raises(ConfigError, match="decided by an earlier step"):
+        _made("quantize", "artifacts/a/train", "model.num_layers=5")
+
+
+def test_settings_of_another_golfpipe_are_an_artifact_error() -> None:
+    config = plain_config(_train().config) | {"colour": 1}
+    make_artifact(Path("artifacts/old/train"), "trained_model", config=config)
+    with pytest.raises(ArtifactError, match="unknown key colour"):
+        _made("quantize", "artifacts/old/train")
+
+
+def test_wrong_kinds_and_names() -> None:
+    run_job(_train())
+    with pytest.raises(ArtifactError, match="a trained_model, expected quantized_model"):
+        _made("pack", "artifacts/a/train")
+    with pytest.raises(UsageError, match="train needs token data"):
+        _train(data=None)
+    with pytest.raises(UsageError, match="--name"):
+        _train(name="../b")
+    with pytest.raises(UsageError, match="longer than"):
+        checked_out(Path("x" * 200))
+    with pytest.raises(UsageError, match="cannot be an output"):
+        checked_out(Path("/"))
+    assert finished_evaluation(Path("artifacts/a/train")) is None
+
+
+def test_relative_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(_train())
+    monkeypatch.chdir("artifacts/a/train")
+    out = prepare(Request(stage="quantize", inputs={"model": Path(".")})).out
+    assert (out.parent.name, out.name) == ("a", "quantize")
+
+
+def test_an_interrupted_run_goes_on_with_its_settings_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(job: Job, out: object) -> None:
+        raise Interrupted("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_stages, "run", interrupted)
+        with pytest.raises(Interrupted):
+            run_job(_train("train.max_steps=7"))
+    assert partial_folder(Path("artifacts/a/train")).is_dir()
+    with pytest.raises(UsageError, match=r"unfinished run of other settings is here .train\.max_steps: 7 -> 8"):
+        run_job(_train("train.max_steps=8"))
+    resumed = _train(data=None, resume=True)
+    assert resumed.config.train.max_steps == 7
+    assert run_job(resumed).artifact.manifest.config["train"]["max_steps"] == 7
+    assert run_job(_train(data=None, resume=True)).up_to_date
+    with pytest.raises(UsageError, match="nothing to resume"):
+        _train(name="other", data=None, resume=True)
+
+
+def test_a_failed_stage_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(_train())
+    before = _made("quantize", "artifacts/a/train").manifest
+
+    def fail(job: Job, out: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fake_stages, "run", fail)
+    with pytest.raises(StageFailed, match="no space left"):
+        _made("quantize", "artifacts/a/train", "quantize.mlp.bits=3")
+    assert open_artifact(Path("artifacts/a/quantize")).manifest == before
+    assert not partial_folder(Path("artifacts/a/quantize")).exists()
+
+
+def test_plans_say_why_and_what() -> None:
+    job = _train("train.max_steps=7", "train.max_seconds=60")
+    plan = plan_job(job)
+    assert plan.reasons == ("no artifact yet",)
+    assert (plan.key, plan.seconds) == (job.key, 60.0)
+    assert plan.output_bytes is not None
+    assert plan.memory_bytes == 5 * plan.output_bytes
+    run_job(job)
+    assert plan_job(job).reasons == ()
+
+
+def test_the_key_holds_what_decides_and_nothing_else() -> None:
+    job = _train()
+    digests = {"data": "d"}
+
+    def key(*overrides: str) -> str:
+        return job_key(STAGES["train"], _train(*overrides).config, digests)
+
+    assert key() == key("train.log_every=3", "pack.coder=nibble", "quantize.mlp.bits=3", "evaluate.stride=7")
+    assert len({key(), key("seed=1"), key("train.max_steps=2"), key("train.qat.mlp.bits=6")}) == 4
+    assert key() != job_key(STAGES["train"], job.config, {"data": "other"})
+    assert stale_reasons(STAGES["train"], job.config, digests, None) == ["no artifact yet"]
+
+
+def test_bytes_before_coding() -> None:
+    config = Settings(preset="16l").resolve().config
+    assert estimate("train", config, config.model)["output_bytes"] == 4 * 41_947_778
+    assert 20_000_000 < weight_bytes(config.model, config.quantize) < 30_000_000
+    assert estimate("submit", config, config.model) == {"output_bytes": None, "memory_bytes": None, "seconds": None}
