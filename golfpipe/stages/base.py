@@ -29,7 +29,7 @@ from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, fi
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
 from golfpipe.store.lock import output_lock
-from golfpipe.store.manifest import InputRef, Kind, Manifest, Result
+from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Kind, Manifest, Result
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
@@ -226,12 +226,20 @@ def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
 
 
 def _guard_finished(job: Job, existing: Artifact | None) -> None:
-    if existing is None or job.context.force:
+    if job.context.force:
+        return
+    if existing is None:
+        if (job.out / MANIFEST_NAME).exists():
+            raise UsageError(
+                f"{job.out}: holds an artifact that this golfpipe cannot read, perhaps of another version",
+                hint="--force replaces it; -o or --name keeps both",
+                path=str(job.out),
+            )
         return
     digests = {role: artifact.manifest.digest for role, artifact in job.inputs.items()}
     changes = stale_reasons(job.stage, job.config, digests, existing, job.argument_digest)
     raise UsageError(
-        f"{job.out}: holds a finished {existing.manifest.kind} of other settings ({'; '.join(changes)})",
+        f"{job.out}: holds a {existing.manifest.kind} already, and it differs: {'; '.join(changes)}",
         hint="--force replaces it; -o or --name keeps both",
         path=str(job.out),
     )

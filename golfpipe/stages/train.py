@@ -59,7 +59,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     initialize(network, config.seed)
     network.to(device)
     compiled = config.train.compile == "on" or (config.train.compile == "auto" and device.type == "cuda")
-    trainer = Trainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("lr_factors"))
+    trainer = Trainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
     resumed = _resume(trainer, out)
     if compiled:
         job.context.reporter.note("compiling, outside the training clock")

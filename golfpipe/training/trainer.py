@@ -24,6 +24,7 @@ from golfpipe.optim.schedule import muon_momentum, step_factor, time_factor
 from golfpipe.optim.state import load_optimizer_tensors, optimizer_tensors
 from golfpipe.quant.fake import FakeQuantizer
 from golfpipe.training.config import TrainConfig
+from golfpipe.training.replay import Replay
 from golfpipe.training.shards import TokenStream
 
 MICRO_BATCH_TOKENS = 65_536
@@ -53,12 +54,13 @@ class Trainer:
         optim: OptimConfig,
         device: torch.device,
         compiled: bool = False,
-        lr_factors: Sequence[float] | None = None,
+        replay: Replay | None = None,
     ) -> None:
-        """`lr_factors` replays the recorded factors of an earlier run, one per step, instead of the schedule."""
+        """`replay` repeats what the clock decided in an earlier run, in place of this configuration's schedule."""
         self.network, self.stream, self.config, self.optim, self.device = network, stream, config, optim, device
-        self.lr_factors = lr_factors
-        self.max_steps = len(lr_factors) if lr_factors is not None else config.max_steps
+        self.replay = replay
+        self.max_steps = len(replay.lr_factors) if replay is not None else config.max_steps
+        self.max_seconds = config.max_seconds if replay is None else 0.0
         ns_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.optimizers = build_optimizers(network, optim, ns_dtype)
         self.average = WeightAverage(network, config.ema_decay, config.ema_bias_correction)
@@ -101,36 +103,40 @@ class Trainer:
 
     def lr_factor(self) -> float:
         """Factor of the coming step: the smaller of the step form and the time form where both caps are set."""
-        if self.lr_factors is not None:
-            return self.lr_factors[self.steps_done]
+        if self.replay is not None:
+            return self.replay.lr_factors[self.steps_done]
         step_seconds = self.mean_step_seconds
-        capped = self.config.max_seconds > 0
+        capped = self.max_seconds > 0
         expected = self.max_steps
         if capped and step_seconds:
-            expected = min(expected, max(1, round(self.config.max_seconds / step_seconds)))
+            expected = min(expected, max(1, round(self.max_seconds / step_seconds)))
         warmdown = min(self.config.warmdown_steps, round(self.config.warmdown_fraction * expected))
         factor = step_factor(self.steps_done, self.max_steps, warmdown)
         if capped and step_seconds:
-            factor = min(factor, time_factor(self.elapsed_seconds, self.config.max_seconds, warmdown, step_seconds))
+            factor = min(factor, time_factor(self.elapsed_seconds, self.max_seconds, warmdown, step_seconds))
         return factor
 
     def stop_reason(self) -> str | None:
         """`max_steps` or `max_seconds` once the run is over, else None."""
         if self.steps_done >= self.max_steps:
             return "max_steps"
-        over = self.config.max_seconds > 0 and self.elapsed_seconds >= self.config.max_seconds
-        return "max_seconds" if over and self.lr_factors is None else None
+        return "max_seconds" if 0 < self.max_seconds <= self.elapsed_seconds else None
 
     def _quantization_is_on(self) -> bool:
         """Whether the coming step trains through the fake quantizer; decided by share of steps or of seconds."""
         if not self.fake.names or self.config.qat_start >= 1:
             return False
-        share = self.steps_done / self.max_steps
-        if self.config.max_seconds > 0 and self.lr_factors is None:
-            share = max(share, self.elapsed_seconds / self.config.max_seconds)
-        if self.qat_first_step is None and share >= self.config.qat_start:
+        if self.qat_first_step is None and self._quantization_is_due():
             self.qat_first_step = self.steps_done
         return self.qat_first_step is not None
+
+    def _quantization_is_due(self) -> bool:
+        if self.replay is not None:
+            return self.steps_done == self.replay.qat_first_step
+        share = self.steps_done / self.max_steps
+        if self.max_seconds > 0:
+            share = max(share, self.elapsed_seconds / self.max_seconds)
+        return share >= self.config.qat_start
 
     # ---- one step ---------------------------------------------------------------------------------------------
 

@@ -163,3 +163,19 @@ def test_probabilities_over_the_vocabulary_sum_to_one():
     nats = torch.stack([network.nats(network.hidden(tokens)[0], torch.full((23,), v)) for v in range(50)])
     assert torch.allclose((-nats).exp().sum(0), torch.ones(23), atol=1e-5)
     assert math.isfinite(nats.sum().item())
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # from inside the compiler
+def test_the_network_is_one_graph_for_the_compiler():
+    network = random_network(SMALL)
+    run = torch.from_numpy(tokens_with_boundaries(33))[None]
+    compiled = torch.compile(network, fullgraph=True, dynamic=False, backend="aot_eager")
+    losses = []
+    for function in (network, compiled):
+        network.zero_grad()
+        loss = function(run[:, :-1], run[:, 1:])
+        loss.backward()
+        losses.append((loss.item(), {name: p.grad.clone() for name, p in network.named_parameters()}))
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-6)
+    for name, grad in losses[0][1].items():
+        torch.testing.assert_close(grad, losses[1][1][name], rtol=1e-4, atol=1e-6, msg=name)

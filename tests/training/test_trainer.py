@@ -10,6 +10,7 @@ from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.clip_search import choose_scales
 from golfpipe.quant.rows import dequantize, quantize
 from golfpipe.training.config import TrainConfig
+from golfpipe.training.replay import Replay
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer, micro_batch_sequences
 
@@ -121,18 +122,20 @@ def test_warmdown_is_bounded_by_the_length_of_the_run_and_recorded():
     assert trainer.warmdown_start_step == 7
 
 
-def test_a_capped_run_can_be_replayed_from_its_lr_factors():
-    capped = new_trainer(replace(TRAIN, max_steps=10_000, max_seconds=0.4))
+def test_a_capped_run_can_be_replayed():
+    settings = replace(TRAIN, max_steps=10_000, max_seconds=0.4, qat_start=0.5)
+    capped = new_trainer(settings)
     factors, losses = [], []
     while capped.stop_reason() is None:
         record = capped.step()
         factors.append(record.lr_factor)
         losses.append(record.loss.item())
     assert capped.stop_reason() == "max_seconds"
-    assert min(factors) < 1.0
-    replayed = new_trainer(replace(TRAIN, max_steps=10_000, max_seconds=0.4), lr_factors=factors)
+    assert min(factors) < 1.0 and 0 < capped.qat_first_step < len(factors)
+    replayed = new_trainer(settings, replay=Replay(tuple(factors), capped.qat_first_step))
     assert run(replayed, len(factors)) == losses
     assert replayed.stop_reason() == "max_steps"
+    assert_same(weights(capped), weights(replayed))
 
 
 def test_warm_up_leaves_no_trace():

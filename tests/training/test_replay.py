@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+from golfpipe.errors import DataError
+from golfpipe.training.replay import Replay, parse_replay
+
+STEPS = [json.dumps({"type": "step", "step": n, "lr_factor": 1 / n}) for n in (1, 2, 3)]
+END = json.dumps({"type": "end", "steps": 3, "qat_first_step": 2})
+
+
+def test_factors_and_quantization_start_are_read():
+    other = json.dumps({"type": "validation", "step": 2})
+    assert parse_replay([STEPS[0], other, *STEPS[1:], END], "log") == Replay((1.0, 0.5, 1 / 3), 2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "not the log of a finished run"),
+        (STEPS, "not the log of a finished run"),
+        ([*STEPS[1:], END], "line 1"),
+        (["{", END], "line 1"),
+        ([*STEPS, "[]"], "line 4"),
+    ],
+)
+def test_other_files_are_refused(lines, message):
+    with pytest.raises(DataError, match=message):
+        parse_replay(lines, "log")
