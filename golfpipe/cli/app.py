@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -97,8 +98,16 @@ def _interruptible(command: _Command) -> _Command:
     return with_message
 
 
+def _unwrapped(command: _Command) -> str:
+    """The docstring with a line per paragraph, which the help wraps to the terminal; those after \\b keep theirs."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
+
+
 for _group, _name, _panel, _function in COMMANDS:
-    _group.command(_name, rich_help_panel=_panel, no_args_is_help=False)(_interruptible(spread(_function)))
+    _group.command(_name, help=_unwrapped(_function), rich_help_panel=_panel, no_args_is_help=False)(
+        _interruptible(spread(_function))
+    )
 for _group, _name, _panel in GROUPS:
     app.add_typer(_group, name=_name, rich_help_panel=_panel)
 

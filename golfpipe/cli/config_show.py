@@ -10,6 +10,7 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, settings_of
 from golfpipe.cli.options import ConfigOptions
+from golfpipe.cli.progress import make_reporter
 from golfpipe.cli.table import format_table
 
 
@@ -32,7 +33,7 @@ def config_show(
 
     settings = settings_of(options)
     path = input_path(artifact) if artifact is not None else None
-    resolved, values = show_settings(settings, path)
+    resolved, values = show_settings(settings, path, make_reporter(quiet=options.quiet, verbose=options.verbose).warn)
     rows = [[key, _short(value), resolved.origin[key]] for key, value in values.items()]
     facts = model_facts(resolved.config)
     about = format_table([], [[name, _short(value)] for name, value in facts.items()])

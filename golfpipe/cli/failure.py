@@ -58,19 +58,26 @@ def show_answer(answer: Answer, mode: Mode) -> int:
 
 def show_failure(error: BaseException, mode: Mode) -> int:
     """Print what went wrong; returns the exit code."""
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, BrokenPipeError):
+    try:
+        return _show_failure(error, mode)
+    except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _show_failure(error: BaseException, mode: Mode) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        raise error
     known = _as_golfpipe_error(error)
     if known is None:
         known = _bug(error)
         if mode.verbose:
             traceback.print_exception(error)
     if mode.json:
-        print(answer_json(Answer(error=known)))
+        print(answer_json(Answer(error=known)), flush=True)
     _print_error(known)
     return known.exit_code
 
@@ -93,7 +100,7 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     if isinstance(error, _ClickException):
         context = getattr(error, "ctx", None)
         hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
-        return UsageError(error.format_message(), hint=hint)  # type: ignore[attr-defined]
+        return UsageError(error.format_message() or "a command is missing", hint=hint)  # type: ignore[attr-defined]
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return interruption(error)
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):

@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-_SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
+_PANELS = _SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
+"""Of the help, in this order."""
 
 
 class Device(StrEnum):
@@ -122,6 +123,7 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         for field in dataclasses.fields(options_type)
     ]
+    shared.sort(key=lambda parameter: _PANELS.index(parameter.annotation.__metadata__[0].rich_help_panel))
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     with_options.__signature__ = inspect.Signature(keyword_only + shared)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in keyword_only + shared}

@@ -90,6 +90,7 @@ class _LineTask:
         self._started = self._last = time.monotonic()
         self._at_start: float | None = None
         self._lines = 0
+        self._printed = 0.0
 
     def advance(self, amount: float, note: str = "") -> None:
         if self._at_start is None:
@@ -101,12 +102,13 @@ class _LineTask:
             self._print()
 
     def finish(self) -> None:
-        if self._lines:
+        if self._lines and self._done != self._printed:
             self._print()
 
     def _print(self) -> None:
         self._last = time.monotonic()
         self._lines += 1
+        self._printed = self._done
         elapsed = self._last - self._started
         rate = (self._done - (self._at_start or 0.0)) / elapsed if elapsed > 0 else 0.0
         parts = [f"{self._label}: {format_count(self._done)}"]

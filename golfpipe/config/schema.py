@@ -92,6 +92,37 @@ def check_keys(raw: Any, owner: type, prefix: str) -> None:
             check_keys(value, inner, f"{prefix}{key}.")
 
 
+def known_part(raw: Plain) -> tuple[Plain, list[str]]:
+    """What of `raw`, the configuration of another golfpipe's artifact, this one understands, and the keys left out.
+
+    A model that took days to train must not become unusable because a setting of a later step got another name.
+    """
+    kept, dropped = _known_keys(raw, PipelineConfig, "")
+    for section in list(kept):
+        try:
+            build_config({section: kept[section]})
+        except ConfigError:
+            del kept[section]
+            dropped.append(section)
+    return kept, dropped
+
+
+def _known_keys(raw: Plain, owner: type, prefix: str) -> tuple[Plain, list[str]]:
+    names = {item.name for item in dataclasses.fields(owner)}
+    kept: Plain = {}
+    dropped: list[str] = []
+    for key, value in raw.items():
+        inner = section_type(owner, key)
+        if key not in names or (inner is not None and not isinstance(value, dict)):
+            dropped.append(f"{prefix}{key}")
+        elif inner is None:
+            kept[key] = value
+        else:
+            kept[key], below = _known_keys(value, inner, f"{prefix}{key}.")
+            dropped += below
+    return kept, dropped
+
+
 def unknown_name(name: str, what: str, known: list[str]) -> ConfigError:
     """'unknown key train.max_step', with the nearest valid name as the hint."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -15,7 +15,7 @@ from golfpipe.errors import DataError, UsageError
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.stages.base import cpu_count
-from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
 
 
@@ -49,6 +49,9 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
         raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
     model = tokenizer if tokenizer is not None else only_tokenizer(folder)
     in_place = out is None or out.resolve() == folder.resolve()
+    existing = try_open(folder) if in_place else None
+    if existing is not None and existing.manifest.stage != "data-add":
+        raise UsageError(f"{folder}: is a {existing.manifest.kind} artifact already", path=str(folder))
     digest = files_digest([*shards, model], *(path.name for path in shards), model.name)
     return {"folder": folder, "tokenizer": model, "in_place": in_place}, digest
 

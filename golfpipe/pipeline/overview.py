@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
 from golfpipe.store.artifact import open_artifact
 
 
-def show_settings(settings: Settings, artifact: Path | None) -> tuple[Resolved, dict[str, Any]]:
+def show_settings(
+    settings: Settings, artifact: Path | None, warn: Callable[[str], None]
+) -> tuple[Resolved, dict[str, Any]]:
     """The configuration, and its values by dotted key in the order of the sections.
 
     Without an artifact: what `train` or `run` would use. Raises ConfigError, ArtifactError.
     """
     opened = open_artifact(artifact) if artifact is not None else None
     resolved = settings.resolve(
-        inherited=inherited_settings(opened),
+        inherited=inherited_settings(opened, warn) if opened is not None else None,
         decided=DECIDED.get(opened.manifest.kind, ()) if opened is not None else (),
         default_preset=opened is None,
-        origin=str(artifact),
     )
     plain = plain_config(resolved.config)
     return resolved, {key: _value(plain, key) for key in all_keys()}

@@ -11,7 +11,7 @@ from golfpipe.config.resolve import Resolved, StagesFile
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken
 from golfpipe.pipeline.graph import DATA, Node, build_graph, select
-from golfpipe.pipeline.settings import DECIDED, Settings
+from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.stages.base import Context, Job, run_job, stale_reasons
@@ -80,7 +80,7 @@ def plan_run(request: RunRequest) -> RunPlan:
         )
     stages = settings.stages()
     folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
-    resolved = _resolve(settings, stages, folder, request.start)
+    resolved = _resolve(settings, stages, folder, request.start, request.context.reporter.warn)
     nodes = build_graph(stages.pipeline, resolved.config)
     given, work = select(nodes, start=request.start, until=request.until)
     return RunPlan(folder=folder, config=resolved.config, given=given, work=work, context=request.context)
@@ -122,7 +122,9 @@ def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
     return steps
 
 
-def _resolve(settings: Settings, stages: StagesFile, folder: Path, start: str | None) -> Resolved:
+def _resolve(
+    settings: Settings, stages: StagesFile, folder: Path, start: str | None, warn: Callable[[str], None]
+) -> Resolved:
     """With --from, the settings start from those of the artifacts that are taken as they are, so that `run` and the
     single commands agree."""
     fresh = settings.resolve(default_preset=True)
@@ -134,8 +136,8 @@ def _resolve(settings: Settings, stages: StagesFile, folder: Path, start: str | 
             artifact = try_open(folder / node.name) if node.output == kind else None
             if artifact is not None:
                 decided = tuple(section for section in DECIDED[kind] if section != "data")  # DATA may be named anew
-                inherited = artifact.manifest.config
-                return settings.resolve(inherited=inherited, decided=decided, origin=str(artifact.path))
+                inherited = inherited_settings(artifact, warn)
+                return settings.resolve(inherited=inherited, decided=decided)
     return fresh
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
-from golfpipe.errors import ArtifactError, ConfigError
+from golfpipe.config.schema import known_part
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
 
@@ -33,22 +33,12 @@ class Settings:
         inherited: dict[str, Any] | None = None,
         decided: Collection[str] = (),
         default_preset: bool = False,
-        origin: str = "the input",
     ) -> Resolved:
-        """The configuration over `inherited`, which came from `origin`; the sections `decided` stay as they are there.
+        """The configuration over `inherited`, whose sections `decided` stay as they are there.
 
-        `default_preset`: take the file's where none is given. Raises ConfigError, or ArtifactError for settings in the
-        input that this golfpipe does not know.
+        `default_preset`: take the file's where none is given. Raises ConfigError.
         """
         stages = self.stages()
-        if inherited is not None:
-            try:
-                resolve_config(stages, inherited=inherited)
-            except ConfigError as error:
-                raise ArtifactError(
-                    f"{origin}: its settings are not of this golfpipe: {error.message}",
-                    hint="run the command that wrote it again",
-                ) from error
         preset = self.preset or (stages.default_preset if default_preset else None)
         return resolve_config(
             stages,
@@ -72,12 +62,18 @@ DECIDED: dict[Kind, tuple[str, ...]] = {
 """Kind of the input -> sections that it is the result of."""
 
 
-def inherited_settings(artifact: Artifact | None) -> dict[str, Any] | None:
+def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[str, Any]:
     """What a later command takes over from its input: everything from a model or an evaluation, how the text became
-    tokens from token data (whose other settings nobody chose)."""
-    if artifact is None:
-        return None
+    tokens from token data (whose other settings nobody chose). `warn` hears of settings that this golfpipe lacks."""
     config = artifact.manifest.config
     if artifact.manifest.kind == "token_data":
-        return {"data": config["data"]} if "data" in config else None
-    return config
+        config = {"data": config.get("data", {})}
+    return known_settings(config, str(artifact.path), warn)
+
+
+def known_settings(config: dict[str, Any], origin: str, warn: Callable[[str], None]) -> dict[str, Any]:
+    """The part of a manifest's configuration that this golfpipe has."""
+    known, dropped = known_part(config)
+    if dropped:
+        warn(f"{origin}: settings of another golfpipe are left out: {', '.join(dropped)}")
+    return known

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
 from golfpipe.stages.base import (
     STAGES,
     Context,
@@ -48,9 +48,8 @@ def prepare(request: Request) -> Job:
     inputs = open_inputs(stage, request.inputs)
     source = next(iter(inputs.values()), None)
     resolved = request.settings.resolve(
-        inherited=inherited_settings(source),
+        inherited=inherited_settings(source, request.context.reporter.warn) if source is not None else None,
         decided=DECIDED.get(source.manifest.kind, ()) if source is not None else (),
-        origin=str(source.path) if source is not None else "",
     )
     return Job(
         stage=stage,
@@ -70,7 +69,8 @@ def prepare_training(request: Request, name: str | None) -> Job:
     stages = request.settings.stages()
     run_name = checked_name(name or request.settings.preset or stages.default_preset)
     out = checked_out(request.out) if request.out is not None else ARTIFACTS / run_name / stage.name
-    begun, data_path = None, request.inputs.get("data")
+    data_path, warn = request.inputs.get("data"), request.context.reporter.warn
+    begun = None
     if request.context.resume:
         begun, reference = _begun(out)
         data = open_artifact(data_path, "token_data") if data_path is not None else find_artifact(reference, out)
@@ -78,15 +78,21 @@ def prepare_training(request: Request, name: str | None) -> Job:
         raise UsageError("train needs token data", hint="golfpipe data demo; golfpipe train artifacts/data/demo")
     else:
         data = open_artifact(data_path, "token_data")
+    if begun is not None:
+        inherited = known_settings(begun, str(out), warn)
+    else:
+        inherited = inherited_settings(data, warn)
+        inherited.setdefault("data", {})["source"] = source_name(data)
     resolved = request.settings.resolve(
-        inherited=begun or {"data": (inherited_settings(data) or {}).get("data", {}) | {"source": source_name(data)}},
-        decided=DECIDED["token_data"],
-        default_preset=begun is None,
-        origin=str(out if begun else data.path),
+        inherited=inherited, decided=DECIDED["token_data"], default_preset=begun is None
     )
-    arguments, context = request.arguments, request.context
     return Job(
-        stage=stage, config=resolved.config, inputs={"data": data}, out=out, arguments=arguments, context=context
+        stage=stage,
+        config=resolved.config,
+        inputs={"data": data},
+        out=out,
+        arguments=request.arguments,
+        context=request.context,
     )
 
 

@@ -220,9 +220,7 @@ def _loss_range(plots: Sequence[TrainingPlot]) -> tuple[float, float]:
 
 def _percent(value: float) -> str:
     percent = 100 * value
-    if percent == 0:
-        return "0"
-    return f"{percent:.1f}" if percent >= 0.1 else f"{percent:.0e}".replace("e-0", "e-")
+    return f"{percent:.1f}" if percent >= 0.95 else f"{percent:.1g}" if percent >= 0.0005 else "0"
 
 
 def _render(draw: Callable[[Figure], None], width: Width, height: float) -> str:

@@ -113,6 +113,10 @@ def training_curves(trained: Artifact) -> dict[str, Curve]:
     lines = _json_lines(trained, "log.jsonl")
     steps = [line for line in lines if line.get("type") == "step"]
     validations = [line for line in lines if line.get("type") == "validation"]
+    metrics = trained.manifest.metrics
+    last = number(validations[-1], "step") if validations else None
+    if steps and last != number(metrics, "steps"):  # the score at the end is a metric, not always a line of the log
+        validations.append({"step": metrics.get("steps"), "val_loss_nats": metrics.get("val_loss_nats")})
     curves = {
         "train": _curve(steps, "step", "train_loss_nats"),
         "validation": _curve(validations, "step", "val_loss_nats"),

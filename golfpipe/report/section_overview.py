@@ -80,6 +80,8 @@ def _score(run: RunData) -> Html:
     notes: list[Content] = [source]
     if loss is not None:
         notes.append(f" \u00b7 {loss:.4f} nats per token")
+    if metrics.get("whole_split") is False:
+        notes.append(" \u00b7 a part of the split")
     if metrics.get("eligible") is False:
         notes.append(join(" \u00b7 ", el("span", "not eligible", class_="flag")))
     return _figure("bits per byte", or_missing(bpb, "{:.4f}"), join(*notes))

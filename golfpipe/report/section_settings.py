@@ -165,7 +165,7 @@ def _artifacts(run: RunData, several: bool) -> Html:
             [
                 stage.path.name,
                 join(el("code", manifest.digest[:12]), el("small", f"from {inputs}") if inputs else None),
-                device or MISSING,
+                device if device not in (None, "auto") else MISSING,
                 _utc(started) if started is not None else MISSING,
             ]
         )

@@ -143,7 +143,7 @@ def _other_errors(errors: Sequence[TensorError]) -> Html | None:
             el("code", e.name.removesuffix(".weight")),
             f"{e.values:,}",
             f"fp{e.bits}" if e.bits >= 16 else f"int{e.bits}",
-            f"{100 * e.relative_mse:.3g} %",
+            f"{e.relative_mse:.2%}" if e.relative_mse >= 5e-5 else "below 0.01%",
         ]
         for e in shown
     ]

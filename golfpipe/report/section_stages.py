@@ -11,7 +11,7 @@ from golfpipe.report.run_data import RunData, adaptation_curve, form_index, trai
 from golfpipe.report.section_overview import form_name
 from golfpipe.report.sections import MISSING, drawing, legend, or_missing, section
 from golfpipe.store.artifact import Artifact
-from golfpipe.submission.metric_values import count, flag, number, text
+from golfpipe.submission.metric_values import count, flag, mapping, number, text
 from golfpipe.units import format_count, format_seconds
 
 _FORMS = ("trained", "quantized", "packed", "adapted", "adapted")
@@ -78,6 +78,10 @@ def _about(stage: Artifact) -> str | None:
         source = text(metrics, "code_bytes_source")
         parts.append(f"weights and code ({source})" if source else "weights and code")
         parts.append("fits" if flag(metrics, "fits") else "does not fit")
+    elif stage.manifest.kind == "adapted_model":
+        epochs = count(metrics, "epochs")
+        parts.append(text(mapping(stage.manifest.config, "ttt"), "method") or "")
+        parts.append(f"{epochs} epoch{'s' * (epochs != 1)}" if epochs is not None else "")
     elif stage.manifest.kind == "evaluation":
         stride = count(metrics, "stride")
         windows = text(metrics, "method") or "windows"
@@ -87,7 +91,7 @@ def _about(stage: Artifact) -> str | None:
     elif stage.manifest.kind == "submission":
         seeds = metrics.get("seeds")
         parts.append(f"track {text(metrics, 'track') or 'unknown'}")
-        parts.append(f"seeds {', '.join(str(seed) for seed in seeds)}" if isinstance(seeds, list) else "")
+        parts.append(_seeds(seeds) if isinstance(seeds, list) else "")
     if flag(metrics, "eligible") is False:
         parts.append("not eligible")
     return ", ".join(part for part in parts if part) or None
@@ -107,9 +111,9 @@ def training_section(runs: Sequence[RunData]) -> Html | None:
     if not plots:
         return None
     if len(plots) == 1:
-        entries = [("train", 0), ("validation, averaged weights", 1)]
-        if plots[0].lr:
-            entries.append(("learning-rate factor", 2))
+        shown = (("train", plots[0].train), ("validation, averaged weights", plots[0].validation))
+        entries = [(name, color) for color, (name, curve) in enumerate(shown) if curve]
+        entries += [("learning-rate factor", 2)] if plots[0].lr else []
     else:
         entries = list(zip(names, range(len(names)), strict=True))
     return section(
@@ -166,7 +170,7 @@ def adaptation_section(runs: Sequence[RunData]) -> Html | None:
     for run in runs:
         adapted = run.first("adapted_model")
         curve = adaptation_curve(adapted) if adapted is not None else None
-        if curve is not None and curve.x:
+        if curve is not None and len(curve.x) > 1:
             curves.append(curve)
             names.append(run.name)
     if not curves:
@@ -177,6 +181,10 @@ def adaptation_section(runs: Sequence[RunData]) -> Html | None:
         legend(list(zip(names, range(len(names)), strict=True))) if len(curves) > 1 else None,
         drawing(partial(adaptation_figure, curves), name="adaptation", title="Loss over epochs of test-time training"),
     )
+
+
+def _seeds(seeds: list[object]) -> str:
+    return f"seed{'s' * (len(seeds) != 1)} {', '.join(str(seed) for seed in seeds)}"
 
 
 def _short(label: str) -> str:

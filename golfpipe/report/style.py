@@ -28,10 +28,10 @@ h1 { margin: 6px 0 4px; font-size: 40px; line-height: 1.12; letter-spacing: -.02
 .figures > div { padding: 14px 20px 0; border-left: 1px solid var(--rule); min-width: 0; }
 .figures > div:first-child { padding-left: 0; border-left: 0; }
 .figures dt { color: var(--muted); font-size: 13px; }
-.figures dd { margin: 2px 0 0; font-size: 30px; line-height: 1.2; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
+.figures dd { margin: 2px 0 0; font-size: clamp(22px, 2.5vw, 30px); white-space: nowrap; line-height: 1.2; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
 .figures dd:not(.sub) { display: flex; align-items: flex-end; min-height: 50px; }
-.figures > div:first-child dd:not(.sub) { font-size: 46px; line-height: 1.05; letter-spacing: -.03em; }
-.figures dd.sub { font-size: 13px; font-weight: 400; letter-spacing: 0; color: var(--muted); line-height: 1.45; }
+.figures > div:first-child dd:not(.sub) { font-size: clamp(36px, 3.9vw, 46px); line-height: 1.05; letter-spacing: -.03em; }
+.figures dd.sub { font-size: 13px; white-space: normal; font-weight: 400; letter-spacing: 0; color: var(--muted); line-height: 1.45; }
 .unit { margin-left: 5px; padding-bottom: 4px; font-size: 15px; font-weight: 500; letter-spacing: 0; color: var(--muted); }
 section { display: grid; grid-template-columns: 208px minmax(0, 1fr); gap: 8px 32px; margin-top: 40px; padding-top: 18px; border-top: 1px solid var(--rule); }
 section > header h2 { margin: 0; font-size: 18px; line-height: 1.3; letter-spacing: -.01em; font-weight: 620; }
@@ -79,7 +79,8 @@ footer { margin-top: 48px; padding-top: 14px; border-top: 1px solid var(--rule);
   .figures > div { padding: 12px 0 12px 14px; border-bottom: 1px solid var(--rule); }
   .figures > div:first-child, .figures > div.wide { grid-column: 1 / -1; padding-left: 0; border-left: 0; }
   .figures > div.wide + div { padding-left: 0; border-left: 0; }
-  .figures dd { font-size: 25px; }
+  .figures dd:not(.sub) { font-size: 25px; }
+  .figures > div:first-child dd:not(.sub) { font-size: 40px; }
   .figures dd:not(.sub) { min-height: 0; }
   section { display: block; margin-top: 30px; padding-top: 14px; }
   section > header { margin-bottom: 12px; }

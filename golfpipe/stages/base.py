@@ -13,6 +13,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -306,6 +307,7 @@ def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
         "packages": {name: _version(name) for name in packages},
         "commit": source_commit(),
         "device": job.context.device,
+        **_device_used(job),
         "threads": job.context.threads,
         "seed": job.config.seed,
         "argv": list(job.context.argv),
@@ -313,6 +315,13 @@ def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
         "started_unix": round(started, 3),
         "seconds": round(seconds, 3),
     }
+
+
+def _device_used(job: Job) -> dict[str, Any]:
+    if "torch" not in sys.modules:  # the stage used none
+        return {}
+    device = select_device(job.context.device)
+    return {"device_used": device, "device_name": device_name(device)}
 
 
 def _data_behind(job: Job) -> dict[str, Any] | None:
@@ -350,6 +359,20 @@ def source_commit() -> str | None:
     except (subprocess.SubprocessError, OSError):
         return None
     return commit.stdout.strip()
+
+
+def device_name(device: str) -> str:
+    """The product name of a device that is there: of the GPU, or of the processor."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if models:
+            return f"{len(models)} x {models[0]}"
+    return platform.processor() or platform.machine()
 
 
 def select_threads(threads: int | None) -> None:

@@ -208,9 +208,7 @@ class _Events:
         }
         self._append(self.log_path, [{"type": "end", **metrics}])
         (self.out.folder / CHECKPOINT).unlink(missing_ok=True)
-        return Result(
-            kind="trained_model", metrics=metrics, model=model, provenance={"device_used": str(trainer.device)}
-        )
+        return Result(kind="trained_model", metrics=metrics, model=model)
 
     def score(self) -> Score:
         """Averaged weights on the validation prefix, in disjoint windows of the training length."""

@@ -97,8 +97,18 @@ def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:
         result,
         coder=text(mapping(lineage.packed.manifest.config, "pack"), "coder") or "model",
         code_measured=code_measured,
-        method=text(lineage.evaluation.manifest.metrics, "method") or "evaluation",
+        method=_method(lineage),
     )
+
+
+def _method(lineage: Lineage) -> str:
+    """How the score came about, for the log's last line."""
+    assert lineage.evaluation is not None
+    manifest = lineage.evaluation.manifest
+    windows = text(manifest.metrics, "method") or "evaluation"
+    if lineage.score_first:
+        return text(mapping(manifest.config, "ttt"), "method") or windows
+    return f"cosine_ttt_{windows}" if lineage.adapted is not None else windows
 
 
 def _config_yaml(made: Draft) -> str:

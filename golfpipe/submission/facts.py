@@ -117,7 +117,7 @@ def gather_run(lineage: Lineage) -> RunFacts:
         calibration=_calibration(lineage),
         calibration_seconds=_calibration_seconds(lineage),
         evaluated=evaluation is not None,
-        adapt_seconds=_seconds(lineage.adapted.manifest.metrics) if lineage.adapted is not None else 0.0,
+        adapt_seconds=_adapt_seconds(lineage),
         eval_seconds=number(scores, "eval_seconds"),
         device=device_of(lineage),
         protocol=text(scores, "protocol"),
@@ -163,6 +163,13 @@ def _calibration_seconds(lineage: Lineage) -> float:
     if lineage.quantized is None or _calibration(lineage) == "none":
         return 0.0
     return _seconds(lineage.quantized.manifest.metrics)
+
+
+def _adapt_seconds(lineage: Lineage) -> float:
+    if lineage.adapted is None:
+        return 0.0
+    metrics = lineage.adapted.manifest.metrics
+    return number(metrics, "ttt_seconds") or _seconds(metrics)
 
 
 def _seconds(metrics: dict[str, object]) -> float:

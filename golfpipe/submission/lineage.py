@@ -82,13 +82,17 @@ def effective_config(lineage: Lineage) -> dict[str, Any]:
         (lineage.evaluation if lineage.score_first else lineage.adapted, ("ttt",)),
         (lineage.evaluation, ("evaluate",)),
     )
-    return {
+    config = {
         section: artifact.manifest.config[section]
         for artifact, sections in owners
         if artifact is not None
         for section in sections
         if section in artifact.manifest.config
     }
+    ttt = mapping(config, "ttt")
+    if ttt:  # it has a section per method; only the chosen one had a say
+        config["ttt"] = {k: v for k, v in ttt.items() if k == ttt.get("method") or not isinstance(v, dict)}
+    return config
 
 
 def configuration_differences(lineages: Sequence[Lineage], ignore: Collection[str]) -> tuple[str, ...]:

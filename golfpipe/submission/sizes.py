@@ -124,8 +124,9 @@ def _coded_bytes(tensor: _QuantizedTensor) -> float:
 
 def _weights_table(artifact: Artifact) -> SizeTable:
     manifest = artifact.manifest
+    needed = {"model": manifest.model or manifest.config.get("model"), "quantize": manifest.config.get("quantize")}
     try:
-        config = build_config({**manifest.config, **({"model": manifest.model} if manifest.model else {})})
+        config = build_config({section: value for section, value in needed.items() if value is not None})
     except ConfigError as error:
         raise ArtifactError(f"{artifact.path}: its configuration cannot be read: {error.message}") from error
     entries = _by_class(

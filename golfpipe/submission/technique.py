@@ -21,7 +21,8 @@ def technique_lines(config: PipelineConfig, sections: Mapping[str, Any]) -> tupl
     if "pack" in sections:
         lines.append(_packing(config.pack))
     lines.append(_adaptation(config) if "ttt" in sections else "No test-time training.")
-    if "evaluate" in sections:
+    own_windows = "ttt" in sections and config.ttt.method == "score_first_lora"  # its chunks are its windows
+    if "evaluate" in sections and not own_windows:
         lines.append(_evaluation(config.evaluate))
     return tuple(lines)
 
@@ -142,7 +143,9 @@ def _adaptation(config: PipelineConfig) -> str:
         "score_first_sgd": "SGD on all weights, each chunk scored before it is learned from",
     }[config.ttt.method]
     momentum = f", momentum {recipe.momentum:g}" if isinstance(recipe, SgdRecipe) else ""
-    return f"Test-time training: {what} ({recipe.epochs} epochs, lr {recipe.lr:g}{momentum})."
+    return (
+        f"Test-time training: {what} ({recipe.epochs} epoch{'s' * (recipe.epochs != 1)}, lr {recipe.lr:g}{momentum})."
+    )
 
 
 def _evaluation(evaluate: EvaluateConfig) -> str:

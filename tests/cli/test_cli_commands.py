@@ -97,7 +97,11 @@ def test_version(golfpipe: Any) -> None:
 
 
 def test_no_arguments_show_help(golfpipe: Any) -> None:
-    assert "Usage" in golfpipe("").out + golfpipe("").err
+    for line in ("", "data"):
+        result = golfpipe(line)
+        assert result.code == 2
+        assert "Usage" in result.out + result.err
+        assert "error: a command is missing" in result.err
 
 
 def test_commands_chain_by_their_quiet_output(golfpipe: Any) -> None:
@@ -259,11 +263,12 @@ def test_sigterm_is_143() -> None:
     assert "error: terminated" in done.stderr
 
 
-def test_a_closed_pipe_is_quiet() -> None:
+@pytest.mark.parametrize("words", [["presets"], ["--bogus", "--json"]])
+def test_a_closed_pipe_is_quiet(words: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "golfpipe", "presets"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "golfpipe", *words], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(writing)
     assert done.stderr == ""

@@ -46,6 +46,7 @@ def test_tokenize_inspect_add(corpus: Path, capsys: pytest.CaptureFixture[str]) 
     assert seen["metrics"]["val_bytes"] == metrics["val_bytes"]
     assert seen["sample"]
 
+    assert _answer(capsys, "data", "add", "artifacts/data/corpus")["error"]["type"] == "UsageError"
     Path("artifacts/data/corpus").rename("shards")
     Path("shards/manifest.json").unlink()
     outside = Path("shards/tokenizer.model").rename("sp.model")

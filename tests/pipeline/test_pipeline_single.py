@@ -15,6 +15,7 @@ from golfpipe.pipeline.plan import plan_job
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare, prepare_training
 from golfpipe.stages.base import STAGES, Context, Job, data_reference, job_key, run_job, stale_reasons
+from golfpipe.stages.reporter import SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import partial_folder
 
@@ -90,11 +91,18 @@ def test_a_later_preset_leaves_the_model_alone() -> None:
         _made("quantize", "artifacts/a/train", "model.num_layers=5")
 
 
-def test_settings_of_another_golfpipe_are_an_artifact_error() -> None:
-    config = plain_config(_train().config) | {"colour": 1}
+def test_settings_of_another_golfpipe_do_not_make_a_model_unusable() -> None:
+    config = plain_config(_train("train.max_steps=7").config) | {"colour": 1, "pack": {"coder": "steam"}}
+    config["ttt"] = {"method": "cosine", "old_name": 3}
     make_artifact(Path("artifacts/old/train"), "trained_model", config=config)
-    with pytest.raises(ArtifactError, match="unknown key colour"):
-        _made("quantize", "artifacts/old/train")
+    warnings: list[str] = []
+    reporter = SilentReporter()
+    reporter.warn = warnings.append  # type: ignore[method-assign]
+    request = Request(
+        stage="quantize", inputs={"model": Path("artifacts/old/train")}, context=Context(reporter=reporter)
+    )
+    assert prepare(request).config.train.max_steps == 7
+    assert warnings == ["artifacts/old/train: settings of another golfpipe are left out: colour, ttt.old_name, pack"]
 
 
 def test_wrong_kinds_and_names() -> None:
@@ -136,6 +144,13 @@ def test_an_interrupted_run_goes_on_with_its_settings_and_data(monkeypatch: pyte
     assert run_job(_train(data=None, resume=True)).up_to_date
     with pytest.raises(UsageError, match="nothing to resume"):
         _train(name="other", data=None, resume=True)
+
+
+def test_an_unreadable_trained_model_is_not_replaced() -> None:
+    run_job(_train())
+    Path("artifacts/a/train/manifest.json").write_text("{}")
+    with pytest.raises(UsageError, match="cannot read"):
+        run_job(_train())
 
 
 def test_a_failed_stage_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
