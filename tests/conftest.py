@@ -7,7 +7,7 @@ from dataclasses import replace
 import fake_stages
 import pytest
 
-from golfpipe.stages.base import STAGES
+from golfpipe.stages.registry import STAGES
 
 
 @pytest.fixture

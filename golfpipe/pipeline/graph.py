@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from golfpipe.config.resolve import NodeSpec
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import ConfigError
-from golfpipe.stages.base import STAGES, Stage
+from golfpipe.stages.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind
 
 DATA = "data"

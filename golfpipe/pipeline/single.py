@@ -10,14 +10,13 @@ from typing import Any
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
 from golfpipe.stages.base import (
-    STAGES,
     Context,
     Job,
-    Stage,
     data_reference,
     unfinished_config,
     unfinished_input,
 )
+from golfpipe.stages.registry import STAGES, Stage
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.search import find_artifact
 

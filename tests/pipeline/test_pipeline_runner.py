@@ -139,6 +139,7 @@ def test_cosine_does_not_depend_on_how_scores_are_taken() -> None:
     _run()
     assert _run("evaluate.stride=7", "ttt.score_first_sgd.lr=0.5")["ttt"].state == "up to date"
     assert _run("ttt.cosine.lr=0.5")["ttt"].state == "done"
+    assert _run("ttt.method=score_first_sgd")["ttt"].reasons == ("config ttt.method: cosine -> score_first_sgd",)
     assert _run("evaluate.max_targets=7")["ttt"].state == "done"
 
 

@@ -14,7 +14,8 @@ from golfpipe.pipeline.estimate import estimate, weight_bytes
 from golfpipe.pipeline.plan import plan_job
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare, prepare_training
-from golfpipe.stages.base import STAGES, Context, Job, data_reference, job_key, run_job, stale_reasons
+from golfpipe.stages.base import Context, Job, data_reference, job_key, run_job, stale_reasons
+from golfpipe.stages.registry import STAGES
 from golfpipe.stages.reporter import SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import partial_folder

@@ -1,0 +1,46 @@
+"""Alternating repetitions in one process: what is compared meets the same machine at the same time."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
+    """Name -> median and minimum seconds; one warm-up round, then `repeats` rounds through all functions in turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn > 0:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: {"median": statistics.median(values), "min": min(values)} for name, values in seconds.items()}
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far (Linux; 0 elsewhere)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads and versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": f"{len(models)} x {models[0]}" if models else platform.processor(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
