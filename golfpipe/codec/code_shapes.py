@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import constriction
 import numpy as np
@@ -22,7 +23,7 @@ EXPONENTS = (2.0, 1.75, 1.5, 1.25, 1.0, 0.75, 0.5)
 """Exponents b of the family: 2 Gaussian, 1 Laplace."""
 MIN_LOG_SCALE, MAX_LOG_SCALE = -32, 88
 """Range of the scale's exponent: a = 2^(log_scale / 8)."""
-MAX_SYMBOL = 1023
+MAX_SYMBOL = 511
 TRELLIS_OFFSET = 0.25
 """Center of a trellis code's bin: index k stands for the point 2 k + 1/2, in units of two steps."""
 
@@ -40,7 +41,8 @@ def exact_exp2(x: np.ndarray) -> np.ndarray:
     for coefficient in reversed(_LN2_POWERS[:-1]):
         value = value * part
         value = value + coefficient
-    return np.ldexp(value, np.maximum(whole, -1000).astype(np.int32))
+    result: np.ndarray = np.ldexp(value, np.maximum(whole, -1000).astype(np.int32))
+    return result
 
 
 def exact_power(x: np.ndarray, exponent: float) -> np.ndarray:
@@ -54,10 +56,10 @@ def exact_power(x: np.ndarray, exponent: float) -> np.ndarray:
 
 def scale_of(log_scale: int) -> float:
     """a = 2^(log_scale / 8)."""
-    return 2.0 ** (log_scale / 8)
+    return float(2.0 ** (log_scale / 8))
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1 << 14)
 def shape_frequencies(log_scale: int, exponent_index: int, offset: float) -> np.ndarray:
     """int64 frequencies [2 M + 1] of the symbols -M..M; each at least 1, SHAPE_TOTAL together. Do not write to it."""
     assert MIN_LOG_SCALE <= log_scale <= MAX_LOG_SCALE
@@ -68,16 +70,19 @@ def shape_frequencies(log_scale: int, exponent_index: int, offset: float) -> np.
     density = exact_exp2(-exact_power(np.abs(centers_S[:, None] + points) / scale, exponent))
     weights_S = np.floor(density * _FIXED_POINT).astype(np.int64).sum(axis=1)
     # 44-bit weights times 16 bits stay within int64.
-    share_S = weights_S * (SHAPE_TOTAL - len(weights_S)) // weights_S.sum() + 1
-    share_S[most] += SHAPE_TOTAL - share_S.sum()
+    share_S: np.ndarray = weights_S * (SHAPE_TOTAL - len(weights_S)) // weights_S.sum() + 1
+    # Rounding down leaves fewer units than there are symbols; the middle ones get one each.
+    missing = SHAPE_TOTAL - int(share_S.sum())
+    first = most - missing // 2
+    share_S[first : first + missing] += 1
     share_S.setflags(write=False)
     return share_S
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1 << 14)
 def shape_bits(log_scale: int, exponent_index: int, offset: float) -> np.ndarray:
     """Code length of each symbol -M..M in bits, fp64."""
-    bits_S = np.log2(SHAPE_TOTAL / shape_frequencies(log_scale, exponent_index, offset))
+    bits_S: np.ndarray = np.log2(SHAPE_TOTAL / shape_frequencies(log_scale, exponent_index, offset))
     bits_S.setflags(write=False)
     return bits_S
 
@@ -88,40 +93,47 @@ def shape_model(log_scale: int, exponent_index: int, offset: float) -> constrict
     return constriction.stream.model.Categorical(frequencies_S / SHAPE_TOTAL, perfect=False)
 
 
-def symbol_bits(log_scale: int, exponent_index: int, offset: float, most: int) -> np.ndarray:
-    """Code length in bits of every code -most..most, fp64 [2 most + 1]; an escape adds its 16 bits."""
+@functools.lru_cache(maxsize=1 << 13)
+def code_bits(log_scale: int, exponent_index: int, offset: float, most: int) -> np.ndarray:
+    """Code length in bits of every code -most..most, fp64 [2 most + 1]; an escape adds its 16 bits. Read only."""
     bits_S = shape_bits(log_scale, exponent_index, offset)
-    half = len(bits_S) // 2
-    index = np.arange(-most, most + 1)
-    ends = np.clip(index, -half, half)
-    return bits_S[ends + half] + 16.0 * (np.abs(index) >= half)
+    half, index_S = len(bits_S) // 2, np.arange(-most, most + 1)
+    lengths: np.ndarray = bits_S[np.clip(index_S, -half, half) + half] + 16.0 * (np.abs(index_S) >= half)
+    lengths.setflags(write=False)
+    return lengths
 
 
-def fit_shape(counts: np.ndarray, offset: float, exponents: tuple[int, ...] | None = None) -> tuple[int, int, float]:
-    """Codes' counts [2 most + 1] -> (log_scale, exponent index, bits of all): the cheapest table of the family."""
-    most = len(counts) // 2
-    magnitude = np.abs(np.arange(-most, most + 1) + offset)
-    mean = float((counts * magnitude).sum() / max(counts.sum(), 1))
-    near = round(8 * math.log2(max(mean, 0.02)))
-    best = (0, 0, math.inf)
-    present = np.flatnonzero(counts)
-    for exponent in exponents if exponents is not None else range(len(EXPONENTS)):
-        # Scale over mean magnitude for the continuous density; a little above where the codes are nearly all 0.
-        guess = near + round(8 * math.log2(_SCALE_PER_MEAN[exponent]))
-        for log_scale in range(guess - 8, guess + 9):
-            if MIN_LOG_SCALE <= log_scale <= MAX_LOG_SCALE:
-                cost = float((counts[present] * symbol_bits(log_scale, exponent, offset, most)[present]).sum())
-                if cost < best[2]:
-                    best = (log_scale, exponent, cost)
-    if math.isinf(best[2]):
-        end = MAX_LOG_SCALE if near > 0 else MIN_LOG_SCALE
-        return end, 4, float((counts * symbol_bits(end, 4, offset, most)).sum())
+def fit_shapes(
+    counts_KS: np.ndarray, offset: float, exponents: Sequence[int] = range(len(EXPONENTS))
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """Counts of the codes -most..most of K classes -> (log_scale int64 [K], exponent index, bits fp64 [K]).
+
+    The cheapest scale of each class and the one exponent that is cheapest for all. counts [K, 2 most + 1], most at
+    most MAX_SYMBOL.
+    """
+    most = counts_KS.shape[1] // 2
+    width = min(MAX_SYMBOL, 1 << max(most - 1, 0).bit_length())  # few widths: the tables of bits are kept
+    padded_KS = np.pad(counts_KS, ((0, 0), (width - most, width - most))).astype(np.float64)
+    magnitude_S = np.abs(np.arange(-width, width + 1) + offset)
+    mean_K = (padded_KS @ magnitude_S + 0.05) / (padded_KS.sum(axis=1) + 1)
+    near_K = 8 * np.log2(np.maximum(mean_K, 0.05))
+    best: tuple[np.ndarray, int, np.ndarray] | None = None
+    for exponent in exponents:
+        # The scale that has this mean in a continuous density; where codes are nearly all 0 it lies below.
+        guess_K = near_K + 8 * math.log2(_scale_per_mean(EXPONENTS[exponent]))
+        least = max(MIN_LOG_SCALE, math.floor(guess_K.min()) - (16 if near_K.min() < 0 else 4))
+        last = min(MAX_LOG_SCALE, math.ceil(guess_K.max()) + 4)
+        least, last = min(least, MAX_LOG_SCALE), max(last, MIN_LOG_SCALE)
+        scales = range(least, max(least, last) + 1)
+        cost_KA = padded_KS @ np.stack([code_bits(scale, exponent, offset, width) for scale in scales]).T
+        scale_K = cost_KA.argmin(axis=1)
+        bits_K = cost_KA[np.arange(len(cost_KA)), scale_K]
+        if best is None or bits_K.sum() < best[2].sum():
+            best = (scale_K + least, exponent, bits_K)
+    assert best is not None
     return best
 
 
 def _scale_per_mean(exponent: float) -> float:
     # E|x| = a' gamma(2/b) / gamma(1/b) for exp(-(|x|/a')^b); base 2 makes a' = a / ln(2)^(1/b).
     return math.gamma(1 / exponent) / math.gamma(2 / exponent) * math.log(2) ** (1 / exponent)
-
-
-_SCALE_PER_MEAN = tuple(_scale_per_mean(exponent) for exponent in EXPONENTS)

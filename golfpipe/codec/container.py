@@ -2,7 +2,7 @@
 
     offset  bytes  content
     0       8      magic "GOLFPIPE"
-    8       1      format version (1)
+    8       1      format version (2; 1 knew no open-ended codes)
     9       1      coder (0 nibble, 1 range)
     10      32     sha256 of every other byte from offset 8 on
     42      4      H, length of the compressed header, little-endian
@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from golfpipe.codec.nibble import compress_lzma, decompress_lzma
-from golfpipe.codec.pieces import FLOAT_DTYPES, Piece
+from golfpipe.codec.pieces import FLOAT_DTYPES, OPEN_STATES, Piece
 from golfpipe.codec.streams import Coder, num_streams, piece_to_streams, streams_to_piece
 from golfpipe.errors import ArtifactError
 
 PAYLOAD_MAGIC = b"GOLFPIPE"
-PAYLOAD_VERSION = 1
+PAYLOAD_VERSION = 2
 MAX_HEADER_BYTES = 4_000_000
 """Most that a header may decompress to; that of the 16-layer model has 8 KB."""
 
@@ -184,8 +184,8 @@ def _parse_entry(row: Any, coder: Coder) -> PayloadEntry:
         raise ArtifactError(f"{where}: the name is empty or not printable")
     if not _whole_numbers(shape, least=1) or len(shape) > 8:
         raise ArtifactError(f"{where}: shape must be at most 8 positive whole numbers")
-    if type(bits) is not int or not (2 <= bits <= 8 or bits in FLOAT_DTYPES):
-        raise ArtifactError(f"{where}: bits must be 2..8, 16 or 32")
+    if type(bits) is not int or not (2 <= bits <= 8 or bits in FLOAT_DTYPES or bits in OPEN_STATES):
+        raise ArtifactError(f"{where}: bits must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes")
     if not _whole_numbers(lengths, least=0) or len(lengths) != num_streams(bits, coder):
         raise ArtifactError(f"{where}: expected {num_streams(bits, coder)} stream lengths, none negative")
     return PayloadEntry(name=name, shape=tuple(shape), bits=bits, stream_bytes=tuple(lengths))

@@ -100,8 +100,27 @@ class QuantPolicy:
 class QuantizeConfig(QuantPolicy):
     """Settings of the quantize stage."""
 
-    method: Literal["gptq_lite"] = "gptq_lite"
-    """gptq_lite: clip search per row (SPEC section 3)."""
+    method: Literal["gptq_lite", "gptq", "rate", "trellis"] = "gptq_lite"
+    """gptq_lite: clip search per row (SPEC section 3), or trellis where there is a target, which a fixed grid cannot
+    meet; gptq: its scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for
+    error and bits together, with that feedback; trellis: the same with trellis-coded quantization."""
+    trellis_states: Literal[4, 8] = 8
+    """More states are nearer to the rate-distortion bound, and slower."""
+    target_bytes: Literal["none", "limit"] | float = "none"
+    """Size of packed.safetensors to solve for, in bytes; limit: pack.limit_bytes less the code reserve and 2,000
+    bytes."""
+    target_bits: float = 0.0
+    """Instead of target_bytes: coded bits per weight of the MLP, attention and n-gram classes together; 0: none."""
+    calibration: Literal["none", "train", "generated"] = "none"
+    """Tokens that show what an error costs: of the train shards, or sampled from the model itself. Never validation
+    data. Its seconds count towards the training time of a submission."""
+    calibration_tokens: int = 65_536
+    damping: float = 0.01
+    """Share of the mean diagonal added to second moments before they are inverted."""
+    rate_weight: float = 1.0
+    """Price of a bit over its worth at high rate; 0 rounds to the nearest point."""
+    sensitive_steps: bool = True
+    """Steps follow what an error costs, by row, column and tensor; False: one step per tensor."""
     prune_fraction: float = 0.0
     """Smallest share by magnitude set to zero before quantizing, in matrices above prune_min_values."""
     prune_min_values: int = 65536
@@ -111,6 +130,41 @@ class QuantizeConfig(QuantPolicy):
         QuantPolicy.__post_init__(self)
         if not 0 <= self.prune_fraction < 1:
             raise ConfigError(f"quantize.prune_fraction={self.prune_fraction} must lie in [0, 1)")
+        if self.calibration_tokens < 1:
+            raise ConfigError(f"quantize.calibration_tokens={self.calibration_tokens} must be at least 1")
+        for key in ("damping", "rate_weight", "target_bits"):
+            if not getattr(self, key) >= 0:
+                raise ConfigError(f"quantize.{key}={getattr(self, key)} must not be negative")
+        if self.method == "gptq" and self.calibration == "none":
+            raise ConfigError(
+                "quantize.method=gptq needs the inputs' second moments",
+                hint="--set quantize.calibration=train, or generated",
+            )
+        if not isinstance(self.target_bytes, str) and self.target_bytes <= 0:
+            raise ConfigError(f"quantize.target_bytes={self.target_bytes} must be positive, `none` or `limit`")
+        if self.has_target and self.method == "gptq":
+            raise ConfigError(
+                "quantize.target_bytes and target_bits need open-ended codes, which gptq does not have",
+                hint="--set quantize.method=rate, or trellis",
+            )
+        if self.target_bytes != "none" and self.target_bits:
+            raise ConfigError("quantize.target_bytes and quantize.target_bits exclude each other")
+
+    @property
+    def open_method(self) -> Literal["none", "rate", "trellis"]:
+        """The method of open-ended codes that is at work."""
+        if self.method == "rate":
+            return "rate"
+        return "trellis" if self.method == "trellis" or self.has_target else "none"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the method writes open-ended codes."""
+        return self.open_method != "none"
+
+    @property
+    def has_target(self) -> bool:
+        return self.target_bytes != "none" or self.target_bits > 0
 
 
 MLP_ONLY = QuantPolicy(

@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.codec.pieces import FLOAT_DTYPES, Piece
+from golfpipe.codec.pieces import FLOAT_DTYPES, OPEN_STATES, Piece
 from golfpipe.errors import StageFailed
-from golfpipe.quant.clip_search import choose_scales
 from golfpipe.quant.config import QuantizeConfig, TensorClass
+from golfpipe.quant.grid_tensor import grid_piece
+from golfpipe.quant.open_export import open_tensors, plain_step_piece
+from golfpipe.quant.open_tensor import OpenTensor, open_points, quantize_open_tensor
 from golfpipe.quant.policy import assign_classes, assign_schemes
 from golfpipe.quant.prune import prune_smallest
-from golfpipe.quant.report import TensorReport, relative_squared_error, report_codes, report_floats
-from golfpipe.quant.rows import as_rows, dequantize, quantize
+from golfpipe.quant.report import (
+    TensorReport,
+    relative_squared_error,
+    report_codes,
+    report_floats,
+    report_open_codes,
+)
+from golfpipe.quant.rows import as_rows, dequantize
+from golfpipe.quant.sensitivity import CalibrationData
+from golfpipe.quant.solver import Measure, Solution, solve_level
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A size to solve for."""
+
+    size: float
+    measure: Measure
+    """Complete set of pieces (those of fixed tensors included) -> size, in the unit of `size`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedWeights:
+    """Everything that quantizing gives, keyed by name in the order of the weights."""
+
+    pieces: dict[str, Piece]
+    reports: dict[str, TensorReport]
+    solution: Solution | None = None
+    """How the target was met; None without one."""
 
 
 def quantize_weights(
@@ -24,38 +54,70 @@ def quantize_weights(
     *,
     universe: Iterable[str],
     progress: Callable[[int], None] | None = None,
-) -> tuple[dict[str, Piece], dict[str, TensorReport]]:
-    """Quantize every tensor as its class says. Both results are keyed by name in the order of `weights`.
+    calibration: CalibrationData | None = None,
+    target: Target | None = None,
+) -> QuantizedWeights:
+    """Quantize every tensor as its class and the method say.
 
     weights: any float dtype and device; the search runs where a tensor lies. universe: see assign_classes. progress
     is called after each tensor with the number of values done so far. Raises ConfigError for rules that do not
-    fit, StageFailed (naming the tensor) for weights that are not finite or overflow fp16.
+    fit, StageFailed (naming the tensor) for weights that are not finite or overflow fp16, or for a target out of reach.
     """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     classes = assign_classes(config, shapes, universe)
     schemes = assign_schemes(config, classes)
+    kept = {name: _prune(weight, config) for name, weight in weights.items()}
+    opened = open_tensors(kept, config, classes, schemes, calibration)
+    solved = [tensor for tensor, level in opened.values() if level is None]
     pieces: dict[str, Piece] = {}
-    reports: dict[str, TensorReport] = {}
+    ratio_index: dict[str, Tensor] = {}
     done = 0
+
+    def quantize_at(tensor: OpenTensor, level: float) -> Piece:
+        return quantize_open_tensor(tensor, level, config.rate_weight)
+
     for name, weight in weights.items():
-        kept = weight
-        if config.prune_fraction and weight.ndim > 1 and weight.numel() > config.prune_min_values:
-            kept = prune_smallest(weight, config.prune_fraction)
-        scheme = schemes[name]
-        if scheme.is_float:
-            pieces[name], reports[name] = _store_floats(name, weight, kept, classes[name], scheme.bits)
+        if name in opened:
+            tensor, level = opened[name]
+            if level is None:
+                continue
+            pieces[name] = quantize_at(tensor, level)
+        elif schemes[name].is_float:
+            pieces[name] = _float_piece(name, kept[name], schemes[name].bits)
+        elif schemes[name].step:
+            pieces[name] = plain_step_piece(name, shapes[name], as_rows(kept[name]), schemes[name].step)
         else:
-            pieces[name], reports[name] = _store_codes(name, weight, kept, classes[name], scheme.bits, config)
+            moments = calibration.moments.get(name) if config.method == "gptq" and calibration is not None else None
+            pieces[name], ratio_index[name] = grid_piece(
+                name, shapes[name], as_rows(kept[name]), schemes[name].bits, config, moments
+            )
         done += weight.numel()
         if progress is not None:
             progress(done)
-    return pieces, reports
+    solution = None
+    if solved:
+        assert target is not None, "levels are left open only where the configuration has a target"
+        fixed, measure = dict(pieces), target.measure
+        solution = solve_level(
+            solved, quantize_at, lambda found: measure(_ordered(weights, {**fixed, **found})), target.size
+        )
+        pieces |= solution.pieces
+        if progress is not None:
+            progress(sum(weight.numel() for weight in weights.values()))
+    pieces = _ordered(weights, pieces)
+    reports = {
+        name: _report(weights[name], piece, classes[name], ratio_index.get(name), len(config.clip_ratios))
+        for name, piece in pieces.items()
+    }
+    return QuantizedWeights(pieces, reports, solution)
 
 
 def dequantize_piece(piece: Piece) -> Tensor:
     """fp32 tensor of the piece's shape on the CPU."""
     if piece.floats is not None:
         return _tensor_of(piece.floats).float()
+    if piece.bits in OPEN_STATES:
+        return open_points(piece).reshape(piece.shape)
     assert piece.codes is not None and piece.scales is not None
     return dequantize(_tensor_of(piece.codes), _tensor_of(piece.scales)).reshape(piece.shape)
 
@@ -65,41 +127,37 @@ def dequantize_weights(pieces: Mapping[str, Piece]) -> dict[str, Tensor]:
     return {name: dequantize_piece(piece) for name, piece in pieces.items()}
 
 
-def _store_codes(
-    name: str, weight: Tensor, kept: Tensor, tensor_class: TensorClass, bits: int, config: QuantizeConfig
-) -> tuple[Piece, TensorReport]:
-    w_RC = as_rows(kept)
-    choice = choose_scales(w_RC, bits, config.clip_ratios, name=name)
-    piece = Piece(
-        name=name,
-        shape=tuple(weight.shape),
-        bits=bits,
-        codes=quantize(w_RC, choice.scale_R1, bits).cpu().numpy(),
-        scales=choice.scale_R1.cpu().numpy(),
-    )
-    report = report_codes(
-        piece,
-        tensor_class=tensor_class,
-        error=relative_squared_error(weight, dequantize_piece(piece)),
-        ratio_index_R=choice.ratio_index_R,
-        num_ratios=len(config.clip_ratios),
-    )
-    return piece, report
+def _ordered(weights: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> dict[str, Piece]:
+    return {name: pieces[name] for name in weights}
 
 
-def _store_floats(
-    name: str, weight: Tensor, kept: Tensor, tensor_class: TensorClass, bits: int
-) -> tuple[Piece, TensorReport]:
+def _prune(weight: Tensor, config: QuantizeConfig) -> Tensor:
+    if config.prune_fraction and weight.ndim > 1 and weight.numel() > config.prune_min_values:
+        return prune_smallest(weight, config.prune_fraction)
+    return weight
+
+
+def _float_piece(name: str, kept: Tensor, bits: int) -> Piece:
     values = kept.detach().cpu().float().numpy()
     if not np.isfinite(values).all():
         raise StageFailed(f"{name}: weights are NaN or infinite")
     largest = float(np.abs(values).max())
     if bits == 16 and largest >= 65520:  # the first number that rounds to infinity in fp16
         raise StageFailed(f"{name}: weight {largest:g} exceeds fp16, whose largest number is 65504")
-    floats = values.astype(FLOAT_DTYPES[bits])
-    piece = Piece(name=name, shape=tuple(weight.shape), bits=bits, floats=floats)
+    return Piece(name=name, shape=tuple(kept.shape), bits=bits, floats=values.astype(FLOAT_DTYPES[bits]))
+
+
+def _report(
+    weight: Tensor, piece: Piece, tensor_class: TensorClass, ratio_index_R: Tensor | None, num_ratios: int
+) -> TensorReport:
     error = relative_squared_error(weight, dequantize_piece(piece))
-    return piece, report_floats(piece, tensor_class=tensor_class, error=error)
+    if piece.floats is not None:
+        return report_floats(piece, tensor_class=tensor_class, error=error)
+    if ratio_index_R is None:
+        return report_open_codes(piece, tensor_class=tensor_class, error=error)
+    return report_codes(
+        piece, tensor_class=tensor_class, error=error, ratio_index_R=ratio_index_R, num_ratios=num_ratios
+    )
 
 
 def _tensor_of(array: np.ndarray) -> Tensor:

@@ -24,13 +24,13 @@ class TensorReport:
     relative_squared_error: float
     """sum (w - w_hat)^2 / sum w^2 against the weights before pruning; 0 for a tensor of zeros."""
     ideal_bytes: float
-    """Order-0 entropy of codes and scales, or of the floats' byte planes."""
+    """Order-0 entropy of codes and scales, or of the floats' byte planes; of open-ended codes see codec.streams."""
     entropy_bits: float | None
-    """Order-0 entropy of the codes, bits per code; None for floats."""
+    """Entropy of the codes, bits per code; None for floats."""
     lower_edge_share: float | None
-    """Share of rows that took the smallest of several ratios: near 1 the grid ends too high. None for floats."""
+    """Share of rows that took the smallest of several ratios: near 1 the grid ends too high. None without ratios."""
     ratio_counts: tuple[int, ...] | None
-    """Rows per clip ratio, in the order of clip_ratios; None for floats."""
+    """Rows per clip ratio, in the order of clip_ratios; None without ratios."""
 
 
 def relative_squared_error(weight: Tensor, restored: Tensor) -> float:
@@ -65,6 +65,22 @@ def report_codes(
         entropy_bits=code_entropy(piece.codes),
         lower_edge_share=float(counts[0] / counts.sum()) if num_ratios > 1 else 0.0,
         ratio_counts=tuple(int(count) for count in counts),
+    )
+
+
+def report_open_codes(piece: Piece, *, tensor_class: TensorClass, error: float) -> TensorReport:
+    """Report of a piece with open-ended codes: its entropy is what its codes and steps cost under their own tables."""
+    ideal = ideal_bytes(piece)
+    return TensorReport(
+        name=piece.name,
+        tensor_class=tensor_class,
+        bits=piece.bits,
+        num_values=piece.num_values,
+        relative_squared_error=error,
+        ideal_bytes=ideal,
+        entropy_bits=8 * ideal / piece.num_values,
+        lower_edge_share=None,
+        ratio_counts=None,
     )
 
 

@@ -23,13 +23,15 @@ _MANTISSAS = np.array([2.0 ** (i / LOG_STEPS) for i in range(LOG_STEPS)]).astype
 def step_values(log_steps: np.ndarray) -> np.ndarray:
     """Stored exponents (integers, any shape) -> fp32 steps 2^(exponent / 256), the same on every machine."""
     octave, part = np.divmod(log_steps.astype(np.int32), LOG_STEPS)
-    return np.ldexp(_MANTISSAS[part], octave)
+    steps: np.ndarray = np.ldexp(_MANTISSAS[part], octave)
+    return steps
 
 
 def nearest_log_steps(steps: np.ndarray) -> np.ndarray:
     """Positive steps -> int16 exponents whose steps are nearest in the logarithm, within the storable range."""
     exponents = np.rint(np.log2(np.asarray(steps, dtype=np.float64)) * LOG_STEPS)
-    return np.clip(exponents, -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
+    log_steps: np.ndarray = np.clip(exponents, -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
+    return log_steps
 
 
 def tensor_log_step(w_RC: Tensor, step: float, *, name: str = "tensor") -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,14 +35,17 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
     passes = max(1, settings.calibration_tokens // (batch * length))
     generator = torch.Generator().manual_seed(job.config.seed)
     total: dict[str, Tensor] = {}
-    with job.context.reporter.task("calibrate", passes * batch * length, "tokens") as task, _Moments(network) as moments:
+    with (
+        job.context.reporter.task("calibrate", passes * batch * length, "tokens") as task,
+        _Moments(network) as moments,
+    ):
         for tokens_BT in _batches(job, network, passes, batch, length, device, generator):
             hidden = network.hidden(tokens_BT)
             logits_NV = network.logits(hidden).flatten(0, 1)
             probabilities = logits_NV.detach().softmax(-1).cpu()
             drawn_N = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(device)
             network.zero_grad(set_to_none=True)
-            F.cross_entropy(logits_NV, drawn_N).backward()
+            F.cross_entropy(logits_NV, drawn_N).backward()  # type: ignore[no-untyped-call]
             gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
             add_fisher(total, gradients, tokens_BT.numel())
             task.advance(tokens_BT.numel())
@@ -49,7 +54,7 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
 
 def _batches(
     job: Job, network: Network, passes: int, batch: int, length: int, device: torch.device, generator: torch.Generator
-):
+) -> Iterator[Tensor]:
     if job.config.quantize.calibration == "generated":
         for _ in range(passes):
             yield _generate(network, batch, length, device, generator)
@@ -110,5 +115,3 @@ class _Moments:
 
     def means(self, num_tokens: int) -> dict[str, Tensor]:
         return {name: total / num_tokens for name, total in self._sums.items()}
-
-

@@ -7,19 +7,16 @@ golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it d
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
-from golfpipe.codec.container import decode_payload, encode_payload, read_header
+from golfpipe.codec.container import decode_payload, read_header
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.streams import ideal_bytes
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import StageFailed
 from golfpipe.stages.base import Job, select_threads
 from golfpipe.stages.models import model_config, read_pieces
+from golfpipe.stages.packed_file import packed_file
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
-from golfpipe.store.tensors import tensors_to_bytes
 
 PACKED = "packed.safetensors"
 
@@ -31,9 +28,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     pieces = read_pieces(source)
     model = plain_config(model_config(source))
     with job.context.reporter.task("pack", len(pieces), "tensors") as task:
-        payload = encode_payload(model, pieces.values(), coder=settings.coder)
+        content, payload = packed_file(model, pieces, settings.coder)
         task.advance(len(pieces))
-    content = tensors_to_bytes({"payload": torch.from_numpy(np.frombuffer(payload, dtype=np.uint8).copy())})
     out.write(PACKED, content)
     header = read_header(payload)
     classes = {line["name"]: line["class"] for line in source.read_json("report.json")["tensors"]}

@@ -1,24 +1,40 @@
-"""Quantize trained weights row by row and record the reconstruction error.
+"""Quantize trained weights and record the reconstruction error; on request, to an exact packed size.
 
 golfpipe quantize artifacts/demo/train
 golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5   # CPU, a second
 golfpipe quantize artifacts/demo/train -o artifacts/demo-pr951/quantize --preset pr951
+golfpipe quantize artifacts/demo/train artifacts/data/demo --set quantize.target_bytes=300e3 --set quantize.calibration=train
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from golfpipe.codec.pieces import Piece
+from golfpipe.codec.streams import piece_to_streams
 from golfpipe.config.schema import plain_config
-from golfpipe.model.config import possible_names
-from golfpipe.quant.export import quantize_weights
+from golfpipe.errors import ConfigError
+from golfpipe.model.config import ModelConfig, parameter_shapes, possible_names
+from golfpipe.quant.config import ClassScheme
+from golfpipe.quant.export import QuantizedWeights, Target, quantize_weights
+from golfpipe.quant.policy import assign_classes
 from golfpipe.quant.report import TensorReport
 from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.calibration import calibrate
 from golfpipe.stages.models import load_weights, model_config, pieces_to_tensors
+from golfpipe.stages.packed_file import packed_file
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
+
+LIMIT_MARGIN = 2_000
+"""Bytes that target_bytes=limit leaves free under the limit."""
+_MATRIX_CLASSES = ("mlp", "attention", "ngram")
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
@@ -30,6 +46,9 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     model = model_config(source)
     device = torch.device(select_device(job.context.device))
     weights = {name: weight.to(device) for name, weight in load_weights(source).items()}
+    started = time.perf_counter()
+    calibration = calibrate(job, weights, device)
+    calibration_seconds = time.perf_counter() - started if calibration is not None else 0.0
     total = sum(weight.numel() for weight in weights.values())
     with job.context.reporter.task("quantize", total, "weights") as task:
         before = 0
@@ -39,29 +58,89 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             task.advance(done - before)
             before = done
 
-        pieces, reports = quantize_weights(weights, settings, universe=possible_names(model), progress=progress)
-    tensors, metadata = pieces_to_tensors(pieces)
+        result = quantize_weights(
+            weights,
+            settings,
+            universe=possible_names(model),
+            progress=progress,
+            calibration=calibration,
+            target=_target(job, model),
+        )
+    tensors, metadata = pieces_to_tensors(result.pieces)
     out.write_tensors("quantized.safetensors", tensors, metadata)
-    out.write_json("report.json", {"tensors": [_report_line(report) for report in reports.values()]})
+    out.write_json("report.json", {"tensors": [_report_line(report) for report in result.reports.values()]})
+    metrics = _error_metrics(result, weights) | _solution_metrics(job, result)
+    if calibration is not None:
+        metrics["calibration_seconds"] = round(calibration_seconds, 3)
+    return Result(kind="quantized_model", metrics=metrics, model=plain_config(model))
+
+
+def _target(job: Job, model: ModelConfig) -> Target | None:
+    """What the configuration asks for, and how its size is measured. Raises ConfigError."""
+    settings, pack = job.config.quantize, job.config.pack
+    if settings.target_bits:
+        classes = assign_classes(settings, parameter_shapes(model), None)
+        names = {name for name, tensor_class in classes.items() if tensor_class in _MATRIX_CLASSES}
+        count = sum(math.prod(shape) for name, shape in parameter_shapes(model).items() if name in names)
+
+        def matrix_bytes(pieces: Mapping[str, Piece]) -> float:
+            return sum(len(s) for name in names for s in piece_to_streams(pieces[name], pack.coder))
+
+        return Target(settings.target_bits * count / 8, matrix_bytes)
+    if settings.target_bytes == "none":
+        return None
+    size = settings.target_bytes
+    if size == "limit":
+        size = pack.limit_bytes - pack.code_bytes_reserve - LIMIT_MARGIN
+        if size <= 0:
+            raise ConfigError(f"pack.limit_bytes={pack.limit_bytes} leaves nothing beside the code reserve")
+    plain = plain_config(model)
+    return Target(size, lambda pieces: len(packed_file(plain, pieces, pack.coder)[0]))
+
+
+def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:
+    """The allocation, printed and kept: bits per weight of each class and the size that pack will give exactly."""
+    if result.solution is None:
+        return {}
+    counts: dict[str, int] = {}
+    bytes_of: dict[str, float] = {}
+    for report in result.reports.values():
+        counts[report.tensor_class] = counts.get(report.tensor_class, 0) + report.num_values
+        bytes_of[report.tensor_class] = bytes_of.get(report.tensor_class, 0.0) + report.ideal_bytes
+    bits = {name: round(8 * bytes_of[name] / counts[name], 3) for name in sorted(counts)}
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in bits.items())
+    if result.solution.reached:
+        job.context.reporter.note(
+            f"{result.solution.size:.0f} bytes after {result.solution.passes} passes; bits: {listed}"
+        )
+    else:
+        job.context.reporter.note(
+            f"the target is more than the weights need: {result.solution.size:.0f} bytes at the finest step; bits: {listed}"
+        )
+    return {
+        "solved_bytes": round(result.solution.size),
+        "solver_passes": result.solution.passes,
+        "target_reached": result.solution.reached,
+        "bits_by_class": bits,
+    }
+
+
+def _error_metrics(result: QuantizedWeights, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    reports = result.reports
     powers = {name: float(weight.double().square().sum()) for name, weight in weights.items()}
-    return Result(
-        kind="quantized_model",
-        metrics={
-            "relative_mse": _relative_mse(reports, powers),
-            "relative_mse_by_class": {
-                tensor_class: _relative_mse(
-                    {n: r for n, r in reports.items() if r.tensor_class == tensor_class}, powers
-                )
-                for tensor_class in sorted({report.tensor_class for report in reports.values()})
-            },
-            "entropy_bytes": round(sum(report.ideal_bytes for report in reports.values())),
-            "edge_rows_share": _edge_share(reports),
-        },
-        model=plain_config(model),
-    )
+    by_class = {
+        tensor_class: _relative_mse({n: r for n, r in reports.items() if r.tensor_class == tensor_class}, powers)
+        for tensor_class in sorted({report.tensor_class for report in reports.values()})
+    }
+    return {
+        "relative_mse": _relative_mse(reports, powers),
+        "relative_mse_by_class": by_class,
+        "entropy_bytes": round(sum(report.ideal_bytes for report in reports.values())),
+        "edge_rows_share": _edge_share(reports),
+    }
 
 
-def _report_line(report: TensorReport) -> dict:
+def _report_line(report: TensorReport) -> dict[str, Any]:
     return {
         "name": report.name,
         "class": report.tensor_class,
@@ -92,12 +171,12 @@ def _edge_share(reports: Mapping[str, TensorReport]) -> float:
 def _warn_if_trained_otherwise(job: Job) -> None:
     """Training through one quantizer and exporting with another costs accuracy: say where they differ."""
     train = job.config.train
-    if train.qat_start >= 1 or job.inputs["model"].manifest.stage != "train":
+    if train.qat_start >= 1 or job.inputs["model"].manifest.stage != "train" or job.config.quantize.is_open:
         return
     differences = [
-        f"{name}.bits: train.qat {trained.bits}, quantize {exported.bits}"
+        f"{name}: train.qat {_scheme(trained)}, quantize {_scheme(exported)}"
         for name in ("mlp", "attention", "ngram", "token_table", "small")
-        if (trained := getattr(train.qat, name)).bits < 16
+        if not (trained := getattr(train.qat, name)).is_float
         and trained != (exported := getattr(job.config.quantize, name))
     ]
     if train.qat.clip_ratios != job.config.quantize.clip_ratios:
@@ -106,3 +185,7 @@ def _warn_if_trained_otherwise(job: Job) -> None:
         job.context.reporter.warn(
             f"the model was trained through another quantizer than this export ({'; '.join(differences)})"
         )
+
+
+def _scheme(scheme: ClassScheme) -> str:
+    return f"step {scheme.step:g}" if scheme.step else f"{scheme.bits} bits"

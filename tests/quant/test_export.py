@@ -24,7 +24,8 @@ def random_weights(seed: int = 0) -> dict[str, torch.Tensor]:
 
 def test_pieces_reports_and_progress_of_a_small_model():
     weights, steps = random_weights(), []
-    pieces, reports = quantize_weights(weights, QuantizeConfig(), universe=UNIVERSE, progress=steps.append)
+    result = quantize_weights(weights, QuantizeConfig(), universe=UNIVERSE, progress=steps.append)
+    pieces, reports = result.pieces, result.reports
     assert list(pieces) == list(reports) == list(weights)
     assert steps == np.cumsum([weight.numel() for weight in weights.values()]).tolist()
     restored = dequantize_weights(pieces)
@@ -48,17 +49,18 @@ def test_the_same_weights_give_the_same_pieces_on_any_number_of_threads():
             runs.append(quantize_weights(random_weights(), QuantizeConfig(), universe=UNIVERSE))
     finally:
         torch.set_num_threads(threads)
-    (first, first_reports), (second, second_reports) = runs
-    assert first_reports == second_reports
-    for name, piece in first.items():
+    first, second = runs
+    assert first.reports == second.reports
+    for name, piece in first.pieces.items():
         for part in ("codes", "scales", "floats"):
-            np.testing.assert_array_equal(getattr(piece, part), getattr(second[name], part))
+            np.testing.assert_array_equal(getattr(piece, part), getattr(second.pieces[name], part))
 
 
 def test_integer_classes_take_vectors_scalars_and_zero_rows():
     config = QuantizeConfig(rules=(Rule(to="small"),), small=ClassScheme(bits=4))
     weights = {"v": torch.tensor([0.7, -0.1]), "s": torch.tensor(-3.5), "z": torch.zeros(2, 3)}
-    pieces, reports = quantize_weights(weights, config, universe=weights)
+    result = quantize_weights(weights, config, universe=weights)
+    pieces, reports = result.pieces, result.reports
     restored = dequantize_weights(pieces)
     assert pieces["s"].codes.shape == (1, 1) and restored["s"].shape == ()
     assert restored["s"].item() == pytest.approx(-3.5, rel=0.02)
@@ -73,15 +75,17 @@ def test_rows_at_the_lower_edge_are_reported():
     weight[:, 1::2] *= -1
     weights = {"blocks.0.mlp.input.weight": weight}
     config = QuantizeConfig(clip_grid="pr951")
-    report = quantize_weights(weights, config, universe=UNIVERSE)[1]["blocks.0.mlp.input.weight"]
+    report = quantize_weights(weights, config, universe=UNIVERSE).reports["blocks.0.mlp.input.weight"]
     assert report.lower_edge_share == 1.0 and report.ratio_counts == (10, *[0] * 8)
 
 
 def test_pruning_counts_in_the_error_and_leaves_small_matrices_alone():
     weights = random_weights()
     config = QuantizeConfig(prune_fraction=0.25, prune_min_values=2000)
-    pieces, reports = quantize_weights(weights, config, universe=UNIVERSE)
-    plain, plain_reports = quantize_weights(weights, QuantizeConfig(), universe=UNIVERSE)
+    result = quantize_weights(weights, config, universe=UNIVERSE)
+    pieces, reports = result.pieces, result.reports
+    result = quantize_weights(weights, QuantizeConfig(), universe=UNIVERSE)
+    plain, plain_reports = result.pieces, result.reports
     big, small = "token_embedding.weight", "bigram.table.weight"
     assert np.count_nonzero(pieces[big].floats == 0) == math.floor(0.25 * 64 * 32)
     assert reports[big].relative_squared_error > plain_reports[big].relative_squared_error

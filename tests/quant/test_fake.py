@@ -28,7 +28,7 @@ def test_right_after_a_refresh_it_equals_the_export():
     weights = random_weights(0)
     fake = FakeQuantizer(POLICY, SHAPES)
     fake.refresh(weights)
-    exported = dequantize_weights(quantize_weights(weights, POLICY, universe=SHAPES)[0])
+    exported = dequantize_weights(quantize_weights(weights, POLICY, universe=SHAPES).pieces)
     for name in fake.names:
         assert torch.equal(fake.apply(name, weights[name]), exported[name])
 

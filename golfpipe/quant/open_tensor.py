@@ -1,0 +1,128 @@
+"""One tensor to open-ended codes: steps from its sensitivity, a rate model from its codes, then the search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golfpipe.codec.code_shapes import EXPONENTS
+from golfpipe.codec.open_codes import code_offset
+from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE, OPEN_STATES, Piece
+from golfpipe.codec.scale_classes import plan_classes
+from golfpipe.quant.code_search import SCALAR_PRICE, RateModel, search_scalar_codes
+from golfpipe.quant.sensitivity import Sensitivity
+from golfpipe.quant.steps import nearest_log_steps, step_grid, step_values
+from golfpipe.quant.trellis_code import trellis_points
+from golfpipe.quant.trellis_search import TRELLIS_PRICE, search_trellis_codes
+
+# Shapes: R rows, C columns
+
+_SPREAD_UNIT = LOG_STEPS // 4
+"""Steps of rows and columns differ by whole quarters of an octave: finer gains nothing, and costs bits to store."""
+_MAX_SPREAD = 16 * _SPREAD_UNIT
+# Measured on Gaussian weights, 8 states: log2 of their deviation in scalar steps, and how much less than a scalar
+# quantizer's the error plus price * bits of a trellis is, in squared scalar steps. It has no point at zero: weights far
+# below the step get a point half a step away that the scalar quantizer spares them.
+_GAIN_AT = (-6.0, -4.3, -3.3, -2.74, -2.32, -2.0, -1.74, -1.32, -1.0, -0.5, 0.0)
+_GAIN = (-0.0626, -0.0626, -0.0653, -0.0607, -0.0537, -0.0443, -0.0318, 0.0065, 0.0262, 0.0227, 0.0180)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenTensor:
+    """A tensor ready to be quantized at any level of error."""
+
+    name: str
+    shape: tuple[int, ...]
+    w_RC: Tensor
+    """fp32."""
+    bits: int
+    """Piece.bits: 0 scalar, -4 and -8 trellis where it pays (see trellis_gain)."""
+    sensitivity: Sensitivity
+    """For a trellis without reordered columns: its codes are read in the order in which they are stored."""
+    with_spread: bool
+    """Whether rows and columns get steps of their own."""
+
+    @property
+    def log_size(self) -> float:
+        """log2 of the tensor's middle step at the level 0."""
+        return float(self.sensitivity.log_step_R.mean() + self.sensitivity.log_step_C.mean())
+
+    def level_of_step(self, step: float) -> float:
+        """The level whose middle step is `step` root mean squares of the tensor."""
+        mean_square = float(self.w_RC.double().square().mean())
+        return math.log2(step * math.sqrt(mean_square)) - self.log_size if mean_square else 0.0
+
+    def log_steps(self, level: float) -> np.ndarray:
+        """int16 [R + C] of a scalar piece: steps 2^level * (row * column)^(-1/2), spreads in quarter octaves."""
+        middle = int(nearest_log_steps(np.exp2(np.array(level + self.log_size))))
+        row_R, column_C = np.zeros(len(self.w_RC)), np.zeros(self.w_RC.shape[1])
+        if self.with_spread:
+            row_R, column_C = self.sensitivity.log_step_R, self.sensitivity.log_step_C
+        parts = []
+        for log_step in (row_R, column_C):
+            spread = np.rint((log_step - log_step.mean()) * LOG_STEPS / _SPREAD_UNIT) * _SPREAD_UNIT
+            parts.append(np.clip(spread, -_MAX_SPREAD, _MAX_SPREAD))
+        parts[0] += middle
+        log_steps: np.ndarray = np.clip(np.concatenate(parts), -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
+        return log_steps
+
+
+def quantize_open_tensor(tensor: OpenTensor, level: float, rate_weight: float) -> Piece:
+    """Codes at the level: every weight's error costs about 2^(2 level) / 24 nats per token (less for trellis codes)."""
+    log_steps = tensor.log_steps(level)
+    num_rows, device = len(tensor.w_RC), tensor.w_RC.device
+    bits = tensor.bits if tensor.bits == 0 or trellis_gain(tensor.w_RC, log_steps) > 0 else 0
+    states = OPEN_STATES[bits]
+    if states > 1:
+        log_steps[:num_rows] -= LOG_STEPS  # a trellis code is two steps wide: at equal rate its step is half as large
+    factor = tensor.sensitivity.factor
+    order_C = factor.order_C if factor is not None else torch.arange(tensor.w_RC.shape[1], device=device)
+    steps = torch.from_numpy(step_values(log_steps)).to(device)
+    step_R, step_C = steps[:num_rows], steps[num_rows:][order_C]
+    w_CR = tensor.w_RC.T[order_C].contiguous()
+    rate = _rate_model(tensor.w_RC, bits, log_steps, order_C) if rate_weight > 0 else None
+    correction_CC = factor.correction_CC.to(device) if factor is not None else None
+    if states == 1:
+        codes_CR = search_scalar_codes(w_CR, step_C, step_R, correction_CC, rate, SCALAR_PRICE * rate_weight)
+    else:
+        price = TRELLIS_PRICE[states] * rate_weight
+        codes_CR = search_trellis_codes(w_CR, step_C, step_R, correction_CC, rate, price, states)
+    codes_RC = torch.empty_like(tensor.w_RC)
+    codes_RC[:, order_C] = codes_CR.T
+    codes = codes_RC.to(torch.int16).cpu().numpy()
+    return Piece(name=tensor.name, shape=tensor.shape, bits=bits, codes=codes, scales=log_steps)
+
+
+def trellis_gain(w_RC: Tensor, log_steps: np.ndarray) -> float:
+    """What a trellis saves on the average weight against a scalar quantizer of these steps; negative where it costs."""
+    power_RC = (w_RC.cpu() / step_grid(log_steps, len(w_RC))).square_().double().numpy()
+    mean = max(float(power_RC.mean()), 1e-30)
+    row_R, column_C = power_RC.mean(axis=1) + 1e-9 * mean, power_RC.mean(axis=0) + 1e-9 * mean
+    log_deviation = 0.5 * (np.log2(row_R)[:, None] + np.log2(column_C) - math.log2(mean))
+    return float(np.interp(log_deviation, _GAIN_AT, _GAIN).mean())
+
+
+def open_points(piece: Piece) -> Tensor:
+    """fp32 weights [R, C] of a piece with open-ended codes, on the CPU: point times step."""
+    assert piece.codes is not None and piece.scales is not None
+    states = OPEN_STATES[piece.bits]
+    points_RC = trellis_points(piece.codes, states) if states > 1 else piece.codes.astype(np.float32)
+    return torch.from_numpy(points_RC) * step_grid(piece.scales, len(piece.codes))
+
+
+def _rate_model(w_RC: Tensor, bits: int, log_steps: np.ndarray, order_C: Tensor) -> RateModel:
+    """The entropy model that the packer will fit, from the nearest codes. Scales in steps."""
+    width, offset = (2.0 if bits else 1.0), code_offset(bits)
+    near_RC = (w_RC.cpu() / step_grid(log_steps, len(w_RC)) / width - offset).round_()
+    near_RC.clamp_(-MAX_OPEN_CODE, MAX_OPEN_CODE)
+    classes = plan_classes(near_RC.to(torch.int16).numpy(), offset)
+    counts = np.bincount(classes.class_RC.reshape(-1), minlength=len(classes.log_scale_K))
+    number = np.arange(len(counts))
+    base = float(np.average(classes.log_scale_K - classes.unit * number, weights=counts)) / 8 + math.log2(width)
+    row_R = torch.from_numpy(base + classes.row_R * (classes.unit / 8)).float().to(w_RC.device)
+    column_C = torch.from_numpy(classes.column_C * (classes.unit / 8)).float().to(w_RC.device)[order_C]
+    return RateModel(row_R, column_C, EXPONENTS[classes.exponent])

@@ -1,0 +1,100 @@
+"""What an error of a weight costs in loss, as a product of a row's and a column's number.
+
+The loss grows by 1/2 sum F_rc dw_rc^2 nats per token, F the diagonal of the Fisher information: the mean square of the
+gradient for targets drawn from the model itself. Of a linear map the columns' part is known exactly, from the inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golfpipe.quant.hessian import FeedbackFactor, feedback_factor
+
+# Shapes: R rows, C values per row
+
+_PRIOR_VALUES = 8.0
+"""A row's mean is drawn towards the tensor's as if that many more of its values had been seen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationData:
+    """What calibration measured. Tensors on any device."""
+
+    fisher: dict[str, Tensor]
+    """Tensor name -> fp32 [R, C], F in nats per token and squared weight."""
+    moments: dict[str, Tensor]
+    """Name of each linear map's weight -> [C, C], E[x x^T] over tokens, summed over the layers that use it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sensitivity:
+    """F ~ row * column; with a factor, after error feedback."""
+
+    row_R: np.ndarray
+    column_C: np.ndarray
+    factor: FeedbackFactor | None
+
+    @property
+    def log_step_R(self) -> np.ndarray:
+        """log2 of the step that each row asks for: row^(-1/2)."""
+        log_step: np.ndarray = -0.5 * np.log2(self.row_R)
+        return log_step
+
+    @property
+    def log_step_C(self) -> np.ndarray:
+        log_step: np.ndarray = -0.5 * np.log2(self.column_C)
+        return log_step
+
+
+def flat_sensitivity(w_RC: Tensor) -> Sensitivity:
+    """Without calibration: every tensor tolerates the same error relative to its own mean square."""
+    mean_square = float(w_RC.double().square().mean()) or 1.0
+    return Sensitivity(np.full(w_RC.shape[0], 1 / mean_square), np.ones(w_RC.shape[1]), None)
+
+
+def measured_sensitivity(name: str, data: CalibrationData, damping: float, *, by_diagonal: bool) -> Sensitivity:
+    """From gradients and, of a linear map, from its inputs; by_diagonal: see feedback_factor.
+
+    Raises StageFailed where the moments are useless.
+    """
+    fisher = data.fisher[name].double().cpu().numpy()
+    moments = data.moments.get(name)
+    mean = max(float(fisher.mean()), 1e-30)
+    num_columns = fisher.shape[1]
+    row_R = (fisher.sum(axis=1) + _PRIOR_VALUES * mean) / (num_columns + _PRIOR_VALUES)
+    if moments is None:
+        # Columns relative to what the rows explain; a vector's few values are too noisy to tell apart.
+        weighted_C = (fisher / row_R[:, None]).sum(axis=0) if len(row_R) > 1 else np.ones(num_columns)
+        return Sensitivity(row_R, (weighted_C + _PRIOR_VALUES) / (max(len(row_R), 1) + _PRIOR_VALUES), None)
+    factor = feedback_factor(moments, damping, by_diagonal=by_diagonal, name=name)
+    diagonal = max(float(moments.diagonal().double().mean()), 1e-30)
+    column_C = np.empty(num_columns)
+    column_C[factor.order_C.cpu().numpy()] = factor.weight_C.cpu().numpy()
+    return Sensitivity(row_R / diagonal, column_C, factor)
+
+
+def rows_of(gradient: Tensor) -> Tensor:
+    """A parameter's gradient as [R, C], as codes are laid out."""
+    return gradient.reshape(gradient.shape[0], -1) if gradient.ndim > 1 else gradient.reshape(1, -1)
+
+
+def add_fisher(total: dict[str, Tensor], gradients: dict[str, Tensor], num_tokens: int) -> None:
+    """Add one batch: gradients of the *mean* loss over num_tokens tokens whose targets the model drew.
+
+    The variance of that mean is F / num_tokens.
+    """
+    for name, gradient in gradients.items():
+        square = rows_of(gradient.detach()).float().square() * num_tokens
+        if name in total:
+            total[name] += square
+        else:
+            total[name] = square
+
+
+def mean_fisher(total: dict[str, Tensor], num_batches: int) -> dict[str, Tensor]:
+    """Sums of add_fisher -> F."""
+    return {name: torch.div(square, num_batches) for name, square in total.items()}

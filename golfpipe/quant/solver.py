@@ -1,0 +1,137 @@
+"""Find the one level of error at which everything together has the wanted size.
+
+Steps are 2^level over the root of what an error costs, so that at any level a bit buys the same loss in every tensor:
+the allocation over tensors, rows and columns follows from one number, and only that number is searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from golfpipe.codec.pieces import Piece
+from golfpipe.errors import StageFailed
+from golfpipe.quant.open_tensor import OpenTensor
+
+TOLERANCE = 0.001
+"""A size within this share below the target is a hit."""
+
+_AIM = 0.0003
+_MAX_PASSES = 12
+_COARSEST, _FINEST = 8.0, -7.0
+"""Levels in octaves of the step around one root mean square: all codes zero, and 9 bits a weight."""
+_MAX_SHIFT = 0.08
+"""Octaves by which part of the tensors may leave the common level to meet the size without another full pass."""
+_NEAR = 0.01
+
+Measure = Callable[[Mapping[str, Piece]], float]
+QuantizeAt = Callable[[OpenTensor, float], Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Pieces of the wanted size, and how they were found."""
+
+    pieces: dict[str, Piece]
+    level: float
+    size: float
+    passes: int
+    reached: bool
+    """False where even the finest step stays below the target: the weights are then as good as exact."""
+
+
+def solve_level(
+    tensors: Sequence[OpenTensor],
+    quantize_at: QuantizeAt,
+    measure: Measure,
+    target: float,
+    *,
+    start: float | None = None,
+) -> Solution:
+    """Pieces of all tensors whose measured size is within TOLERANCE below target.
+
+    measure gives the exact size of a complete set of pieces, in the unit of target (bytes). Raises StageFailed,
+    naming the smallest reachable size, where even codes of zero are too many, and where the search does not settle.
+    """
+    num_weights = sum(tensor.w_RC.numel() for tensor in tensors)
+    centers = sorted(tensor.level_of_step(1.0) for tensor in tensors)
+    coarsest, finest = centers[-1] + _COARSEST, centers[0] + _FINEST
+    level = start if start is not None else centers[len(centers) // 2] - 1.0
+    below: tuple[float, float] | None = None  # (level, size) of the largest size that fits
+    above: tuple[float, float] | None = None
+    for passes in range(1, _MAX_PASSES + 1):
+        pieces = {tensor.name: quantize_at(tensor, level) for tensor in tensors}
+        size = measure(pieces)
+        if target * (1 - TOLERANCE) <= size <= target:
+            return Solution(pieces, level, size, passes, True)
+        if size > target:
+            above = (level, size)
+        else:
+            below = (level, size)
+            if level <= finest:
+                return Solution(pieces, level, size, passes, False)
+        if abs(size / target - 1) < _NEAR:
+            shifted = _shift_some(tensors, pieces, level, quantize_at, measure, target, size)
+            if shifted is not None:
+                return Solution(pieces, level, shifted, passes, True)
+        if size > target and level >= coarsest:
+            raise StageFailed(
+                f"quantize.target_bytes={target:.0f} cannot be reached: with every code at zero {size:.0f} bytes remain",
+                hint="raise the target, or store fewer classes as floats",
+            )
+        level += _next_step(level, size, target, num_weights, below, above, passes)
+        level = min(max(level, finest), coarsest)
+    raise StageFailed(
+        f"no level gives {target:.0f} bytes: {below} is too small, {above} too large after {_MAX_PASSES} passes"
+    )
+
+
+def _next_step(
+    level: float,
+    size: float,
+    target: float,
+    num_weights: int,
+    below: tuple[float, float] | None,
+    above: tuple[float, float] | None,
+    passes: int,
+) -> float:
+    """Octaves from this level to the next one to try."""
+    aim = target * (1 - _AIM)
+    if below is not None and above is not None and above[1] > below[1]:
+        share = (above[1] - aim) / (above[1] - below[1])
+        return above[0] + min(max(share, 0.02), 0.98) * (below[0] - above[0]) - level
+    # An octave of the step is about a bit per weight; less where many codes are zero already.
+    step = 8 * (size - aim) / num_weights
+    return min(max(step * (1.0 if passes < 3 else 2.0 ** (passes - 2)), -4.0), 4.0)
+
+
+def _shift_some(
+    tensors: Sequence[OpenTensor],
+    pieces: dict[str, Piece],
+    level: float,
+    quantize_at: QuantizeAt,
+    measure: Measure,
+    target: float,
+    size: float,
+) -> float | None:
+    """Requantize some tensors a little off the common level until the size fits; the size, or None if it does not.
+
+    Changes `pieces`. The smallest tensors that together can make up the difference are taken.
+    """
+    by_size = sorted(tensors, key=lambda tensor: tensor.w_RC.numel())
+    done: dict[str, float] = {}
+    for _ in range(4):
+        missing = 8 * (size - target * (1 - _AIM))
+        chosen, weights = [], 0
+        for tensor in by_size:
+            chosen.append(tensor)
+            weights += tensor.w_RC.numel()
+            if weights * _MAX_SHIFT >= abs(missing):
+                break
+        for tensor in chosen:
+            done[tensor.name] = done.get(tensor.name, level) + missing / weights
+            pieces[tensor.name] = quantize_at(tensor, done[tensor.name])
+        size = measure(pieces)
+        if target * (1 - TOLERANCE) <= size <= target:
+            return size
+    return None
