@@ -30,6 +30,7 @@ SHELL_USES = {  # package of L2..L5 -> packages that it may import besides L0 an
     "data": {*CORES, "store"},
     "stages": {*CORES, "store", "data", "config", "submission"},
     "submission": {*CORES, "store", "data", "config"},
+    "legality": {*CORES, "store", "data", "config", "stages", "submission"},  # a process of its own; nobody imports it
     "pipeline": {*CORES, "store", "data", "config", "stages", "submission", "report"},
     "report": {*CORES, "store", "data", "config", "stages", "submission", "pipeline"},
     "cli": {"pipeline", "report"},

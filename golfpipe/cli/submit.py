@@ -14,6 +14,10 @@ from golfpipe.cli.options import StageOptions
 def submit(
     evaluations: Annotated[list[str], typer.Argument(metavar="EVALUATION...", help="One evaluation per seed.")],
     options: StageOptions,
+    execute: Annotated[
+        bool,
+        typer.Option("--execute", help="Run the scoring methods to check the rules; on track 10min_16mb always."),
+    ] = False,
 ) -> Answer:
     """Write the records folder: README, submission.json, logs.
 
@@ -27,4 +31,5 @@ def submit(
     """
     roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
     paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
-    return run_stage("submit", options, inputs=paths)
+    overrides = ["submit.execute=true"] if execute else []
+    return run_stage("submit", options, inputs=paths, overrides=tuple(overrides))

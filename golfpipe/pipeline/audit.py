@@ -6,14 +6,17 @@ Sizes come from the files on disk, and every file of every artifact in the chain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from golfpipe.errors import ArtifactError
+from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.stages.base import STAGES
+from golfpipe.stages.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_artifact
+from golfpipe.submission.execute import execute
+from golfpipe.submission.executed import Executed
 from golfpipe.submission.facts import RunFacts, gather
 from golfpipe.submission.judgment import RECORD_TRACK
 from golfpipe.submission.lineage import Lineage, trace
@@ -77,45 +80,84 @@ class AuditReport:
         return tuple(rule for rule in self.rules if rule.status == "fail")
 
 
-def audit_path(path: Path) -> AuditReport:
-    """Audit any artifact or records folder. Raises ArtifactError (3) for a damaged one, UsageError (2) for no such."""
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How to run the scoring methods, for the rules that only running them can show."""
+
+    device: str = "auto"
+    threads: int | None = None
+    reporter: Reporter = field(default_factory=SilentReporter)
+
+    def run(self, lineages: Sequence[Lineage]) -> list[Executed]:
+        found = []
+        for lineage in lineages:
+            scored = lineage.evaluation or lineage.packed
+            self.reporter.note(f"running the method behind {scored.path if scored is not None else 'nothing'}")
+            found.append(execute(lineage, device=self.device, threads=self.threads))
+        return found
+
+
+def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
+    """Audit any artifact or records folder; with `execution`, by running its scoring method too.
+
+    Raises ArtifactError (3) for a damaged one, UsageError (2) for no such, or one that cannot be executed.
+    """
     if not (path / MANIFEST_NAME).is_file() and is_records_folder(path):
         owner = _owning_submission(path)
-        return _audit_folder(path) if owner is None else _audit_submission(owner, path)
+        if owner is not None:
+            return _audit_submission(owner, path, execution)
+        if execution is not None:
+            raise UsageError(
+                f"{path}: only golfpipe's own artifacts are executed; code that others wrote is never run",
+                hint="golfpipe audit without --execute reads the folder",
+                path=str(path),
+            )
+        return _audit_folder(path)
     artifact = open_artifact(path)
     if artifact.manifest.kind == "submission":
-        return _audit_submission(artifact, path)
+        return _audit_submission(artifact, path, execution)
     if artifact.manifest.kind == "token_data":
         _verify(artifact)
         return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
-    return _audit_chain(artifact, path)
+    return _audit_chain(artifact, path, execution)
 
 
-def _audit_chain(artifact: Artifact, path: Path) -> AuditReport:
+def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) -> AuditReport:
     lineage = trace(artifact)
     _verify_all([lineage])
     model = lineage.packed or lineage.quantized or lineage.trained
     table = size_table(model) if model is not None else _NO_TABLE
     notes = () if model is not None else ("the model behind this evaluation was not found",)
     if lineage.packed is None:
+        if execution is not None:
+            raise UsageError(
+                f"{path}: nothing packed to execute",
+                hint="pack it and evaluate that; then audit --execute the evaluation",
+                path=str(path),
+            )
         reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
         return _report(artifact, path, table, (), not_applicable(reason), notes)
-    facts = gather([lineage], neutral=_neutral_keys())
-    return _report(artifact, path, table, facts.runs, check_rules(facts), notes)
+    executed = execution.run([lineage]) if execution is not None else []
+    facts = gather([lineage], neutral=_neutral_keys(), executed=executed)
+    return _report(artifact, path, table, facts.runs, check_rules(facts), notes + _executed_notes(executed))
 
 
-def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
+def _audit_submission(submission: Artifact, path: Path, execution: Execution | None) -> AuditReport:
     _verify(submission)
     folder = records_folder(submission)
     told = read_records(folder)
     try:
         lineages = [trace(evaluation, required=_NEEDED) for evaluation in _evaluations(submission)]
     except ArtifactError as error:
+        if execution is not None:
+            raise
         note = f"{error.message}; the rules are judged on what the folder itself says"
         return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,), track=told.track)
     _verify_all(lineages)
+    executed = execution.run(lineages) if execution is not None else []
     facts = gather(
         lineages,
+        executed=executed,
         neutral=_neutral_keys(),
         track=told.track,
         has_folder=True,
@@ -124,7 +166,13 @@ def _audit_submission(submission: Artifact, path: Path) -> AuditReport:
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
-    return _report(submission, path, table, facts.runs, check_rules(facts), track=told.track)
+    notes = _executed_notes(executed)
+    return _report(submission, path, table, facts.runs, check_rules(facts), notes, track=told.track)
+
+
+def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
+    """Each once, whatever the number of seeds."""
+    return tuple(dict.fromkeys(note for found in executed for note in found.notes))
 
 
 def _audit_folder(folder: Path) -> AuditReport:

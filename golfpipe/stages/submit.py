@@ -12,13 +12,15 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
-from golfpipe.errors import ArtifactError, ConfigError, UsageError
+from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
 from golfpipe.stages.base import STAGES, Job
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.submission.assemble import Draft, draft, draft_log_differences, folder_files
+from golfpipe.submission.execute import execute
+from golfpipe.submission.executed import Executed
 from golfpipe.submission.facts import Facts, device_of, gather
-from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
+from golfpipe.submission.judgment import RECORD_TRACK, judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.lineage import Lineage, trace
 from golfpipe.submission.metric_values import mapping, text
 from golfpipe.submission.record import Heading
@@ -39,9 +41,19 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     refuse_over_limit(facts)
     results = [seed_result(lineage, known) for lineage, known in zip(lineages, facts.runs, strict=True)]
     made = draft(_heading(job, lineages[0]), lineages, results, facts)
-    facts = gather(lineages, neutral=neutral, track=track, has_folder=True, log_differences=draft_log_differences(made))
+    executed, failure = _executed(job, lineages)
+    facts = gather(
+        lineages,
+        neutral=neutral,
+        track=track,
+        has_folder=True,
+        log_differences=draft_log_differences(made),
+        executed=executed,
+    )
     judgment = judge(facts)
     refuse_broken_rules(judgment, track)
+    if failure is not None:
+        raise failure
     for deviation in judgment.deviations:
         job.context.reporter.warn(f"stated in the README: {deviation}")
     code_measured = all(known.code_measured for known in facts.runs)
@@ -55,6 +67,21 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         model=lineages[0].packed.manifest.model if lineages[0].packed is not None else None,
         provenance={"records_folder": folder, "deviations": list(judgment.deviations)},
     )
+
+
+def _executed(job: Job, lineages: Sequence[Lineage]) -> tuple[list[Executed], GolfpipeError | None]:
+    """What running each seed's method showed. A failure to run comes back, for the broken rules are to be told first."""
+    if job.config.submit.track != RECORD_TRACK and not job.config.submit.execute:
+        return [], None
+    found = []
+    with job.context.reporter.task("execute the rules", len(lineages), "seeds") as task:
+        for lineage in lineages:
+            try:
+                found.append(execute(lineage, device=job.context.device, threads=job.context.threads))
+            except GolfpipeError as error:
+                return [], error
+            task.advance(1)
+    return found, None
 
 
 def _lineage(artifact: Artifact) -> Lineage:

@@ -20,3 +20,5 @@ class SubmitConfig:
     """YYYY-MM-DD; today where empty."""
     hardware: str = ""
     """As people would say it, e.g. 8xH100 SXM; the device recorded by train where empty."""
+    execute: bool = False
+    """Run the scoring methods for the rules that only running them can show; on track 10min_16mb always."""

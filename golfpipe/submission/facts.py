@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from golfpipe.submission.executed import Executed
 from golfpipe.submission.lineage import Lineage, configuration_differences
 from golfpipe.submission.metric_values import count, flag, mapping, number, text
 from golfpipe.submission.sizes import packed_file_bytes
@@ -46,6 +47,8 @@ class RunFacts:
     scored_bytes: int | None = None
     split_bytes: int | None = None
     """UTF-8 bytes of the decoded validation split, from the data's manifest."""
+    executed: Executed | None = None
+    """What running the scoring method showed; None: it was not run."""
 
     @property
     def total_bytes(self) -> int | None:
@@ -86,10 +89,15 @@ def gather(
     has_folder: bool = False,
     script_bytes: int | None = None,
     log_differences: tuple[str, ...] | None = None,
+    executed: Sequence[Executed] = (),
 ) -> Facts:
-    """Facts of the runs. `neutral`: dotted configuration keys that do not change a result."""
+    """Facts of the runs. `neutral`: dotted configuration keys that do not change a result; `executed`: one per run,
+    where the methods were run."""
+    runs = [gather_run(lineage) for lineage in lineages]
+    if executed:
+        runs = [replace(run, executed=found) for run, found in zip(runs, executed, strict=True)]
     return Facts(
-        runs=tuple(gather_run(lineage) for lineage in lineages),
+        runs=tuple(runs),
         track=track,
         has_folder=has_folder,
         script_bytes=script_bytes,

@@ -1,15 +1,17 @@
 """The challenge's rules (SPEC section 8) as functions of the facts.
 
-Each returns a status and one sentence with the numbers. `pass` needs evidence in the manifests; what only running the
-model can show is `not checked`, with the run that will show it.
+Each returns a status and one sentence with the numbers. `pass` needs evidence: the manifests, or for what only running
+the method can show, the run (`golfpipe.submission.execute`); without it such a rule is `not checked`. How each rule is
+tested, and what fails it, is in docs/rules.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from golfpipe.submission.executed import CutsFound, Executed
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.units import LIMIT_BYTES, format_bytes, format_seconds
 
@@ -23,6 +25,8 @@ CHALLENGE_VOCAB_SIZE = 1024
 TIME_RULE = 2
 SCRIPT_RULE = 11
 
+_MIN_CUT_TARGETS = 1000
+_EXECUTE = "`golfpipe audit --execute`"
 _NO_EVALUATION: Finding = ("not applicable", "No evaluation belongs to this artifact.")
 _NO_PACKED: Finding = ("not applicable", "No packed model belongs to this artifact, so no bytes count yet.")
 
@@ -106,36 +110,90 @@ def _evaluation_seconds(run: RunFacts) -> float | None:
 def _scored_first(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
+    failed = _first(_executed(facts), lambda run: not run.count.once_each or _learned_early(run))
+    if failed is not None:
+        count = failed.count
+        if not count.once_each:
+            return (
+                "fail",
+                f"{failed.method}: {count.scores_made:,} scores were made for {count.targets:,} targets, of which"
+                f" {count.with_score:,} have one.",
+            )
+        return "fail", f"{failed.method} learns from the text, and {_knows_too_much(failed)}."
     if "pre_eval" in _protocols(facts):
         return "fail", "The model was trained on the validation tokens before they were scored (protocol pre_eval)."
-    run = facts.runs[0]
-    return (
-        "not checked",
-        f"Protocol {'/'.join(_protocols(facts)) or 'unknown'}, {_counted(run)} targets scored;"
-        " a counter per target will be executed (audit --execute, a later version).",
-    )
+    if not _all_executed(facts):
+        return (
+            "not checked",
+            f"Protocol {'/'.join(_protocols(facts)) or 'unknown'}, {_counted(facts.runs[0])} targets scored;"
+            f" a counter per target is executed by {_EXECUTE}.",
+        )
+    if doubtful := _first(_executed(facts), lambda run: run.adapts and not run.sums.complete):
+        return "not checked", f"{doubtful.method}: {_sum_sentence(doubtful)}, too slow to try them all."
+    first = _executed(facts)[0]
+    updates = ", and no update came before the scores that it could help" if first.adapts else ""
+    return "pass", f"Executed: {first.count.targets:,} targets, a counter of exactly 1 for each{updates}."
 
 
 def _causal(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
+    executed = _executed(facts)
+    if failed := _first(executed, lambda run: run.cuts.changed > 0 and run.cuts.repeats):
+        return "fail", f"{failed.method}: {_cut_sentence(failed.cuts)}."
+    if failed := _first(executed, lambda run: not run.reproduced.same):
+        return (
+            "fail",
+            f"{failed.method}: run from the packed file, the first {failed.reproduced.documents} documents score"
+            f" otherwise than the evaluation recorded, by up to {failed.reproduced.largest_change_nats:.2g} nats per token.",
+        )
     if "pre_eval" in _protocols(facts):
         return "fail", "Weights that learned from the whole split score its early tokens (protocol pre_eval)."
-    return (
-        "not checked",
-        "Will be executed by changing the tokens after a cut and comparing every score before it (audit --execute).",
-    )
+    if not _all_executed(facts):
+        return (
+            "not checked",
+            f"Tokens after a cut are replaced, and every score before it compared, by {_EXECUTE}.",
+        )
+    if doubtful := _first(executed, lambda run: not run.cuts.repeats):
+        return (
+            "not checked",
+            f"{doubtful.method}: the same text scored twice differs by {doubtful.cuts.repeat_change_nats:.2g} nats on"
+            " this device, so a change would not show; execute it on another one.",
+        )
+    if short := _first(executed, lambda run: run.cuts.targets < _MIN_CUT_TARGETS):
+        return (
+            "not checked",
+            f"{_cut_sentence(short.cuts)}; {_MIN_CUT_TARGETS:,} targets are needed, the text is too short.",
+        )
+    documents = executed[0].reproduced.documents
+    same = f"; the recorded scores of the first {documents} documents come out again" if documents else ""
+    return "pass", f"Executed: {_cut_sentence(executed[0].cuts)}{same}."
 
 
 def _normalized(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
-    return "not checked", "Will be executed by summing the probabilities over the vocabulary (audit --execute)."
+    executed = _executed(facts)
+    if failed := _first(executed, lambda run: not run.sums.one):
+        return "fail", f"{failed.method}: {_sum_sentence(failed)}."
+    if not _all_executed(facts):
+        return "not checked", f"The probabilities over the vocabulary are summed by {_EXECUTE}."
+    if slow := _first(executed, lambda run: not run.sums.complete):
+        return "not checked", f"{slow.method}: {_sum_sentence(slow)}, too slow to try them all."
+    return "pass", f"Executed: {_sum_sentence(executed[0])}."
 
 
 def _byte_table(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
+    executed = _executed(facts)
+    if failed := _first(executed, lambda run: run.bytes.wrong_documents > 0):
+        found = failed.bytes
+        return (
+            "fail",
+            f"The byte table counts {found.table_bytes:,} bytes, the decoded text has {found.decoded_bytes:,};"
+            f" {found.wrong_documents:,} of {found.documents:,} documents differ.",
+        )
     runs = [run for run in facts.runs if run.scored_bytes is not None and run.split_bytes is not None]
     for run in runs:
         if run.whole_split and run.scored_bytes != run.split_bytes:
@@ -143,6 +201,13 @@ def _byte_table(facts: Facts) -> Finding:
                 "fail",
                 f"The scored targets count {run.scored_bytes:,} bytes, the decoded split has {run.split_bytes:,}.",
             )
+    if _all_executed(facts) and executed[0].bytes.documents:
+        found = executed[0].bytes
+        return (
+            "pass",
+            f"Executed: the table sums to the bytes of the decoded text in {found.documents:,} of {found.documents:,}"
+            f" documents ({format_bytes(found.decoded_bytes)}).",
+        )
     if len(runs) == len(facts.runs) and all(run.whole_split for run in runs):
         return (
             "pass",
@@ -210,9 +275,18 @@ def _one_configuration(facts: Facts) -> Finding:
 def _sealed(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
+    executed = _executed(facts)
+    if failed := _first(executed, lambda run: bool(run.opened.files or run.opened.sockets)):
+        found = [*failed.opened.files, *failed.opened.sockets]
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        return "fail", f"{failed.method} opened {', '.join(found[:5])}{more} (seen by {failed.opened.watcher})."
+    if not _all_executed(facts):
+        return "not checked", f"The files and sockets that an evaluation opens are watched by {_EXECUTE}."
+    opened = executed[0].opened
     return (
-        "not checked",
-        "Will be executed by tracing the files and sockets that an evaluation opens (audit --execute).",
+        "pass",
+        f"Executed under {opened.watcher}: of files only the code, and {opened.allowed_files} of the packed model, the"
+        " tokenizer and the validation shards; no socket.",
     )
 
 
@@ -240,7 +314,54 @@ _RULES: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
 
 
 def _evaluated(facts: Facts) -> bool:
-    return bool(facts.runs) and all(run.evaluated for run in facts.runs)
+    return bool(facts.runs) and all(run.evaluated or run.executed is not None for run in facts.runs)
+
+
+def _executed(facts: Facts) -> list[Executed]:
+    return [run.executed for run in facts.runs if run.executed is not None]
+
+
+def _all_executed(facts: Facts) -> bool:
+    return len(_executed(facts)) == len(facts.runs)
+
+
+def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) -> Executed | None:
+    return next((run for run in executed if condition(run)), None)
+
+
+def _learned_early(run: Executed) -> bool:
+    """A method that learns, and whose earlier scores know later tokens, or the scored one."""
+    return run.adapts and (run.sums.swaps_exceed_one or (run.cuts.changed > 0 and run.cuts.repeats))
+
+
+def _knows_too_much(run: Executed) -> str:
+    if run.sums.swaps_exceed_one:
+        return (
+            "has seen a token before it scores it: put in the target's place one after the other,"
+            f" {run.sums.swapped_tokens:,} tokens get probabilities that sum to {run.sums.swapped_sum:.7f}"
+        )
+    return f"its scores know tokens that come later: {_cut_sentence(run.cuts)}"
+
+
+def _cut_sentence(cuts: CutsFound) -> str:
+    how = (
+        f"{cuts.changed:,} of {cuts.compared:,} scores change, by up to {cuts.largest_change_nats:.2g} nats"
+        if cuts.changed
+        else f"all {cuts.compared:,} scores of {cuts.targets:,} targets stay as they were"
+        + (f" within {cuts.largest_change_nats:.2g} nats" if cuts.largest_change_nats else "")
+    )
+    return f"with all tokens after a cut replaced, at {cuts.cuts} cuts, {how}"
+
+
+def _sum_sentence(run: Executed) -> str:
+    sums = run.sums
+    inside = (
+        f"; inside the method, at {sums.positions} positions, sums within {sums.largest_deviation:.1e} of 1"
+        if sums.positions
+        else ""
+    )
+    tried = f"{sums.swapped_tokens:,}" if sums.complete else f"{sums.swapped_tokens:,} of {sums.vocab_size:,}"
+    return f"with each of {tried} tokens put in the target's place, the probabilities sum to {sums.swapped_sum:.7f}{inside}"
 
 
 def _protocols(facts: Facts) -> list[str]:
