@@ -30,6 +30,7 @@ from golfpipe.cli.quantize import quantize
 from golfpipe.cli.report import report
 from golfpipe.cli.run import run
 from golfpipe.cli.submit import submit
+from golfpipe.cli.sweep import sweep
 from golfpipe.cli.train import train
 from golfpipe.cli.ttt import ttt
 
@@ -67,6 +68,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "ttt", STEPS, ttt),
     (app, "evaluate", STEPS, evaluate),
     (app, "submit", STEPS, submit),
+    (app, "sweep", REVIEW, sweep),
     (app, "audit", REVIEW, audit),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
@@ -80,7 +82,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "quantize", "pack", "ttt", "evaluate", "submit",
-    "audit", "report", "config", "presets", "doctor",
+    "sweep", "audit", "report", "config", "presets", "doctor",
 )
 # fmt: on
 

@@ -1,4 +1,4 @@
-"""The report's figures: data in, SVG text out, the same text every time. The only module that imports matplotlib."""
+"""The report's figures: data in, SVG text out, the same text every time. Only this module and `pareto` import matplotlib."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Width = Literal["wide", "narrow"]
 
 INCHES: dict[Width, float] = {"wide": 7.4, "narrow": 3.7}
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)))
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "golfpipe",
     "text.parse_math": False,
@@ -103,7 +103,7 @@ def training_figure(plots: Sequence[TrainingPlot], width: Width) -> str:
         axes[-1].set_xlabel("step", loc="right")
         axes[-1].xaxis.set_major_locator(MaxNLocator(5 if width == "narrow" else 9, integer=True))
 
-    return _render(draw, width, 3.4 if width == "wide" else 3.1)
+    return render_svg(draw, width, 3.4 if width == "wide" else 3.1)
 
 
 def ladder_figure(rungs: Sequence[Rung], width: Width) -> str:
@@ -133,7 +133,7 @@ def ladder_figure(rungs: Sequence[Rung], width: Width) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(4 if width == "narrow" else 7))
         axes.set_xlabel("bits per byte (axis does not start at 0)", loc="right")
 
-    return _render(draw, width, 0.75 + 0.36 * len(rungs))
+    return render_svg(draw, width, 0.75 + 0.36 * len(rungs))
 
 
 def heat_map_figure(
@@ -169,7 +169,7 @@ def heat_map_figure(
         axes.grid(visible=False)
         axes.spines["bottom"].set_visible(False)
 
-    return _render(draw, width, 0.6 + 0.32 * len(rows))
+    return render_svg(draw, width, 0.6 + 0.32 * len(rows))
 
 
 def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
@@ -187,7 +187,7 @@ def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("epoch", loc="right")
 
-    return _render(draw, width, 2.3)
+    return render_svg(draw, width, 2.3)
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -223,8 +223,9 @@ def _percent(value: float) -> str:
     return f"{percent:.1f}" if percent >= 0.95 else f"{percent:.1g}" if percent >= 0.0005 else "0"
 
 
-def _render(draw: Callable[[Figure], None], width: Width, height: float) -> str:
-    with matplotlib.rc_context(_STYLE):
+def render_svg(draw: Callable[[Figure], None], width: Width, height: float) -> str:
+    """The SVG text of what `draw` draws, `height` inches high, in the stand-in colors of `svg`."""
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(INCHES[width], height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure)

@@ -17,6 +17,7 @@ from golfpipe.report.section_overview import overview
 from golfpipe.report.section_settings import differences_section, provenance_section, rules_section
 from golfpipe.report.section_sizes import error_section, size_section
 from golfpipe.report.section_stages import adaptation_section, ladder_section, stage_table, training_section
+from golfpipe.report.section_sweep import sweep_section
 from golfpipe.report.style import CSS
 from golfpipe.store.files import write_file
 
@@ -51,6 +52,7 @@ def page(runs: Sequence[RunData]) -> Html:
         size_section(runs),
         error_section(runs),
         adaptation_section(runs),
+        sweep_section(runs),
         rules_section(runs),
         None if several else differences,
         provenance_section(runs),

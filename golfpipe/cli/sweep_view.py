@@ -1,0 +1,117 @@
+"""A sweep while it runs: a live table on a terminal, otherwise one line per finished cell. On stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from golfpipe.cli.table import format_metric
+from golfpipe.units import format_seconds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from golfpipe.pipeline.sweep import SweepPlan
+    from golfpipe.pipeline.sweep_results import CellResult
+    from golfpipe.pipeline.sweep_run import SweepRun
+
+_OVER = ("done", "up to date", "failed")
+
+
+@contextmanager
+def sweep_view(plan: SweepPlan, *, quiet: bool, stream: TextIO | None = None) -> Iterator[Callable[[Any], None]]:
+    """A function to call with the SweepRun whenever it may have changed."""
+    stream = stream if stream is not None else sys.stderr
+    if quiet:
+        yield lambda run: None
+    elif stream.isatty() and os.environ.get("TERM") != "dumb":
+        with _live(plan, stream) as show:
+            yield show
+    else:
+        yield _Lines(plan).show
+
+
+class _Lines:
+    """Logs and pipes."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self.plan = plan
+        self.said: set[int] = set()
+        self.began = time.monotonic()
+
+    def show(self, run: SweepRun) -> None:
+        from golfpipe.pipeline.sweep_results import cell_label, collect
+
+        over = [i for i in range(len(self.plan.cells)) if i not in self.said and run.cell_state(i) in _OVER]
+        if not over:
+            return
+        rows = collect(run)
+        for index in over:
+            self.said.add(index)
+            if rows[index].state != "up to date":
+                label = cell_label(self.plan.cells[index].settings, self.plan.keys)
+                place = f"[{len(self.said)}/{len(rows)}]"
+                self.plan.reporter.note(f"{place} {label}: {_outcome(rows[index])}{self._left()}")
+        found = sum(rows[index].state == "up to date" for index in over)
+        if found:
+            self.plan.reporter.note(f"[{len(self.said)}/{len(rows)}] {found} cells are up to date")
+
+    def _left(self) -> str:
+        done, total = len(self.said), len(self.plan.cells)
+        elapsed = time.monotonic() - self.began
+        return f", {format_seconds(elapsed / done * (total - done))} left" if done < total and elapsed > 1 else ""
+
+
+def _outcome(row: CellResult) -> str:
+    if row.state == "failed":
+        return f"failed: {row.error}"
+    size = f", {row.total_bytes:,} B" if row.total_bytes is not None else ""
+    return f"{format_metric('val_bpb', row.val_bpb)} bpb{size}"
+
+
+@contextmanager
+def _live(plan: SweepPlan, stream: TextIO) -> Iterator[Callable[[SweepRun], None]]:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=stream, highlight=False)
+    with Live(console=console, transient=True, refresh_per_second=4) as live:
+        yield lambda run: live.update(_table(plan, run, max(5, console.size.height - 5)))
+
+
+def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
+    """The cells at work and the best of the finished ones, as many as the terminal shows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from golfpipe.pipeline.sweep_results import cell_label, collect
+
+    rows = collect(run)
+    order = {"running": 0, "failed": 1, "done": 2, "up to date": 2, "waiting": 3}
+    ranked = sorted(range(len(rows)), key=lambda i: (order[rows[i].state], rows[i].val_bpb or 99.0, i))
+    finished = sum(row.state in _OVER for row in rows)
+    table = Table(box=None, title=f"{finished} of {len(rows)} cells", title_justify="left", pad_edge=False)
+    for name, justify in (("cell", "left"), ("val_bpb", "right"), ("bytes", "right"), ("", "left"), ("", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for index in ranked[:most]:
+        row = rows[index]
+        state = row.state if row.state != "running" else _running(run, index)
+        table.add_row(
+            Text(cell_label(plan.cells[index].settings, plan.keys)),
+            format_metric("val_bpb", row.val_bpb),
+            f"{row.total_bytes:,}" if row.total_bytes is not None else "-",
+            "*" if row.pareto else "",
+            Text(state),
+        )
+    if len(ranked) > most:
+        table.add_row(f"and {len(ranked) - most} more", "", "", "", "")
+    return table
+
+
+def _running(run: SweepRun, index: int) -> str:
+    step = next(step for step in run.of_cell(index) if step.state == "running")
+    return f"{step.step.request.stage}, {time.monotonic() - step.began:.0f} s"

@@ -1,0 +1,100 @@
+"""A grid of settings, and the cells that it expands to.
+
+'quantize.mlp.bits=3,4,5' gives one key three values; several keys give every combination. The values are YAML, so
+lists and mappings may be among them. A YAML file holds one grid (a mapping of keys to lists) or several (a list of
+such mappings, whose cells are taken together).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from golfpipe.config.resolve import parse_override
+from golfpipe.config.yaml_file import parse_yaml, read_yaml
+from golfpipe.errors import ConfigError
+
+MAX_CELLS = 100_000
+"""A grid above this is a slip of the fingers; --sample draws from what is below."""
+
+Grid = dict[str, list[Any]]
+"""Dotted key -> values."""
+Cell = dict[str, Any]
+"""Dotted key -> its value in this cell."""
+
+
+def parse_grid(texts: Sequence[str]) -> Grid:
+    """The grid of some `--grid key=v1,v2`. Raises ConfigError for an unknown key or one that comes twice."""
+    grid: Grid = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ConfigError(f"--grid {text!r}: expected key=value,value, e.g. quantize.mlp.bits=3,4,5")
+        if key in grid:
+            raise ConfigError(f"--grid {key}: given twice", hint=f"list all its values: --grid {key}=a,b,c")
+        grid[key] = _checked(key, parse_yaml(f"[{values}]", f"--grid {key}"), f"--grid {text!r}")
+    return grid
+
+
+def read_grids(path: Path) -> list[Grid]:
+    """The grid, or list of grids, in a YAML file. Raises ConfigError."""
+    raw = read_yaml(path)
+    grids = []
+    for number, body in enumerate(raw if isinstance(raw, list) else [raw], start=1):
+        where = f"{path}, grid {number}" if isinstance(raw, list) else str(path)
+        if not isinstance(body, dict) or not body:
+            raise ConfigError(f"{where}: expected a mapping of keys to lists of values, found {body!r}")
+        grids.append({key: _checked(key, values, f"{where}: {key}") for key, values in body.items()})
+    return grids
+
+
+def expand(grids: Sequence[Grid], *, sample: int | None = None, seed: int = 0) -> list[Cell]:
+    """Every combination of every grid, each once, the last key varying fastest; of these `sample` at random, if given.
+
+    Raises ConfigError for too many.
+    """
+    cells: dict[str, Cell] = {}
+    for cell in _combinations(grids):
+        cells.setdefault(json.dumps(cell, sort_keys=True), cell)
+        if len(cells) > MAX_CELLS:
+            raise ConfigError(f"the grid has more than {MAX_CELLS:,} cells", hint="fewer values")
+    found = list(cells.values())
+    if sample is None or sample >= len(found):
+        return found
+    chosen = sorted(random.Random(seed).sample(range(len(found)), sample))
+    return [found[index] for index in chosen]
+
+
+def override_texts(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cell as `--set` takes it: 'key=value' each, in the order of the keys."""
+    return tuple(f"{key}={value_text(value)}" for key, value in cell.items())
+
+
+def value_text(value: Any) -> str:
+    """The YAML text of a value: bare where that reads back the same, JSON otherwise."""
+    if isinstance(value, str):
+        try:
+            if value and parse_yaml(value, "value") == value and "\n" not in value:
+                return value
+        except ConfigError:
+            pass
+    return json.dumps(value)
+
+
+def _combinations(grids: Sequence[Grid]) -> Iterator[Cell]:
+    for grid in grids:
+        for values in itertools.product(*grid.values()):
+            yield dict(zip(grid, values, strict=True))
+
+
+def _checked(key: str, values: Any, where: str) -> list[Any]:
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: expected a list of values, found {values!r}")
+    for value in values:
+        parse_override(f"{key}={value_text(value)}")  # an unknown key is named here, before anything runs
+    return values
