@@ -82,8 +82,11 @@ class PlainNetwork(nn.Module):
             mix = self.w(f"{block}.residual_mix")
             x = mix[0] * x + mix[1] * x0
             x = x + self.w(f"{block}.attention_scale") * self.attention(norm(x), layer, cos, sin)
-            h = F.leaky_relu(F.linear(norm(x), self.w(f"{block}.mlp.input.weight")), c.leaky_slope).square()
-            x = x + self.w(f"{block}.mlp_scale") * F.linear(h, self.w(f"{block}.mlp.output.weight"))
+            w_in, w_out = self.w(f"{block}.mlp.input.weight"), self.w(f"{block}.mlp.output.weight")
+            if self.training:
+                w_in, w_out = fake_int4(w_in), fake_int4(w_out)
+            h = F.leaky_relu(F.linear(norm(x), w_in), c.leaky_slope).square()
+            x = x + self.w(f"{block}.mlp_scale") * F.linear(h, w_out)
             if layer < half:
                 stack.append(x)
         logits = F.linear(norm(x), self.w("token_embedding.weight"))

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks.timing import machine
 
 RESULT = Path(__file__).parent / "results" / "same_work.json"
 SCORING = ("--set", "evaluate.method=chunked", "--set", "evaluate.context_length=256", "--set", "evaluate.stride=256",
@@ -68,8 +69,8 @@ def main() -> None:
     means = {
         key: statistics.mean(row[key] for row in rows) for key in ("val_bpb_trained", "val_bpb_packed", "packed_bytes")
     }
-    machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    RESULT.write_text(json.dumps({"machine": machine, "seeds": rows, "mean": means}, indent=2) + "\n")
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps({"machine": machine(), "seeds": rows, "mean": means}, indent=2) + "\n")
     print(json.dumps(means))
 
 

@@ -134,6 +134,21 @@ def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
     return y_BHTE - (y_BHTE * unit_BHTE).sum(-1, keepdim=True) * unit_BHTE
 
 
+class _LeakySquare(torch.autograd.Function):
+    """leaky_relu(x, slope)^2 = x * f with f = leaky_relu(x, slope^2), and its derivative is 2 f: one product each way."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, slope: float) -> Tensor:
+        factor = F.leaky_relu(x, slope * slope)
+        ctx.save_for_backward(factor)
+        return x * factor
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return (grad * factor).mul_(2), None
+
+
 class MLP(nn.Module):
     """output(leaky_relu(input(x)) ** 2)."""
 
@@ -144,8 +159,7 @@ class MLP(nn.Module):
         self.output = CastLinear(config.mlp_hidden, config.model_dim)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        h_BTF = F.leaky_relu(self.input(x_BTD), self.leaky_slope)
-        return self.output(h_BTF * h_BTF)
+        return self.output(_LeakySquare.apply(self.input(x_BTD), self.leaky_slope))
 
 
 class Block(nn.Module):

@@ -25,11 +25,12 @@ def newton_schulz(g_NRC: Tensor, steps: int) -> Tensor:
     a, b, c = NS_COEFFICIENTS
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
     x = g_NRC.mT if tall else g_NRC
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + NS_EPS)
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + NS_EPS)).reshape(-1, *x.shape[-2:])
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.mT if tall else x
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return (x.mT if tall else x).reshape(g_NRC.shape)
 
 
 def aspect_scale(rows: int, columns: int) -> float:

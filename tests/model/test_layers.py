@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from golfpipe.model.config import ModelConfig
-from golfpipe.model.layers import NORM_EPS, remove_own_value, rms_norm, rotary_tables, rotate_partial
+from golfpipe.model.layers import MLP, NORM_EPS, remove_own_value, rms_norm, rotary_tables, rotate_partial
 
 
 def test_norm_and_its_gradient_equal_the_formula_in_float64():
@@ -41,3 +41,17 @@ def test_exclusive_attention_leaves_nothing_along_the_own_value():
     left = remove_own_value(y, v)
     along = (left * v.repeat_interleave(2, dim=1)).sum(-1)
     assert along.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3, 0.5])
+def test_mlp_and_its_gradient_equal_the_formula_in_float64(slope):
+    mlp = MLP(ModelConfig(model_dim=16, num_heads=2, num_kv_heads=1, mlp_ratio=2.0, leaky_slope=slope))
+    x = torch.randn(7, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    w_in, w_out = mlp.input.weight.double(), mlp.output.weight.double()
+    h = x.double() @ w_in.T
+    expected = torch.where(h > 0, h, slope * h).square() @ w_out.T
+    torch.testing.assert_close(mlp(x).double(), expected, rtol=1e-5, atol=1e-6)
+    ours = torch.autograd.grad(mlp(x).square().sum(), (x, mlp.input.weight))
+    exact = torch.autograd.grad(expected.square().sum(), (x, mlp.input.weight))
+    for found, wanted in zip(ours, exact, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
