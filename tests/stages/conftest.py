@@ -19,11 +19,11 @@ class Chain:
         self.folder = folder
         self.stages_file = load_stages(folder / "stages.yaml")
 
-    def job(self, stage: str, out: str, *overrides: str, inherit: Artifact | None = None, context=None, **inputs):
+    def job(self, stage: str, out: str, *overrides: str, inherit: Artifact | None = None, preset="demo", context=None, **inputs):
         inputs_by_role = {role: artifact for role, artifact in inputs.items() if isinstance(artifact, Artifact)}
         config = resolve_config(
             self.stages_file,
-            preset=None if inherit else "demo",
+            preset=None if inherit else preset,
             inherited=inherit.manifest.config if inherit else None,
             overrides=overrides,
         ).config
