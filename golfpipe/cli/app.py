@@ -15,6 +15,7 @@ import typer.core
 
 from golfpipe import __version__
 from golfpipe.cli.audit import audit
+from golfpipe.cli.compare import compare
 from golfpipe.cli.config_show import config_show
 from golfpipe.cli.data_add import data_add
 from golfpipe.cli.data_demo import data_demo
@@ -69,6 +70,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "evaluate", STEPS, evaluate),
     (app, "submit", STEPS, submit),
     (app, "sweep", REVIEW, sweep),
+    (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
@@ -82,7 +84,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "quantize", "pack", "ttt", "evaluate", "submit",
-    "sweep", "audit", "report", "config", "presets", "doctor",
+    "sweep", "compare", "audit", "report", "config", "presets", "doctor",
 )
 # fmt: on
 
