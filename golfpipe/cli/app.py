@@ -24,6 +24,7 @@ from golfpipe.cli.data_tokenize import data_tokenize
 from golfpipe.cli.doctor import doctor
 from golfpipe.cli.evaluate import evaluate
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
+from golfpipe.cli.import_checkpoint import import_checkpoint
 from golfpipe.cli.options import spread
 from golfpipe.cli.pack import pack
 from golfpipe.cli.presets import presets
@@ -34,6 +35,7 @@ from golfpipe.cli.submit import submit
 from golfpipe.cli.sweep import sweep
 from golfpipe.cli.train import train
 from golfpipe.cli.ttt import ttt
+from golfpipe.cli.unpack import unpack
 
 WHOLE, STEPS, REVIEW, HELP = "The whole chain", "The steps, in order", "Looking at results", "Settings and machine"
 
@@ -64,6 +66,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (data_app, "add", None, data_add),
     (data_app, "inspect", None, data_inspect),
     (app, "train", STEPS, train),
+    (app, "import", STEPS, import_checkpoint),
     (app, "quantize", STEPS, quantize),
     (app, "pack", STEPS, pack),
     (app, "ttt", STEPS, ttt),
@@ -72,6 +75,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "sweep", REVIEW, sweep),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
+    (app, "unpack", REVIEW, unpack),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
     (app, "presets", HELP, presets),
@@ -83,8 +87,8 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 
 # fmt: off
 PIPELINE_ORDER = (
-    "run", "data", "train", "quantize", "pack", "ttt", "evaluate", "submit",
-    "sweep", "compare", "audit", "report", "config", "presets", "doctor",
+    "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "submit",
+    "sweep", "compare", "audit", "unpack", "report", "config", "presets", "doctor",
 )
 # fmt: on
 

@@ -57,7 +57,7 @@ def _check_comparable(left: Artifact, right: Artifact) -> None:
             hint="evaluate both models on the same token data",
         )
     windows = [
-        {name: artifact.manifest.metrics.get(name) for name in WINDOW_METRICS + ("scored_targets",)}
+        {name: artifact.manifest.metrics.get(name) for name in (*WINDOW_METRICS, "scored_targets")}
         for artifact in (left, right)
     ]
     if windows[0] != windows[1]:
