@@ -1,0 +1,102 @@
+"""`import`: the architecture from the checkpoint, the rest from the settings, as a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from golfpipe.config.checkpoint_names import Inferred, assumed_values, fits_preset, infer_model, stripped
+from golfpipe.config.schema import PipelineConfig, build_config, plain_config
+from golfpipe.errors import ConfigError, UsageError
+from golfpipe.pipeline.settings import Settings
+from golfpipe.pipeline.single import ARTIFACTS, Request, checked_name, checked_out
+from golfpipe.pipeline.text_digest import files_digest
+from golfpipe.stages.base import Job
+from golfpipe.stages.registry import STAGES
+from golfpipe.store.checkpoint import read_state_dict
+
+PR_BEHAVIOR = ("model.mask_document_boundaries=false",)
+"""What the pull request's script does and golfpipe's defaults do not. Below --set; a --preset replaces it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPlan:
+    """The job, and where each part of the architecture comes from."""
+
+    job: Job
+    inferred: dict[str, Any]
+    """Keys of `model` that names and shapes show."""
+    assumed: dict[str, Any]
+    """Keys that they do not show."""
+    origins: dict[str, str]
+    """Of the assumed ones: 'preset 16l', '--set', 'default'."""
+
+
+def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan:
+    """Read the file and settle what it leaves open. Raises DataError, ConfigError, UsageError."""
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file", path=str(file))
+    out = request.out
+    if out is None:
+        out = ARTIFACTS / checked_name(name or file.stem) / "import"
+    inferred = _infer(file)
+    settings, chosen = _with_preset(request.settings, inferred)
+    resolved = settings.resolve()
+    _refuse_contradictions(resolved.origin, resolved.config, inferred)
+    plain = plain_config(resolved.config)
+    plain["model"] |= inferred.model
+    config = build_config(plain)
+    assumed = assumed_values(config.model)
+    origins = {key: _origin(f"model.{key}", resolved.origin, request.settings, chosen) for key in assumed}
+    job = Job(
+        stage=STAGES["import"],
+        config=config,
+        inputs={},
+        out=checked_out(out),
+        arguments={"file": file, "inferred": inferred, "assumed": assumed, "origins": origins},
+        argument_digest=files_digest([file]),
+        context=request.context,
+    )
+    return ImportPlan(job=job, inferred=inferred.model, assumed=assumed, origins=origins)
+
+
+def _infer(file: Path) -> Inferred:
+    tensors = read_state_dict(file)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    short = {stripped(name): tensor for name, tensor in tensors.items()}
+    head, table = short.get("lm_head.weight"), short.get("tok_emb.weight")
+    tied = head is not None and table is not None and head.shape == table.shape and bool((head == table).all())
+    return infer_model(shapes, str(file), tied_head=tied)
+
+
+def _with_preset(settings: Settings, inferred: Inferred) -> tuple[Settings, str | None]:
+    """Without --preset: the first preset whose architecture the file has, if there is one, and the script's ways."""
+    if settings.preset is not None:
+        return settings, None
+    as_script = replace(settings, overrides=(*PR_BEHAVIOR, *settings.overrides))
+    for name in settings.stages().presets:
+        model = plain_config(replace(settings, preset=name, overrides=()).resolve().config.model)
+        if fits_preset(model, inferred.model):
+            return replace(as_script, preset=name), name
+    return as_script, None
+
+
+def _origin(key: str, origin: dict[str, str], given: Settings, chosen: str | None) -> str:
+    """The layer that a value came from, and why that one."""
+    layer = origin[key]
+    if chosen is not None and layer == f"preset {chosen}":
+        return f"{layer}, which has the file's shape"
+    own = {text.partition("=")[0].strip() for text in given.overrides}
+    return "the pull request's script" if layer == "--set" and key not in own else layer
+
+
+def _refuse_contradictions(origin: dict[str, str], config: PipelineConfig, inferred: Inferred) -> None:
+    """A --set that the file contradicts is a mistake; a preset's value gives way."""
+    model = plain_config(config.model)
+    for key, value in inferred.model.items():
+        if origin.get(f"model.{key}") == "--set" and model[key] != value:
+            raise ConfigError(
+                f"--set model.{key}={model[key]}: the file shows {value}",
+                hint="names and shapes decide; set only what they do not show",
+            )
