@@ -136,4 +136,4 @@ def fit_shapes(
 
 def _scale_per_mean(exponent: float) -> float:
     # E|x| = a' gamma(2/b) / gamma(1/b) for exp(-(|x|/a')^b); base 2 makes a' = a / ln(2)^(1/b).
-    return math.gamma(1 / exponent) / math.gamma(2 / exponent) * math.log(2) ** (1 / exponent)
+    return math.gamma(1 / exponent) / math.gamma(2 / exponent) * float(math.log(2) ** (1 / exponent))

@@ -22,6 +22,10 @@ from golfpipe.training.shards import TokenStream
 MICRO_BATCH_TOKENS = 2048
 """Tokens per backward pass: the Fisher diagonal is a mean over passes, so many small ones say more."""
 
+CALIBRATION_SEED = 0
+"""Of the drawn targets and texts: the same checkpoint is always calibrated alike."""
+_DEFAULT_CONTEXT = 1024
+
 
 def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> CalibrationData | None:
     """Run quantize.calibration_tokens tokens through the model; None without calibration. Raises ConfigError."""
@@ -30,10 +34,10 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
         return None
     config = model_config(job.inputs["model"])
     network = load_network(config, weights).to(device)
-    length = min(job.config.train.context_length, settings.calibration_tokens)
+    length = min(_context_length(job), settings.calibration_tokens)
     batch = max(1, min(MICRO_BATCH_TOKENS, settings.calibration_tokens) // length)
     passes = max(1, settings.calibration_tokens // (batch * length))
-    generator = torch.Generator().manual_seed(job.config.seed)
+    generator = torch.Generator().manual_seed(CALIBRATION_SEED)
     total: dict[str, Tensor] = {}
     with (
         job.context.reporter.task("calibrate", passes * batch * length, "tokens") as task,
@@ -50,6 +54,13 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
             add_fisher(total, gradients, tokens_BT.numel())
             task.advance(tokens_BT.numel())
         return CalibrationData(fisher=mean_fisher(total, passes), moments=moments.means(passes * batch * length))
+
+
+def _context_length(job: Job) -> int:
+    """Tokens per sequence that the model was trained with, as its own manifest says."""
+    trained = job.inputs["model"].manifest.config.get("train", {})
+    length = trained.get("context_length") if isinstance(trained, dict) else None
+    return length if isinstance(length, int) and length > 0 else _DEFAULT_CONTEXT
 
 
 def _batches(

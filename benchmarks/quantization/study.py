@@ -1,0 +1,96 @@
+"""One cell of the study: quantize, pack and score a checkpoint under one setting, as the stages do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.stages.base import STAGES, Context, Job, run_job
+from golfpipe.store.artifact import Artifact
+
+MATRIX_CLASSES = ("mlp", "attention", "ngram")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A named point of the study."""
+
+    name: str
+    overrides: tuple[str, ...] = field(default=())
+
+
+def _bits(bits: int) -> tuple[str, ...]:
+    return tuple(f"quantize.{name}.bits={bits}" for name in MATRIX_CLASSES)
+
+
+def _calibrated(method: str) -> tuple[str, ...]:
+    return (f"quantize.method={method}", "quantize.calibration=train")
+
+
+def settings() -> list[Setting]:
+    """All settings, coarse ones last within each method."""
+    plain = ("quantize.method=rate", "quantize.rate_weight=0", "quantize.sensitive_steps=false",
+             "quantize.token_table.step=0.03")  # fmt: skip
+    found = [Setting("gptq_lite int4/int6")]
+    found += [Setting(f"gptq_lite int{bits}", _bits(bits)) for bits in (5, 4, 3)]
+    found += [Setting(f"gptq int{bits}", (*_bits(bits), *_calibrated("gptq"))) for bits in (5, 4, 3)]
+    for bits in (5.0, 4.0, 3.0, 2.5, 2.0):
+        target = f"quantize.target_bits={bits}"
+        found.append(Setting(f"uniform step {bits:g} b", (*plain, target)))
+        found.append(Setting(f"rate, uncalibrated {bits:g} b", ("quantize.method=rate", target)))
+        found.append(Setting(f"rate {bits:g} b", (*_calibrated("rate"), target)))
+        found.append(Setting(f"trellis {bits:g} b", (*_calibrated("trellis"), target)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one setting gave."""
+
+    name: str
+    packed_bytes: int
+    matrix_bits: float
+    """Coded bits per weight of matrices and n-gram tables, headers and steps included."""
+    token_bits: float
+    val_bpb: float
+    seconds: float
+    """Of quantizing, calibration included."""
+
+
+def run_setting(setting: Setting, preset: str, model: Artifact, data: Artifact, work: Path, base: list[str]) -> Cell:
+    """Run the three stages below work/<name>; what is up to date is not done again."""
+    config = resolve_config(load_stages(), preset=preset, overrides=[*base, *setting.overrides]).config
+    folder = work / setting.name.replace(" ", "_").replace("/", "-").replace(",", "")
+    quantized = _run("quantize", config, folder, model=model, data=data)
+    packed = _run("pack", config, folder, model=quantized)
+    scored = _run("evaluate", config, folder, model=packed, data=data)
+    sizes = packed.read_json("sizes.json")["tensors"]
+
+    def bits(classes: tuple[str, ...]) -> float:
+        chosen = [line for line in sizes if line["class"] in classes]
+        return 8 * sum(line["bytes"] for line in chosen) / sum(line["values"] for line in chosen)
+
+    return Cell(
+        setting.name,
+        packed.manifest.metrics["packed_bytes"],
+        bits(MATRIX_CLASSES),
+        bits(("token_table",)),
+        scored.manifest.metrics["val_bpb"],
+        quantized.manifest.metrics["seconds"],
+    )
+
+
+def score_trained(preset: str, model: Artifact, data: Artifact, work: Path, base: list[str]) -> float:
+    """val_bpb of the checkpoint itself."""
+    config = resolve_config(load_stages(), preset=preset, overrides=base).config
+    return float(_run("evaluate", config, work / "trained", model=model, data=data).manifest.metrics["val_bpb"])
+
+
+def _run(stage: str, config: PipelineConfig, folder: Path, **inputs: Artifact) -> Artifact:
+    folder.mkdir(parents=True, exist_ok=True)
+    job = Job(
+        stage=STAGES[stage], config=config, inputs=inputs, out=folder / stage, context=Context(device="cpu", threads=1)
+    )
+    return run_job(job).artifact
