@@ -15,6 +15,7 @@ import typer.core
 
 from golfpipe import __version__
 from golfpipe.cli.audit import audit
+from golfpipe.cli.clean import clean
 from golfpipe.cli.compare import compare
 from golfpipe.cli.config_show import config_show
 from golfpipe.cli.data_add import data_add
@@ -31,6 +32,7 @@ from golfpipe.cli.presets import presets
 from golfpipe.cli.quantize import quantize
 from golfpipe.cli.report import report
 from golfpipe.cli.run import run
+from golfpipe.cli.status import status
 from golfpipe.cli.submit import submit
 from golfpipe.cli.sweep import sweep
 from golfpipe.cli.train import train
@@ -72,10 +74,12 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "ttt", STEPS, ttt),
     (app, "evaluate", STEPS, evaluate),
     (app, "submit", STEPS, submit),
+    (app, "status", REVIEW, status),
     (app, "sweep", REVIEW, sweep),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
     (app, "unpack", REVIEW, unpack),
+    (app, "clean", REVIEW, clean),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
     (app, "presets", HELP, presets),
@@ -88,7 +92,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "submit",
-    "sweep", "compare", "audit", "unpack", "report", "config", "presets", "doctor",
+    "status", "sweep", "compare", "audit", "unpack", "clean", "report", "config", "presets", "doctor",
 )
 # fmt: on
 

@@ -51,6 +51,18 @@ def lock_path(out: Path) -> Path:
     return out.with_name(f".{out.name}.lock")
 
 
+def lock_holder(out: Path) -> str | None:
+    """Who writes `out` now, in words; None where nobody does, dead processes included. Changes nothing."""
+    path = lock_path(out)
+    try:
+        content, age = path.read_bytes(), time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return "a process of another user"
+    return _live_holder(content, age)
+
+
 def _acquire(path: Path, out: Path) -> bytes:
     content = json.dumps(
         {
