@@ -25,6 +25,7 @@ from golfpipe.cli.data_tokenize import data_tokenize
 from golfpipe.cli.doctor import doctor
 from golfpipe.cli.evaluate import evaluate
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
+from golfpipe.cli.generate import generate
 from golfpipe.cli.import_checkpoint import import_checkpoint
 from golfpipe.cli.options import spread
 from golfpipe.cli.pack import pack
@@ -78,6 +79,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "sweep", REVIEW, sweep),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
+    (app, "generate", REVIEW, generate),
     (app, "unpack", REVIEW, unpack),
     (app, "clean", REVIEW, clean),
     (app, "report", REVIEW, report),
@@ -92,7 +94,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "submit",
-    "status", "sweep", "compare", "audit", "unpack", "clean", "report", "config", "presets", "doctor",
+    "status", "sweep", "compare", "audit", "generate", "unpack", "clean", "report", "config", "presets", "doctor",
 )
 # fmt: on
 

@@ -1,0 +1,47 @@
+"""Tokens to text as they come: only whole characters, although byte pieces spell one over several tokens."""
+
+from __future__ import annotations
+
+import codecs
+
+from golfpipe.data.tokenizer import Tokenizer
+
+SPACE = "\u2581"
+"""SentencePiece's mark for a space."""
+DOCUMENT_BREAK = "\n\n"
+"""What a BOS within a text becomes."""
+
+
+class TextStream:
+    """Feed it ids; it answers with the text that is certain by now."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._at_start = True
+
+    def add(self, token: int) -> str:
+        """New whole characters; "" while bytes of one are missing."""
+        piece, kind = self._tokenizer.pieces[token], self._tokenizer.piece_types[token]
+        if kind == "byte":
+            self._at_start = False
+            return self._decoder.decode(bytes([int(piece[3:5], 16)]))  # '<0xE2>'
+        text = self._flush()
+        if token == self._tokenizer.bos_id:
+            text += "" if self._at_start else DOCUMENT_BREAK
+            self._at_start = True
+        elif kind == "normal":
+            spelled = piece.replace(SPACE, " ")
+            # The tokenizer puts a space before the first word of a text.
+            text += spelled.removeprefix(" ") if self._at_start else spelled
+            self._at_start = self._at_start and not spelled.strip(" ")
+        return text
+
+    def end(self) -> str:
+        """What is left: a replacement character for a cut-off one."""
+        return self._flush()
+
+    def _flush(self) -> str:
+        text = self._decoder.decode(b"", final=True)
+        self._decoder.reset()
+        return text

@@ -1,0 +1,48 @@
+"""Streamed text is the decoded text, and never part of a character."""
+
+from __future__ import annotations
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from golfpipe.data.text_stream import DOCUMENT_BREAK, TextStream
+from golfpipe.data.tokenizer import Tokenizer
+
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(texts)
+@example("a  b \U0001f469\u200d\U0001f469 \u4f60\u597d")
+@example(" \u2581x")
+def test_the_pieces_join_to_the_decoded_text(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode([text])[0]
+    stream = TextStream(tokenizer)
+    pieces = [stream.add(int(token)) for token in ids]
+    assert "".join(pieces) + stream.end() == tokenizer.decode(ids)
+    assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in tokenizer.decode(ids)
+
+
+def _bytes(tokenizer: Tokenizer, *values: int) -> list[int]:
+    return [tokenizer.pieces.index(f"<0x{value:02X}>") for value in values]
+
+
+def test_a_character_of_bytes_comes_whole(tokenizer: Tokenizer) -> None:
+    stream = TextStream(tokenizer)
+    assert [stream.add(token) for token in _bytes(tokenizer, 0xF0, 0x9F, 0x98, 0x80)] == ["", "", "", "\U0001f600"]
+
+
+def test_a_character_cut_off_is_a_replacement_character(tokenizer: Tokenizer) -> None:
+    stream = TextStream(tokenizer)
+    assert stream.add(_bytes(tokenizer, 0xF0)[0]) == ""
+    word = next(i for i, piece in enumerate(tokenizer.pieces) if piece == "e")
+    assert stream.add(word) == "\ufffde"
+    assert stream.add(_bytes(tokenizer, 0xC3)[0]) == ""
+    assert stream.end() == "\ufffd"
+    assert stream.end() == ""
+
+
+def test_a_document_ends_in_an_empty_line(tokenizer: Tokenizer) -> None:
+    stream = TextStream(tokenizer)
+    ids = [*tokenizer.encode(["the dog"])[0], *tokenizer.encode(["the fox"])[0]]
+    assert "".join(stream.add(int(token)) for token in ids) == f"the dog{DOCUMENT_BREAK}the fox"
