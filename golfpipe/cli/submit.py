@@ -14,6 +14,10 @@ from golfpipe.cli.options import StageOptions
 def submit(
     evaluations: Annotated[list[str], typer.Argument(metavar="EVALUATION...", help="One evaluation per seed.")],
     options: StageOptions,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RECORD", help="Test against val_bpb of a record's seeds (1.2244,1.2250) or its folder."),
+    ] = None,
     execute: Annotated[
         bool,
         typer.Option("--execute", help="Run the scoring methods to check the rules; on track 10min_16mb always."),
@@ -28,8 +32,13 @@ def submit(
     Examples:
       golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
       golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --set submit.name=Demo
+      golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239
     """
     roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
     paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
     overrides = ["submit.execute=true"] if execute else []
+    if against is not None:
+        from golfpipe.pipeline.against import against_overrides
+
+        overrides += against_overrides(against)
     return run_stage("submit", options, inputs=paths, overrides=tuple(overrides))

@@ -20,7 +20,7 @@ from golfpipe.submission.executed import Executed
 from golfpipe.submission.facts import RunFacts, gather
 from golfpipe.submission.judgment import RECORD_TRACK
 from golfpipe.submission.lineage import Lineage, trace
-from golfpipe.submission.read_records import is_records_folder, read_records
+from golfpipe.submission.read_records import is_records_folder, read_folder
 from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
 from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
@@ -145,7 +145,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
 def _audit_submission(submission: Artifact, path: Path, execution: Execution | None) -> AuditReport:
     _verify(submission)
     folder = records_folder(submission)
-    told = read_records(folder)
+    told = read_folder(folder).facts
     try:
         lineages = [trace(evaluation, required=_NEEDED) for evaluation in _evaluations(submission)]
     except ArtifactError as error:
@@ -163,6 +163,7 @@ def _audit_submission(submission: Artifact, path: Path, execution: Execution | N
         has_folder=True,
         script_bytes=told.script_bytes,
         log_differences=told.log_differences,
+        folder_problems=told.folder_problems,
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
@@ -177,7 +178,8 @@ def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
 
 def _audit_folder(folder: Path) -> AuditReport:
     """A records folder that no artifact belongs to: what it says about itself."""
-    facts = read_records(folder)
+    read = read_folder(folder)
+    facts = read.facts
     return AuditReport(
         path=folder,
         kind="records_folder",
@@ -187,7 +189,11 @@ def _audit_folder(folder: Path) -> AuditReport:
         totals=_totals(facts.runs),
         rules=check_rules(facts),
         track=facts.track,
-        notes=("no artifacts belong to this folder; its submission.json and logs are taken at their word",),
+        notes=(
+            "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is"
+            " not run",
+            *read.notes,
+        ),
     )
 
 

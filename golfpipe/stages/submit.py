@@ -16,7 +16,7 @@ from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageErro
 from golfpipe.stages.base import STAGES, Job
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
-from golfpipe.submission.assemble import Draft, draft, draft_log_differences, folder_files
+from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
 from golfpipe.submission.execute import execute
 from golfpipe.submission.executed import Executed
 from golfpipe.submission.facts import Facts, device_of, gather
@@ -49,11 +49,14 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         has_folder=True,
         log_differences=draft_log_differences(made),
         executed=executed,
+        folder_problems=empty_fields(made) if track == RECORD_TRACK else (),
     )
     judgment = judge(facts)
     refuse_broken_rules(judgment, track)
     if failure is not None:
         raise failure
+    if made.compared is not None:
+        job.context.reporter.note(made.compared.verdict)
     for deviation in judgment.deviations:
         job.context.reporter.warn(f"stated in the README: {deviation}")
     code_measured = all(known.code_measured for known in facts.runs)
@@ -139,6 +142,8 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         track=settings.track,
         hardware=settings.hardware or device_of(lineage) or "hardware not recorded",
         pytorch_version=text(packages, "torch") or "",
+        against=settings.against,
+        against_name=settings.against_name,
     )
 
 
@@ -161,5 +166,6 @@ def _metrics(made: Draft, facts: Facts) -> dict[str, object]:
         "total_bytes": biggest.artifact_bytes,
         "limit_bytes": min(run.limit_bytes for run in facts.runs),
         "fits": True,
+        **({"significant": made.compared.enough} if made.compared is not None else {}),
         "eligible": all(run.eligible is True for run in facts.runs),
     }

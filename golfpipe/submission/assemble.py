@@ -19,6 +19,7 @@ from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SUBMISSION_FILE, log_name
 from golfpipe.submission.seed_results import SeedResult
+from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
 
@@ -39,6 +40,8 @@ class Draft:
     config: PipelineConfig
     sections: dict[str, Any]
     """The effective settings by section; only of stages that ran."""
+    compared: Significance | None = None
+    """With the standing record, where one was given."""
 
 
 def draft(heading: Heading, lineages: Sequence[Lineage], results: Sequence[SeedResult], facts: Facts) -> Draft:
@@ -48,8 +51,14 @@ def draft(heading: Heading, lineages: Sequence[Lineage], results: Sequence[SeedR
         result.seed: _log(lineage, result, run.code_measured)
         for lineage, result, run in zip(lineages, results, facts.runs, strict=True)
     }
+    against = heading.against
+    compared = None
+    if against:
+        bpb, nats = [result.val_bpb for result in results], [result.val_loss_nats for result in results]
+        compared = significance(bpb, nats, against, heading.against_name)
     return Draft(
         heading=heading,
+        compared=compared,
         lineages=tuple(lineages),
         results=tuple(results),
         logs=logs,
@@ -64,6 +73,12 @@ def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
     return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
 
 
+def empty_fields(made: Draft) -> tuple[str, ...]:
+    """Fields of submission.json that a record cannot leave empty."""
+    named = {"author": made.heading.author, "github_id": made.heading.github_id, "blurb": made.heading.blurb}
+    return tuple(f"submit.{name} is empty" for name, value in named.items() if not value.strip())
+
+
 def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dict[str, bytes]:
     """File name -> content."""
     technique = technique_lines(made.config, made.sections)
@@ -73,7 +88,15 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
         (CONFIG_FILE, "every setting, as a preset: `golfpipe train DATA --config config.yaml --preset submission`"),
         (REQUIREMENTS_FILE, "packages and their versions"),
     ]
-    readme = readme_text(made.heading, made.results, technique, judgment, code_measured=code_measured, files=listing)
+    readme = readme_text(
+        made.heading,
+        made.results,
+        technique,
+        judgment,
+        code_measured=code_measured,
+        files=listing,
+        compared=made.compared,
+    )
     record = json.dumps(_record(made, judgment), indent=2, ensure_ascii=False, allow_nan=False)
     return {
         README_FILE: readme.encode(),
@@ -85,7 +108,9 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
 
 
 def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:
-    return submission_json(made.heading, made.results, technique_lines(made.config, made.sections), judgment)
+    return submission_json(
+        made.heading, made.results, technique_lines(made.config, made.sections), judgment, made.compared
+    )
 
 
 def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:

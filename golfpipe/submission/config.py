@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from golfpipe.errors import ConfigError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmitConfig:
@@ -20,5 +22,14 @@ class SubmitConfig:
     """YYYY-MM-DD; today where empty."""
     hardware: str = ""
     """As people would say it, e.g. 8xH100 SXM; the device recorded by train where empty."""
+    against: tuple[float, ...] = ()
+    """val_bpb of the standing record's seeds, or its mean alone: the improvement is tested against them."""
+    against_name: str = ""
+    """What they are, for people."""
     execute: bool = False
     """Run the scoring methods for the rules that only running them can show; on track 10min_16mb always."""
+
+    def __post_init__(self) -> None:
+        for value in self.against:
+            if not 0 < value < 100:
+                raise ConfigError(f"submit.against={value} must be bits per byte")

@@ -79,6 +79,8 @@ class Facts:
     """Between the seeds; None: not known."""
     log_differences: tuple[str, ...] | None = None
     """Between submission.json and the logs; None: not known."""
+    folder_problems: tuple[str, ...] = ()
+    """Files and fields that a records folder lacks, or that hold something else."""
 
 
 def gather(
@@ -90,6 +92,7 @@ def gather(
     script_bytes: int | None = None,
     log_differences: tuple[str, ...] | None = None,
     executed: Sequence[Executed] = (),
+    folder_problems: tuple[str, ...] = (),
 ) -> Facts:
     """Facts of the runs. `neutral`: dotted configuration keys that do not change a result; `executed`: one per run,
     where the methods were run."""
@@ -103,6 +106,7 @@ def gather(
         script_bytes=script_bytes,
         configuration_differences=configuration_differences(lineages, neutral),
         log_differences=log_differences,
+        folder_problems=folder_problems,
     )
 
 

@@ -10,9 +10,12 @@ from typing import Any
 def number(values: Mapping[str, Any], key: str) -> float | None:
     """A finite number, else None (absent, null, text, a truth value)."""
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond any float
+        return None
 
 
 def count(values: Mapping[str, Any], key: str) -> int | None:

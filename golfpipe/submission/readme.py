@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.record import Heading
 from golfpipe.submission.seed_results import SeedResult, Spread, largest, spread
+from golfpipe.submission.significance import Significance
 from golfpipe.units import format_bytes, format_seconds
 
 NOT_MEASURED = "not measured"
@@ -21,6 +22,7 @@ def readme_text(
     *,
     code_measured: bool,
     files: Sequence[tuple[str, str]],
+    compared: Significance | None = None,
 ) -> str:
     """Markdown. `files`: name and purpose of each file beside the README."""
     parts = [
@@ -29,6 +31,7 @@ def readme_text(
         *([plain(heading.blurb)] if heading.blurb else []),
         _seed_table(results),
         _size_sentence(results, code_measured),
+        *(["## Significance\n\n" + _significance(compared)] if compared is not None else []),
         "## Technique\n\n" + _bullets(map(plain, technique)),
         "## Deviations from the track's rules\n\n" + _deviations(heading, judgment),
         "## Rules\n\n" + _rule_table(judgment),
@@ -115,6 +118,28 @@ def _size_sentence(results: Sequence[SeedResult], code_measured: bool) -> str:
         f"The largest artifact is {format_bytes(biggest.model_bytes)} of packed weights plus"
         f" {format_bytes(biggest.code_bytes)} of code ({code})."
     )
+
+
+def _significance(compared: Significance) -> str:
+    name = f" ({plain(compared.record_name)})" if compared.record_name else ""
+    worse = " worse" if compared.difference_bpb < 0 else " better"
+    of = f"the mean of {len(compared.record_bpb)} seeds" if len(compared.record_bpb) > 1 else "one number"
+    sentence = (
+        f"Against {compared.record_mean_bpb:.4f} bpb{name}, {of}: the mean of {compared.seeds} here,"
+        f" {compared.mean_bpb:.4f}, is {abs(compared.difference_bpb):.4f} bpb or {abs(compared.difference_nats):.4f} nats"
+        f" per token{worse} ({compared.nats_per_bpb:.4f} nats per token to the bit per byte). Asked for are"
+        f" {compared.margin_nats:g} nats per token, here {compared.margin_bpb:.4f} bpb, at p < {compared.level:g}."
+    )
+    rows = [
+        (label, f"{test.t:.3f}", f"{test.degrees_of_freedom:.2f}", f"{test.p:.2g}")
+        for label, test in (
+            ("Welch: not better than the record's seeds by the margin", compared.welch),
+            ("One sample: not below the record minus the margin", compared.one_sample),
+        )
+        if test is not None
+    ]
+    table = [_table(("One-sided test, null hypothesis", "t", "Degrees of freedom", "p"), rows, numeric_from=1)]
+    return "\n\n".join([sentence, *(table if rows else []), compared.verdict])
 
 
 def _deviations(heading: Heading, judgment: Judgment) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.seed_results import SeedResult, largest, spread
+from golfpipe.submission.significance import Significance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,17 @@ class Heading:
     track: str
     hardware: str
     pytorch_version: str
+    against: tuple[float, ...] = ()
+    """val_bpb of the standing record, per seed."""
+    against_name: str = ""
 
 
 def submission_json(
-    heading: Heading, results: Sequence[SeedResult], technique: Sequence[str], judgment: Judgment
+    heading: Heading,
+    results: Sequence[SeedResult],
+    technique: Sequence[str],
+    judgment: Judgment,
+    compared: Significance | None = None,
 ) -> dict[str, Any]:
     """The record of one or more seeds. Sizes are those of the largest seed."""
     loss, bpb = spread([r.val_loss_nats for r in results]), spread([r.val_bpb for r in results])
@@ -51,6 +59,7 @@ def submission_json(
         "pytorch_version": heading.pytorch_version,
         "technique_summary": " ".join(technique),
         "compliance": compliance(judgment),
+        **({"significance": compared.as_json()} if compared is not None else {}),
     }
 
 

@@ -294,8 +294,11 @@ def _script(facts: Facts) -> Finding:
     if not facts.has_folder:
         return "not applicable", "A script belongs to a records folder, not to this artifact."
     if facts.script_bytes is None:
-        return "fail", "train_gpt.py is missing: this version of golfpipe does not generate it yet."
-    return "pass", f"train_gpt.py has {format_bytes(facts.script_bytes)}."
+        return "fail", "; ".join(["train_gpt.py is missing", *facts.folder_problems]) + "."
+    script = f"train_gpt.py has {format_bytes(facts.script_bytes)}"
+    if facts.folder_problems:
+        return "fail", f"{script}, but {'; '.join(facts.folder_problems)}."
+    return "pass", f"{script}; the other files and the fields of submission.json are there."
 
 
 _RULES: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
@@ -309,7 +312,7 @@ _RULES: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
     ("no calibration on validation data", _calibration),
     ("one configuration for all seeds, json equals logs", _one_configuration),
     ("no network, no training data at evaluation", _sealed),
-    ("the script is in the folder", _script),
+    ("the folder is complete, with the script", _script),
 )
 
 

@@ -1,0 +1,151 @@
+"""Whether the seeds show an improvement over a standing record: one-sided t-tests (SPEC section 8).
+
+The challenge asks for 0.005 nats per token at p < 0.01: Welch's test where the record's seeds are known, else a
+one-sample test against the record's number. Nats per token are those of this submission's tokens; the record's bits
+per byte are converted with this submission's own ratio, because another tokenizer's nats per token say nothing here.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MARGIN_NATS = 0.005
+LEVEL = 0.01
+MAX_SEEDS = 200
+"""Beyond this, a number of seeds is no suggestion."""
+USUAL_SEEDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """One-sided: how likely seeds this good are, if the improvement were no more than the margin."""
+
+    __test__ = False  # pytest would collect a class of this name
+
+    t: float
+    degrees_of_freedom: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Significance:
+    """A comparison with a record. Differences are positive where this submission is better."""
+
+    record_name: str
+    record_bpb: tuple[float, ...]
+    """Per seed; one number where only the mean is known."""
+    record_mean_bpb: float
+    mean_bpb: float
+    seeds: int
+    nats_per_bpb: float
+    difference_bpb: float
+    difference_nats: float
+    margin_bpb: float
+    margin_nats: float
+    welch: TestResult | None
+    """None: the record's seeds, or enough of this submission's, are not known."""
+    one_sample: TestResult | None
+    level: float
+    enough: bool
+    seeds_suggested: int | None
+    """In all, for p below the level if mean and spread stay as they are; None: no number would do, or not known."""
+    verdict: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def significance(
+    bpb: Sequence[float], nats: Sequence[float], record_bpb: Sequence[float], record_name: str = ""
+) -> Significance:
+    """`bpb`, `nats`: per seed of this submission; `record_bpb`: per seed of the record, or its mean alone."""
+    nats_per_bpb = statistics.fmean(nats) / statistics.fmean(bpb)
+    margin = MARGIN_NATS / nats_per_bpb
+    mean, record_mean = statistics.fmean(bpb), statistics.fmean(record_bpb)
+    spread = _spread(bpb)
+    welch = one_sample = None
+    if spread is not None and spread > 0:
+        one_sample = _one_sample(bpb, record_mean - margin)
+        if len(record_bpb) > 1:
+            welch = _welch(bpb, [value - margin for value in record_bpb])
+    deciding = welch or one_sample
+    enough = deciding is not None and deciding.p < LEVEL
+    gain = record_mean - margin - mean
+    suggested = _seeds_suggested(gain, spread, len(bpb), record_bpb if welch is not None else ())
+    return Significance(
+        record_name=record_name,
+        record_bpb=tuple(record_bpb),
+        record_mean_bpb=record_mean,
+        mean_bpb=mean,
+        seeds=len(bpb),
+        nats_per_bpb=nats_per_bpb,
+        difference_bpb=record_mean - mean,
+        difference_nats=(record_mean - mean) * nats_per_bpb,
+        margin_bpb=margin,
+        margin_nats=MARGIN_NATS,
+        welch=welch,
+        one_sample=one_sample,
+        level=LEVEL,
+        enough=enough,
+        seeds_suggested=suggested,
+        verdict=_verdict(enough, gain, spread, len(bpb), suggested),
+    )
+
+
+def _one_sample(values: Sequence[float], bound: float) -> TestResult:
+    from scipy import stats
+
+    found = stats.ttest_1samp(values, bound, alternative="less")
+    return TestResult(t=float(found.statistic), degrees_of_freedom=float(found.df), p=float(found.pvalue))
+
+
+def _welch(values: Sequence[float], record: Sequence[float]) -> TestResult:
+    from scipy import stats
+
+    found = stats.ttest_ind(values, record, equal_var=False, alternative="less")
+    return TestResult(t=float(found.statistic), degrees_of_freedom=float(found.df), p=float(found.pvalue))
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """Sample standard deviation; 0 where the values agree to the last digits, None for one value."""
+    if len(values) < 2:
+        return None
+    deviation = statistics.stdev(values)
+    return 0.0 if deviation < 1e-12 * abs(statistics.fmean(values)) else deviation
+
+
+def _seeds_suggested(gain: float, spread: float | None, seeds: int, record: Sequence[float]) -> int | None:
+    """Smallest number of seeds that would be enough with this gain over the margin and this spread."""
+    from scipy import stats
+
+    if spread is None or spread == 0 or gain <= 0:
+        return None
+    record_part = statistics.variance(record) / len(record) if len(record) > 1 else 0.0
+    for count in range(max(2, seeds if seeds > 2 else 2), MAX_SEEDS + 1):
+        own_part = spread**2 / count
+        freedom: float = count - 1
+        if record_part:
+            freedom = (own_part + record_part) ** 2 / (own_part**2 / (count - 1) + record_part**2 / (len(record) - 1))
+        if stats.t.sf(gain / math.sqrt(own_part + record_part), freedom) < LEVEL:
+            return count
+    return None
+
+
+def _verdict(enough: bool, gain: float, spread: float | None, seeds: int, suggested: int | None) -> str:
+    asked = f"an improvement of {MARGIN_NATS:g} nats per token at p < {LEVEL:g}"
+    if enough:
+        return f"Enough: the seeds show {asked}."
+    if gain <= 0:
+        return f"Not enough: the mean is not {MARGIN_NATS:g} nats per token better than the record, so no number of seeds shows {asked}."
+    if spread is None:
+        return f"Not enough: one seed has no spread, so there is no test of {asked}; {USUAL_SEEDS - 1} more are usual."
+    if spread == 0:
+        return f"Not enough: the seeds agree to the last digit, so they are no sample, and there is no test of {asked}."
+    if suggested is None:
+        return f"Not enough for {asked}: with this spread more than {MAX_SEEDS} seeds would be needed."
+    more = max(1, suggested - seeds)
+    return f"Not enough for {asked}: with this mean and spread about {suggested} seeds would be, {more} more."
