@@ -16,7 +16,7 @@ SCORED_KINDS = ("trained_model", "quantized_model", "packed_model", "adapted_mod
 
 def step_line(step: Step, width: int) -> str:
     """'quantize  stale        config quantize.mlp.bits: 6 -> 4'; more reasons on lines of their own."""
-    start = f"{step.node.name:<{width}}  {step.state:<13}"
+    start = f"{step.node.name:<{width}}  {step.state:<13}  "
     reasons = list(step.reasons)
     if step.state == "up to date" and step.artifact is not None:
         reasons = [f"key {step.artifact.manifest.key[:8]}"]

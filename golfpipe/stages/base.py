@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -25,38 +25,17 @@ from golfpipe import __version__
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
+from golfpipe.stages.registry import STAGES as STAGES
+from golfpipe.stages.registry import Stage
 from golfpipe.stages.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, try_open
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
 from golfpipe.store.lock import output_lock
-from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Kind, Manifest, Result
-
-MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Manifest, Result
 
 JOB_FILE = "job.json"
 """In the partial folder of a precious stage: the key, settings and inputs that the work began with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A registered stage. `module` holds `run(job, out) -> Result` and is imported only when the stage runs."""
-
-    name: str
-    module: str
-    version: int
-    inputs: Mapping[str, tuple[Kind, ...]]
-    """Role -> kinds that it takes."""
-    output: tuple[Kind, ...]
-    """Kinds that it may write; more than one where a setting decides."""
-    sections: tuple[str, ...]
-    """Configuration sections (or `seed`) that decide the result, hence the key."""
-    neutral: tuple[str, ...] = ()
-    """Dotted keys inside those sections that do not change the result."""
-    unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
-    """Further keys that do not, given the plain configuration."""
-    precious: bool = False
-    """Its output cost hours: kept on interrupt, never replaced without --force."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +84,20 @@ class Outcome:
 
 def relevant_config(stage: Stage, config: PipelineConfig) -> Plain:
     """The part of the configuration that decides the stage's result."""
-    return _sections(plain_config(config), stage)
+    plain = plain_config(config)
+    return _sections(plain, stage, stage.unused(plain))
 
 
-def _sections(config: Plain, stage: Stage) -> Plain:
+def _changes(before: Plain, after: Plain, stage: Stage) -> list[str]:
+    """The deciding keys that differ. One that either side does not use says nothing: another one changed then too."""
+    unused = (*stage.unused(before), *stage.unused(after))
+    return changed_keys(_sections(before, stage, unused), _sections(after, stage, unused))
+
+
+def _sections(config: Plain, stage: Stage, unused: Sequence[str]) -> Plain:
     """The deciding part of a plain configuration, which may be one of an older golfpipe and lack keys."""
     chosen = {section: config.get(section, {}) for section in stage.sections}
-    for key in (*stage.neutral, *stage.unused(config)):
+    for key in (*stage.neutral, *unused):
         section, name = key.split(".")
         if isinstance(chosen[section], dict):
             chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
@@ -178,9 +164,7 @@ def stale_reasons(
     if existing is None:
         return ["no artifact yet"]
     manifest = existing.manifest
-    reasons = [
-        f"config {change}" for change in changed_keys(_sections(manifest.config, stage), relevant_config(stage, config))
-    ]
+    reasons = [f"config {change}" for change in _changes(manifest.config, plain_config(config), stage)]
     for role in dict.fromkeys([*input_digests, *(ref.role for ref in manifest.inputs)]):
         before, now = manifest.input(role), input_digests.get(role, "")
         if before is None or before.digest != now:
@@ -258,7 +242,7 @@ def _guard_unfinished(job: Job, key: str) -> bool:
     begun = _read_job_file(path)
     if begun["key"] == key:
         return True
-    changes = changed_keys(_sections(begun["config"], job.stage), relevant_config(job.stage, job.config))
+    changes = _changes(begun["config"], plain_config(job.config), job.stage)
     raise UsageError(
         f"{job.out}: an unfinished run of other settings is here ({'; '.join(changes) or 'other inputs'})",
         hint="--resume goes on with its settings; --force discards it; -o or --name starts elsewhere",
@@ -320,7 +304,10 @@ def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
 def _device_used(job: Job) -> dict[str, Any]:
     if "torch" not in sys.modules:  # the stage used none
         return {}
-    device = select_device(job.context.device)
+    try:
+        device = select_device(job.context.device)
+    except UsageError:  # a stage that needs no device does not mind a --device that is not there
+        return {}
     return {"device_used": device, "device_name": device_name(device)}
 
 
@@ -395,101 +382,6 @@ def select_device(requested: str) -> Literal["cpu", "cuda", "mps"]:
     if not available[requested]:
         raise UsageError(f"--device {requested}: this machine has no such device", hint="golfpipe doctor")
     return requested  # type: ignore[return-value]
-
-
-def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
-    """The sections of the other methods. And cosine scores nothing: of `evaluate` it only heeds how much of the split
-    will be scored."""
-    ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
-    method = ttt.get("method")
-    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != method]
-    scoring = [f"evaluate.{name}" for name in evaluate if name != "max_targets"] if method == "cosine" else []
-    return (*others, *scoring)
-
-
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            name="data-demo",
-            module="golfpipe.stages.data_demo",
-            version=1,
-            inputs={},
-            output=("token_data",),
-            sections=("data",),
-            neutral=("data.source",),
-        ),
-        Stage(
-            name="data-tokenize",
-            module="golfpipe.stages.data_tokenize",
-            version=1,
-            inputs={},
-            output=("token_data",),
-            sections=("data",),
-            neutral=("data.source",),
-        ),
-        Stage(
-            name="data-add",
-            module="golfpipe.stages.data_add",
-            version=1,
-            inputs={},
-            output=("token_data",),
-            sections=(),
-        ),
-        Stage(
-            name="train",
-            module="golfpipe.stages.train",
-            version=1,
-            inputs={"data": ("token_data",)},
-            output=("trained_model",),
-            sections=("seed", "model", "optim", "train"),
-            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every"),
-            precious=True,
-        ),
-        Stage(
-            name="quantize",
-            module="golfpipe.stages.quantize",
-            version=1,
-            inputs={"model": ("trained_model",)},
-            output=("quantized_model",),
-            sections=("quantize",),
-        ),
-        Stage(
-            name="pack",
-            module="golfpipe.stages.pack",
-            version=1,
-            inputs={"model": ("quantized_model",)},
-            output=("packed_model",),
-            sections=("pack",),
-        ),
-        Stage(
-            name="ttt",
-            module="golfpipe.stages.ttt",
-            version=1,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("adapted_model", "evaluation"),
-            sections=("seed", "ttt", "evaluate"),
-            unused=_unused_by_ttt,
-        ),
-        Stage(
-            name="evaluate",
-            module="golfpipe.stages.evaluate",
-            version=1,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("evaluation",),
-            sections=("evaluate",),
-            neutral=("evaluate.batch_tokens",),
-        ),
-        Stage(
-            name="submit",
-            module="golfpipe.stages.submit",
-            version=1,
-            inputs={"evaluation": ("evaluation",)},
-            output=("submission",),
-            sections=("submit",),
-        ),
-    )
-}
 
 
 def cpu_count() -> int:

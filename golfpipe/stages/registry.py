@@ -1,0 +1,138 @@
+"""Which stages there are: what each takes and writes, and which settings decide its result. Torch-free.
+
+A new stage is a module with `run(job, out) -> Result` and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from golfpipe.config.schema import Plain
+from golfpipe.store.manifest import Kind
+
+MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A registered stage. `module` holds `run(job, out) -> Result` and is imported only when the stage runs."""
+
+    name: str
+    module: str
+    version: int
+    inputs: Mapping[str, tuple[Kind, ...]]
+    """Role -> kinds that it takes."""
+    output: tuple[Kind, ...]
+    """Kinds that it may write; more than one where a setting decides."""
+    sections: tuple[str, ...]
+    """Configuration sections (or `seed`) that decide the result, hence the key."""
+    neutral: tuple[str, ...] = ()
+    """Dotted keys inside those sections that do not change the result."""
+    unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
+    """Further keys that do not, given the plain configuration."""
+    precious: bool = False
+    """Its output cost hours: kept on interrupt, never replaced without --force."""
+
+
+def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
+    """The sections of the other methods. And cosine scores nothing: of `evaluate` it only heeds how much of the split
+    will be scored."""
+    ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
+    method = ttt.get("method")
+    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != method]
+    scoring = [f"evaluate.{name}" for name in evaluate if name != "max_targets"] if method == "cosine" else []
+    return (*others, *scoring)
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="data-demo",
+            module="golfpipe.stages.data_demo",
+            version=1,
+            inputs={},
+            output=("token_data",),
+            sections=("data",),
+            neutral=("data.source",),
+        ),
+        Stage(
+            name="data-tokenize",
+            module="golfpipe.stages.data_tokenize",
+            version=1,
+            inputs={},
+            output=("token_data",),
+            sections=("data",),
+            neutral=("data.source",),
+        ),
+        Stage(
+            name="data-add",
+            module="golfpipe.stages.data_add",
+            version=1,
+            inputs={},
+            output=("token_data",),
+            sections=(),
+        ),
+        Stage(
+            name="train",
+            module="golfpipe.stages.train",
+            version=1,
+            inputs={"data": ("token_data",)},
+            output=("trained_model",),
+            sections=("seed", "model", "optim", "train"),
+            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every"),
+            precious=True,
+        ),
+        Stage(
+            name="import",
+            module="golfpipe.stages.import_checkpoint",
+            version=1,
+            inputs={},
+            output=("trained_model",),
+            sections=("model",),
+        ),
+        Stage(
+            name="quantize",
+            module="golfpipe.stages.quantize",
+            version=1,
+            inputs={"model": ("trained_model",)},
+            output=("quantized_model",),
+            sections=("quantize",),
+        ),
+        Stage(
+            name="pack",
+            module="golfpipe.stages.pack",
+            version=1,
+            inputs={"model": ("quantized_model",)},
+            output=("packed_model",),
+            sections=("pack",),
+        ),
+        Stage(
+            name="ttt",
+            module="golfpipe.stages.ttt",
+            version=1,
+            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            output=("adapted_model", "evaluation"),
+            sections=("seed", "ttt", "evaluate"),
+            unused=_unused_by_ttt,
+        ),
+        Stage(
+            name="evaluate",
+            module="golfpipe.stages.evaluate",
+            version=1,
+            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            output=("evaluation",),
+            sections=("evaluate",),
+            neutral=("evaluate.batch_tokens",),
+        ),
+        Stage(
+            name="submit",
+            module="golfpipe.stages.submit",
+            version=1,
+            inputs={"evaluation": ("evaluation",)},
+            output=("submission",),
+            sections=("submit",),
+        ),
+    )
+}
