@@ -18,26 +18,43 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from an interrupted run, with its settings and data.")
     ] = False,
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights, with its architecture.")
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
+    ] = None,
 ) -> Answer:
     """Train a model from token data.
 
-    Reads token_data. Writes a trained_model in artifacts/NAME/train: the averaged weights and the log. Interrupted, it
-    leaves a checkpoint from which the same command goes on. A trained model is replaced only with --force.
+    Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
+    averaged weights and the log. Interrupted, it leaves a checkpoint from which the same command goes on. A trained
+    model is replaced only with --force.
 
     \b
     Examples:
       golfpipe train artifacts/data/demo --preset demo
       golfpipe train artifacts/data/demo --preset tiny --name longer --set train.max_steps=500
+      golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm --set train.max_steps=100
+      golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
     """
     from golfpipe.pipeline.single import Request, prepare_training
+    from golfpipe.stages.replay_log import replay_arguments
 
     settings = settings_of(options)
+    arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
     request = Request(
         stage="train",
-        inputs={"data": input_path(data) if data is not None else None},
+        inputs={
+            "data": input_path(data) if data is not None else None,
+            "init": input_path(init) if init is not None else None,
+        },
         settings=settings,
         context=context_of(options, resume=resume),
         out=output_path(options.out),
+        arguments=arguments,
+        argument_digest=digest,
     )
     job = prepare_training(request, name)
     if settings.preset is None and not resume:

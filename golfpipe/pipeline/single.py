@@ -16,8 +16,9 @@ from golfpipe.stages.base import (
     unfinished_config,
     unfinished_input,
 )
-from golfpipe.stages.registry import STAGES, Stage
+from golfpipe.stages.registry import MODEL_KINDS, STAGES, Stage
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.manifest import InputRef
 from golfpipe.store.search import find_artifact
 
 ARTIFACTS = Path("artifacts")
@@ -63,16 +64,19 @@ def prepare(request: Request) -> Job:
 
 def prepare_training(request: Request, name: str | None) -> Job:
     """As `prepare`, for train: it has a name instead of a sibling, a default preset, and may go on from an
-    interrupted run (`context.resume`), whose settings and data it then takes over."""
+    interrupted run (`context.resume`), whose settings and inputs it then takes over. With an `init` model the
+    architecture is that of the model."""
     stage = STAGES["train"]
     stages = request.settings.stages()
     run_name = checked_name(name or request.settings.preset or stages.default_preset)
     out = checked_out(request.out) if request.out is not None else ARTIFACTS / run_name / stage.name
     data_path, warn = request.inputs.get("data"), request.context.reporter.warn
-    begun = None
+    begun, init = None, _opened_init(request.inputs.get("init"))
     if request.context.resume:
-        begun, reference = _begun(out)
+        begun, reference, init_reference = _begun(out)
         data = open_artifact(data_path, "token_data") if data_path is not None else find_artifact(reference, out)
+        if init is None and init_reference is not None:
+            init = find_artifact(init_reference, out)
     elif data_path is None:
         raise UsageError("train needs token data", hint="golfpipe data demo; golfpipe train artifacts/data/demo")
     else:
@@ -82,15 +86,17 @@ def prepare_training(request: Request, name: str | None) -> Job:
     else:
         inherited = inherited_settings(data, warn)
         inherited.setdefault("data", {})["source"] = source_name(data)
-    resolved = request.settings.resolve(
-        inherited=inherited, decided=DECIDED["token_data"], default_preset=begun is None
-    )
+    decided = DECIDED["token_data"]
+    if init is not None:
+        inherited["model"], decided = init.manifest.model or {}, (*decided, "model")
+    resolved = request.settings.resolve(inherited=inherited, decided=decided, default_preset=begun is None)
     return Job(
         stage=stage,
         config=resolved.config,
-        inputs={"data": data},
+        inputs={"data": data} | ({"init": init} if init is not None else {}),
         out=out,
         arguments=request.arguments,
+        argument_digest=request.argument_digest,
         context=request.context,
     )
 
@@ -100,15 +106,22 @@ def source_name(data: Artifact) -> str:
     return "demo" if data.path.resolve() == DEMO_DATA.resolve() else str(data.path.resolve())
 
 
-def _begun(out: Path) -> tuple[dict[str, Any], Any]:
-    """Settings and data of the interrupted run in `out`, or of the finished one, which then is up to date."""
-    config, reference = unfinished_config(out), unfinished_input(out, "data")
-    if config is not None and reference is not None:
-        return config, reference
+def _opened_init(path: Path | None) -> Artifact | None:
+    """The model to start from, of any kind."""
+    return open_artifact(path, *MODEL_KINDS) if path is not None else None
+
+
+def _begun(out: Path) -> tuple[dict[str, Any], InputRef, InputRef | None]:
+    """Settings, data and initial model of the interrupted run in `out`, or of the finished one, which then is up to
+    date."""
+    config, data = unfinished_config(out), unfinished_input(out, "data")
+    if config is not None and data is not None:
+        return config, data, unfinished_input(out, "init")
     finished = try_open(out)
-    if finished is None or finished.manifest.input("data") is None:
+    data = finished.manifest.input("data") if finished is not None else None
+    if finished is None or data is None:
         raise UsageError(f"{out}: nothing to resume here", hint="--name or -o tells which run", path=str(out))
-    return finished.manifest.config, finished.manifest.input("data")
+    return finished.manifest.config, data, finished.manifest.input("init")
 
 
 def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Artifact]:

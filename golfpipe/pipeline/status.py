@@ -150,10 +150,18 @@ def _line(step: Step, found: dict[str, Artifact]) -> StatusLine:
     artifact = step.artifact or found.get(step.node.name)
     state: LineState = _STEP_STATES.get(step.state, "stale")
     reasons = step.reasons if state == "stale" else ()
+    if artifact is not None and reasons and all(_is_own_start(reason, artifact) for reason in reasons):
+        state, reasons = "as made", ()
     if state == "stale" and artifact is None:
         state = "damaged" if step.out.exists() else "missing"
         reasons = () if step.reasons == ("no artifact yet",) else step.reasons
     return StatusLine(name=step.node.name, path=step.out, state=state, reasons=tuple(reasons), artifact=artifact)
+
+
+def _is_own_start(reason: str, trained: Artifact) -> bool:
+    """`run` neither starts from another model nor replays a log, but that does not make what did so stale."""
+    replayed = "replay" in trained.manifest.provenance and reason.startswith("the source files changed")
+    return reason.startswith("input init:") or replayed
 
 
 def _other_line(artifact: Artifact, folder: Path) -> StatusLine:

@@ -3,6 +3,7 @@
 golfpipe train artifacts/data/demo --preset demo
 golfpipe train artifacts/data/demo --preset tiny --set train.max_steps=500 --name longer   # CPU, about a minute
 golfpipe train --resume -o artifacts/longer/train
+golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm      # from another model's weights
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_shards, load_tokenizer, load_validation
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.errors import ArtifactError, DataError, Interrupted, StageFailed
+from golfpipe.errors import ArtifactError, DataError, Interrupted, StageFailed, UsageError
 from golfpipe.model.config import parameter_count
-from golfpipe.model.network import build_network, initialize
+from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
-from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary
+from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file, write_file
 from golfpipe.store.manifest import Result
@@ -57,6 +59,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         )
     network = build_network(config.model, COMPUTE_DTYPES[config.train.precision])
     initialize(network, config.seed)
+    if "init" in job.inputs:
+        _warm_start(network, job.inputs["init"])
     network.to(device)
     compiled = config.train.compile == "on" or (config.train.compile == "auto" and device.type == "cuda")
     trainer = Trainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
@@ -73,10 +77,21 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         if reason == "interrupted":
             raise Interrupted(
                 f"stopped after step {trainer.steps_done} of {trainer.max_steps}; the state is saved",
-                hint=f"golfpipe train --resume -o {job.out}",
+                hint=f"golfpipe train --resume -o {job.out}{job.arguments.get('replay_words', '')}",
                 exit_code=stop.exit_code,
             )
     return events.finish(reason)
+
+
+def _warm_start(network: Network, source: Artifact) -> None:
+    """Start from the weights of a model of the same architecture. Raises UsageError naming what differs."""
+    changes = changed_keys(plain_config(model_config(source)), plain_config(network.config))
+    if changes:
+        raise UsageError(
+            f"{source.path}: --init needs the same architecture: {'; '.join(f'model.{change}' for change in changes)}",
+            path=str(source.path),
+        )
+    network.load_state_dict(load_weights(source))
 
 
 class _Events:
@@ -208,7 +223,8 @@ class _Events:
         }
         self._append(self.log_path, [{"type": "end", **metrics}])
         (self.out.folder / CHECKPOINT).unlink(missing_ok=True)
-        return Result(kind="trained_model", metrics=metrics, model=model)
+        replayed = {"replay": self.job.argument_digest} if trainer.replay is not None else {}
+        return Result(kind="trained_model", metrics=metrics, model=model, provenance=replayed)
 
     def score(self) -> Score:
         """Averaged weights on the validation prefix, in disjoint windows of the training length."""

@@ -1,0 +1,41 @@
+"""The log of an earlier run, for `train --replay`: what the clock decided there, and its name in the key."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from golfpipe.errors import DataError, UsageError
+from golfpipe.store.artifact import open_artifact
+from golfpipe.store.canonical import digest_of
+from golfpipe.store.manifest import MANIFEST_NAME
+from golfpipe.training.replay import Replay, parse_replay
+
+LOG = "log.jsonl"
+
+
+def replay_arguments(path: Path) -> tuple[dict[str, Any], str]:
+    """What the train stage takes as its arguments, and their digest."""
+    replay, digest = read_replay(path)
+    return {"replay": replay, "replay_words": f" --replay {shlex.quote(str(path))}"}, digest
+
+
+def read_replay(path: Path) -> tuple[Replay, str]:
+    """The decisions in a log.jsonl, or in that of a trained model, and the digest of them alone: not of the losses.
+
+    Raises UsageError, DataError for a file that is no log of a finished run, ArtifactError.
+    """
+    if path.is_dir():
+        if not (path / MANIFEST_NAME).is_file():
+            raise UsageError(f"{path}: no trained model, whose {LOG} could be replayed", path=str(path))
+        path = open_artifact(path, "trained_model").file(LOG)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such log", hint=f"the {LOG} of a trained model", path=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a training log ({error})", path=str(path)) from error
+    replay = parse_replay(lines, str(path))
+    return replay, digest_of(asdict(replay))
