@@ -77,14 +77,21 @@ def max_payload_values(payload_bytes: int) -> int:
     return max(1 << 26, 32 * payload_bytes)
 
 
-def encode_payload(model: Mapping[str, Any], pieces: Iterable[Piece], *, coder: Coder) -> bytes:
+def encode_payload(
+    model: Mapping[str, Any],
+    pieces: Iterable[Piece],
+    *,
+    coder: Coder,
+    streams_of: Callable[[Piece, Coder], list[bytes]] = piece_to_streams,
+) -> bytes:
     """Model description (anything that JSON can hold) and pieces -> payload. The same input gives the same bytes.
 
+    streams_of: piece_to_streams, or a version of it that remembers what it has coded.
     `read_header(payload)` tells the bytes of each tensor. Raises ArtifactError for a name that occurs twice, and for
     a payload that the reader would refuse.
     """
     pieces = list(pieces)
-    streams_of_pieces = [piece_to_streams(piece, coder) for piece in pieces]
+    streams_of_pieces = [streams_of(piece, coder) for piece in pieces]
     header = {
         "model": dict(model),
         "tensors": [

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from golfpipe.codec.pieces import Piece
-from golfpipe.codec.streams import piece_to_streams
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.model.config import ModelConfig, parameter_shapes, possible_names
-from golfpipe.quant.config import ClassScheme
+from golfpipe.quant.config import ClassScheme, QuantizeConfig
 from golfpipe.quant.export import QuantizedWeights, Target, quantize_weights
 from golfpipe.quant.policy import assign_classes
 from golfpipe.quant.report import TensorReport
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.calibration import calibrate
 from golfpipe.stages.models import load_weights, model_config, pieces_to_tensors
-from golfpipe.stages.packed_file import packed_file
+from golfpipe.stages.packed_file import StreamCache, packed_file
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 
@@ -50,7 +50,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     calibration = calibrate(job, weights, device)
     calibration_seconds = time.perf_counter() - started if calibration is not None else 0.0
     total = sum(weight.numel() for weight in weights.values())
-    with job.context.reporter.task("quantize", total, "weights") as task:
+    with job.context.reporter.task("quantize", total, "weights") as task, _few_threads(settings):
         before = 0
 
         def progress(done: int) -> None:
@@ -75,16 +75,29 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     return Result(kind="quantized_model", metrics=metrics, model=plain_config(model))
 
 
+@contextmanager
+def _few_threads(settings: QuantizeConfig) -> Iterator[None]:
+    """One thread for the searches column by column: their steps are too short to share (two threads on two busy cores
+    took 14 times as long)."""
+    threads = torch.get_num_threads()
+    if settings.is_open or settings.method == "gptq":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _target(job: Job, model: ModelConfig) -> Target | None:
     """What the configuration asks for, and how its size is measured. Raises ConfigError."""
-    settings, pack = job.config.quantize, job.config.pack
+    settings, pack, cache = job.config.quantize, job.config.pack, StreamCache()
     if settings.target_bits:
         classes = assign_classes(settings, parameter_shapes(model), None)
         names = {name for name, tensor_class in classes.items() if tensor_class in _MATRIX_CLASSES}
         count = sum(math.prod(shape) for name, shape in parameter_shapes(model).items() if name in names)
 
         def matrix_bytes(pieces: Mapping[str, Piece]) -> float:
-            return sum(len(s) for name in names for s in piece_to_streams(pieces[name], pack.coder))
+            return sum(len(s) for name in names for s in cache.streams_of(pieces[name], pack.coder))
 
         return Target(settings.target_bits * count / 8, matrix_bytes)
     if settings.target_bytes == "none":
@@ -95,7 +108,7 @@ def _target(job: Job, model: ModelConfig) -> Target | None:
         if size <= 0:
             raise ConfigError(f"pack.limit_bytes={pack.limit_bytes} leaves nothing beside the code reserve")
     plain = plain_config(model)
-    return Target(size, lambda pieces: len(packed_file(plain, pieces, pack.coder)[0]))
+    return Target(size, lambda pieces: len(packed_file(plain, pieces, pack.coder, cache)[0]))
 
 
 def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:
