@@ -74,7 +74,9 @@ def plain_logits(c, w, tokens):
             ("trigram", c.trigram_buckets, (73856, 19349, 83492)),
         ):
             if buckets:
-                row = w[f"{name}.table.weight"][bucket(tokens, t, buckets, factors, c.bos_id, c.mask_document_boundaries)]
+                row = w[f"{name}.table.weight"][
+                    bucket(tokens, t, buckets, factors, c.bos_id, c.mask_document_boundaries)
+                ]
                 x = x + w[f"{name}.scale"] * (w[f"{name}.projection.weight"] @ row)
         xs.append(rms(x))
     gate = 1 / (1 + np.exp(-w["smear.gate"]))
@@ -88,10 +90,11 @@ def plain_logits(c, w, tokens):
         p = f"blocks.{layer}"
         if layer >= half and stack:
             saved = stack.pop()
-            xs = [x + w["skip_weights"][layer - half] * s for x, s in zip(xs, saved)]
+            xs = [x + w["skip_weights"][layer - half] * s for x, s in zip(xs, saved, strict=True)]
         mix = w[f"{p}.residual_mix"]
-        xs = [mix[0] * x + mix[1] * x0 for x, x0 in zip(xs, first)]
-        xs = [x + w[f"{p}.attention_scale"] * y for x, y in zip(xs, attend(c, w, layer, [rms(x) for x in xs]))]
+        xs = [mix[0] * x + mix[1] * x0 for x, x0 in zip(xs, first, strict=True)]
+        attended = attend(c, w, layer, [rms(x) for x in xs])
+        xs = [x + w[f"{p}.attention_scale"] * y for x, y in zip(xs, attended, strict=True)]
         after = []
         for x in xs:
             h = w[f"{p}.mlp.input.weight"] @ rms(x)

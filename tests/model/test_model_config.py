@@ -31,9 +31,7 @@ def test_sharing_that_would_wrap_round_is_rejected(last):
         ModelConfig(num_layers=16, kv_sharing=LastLayers(last=last))
 
 
-@pytest.mark.parametrize(
-    ("fraction", "width"), [(0.25, 16), (0.0, 0), (1.0, 64), (0.01, 2), (0.3, 18), (0.5, 32)]
-)
+@pytest.mark.parametrize(("fraction", "width"), [(0.25, 16), (0.0, 0), (1.0, 64), (0.01, 2), (0.3, 18), (0.5, 32)])
 def test_rotary_width_is_even_and_at_least_two(fraction, width):
     assert ModelConfig(rope_fraction=fraction).rope_dim == width
 
@@ -48,7 +46,9 @@ def test_rotary_width_is_even_and_at_least_two(fraction, width):
 )  # fmt: skip
 def test_impossible_sizes_are_config_errors_naming_the_key(wrong):
     key = next(iter(wrong))
-    with pytest.raises(ConfigError, match="model." + {"num_kv_heads": "num_heads", "num_heads": "model_dim"}.get(key, key)):
+    with pytest.raises(
+        ConfigError, match="model." + {"num_kv_heads": "num_heads", "num_heads": "model_dim"}.get(key, key)
+    ):
         ModelConfig(**wrong)
 
 

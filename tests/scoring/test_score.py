@@ -45,7 +45,9 @@ def scores(network, tokens, batch_tokens=64, **settings):
     return nats
 
 
-@pytest.mark.parametrize("settings", [{}, {"stride": 16}, {"stride": 5}, {"method": "chunked"}, {"context_length": 500}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"stride": 16}, {"stride": 5}, {"method": "chunked"}, {"context_length": 500}]
+)
 def test_each_target_is_scored_in_the_context_of_its_window(network, settings):
     tokens = text()
     found = scores(network, tokens, **settings)

@@ -104,7 +104,9 @@ def test_nibble_mode_holds_the_same_weights(chain, fresh):
 
 def test_rerunning_one_stage_touches_nothing_upstream(chain, fresh):
     before = {a.path: (a.path / "manifest.json").stat().st_mtime_ns for a in (chain.trained, chain.quantized)}
-    quantized = chain.run("quantize", fresh("q"), "quantize.attention.bits=4", inherit=chain.trained, model=chain.trained)
+    quantized = chain.run(
+        "quantize", fresh("q"), "quantize.attention.bits=4", inherit=chain.trained, model=chain.trained
+    )
     chain.run("pack", fresh("p"), inherit=quantized, model=quantized)
     assert {path: (path / "manifest.json").stat().st_mtime_ns for path in before} == before
 
@@ -123,12 +125,12 @@ def test_vocabulary_of_another_tokenizer_is_refused(chain, fresh):
 
 
 def test_a_context_longer_than_the_data_is_refused(chain, fresh):
-    with pytest.raises(DataError, match="train.context_length=1048576"):
+    with pytest.raises(DataError, match=r"train\.context_length=1048576"):
         chain.run("train", fresh("t"), "train.context_length=1048576", "train.batch_tokens=1048576", data=chain.data)
 
 
 def test_stride_beyond_the_context_is_a_config_error(chain, fresh):
-    with pytest.raises(ConfigError, match="evaluate.stride=65"):
+    with pytest.raises(ConfigError, match=r"evaluate\.stride=65"):
         chain.run("evaluate", fresh("e"), "evaluate.stride=65", model=chain.packed, data=chain.data)
 
 

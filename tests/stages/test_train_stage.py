@@ -71,7 +71,7 @@ def test_a_crash_goes_on_from_the_last_checkpoint(chain, fresh, monkeypatch):
 
 def test_a_trained_model_is_replaced_only_by_force(chain, fresh):
     first = chain.run("train", fresh("t"), data=chain.data)
-    with pytest.raises(UsageError, match="train.max_steps: 6 -> 7") as caught:
+    with pytest.raises(UsageError, match=r"train\.max_steps: 6 -> 7") as caught:
         chain.run("train", fresh("t"), "train.max_steps=7", data=chain.data)
     assert "--force" in caught.value.hint
     assert (first.path / "ema.safetensors").exists()
