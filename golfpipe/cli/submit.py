@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ def submit(
         str | None,
         typer.Option(metavar="RECORD", help="Test against val_bpb of a record's seeds (1.2244,1.2250) or its folder."),
     ] = None,
+    launcher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHERE", help="Add a file that starts the script: torchrun, modal or slurm. Repeatable."),
+    ] = None,
     execute: Annotated[
         bool,
         typer.Option("--execute", help="Run the scoring methods to check the rules; on track 10min_16mb always."),
@@ -32,11 +37,13 @@ def submit(
     Examples:
       golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
       golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --set submit.name=Demo
-      golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239
+      golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239 --launcher torchrun
     """
     roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
     paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
     overrides = ["submit.execute=true"] if execute else []
+    if launcher:
+        overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
         from golfpipe.pipeline.against import against_overrides
 

@@ -144,6 +144,8 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         pytorch_version=text(packages, "torch") or "",
         against=settings.against,
         against_name=settings.against_name,
+        launchers=settings.launchers,
+        gpus=settings.gpus,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from golfpipe.config.schema import PipelineConfig, build_config
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.judgment import Judgment
+from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launcher_file
 from golfpipe.submission.lineage import Lineage, effective_config
 from golfpipe.submission.metric_values import mapping, text
 from golfpipe.submission.read_records import compare_logs
@@ -82,11 +84,14 @@ def empty_fields(made: Draft) -> tuple[str, ...]:
 def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dict[str, bytes]:
     """File name -> content."""
     technique = technique_lines(made.config, made.sections)
+    settings = _launch_settings(made)
+    launchers = dict(launcher_file(launcher, settings) for launcher in made.heading.launchers)
     listing = [
         (SUBMISSION_FILE, "the record"),
         *((log_name(seed), f"training log of seed {seed}, then sizes and score") for seed in made.logs),
         (CONFIG_FILE, "every setting, as a preset: `golfpipe train DATA --config config.yaml --preset submission`"),
         (REQUIREMENTS_FILE, "packages and their versions"),
+        *((name, f"starts the script per seed on {settings.gpus} GPUs") for name in launchers),
     ]
     readme = readme_text(
         made.heading,
@@ -104,7 +109,23 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
         **{log_name(seed): log.encode() for seed, log in made.logs.items()},
         CONFIG_FILE: _config_yaml(made).encode(),
         REQUIREMENTS_FILE: _requirements(made.lineages[0]).encode(),
+        **{name: content.encode() for name, content in launchers.items()},
     }
+
+
+def _launch_settings(made: Draft) -> LaunchSettings:
+    assert made.lineages[0].evaluation is not None
+    version = text(made.lineages[0].evaluation.manifest.provenance, "python") or ""
+    minor = re.match(r"3\.\d+", version)
+    both = [(result.train_seconds or 0) + (result.eval_seconds or 0) for result in made.results]
+    return LaunchSettings(
+        name=made.heading.name,
+        seeds=tuple(result.seed for result in made.results),
+        gpus=made.heading.gpus,
+        requirements=tuple(_requirements(made.lineages[0]).split()),
+        python=minor[0] if minor is not None else "3.11",
+        minutes=launch_minutes(both),
+    )
 
 
 def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:

@@ -26,10 +26,16 @@ class SubmitConfig:
     """val_bpb of the standing record's seeds, or its mean alone: the improvement is tested against them."""
     against_name: str = ""
     """What they are, for people."""
+    launchers: tuple[Literal["torchrun", "modal", "slurm"], ...] = ()
+    """Files to add that start the script on GPUs."""
+    gpus: int = 8
+    """That the launchers ask for."""
     execute: bool = False
     """Run the scoring methods for the rules that only running them can show; on track 10min_16mb always."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.gpus <= 8:
+            raise ConfigError(f"submit.gpus={self.gpus} must lie in 1..8, the GPUs of one node")
         for value in self.against:
             if not 0 < value < 100:
                 raise ConfigError(f"submit.against={value} must be bits per byte")

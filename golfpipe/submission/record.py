@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from golfpipe.submission.judgment import Judgment
+from golfpipe.submission.launchers import Launcher
 from golfpipe.submission.seed_results import SeedResult, largest, spread
 from golfpipe.submission.significance import Significance
 
@@ -27,6 +28,8 @@ class Heading:
     against: tuple[float, ...] = ()
     """val_bpb of the standing record, per seed."""
     against_name: str = ""
+    launchers: tuple[Launcher, ...] = ()
+    gpus: int = 8
 
 
 def submission_json(
