@@ -1,3 +1,58 @@
-"""golfpipe: train, quantize, pack, adapt and score language models that fit in a byte limit."""
+"""golfpipe: train, quantize, pack, adapt and score language models that fit in a byte limit.
+
+The functions of `golfpipe.api` are here too, loaded when first used: `from golfpipe import train, quantize, pack`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from golfpipe.api import (
+        audit,
+        compare,
+        demo_data,
+        evaluate,
+        generate,
+        open_artifact,
+        pack,
+        quantize,
+        run,
+        status,
+        submit,
+        sweep,
+        tokenize,
+        train,
+        ttt,
+        unpack,
+        write_report,
+    )
 
 __version__ = "0.1.0"
+__all__ = [
+    "audit",
+    "compare",
+    "demo_data",
+    "evaluate",
+    "generate",
+    "open_artifact",
+    "pack",
+    "quantize",
+    "run",
+    "status",
+    "submit",
+    "sweep",
+    "tokenize",
+    "train",
+    "ttt",
+    "unpack",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'golfpipe' has no attribute {name!r}")
+    from golfpipe import api
+
+    return getattr(api, name)

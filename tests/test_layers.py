@@ -35,6 +35,7 @@ SHELL_USES = {  # package of L2..L5 -> packages that it may import besides L0 an
     "report": {*CORES, "store", "data", "config", "stages", "submission", "pipeline"},
     "cli": {"pipeline", "report"},
 }
+    "api": {"pipeline", "report", "stages", "store"},
 STAGE_MODULES = {stage.module for stage in STAGES.values()}
 FORBIDDEN_CALLS = {"eval", "exec", "vars", "locals", "globals", "compile", "__import__"}
 CORE_FORBIDDEN = {"open", "print", "input"}
@@ -167,7 +168,8 @@ def test_every_package_is_in_a_layer() -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=_ids)
 def test_package_files_import_nothing(path: Path) -> None:
-    assert list(_imports(_tree(path))) == []
+    at_top = [module for _, module in _imports(_tree(path), inside_functions=False)]
+    assert at_top == (["__future__", "typing"] if path.parent == PACKAGE else [])
 
 
 @pytest.mark.parametrize("path", FILES, ids=_ids)

@@ -19,10 +19,7 @@ from golfpipe.errors import StageFailed
 if TYPE_CHECKING:
     from golfpipe.pipeline.sweep import SweepPlan
     from golfpipe.pipeline.sweep_results import CellResult
-    from golfpipe.pipeline.sweep_run import SweepRun
 
-DEFAULT_THREADS = 1
-"""Per process: one fixed number, so that equal cells have equal digests on every machine."""
 MOST_FAILURES = 10
 
 
@@ -56,7 +53,7 @@ def sweep(
       golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --cells
     """
     from golfpipe.pipeline.grid import parse_grid, read_grids
-    from golfpipe.pipeline.sweep import SweepRequest, commands, plan_sweep
+    from golfpipe.pipeline.sweep import DEFAULT_THREADS, SweepRequest, commands, plan_sweep
     from golfpipe.stages.base import cpu_count
 
     context = context_of(options)
@@ -83,20 +80,13 @@ def sweep(
 
 
 def _run(plan: SweepPlan, jobs: int, *, quiet: bool) -> Answer:
-    from golfpipe.pipeline.sweep_results import collect, recording
-    from golfpipe.pipeline.sweep_run import run_sweep
+    from golfpipe.pipeline.sweep_results import run_recorded
 
     if not quiet:
         unshared = sum(len(cell.steps) for cell in plan.cells)
         plan.reporter.note(f"{len(plan.cells)} cells, {len(plan.steps)} steps instead of {unshared}, {jobs} at a time")
-    with sweep_view(plan, quiet=quiet) as show, recording(plan.folder) as record:
-
-        def on_change(run: SweepRun) -> None:
-            show(run)
-            record(run)
-
-        run = run_sweep(plan, jobs=jobs, on_change=on_change)
-    rows = collect(run)
+    with sweep_view(plan, quiet=quiet) as show:
+        rows = run_recorded(plan, jobs=jobs, on_change=show)
     failed = [row for row in rows if row.state == "failed"]
     places = [f"results  {plan.folder / 'results.csv'}", f"plot     {plan.folder / 'pareto.png'}"]
     if all(row.total_bytes is None or row.val_bpb is None for row in rows):

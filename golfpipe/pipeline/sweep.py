@@ -33,6 +33,8 @@ _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
     "packed_model": ("evaluate",),
     "adapted_model": ("evaluate",),
 }
+DEFAULT_THREADS = 1
+"""Per process: one fixed number, so that equal cells have equal digests on every machine."""
 _ID_LENGTH = 12
 
 
@@ -50,7 +52,7 @@ class SweepRequest:
     """Draw this many cells at random, from the settings' seed."""
     settings: Settings = field(default_factory=Settings)
     """Of every cell, below the grid."""
-    context: Context = field(default_factory=lambda: Context(threads=1))
+    context: Context = field(default_factory=lambda: Context(threads=DEFAULT_THREADS))
     out: Path | None = None
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.pipeline.grid import Cell, value_text
-from golfpipe.pipeline.sweep_run import FINISHED, StepState, SweepRun
+from golfpipe.pipeline.sweep import SweepPlan
+from golfpipe.pipeline.sweep_run import FINISHED, StepState, SweepRun, run_sweep
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import write_file
 from golfpipe.store.manifest import Kind
@@ -77,8 +78,21 @@ def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[i
     return best
 
 
+def run_recorded(
+    plan: SweepPlan, *, jobs: int, on_change: Callable[[SweepRun], None] = lambda run: None
+) -> list[CellResult]:
+    """Run the sweep and keep its results in its folder. Raises Busy, and KeyboardInterrupt after stopping."""
+    with _recording(plan.folder) as record:
+
+        def changed(run: SweepRun) -> None:
+            on_change(run)
+            record(run)
+
+        return collect(run_sweep(plan, jobs=jobs, on_change=changed))
+
+
 @contextmanager
-def recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
+def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
     """A function that keeps the results on disk as the sweep goes on; at the end, however it ends, all of them and the
     picture."""
     last: SweepRun | None = None

@@ -43,6 +43,8 @@ class StepRun:
     hint: str | None = None
     began: float = 0.0
     """time.monotonic() when it was handed to a process."""
+    alone: bool = True
+    """No other step was in a process at the same time."""
 
 
 @dataclass
@@ -137,7 +139,9 @@ class _Scheduler:
 
     def _submit(self, identity: str) -> None:
         step = self.run.steps[identity]
-        step.state, step.began = "running", time.monotonic()
+        step.state, step.began, step.alone = "running", time.monotonic(), not self.flying
+        for other in self.flying.values():
+            self.run.steps[other].alone = False
         self.flying[self.workers.submit(step.step.request)] = identity
 
     def _take(self, future: Future[_Report], identity: str) -> None:
@@ -153,9 +157,8 @@ class _Scheduler:
         step.error, step.hint = report.error, report.hint
 
     def _process_died(self, step: StepRun, identity: str) -> None:
-        alone = not self.flying and self.workers.last_submitted_alone
         self.workers.restart()
-        if alone:
+        if step.alone:
             step.state, step.error = "failed", "its process died"
             step.hint = "out of memory, perhaps: fewer processes with -j"
         else:
@@ -169,8 +172,6 @@ class _Workers:
     def __init__(self, jobs: int, plan: SweepPlan) -> None:
         self.jobs, self.plan = jobs, plan
         self.pool: ProcessPoolExecutor | None = None
-        self.last_submitted_alone = False
-        self._open: set[Future[_Report]] = set()
         self._said: set[str] = set()
 
     def __enter__(self) -> _Workers:
@@ -187,20 +188,16 @@ class _Workers:
     def submit(self, request: Request) -> Future[_Report]:
         context = request.context
         request = replace(request, context=replace(context, argv=tuple(step_words(request)[1:]), reporter=_Warnings()))
-        self._open = {future for future in self._open if not future.done()}
-        self.last_submitted_alone = not self._open
         if self.pool is None:
             self.pool = ProcessPoolExecutor(
                 self.jobs, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(context.threads,)
             )
         with _thread_variables(context.threads):  # read by libraries as they load, so before a process starts
             try:
-                future = self.pool.submit(_run_step, request)
+                return self.pool.submit(_run_step, request)
             except BrokenProcessPool:
                 self.restart()
                 return self.submit(request)
-        self._open.add(future)
-        return future
 
     def restart(self) -> None:
         if self.pool is not None:

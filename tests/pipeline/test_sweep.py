@@ -145,7 +145,8 @@ def test_failed_cells_are_listed_and_the_others_go_on(
 
 
 def test_a_process_that_dies_costs_its_own_cell_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(InlinePool, "dies_at", frozenset({1, 2}))  # one of two, and the first of them again when alone
+    # Two at a time: 0 and 1 die together, then each runs alone, and only the first of them dies again.
+    monkeypatch.setattr(InlinePool, "dies_at", frozenset({0, 1, 2}))
     run = _run(_plan(BITS))
     states = [run.cell_state(index) for index in range(3)]
     assert states.count("failed") == 1 and states.count("done") == 2

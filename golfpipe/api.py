@@ -1,0 +1,331 @@
+"""golfpipe from Python: the commands as functions, with the same names, defaults and results.
+
+    from golfpipe import demo_data, evaluate, pack, quantize, train
+
+    data = demo_data()
+    model = pack(quantize(train(data, preset="demo", settings={"train.max_steps": 100})))
+    print(evaluate(model).manifest.metrics["val_bpb"])
+
+Inputs are artifacts or their folders. Like the commands, a function does nothing where its output is up to date. It is
+silent unless given a `reporter`, never prints or exits, and raises errors of `golfpipe.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from golfpipe.pipeline.grid import Grid, override_texts
+from golfpipe.pipeline.runner import RunRequest, Step, plan_run, run_pipeline
+from golfpipe.pipeline.settings import Settings
+from golfpipe.pipeline.single import DEMO_DATA, Request, prepare, prepare_training
+from golfpipe.pipeline.text_digest import demo_digest
+from golfpipe.stages.base import Context, cpu_count, run_job
+from golfpipe.stages.reporter import Reporter, SilentReporter
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact import open_artifact as open_artifact
+
+if TYPE_CHECKING:  # these load torch, or figures, or much else
+    from golfpipe.pipeline.audit import AuditReport
+    from golfpipe.pipeline.status import RunStatus
+    from golfpipe.pipeline.sweep_results import CellResult
+    from golfpipe.stages.comparison import Comparison
+    from golfpipe.stages.unpack import Unpacked
+
+Source = Artifact | Path | str
+"""An artifact, or the folder that holds it."""
+
+
+class Options(TypedDict, total=False):
+    """What every function that runs stages takes, as the commands do. All are optional."""
+
+    settings: Mapping[str, Any]
+    """Dotted key -> value: {"quantize.mlp.bits": 5}, as --set."""
+    preset: str
+    seed: int
+    config: Path | str
+    """Pipeline file; else ./stages.yaml, else golfpipe's own."""
+    device: str
+    """auto (cuda, then mps, then cpu), cpu, cuda or mps."""
+    threads: int
+    """CPU threads."""
+    force: bool
+    """Run although up to date; replace a trained model."""
+    reporter: Reporter
+    """Hears progress and warnings; `golfpipe.stages.reporter` says what it needs. None is silent."""
+    out: Path | str
+    """Where the result goes; else beside the input, as with the command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A whole chain that was brought up to date."""
+
+    folder: Path
+    steps: tuple[Step, ...]
+
+    def __getitem__(self, name: str) -> Artifact:
+        """The artifact of a step: run()["pack"]. Raises KeyError for one that wrote none."""
+        for step in self.steps:
+            if step.node.name == name and step.artifact is not None:
+                return step.artifact
+        raise KeyError(name)
+
+
+def run(
+    data: Source | None = None,
+    *,
+    name: str | None = None,
+    start: str | None = None,
+    until: str | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    **options: Unpack[Options],
+) -> Run:
+    """The whole chain of stages.yaml in artifacts/NAME, as `golfpipe run`; `start` is its --from.
+
+    `on_step` hears of each step before it runs, or when it is skipped. A submission that breaks a limit is a step with
+    an `error`; the chain goes on.
+    """
+    request = RunRequest(
+        settings=_settings(options),
+        context=_context(options),
+        name=name,
+        data=_path(data),
+        start=start,
+        until=until,
+    )
+    plan = plan_run(request)
+    return Run(folder=plan.folder, steps=tuple(run_pipeline(plan, on_step or (lambda step: None))))
+
+
+def demo_data(**options: Unpack[Options]) -> Artifact:
+    """Token data from the text that comes with Python, as `golfpipe data demo`."""
+    return _stage("data-demo", {}, options, default_out=DEMO_DATA, argument_digest=demo_digest())
+
+
+def tokenize(
+    files: Sequence[Path | str] | Path | str,
+    *,
+    name: str | None = None,
+    tokenizer: Path | str | None = None,
+    separator: str | None = None,
+    processes: int | None = None,
+    **options: Unpack[Options],
+) -> Artifact:
+    """Token data from your text, as `golfpipe data tokenize`."""
+    from golfpipe.pipeline.data_sources import tokenize_arguments
+
+    sources = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    arguments, digest, out = tokenize_arguments(
+        sources,
+        tokenizer=Path(tokenizer) if tokenizer is not None else None,
+        separator=separator,
+        processes=processes,
+        name=name,
+    )
+    return _stage("data-tokenize", {}, options, default_out=out, arguments=arguments, argument_digest=digest)
+
+
+def train(
+    data: Source | None = None,
+    *,
+    name: str | None = None,
+    init: Source | None = None,
+    replay: Source | None = None,
+    resume: bool = False,
+    **options: Unpack[Options],
+) -> Artifact:
+    """A trained model, as `golfpipe train`. `init`: start from this model's weights; `replay`: repeat the decisions of
+    this trained model's clock; `resume`: go on from an interrupted run, with its settings and data."""
+    arguments: Mapping[str, Any] = {}
+    digest = ""
+    if replay is not None:
+        from golfpipe.stages.replay_log import replay_arguments
+
+        arguments, digest = replay_arguments(_known_path(replay))
+    request = _request("train", {"data": data, "init": init}, options, arguments, digest, resume=resume)
+    return run_job(prepare_training(request, name)).artifact
+
+
+def quantize(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
+    """A quantized model from a trained one, as `golfpipe quantize`. `data`: for calibration."""
+    return _stage("quantize", {"model": model} | ({"data": data} if data is not None else {}), options)
+
+
+def pack(model: Source, **options: Unpack[Options]) -> Artifact:
+    """A packed model from a quantized one, as `golfpipe pack`. Over the limit its metric `fits` is False."""
+    return _stage("pack", {"model": model}, options)
+
+
+def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
+    """Test-time training, as `golfpipe ttt`: an adapted model (cosine), or an evaluation (score-first methods)."""
+    return _stage("ttt", {"model": model, "data": data}, options)
+
+
+def evaluate(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
+    """The score of any model, as `golfpipe evaluate`. An evaluation comes back as it is."""
+    opened = open_artifact(_known_path(model))
+    if opened.manifest.kind == "evaluation":  # what score-first `ttt` returns
+        return opened
+    return _stage("evaluate", {"model": opened, "data": data}, options)
+
+
+def submit(*evaluations: Source, **options: Unpack[Options]) -> Artifact:
+    """The records folder of one evaluation per seed, as `golfpipe submit`."""
+    roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
+    return _stage("submit", dict(zip(roles, evaluations, strict=False)), options)
+
+
+def sweep(
+    model: Source,
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
+    *,
+    data: Source | None = None,
+    stages: Sequence[str] | None = None,
+    sample: int | None = None,
+    jobs: int | None = None,
+    **options: Unpack[Options],
+) -> list[CellResult]:
+    """Every combination of the grid's values, as `golfpipe sweep`; failed cells are rows with an `error`.
+
+    Works in other processes: a script must call it below `if __name__ == "__main__":`.
+    """
+    from golfpipe.pipeline.sweep import DEFAULT_THREADS, SweepRequest, plan_sweep
+    from golfpipe.pipeline.sweep_results import run_recorded
+
+    grids: list[Grid] = [
+        {key: list(values) for key, values in item.items()} for item in ([grid] if isinstance(grid, Mapping) else grid)
+    ]
+    threads = options.get("threads", DEFAULT_THREADS)
+    plan = plan_sweep(
+        SweepRequest(
+            model=_known_path(model),
+            data=_path(data),
+            grids=grids,
+            stages=tuple(stages) if stages is not None else None,
+            sample=sample,
+            settings=_settings(options),
+            context=_context(options | {"threads": threads}),
+            out=_path(options.get("out")),
+        )
+    )
+    return run_recorded(plan, jobs=jobs or max(1, cpu_count() // threads))
+
+
+def audit(path: Source) -> AuditReport:
+    """Where the bytes are and which rules hold, of any artifact or records folder, as `golfpipe audit`."""
+    from golfpipe.pipeline.audit import audit_path
+
+    return audit_path(_known_path(path))
+
+
+def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
+    """Whether one evaluation is better than another or it is noise, as `golfpipe compare`."""
+    from golfpipe.stages.comparison import compare_evaluations
+
+    return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
+
+
+def status(folder: Path | str, **options: Unpack[Options]) -> RunStatus:
+    """Which steps of a run exist and what is stale, as `golfpipe status`."""
+    from golfpipe.pipeline.status import run_status
+
+    return run_status(Path(folder), _settings(options))
+
+
+def unpack(model: Source, *, out: Path | str | None = None) -> Unpacked:
+    """A packed model as plain fp16 safetensors, as `golfpipe unpack`."""
+    from golfpipe.stages.unpack import unpack_model
+
+    return unpack_model(_known_path(model), _path(out))
+
+
+def generate(
+    model: Source,
+    prompt: str = "",
+    *,
+    tokens: int = 200,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    seed: int = 0,
+    data: Source | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Iterator[str]:
+    """Pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
+    from golfpipe.stages.generation import GenerationSettings, generate_text
+
+    settings = GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
+    return generate_text(_known_path(model), settings, data=_path(data), device=device, threads=threads)
+
+
+def write_report(*folders: Path | str, out: Path | str | None = None) -> Path:
+    """One HTML page about a run, or several side by side, as `golfpipe report`; returns its path."""
+    from golfpipe.report.page import write_report as write
+
+    paths = [Path(folder) for folder in folders]
+    return write(paths, _path(out) or paths[0] / "report.html")
+
+
+def _stage(
+    stage: str,
+    inputs: Mapping[str, Source | None],
+    options: Options,
+    *,
+    default_out: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    argument_digest: str = "",
+) -> Artifact:
+    request = _request(stage, inputs, options, arguments or {}, argument_digest, default_out=default_out)
+    return run_job(prepare(request)).artifact
+
+
+def _request(
+    stage: str,
+    inputs: Mapping[str, Source | None],
+    options: Options,
+    arguments: Mapping[str, Any],
+    argument_digest: str,
+    *,
+    default_out: Path | None = None,
+    resume: bool = False,
+) -> Request:
+    return Request(
+        stage=stage,
+        inputs={role: _path(source) for role, source in inputs.items()},
+        settings=_settings(options),
+        context=_context(options, resume=resume),
+        out=_path(options.get("out")) or default_out,
+        arguments=arguments,
+        argument_digest=argument_digest,
+    )
+
+
+def _settings(options: Options) -> Settings:
+    config = options.get("config")
+    return Settings(
+        config_file=Path(config) if config is not None else None,
+        preset=options.get("preset"),
+        overrides=override_texts(options.get("settings", {})),
+        seed=options.get("seed"),
+    )
+
+
+def _context(options: Options, *, resume: bool = False) -> Context:
+    return Context(
+        device=options.get("device", "auto"),
+        threads=options.get("threads"),
+        force=options.get("force", False),
+        resume=resume,
+        reporter=options.get("reporter") or SilentReporter(),
+    )
+
+
+def _path(source: Source | None) -> Path | None:
+    return _known_path(source) if source is not None else None
+
+
+def _known_path(source: Source) -> Path:
+    return source.path if isinstance(source, Artifact) else Path(source)
