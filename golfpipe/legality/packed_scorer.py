@@ -58,11 +58,11 @@ class MethodSettings:
         plain = self.evaluate.method
         match self.recipe:
             case CosineRecipe():
-                return f"cosine, then {plain}"
+                return f"cosine+{plain}"
             case LoraRecipe():
                 return "score_first_lora"
             case SgdRecipe():
-                return f"score_first_sgd, {plain}"
+                return f"score_first_sgd+{plain}"
             case _:
                 return plain
 

@@ -132,7 +132,7 @@ def _scored_first(facts: Facts) -> Finding:
         return "not checked", f"{doubtful.method}: {_sum_sentence(doubtful)}, too slow to try them all."
     first = _executed(facts)[0]
     updates = ", and no update came before the scores that it could help" if first.adapts else ""
-    return "pass", f"Executed: {first.count.targets:,} targets, a counter of exactly 1 for each{updates}."
+    return "pass", f"{_ran(facts)}: {first.count.targets:,} targets, a counter of exactly 1 for each{updates}."
 
 
 def _causal(facts: Facts) -> Finding:
@@ -167,7 +167,7 @@ def _causal(facts: Facts) -> Finding:
         )
     documents = executed[0].reproduced.documents
     same = f"; the recorded scores of the first {documents} documents come out again" if documents else ""
-    return "pass", f"Executed: {_cut_sentence(executed[0].cuts)}{same}."
+    return "pass", f"{_ran(facts)}: {_cut_sentence(executed[0].cuts)}{same}."
 
 
 def _normalized(facts: Facts) -> Finding:
@@ -180,7 +180,7 @@ def _normalized(facts: Facts) -> Finding:
         return "not checked", f"The probabilities over the vocabulary are summed by {_EXECUTE}."
     if slow := _first(executed, lambda run: not run.sums.complete):
         return "not checked", f"{slow.method}: {_sum_sentence(slow)}, too slow to try them all."
-    return "pass", f"Executed: {_sum_sentence(executed[0])}."
+    return "pass", f"{_ran(facts)}: {_sum_sentence(executed[0])}."
 
 
 def _byte_table(facts: Facts) -> Finding:
@@ -205,7 +205,7 @@ def _byte_table(facts: Facts) -> Finding:
         found = executed[0].bytes
         return (
             "pass",
-            f"Executed: the table sums to the bytes of the decoded text in {found.documents:,} of {found.documents:,}"
+            f"{_ran(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of {found.documents:,}"
             f" documents ({format_bytes(found.decoded_bytes)}).",
         )
     if len(runs) == len(facts.runs) and all(run.whole_split for run in runs):
@@ -285,7 +285,7 @@ def _sealed(facts: Facts) -> Finding:
     opened = executed[0].opened
     return (
         "pass",
-        f"Executed under {opened.watcher}: of files only the code, and {opened.allowed_files} of the packed model, the"
+        f"{_ran(facts)}, watched by {opened.watcher}: of files only the code, and {opened.allowed_files} of the packed model, the"
         " tokenizer and the validation shards; no socket.",
     )
 
@@ -326,6 +326,11 @@ def _executed(facts: Facts) -> list[Executed]:
 
 def _all_executed(facts: Facts) -> bool:
     return len(_executed(facts)) == len(facts.runs)
+
+
+def _ran(facts: Facts) -> str:
+    """What a sentence begins with whose numbers are those of the first seed."""
+    return "Executed" if len(facts.runs) == 1 else f"Executed for {len(facts.runs)} seeds, here the first"
 
 
 def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) -> Executed | None:

@@ -49,7 +49,7 @@ def make(chain, monkeypatch):
 
 @pytest.mark.parametrize(
     ("settings", "adapted", "name"),
-    [((), False, "sliding"), (("evaluate.method=chunked",), False, "chunked"), (SGD, True, "score_first_sgd, sliding")],
+    [((), False, "sliding"), (("evaluate.method=chunked",), False, "chunked"), (SGD, True, "score_first_sgd+sliding")],
 )
 def test_golfpipes_own_methods_are_legal(make, settings, adapted, name):
     scorer, tokens = make(PackedScorer, *settings, adapted=adapted)
@@ -80,7 +80,7 @@ def test_a_window_that_knows_where_its_document_ends_is_caught(make, monkeypatch
 
 def test_the_cosine_recipe_of_the_pull_request_is_caught(make):
     scorer, tokens = make(PackedScorer, "ttt.method=cosine", adapted=True)
-    assert (scorer.name, scorer.adapts) == ("cosine, then sliding", True)
+    assert (scorer.name, scorer.adapts) == ("cosine+sliding", True)
     cuts, sums = check_cuts(scorer, tokens), check_sums(scorer, tokens)
     assert cuts.repeats and cuts.changed > 0.9 * cuts.compared
     assert sums.swaps_exceed_one  # it has learned from the very token that it scores

@@ -33,7 +33,7 @@ def test_the_audit_executes_and_every_rule_that_needs_it_passes(chain, evaluatio
     assert "a counter of exactly 1" in rules[3]["evidence"]
     assert "at 8 cuts, all 4,189 scores of 1,000 targets stay" in rules[4]["evidence"]
     assert "the recorded scores of the first 2 documents come out again" in rules[4]["evidence"]
-    assert "Executed under strace" in rules[10]["evidence"] or not HAS_STRACE
+    assert "Executed, watched by strace" in rules[10]["evidence"] or not HAS_STRACE
     assert any("Context crosses document boundaries" in note for note in answer["notes"])
 
 
@@ -45,16 +45,14 @@ def test_forbidden_files_and_sockets_are_seen(chain, evaluation, use_strace):
         trace(evaluation), device="cpu", threads=1, program=child_with("cheats.opens_things"), use_strace=use_strace
     )
     assert found.opened.watcher == ("strace" if use_strace else "audit hook")
-    assert {Path(path).name for path in found.opened.files} >= {"answers.json", "fineweb_train_000000.bin"} or any(
-        "train_" in path for path in found.opened.files
-    )
-    assert any(path.endswith("answers.json") for path in found.opened.files)
+    names = {Path(path).name for path in found.opened.files}
+    assert "answers.json" in names and any("train_" in name for name in names)
     assert found.opened.sockets
     assert ("AF_INET" in found.opened.sockets) == use_strace
     if not use_strace:  # what a new process opens would stay unseen
         assert any("starts a process" in line for line in found.opened.sockets)
-    assert found.opened.allowed_files == 5
-    assert found.cuts.changed == 0
+    assert found.opened.allowed_files == 2  # the validation shard and its manifest
+    assert (found.method, found.cuts.changed, found.sums.one) == ("uniform", 0, True)
 
 
 def test_scores_of_other_weights_than_the_packed_ones_are_noticed(chain, evaluation, monkeypatch):

@@ -33,6 +33,7 @@ LEAKS = {"changed": 7, "largest_change_nats": 0.25}
 def test_an_honest_method_passes_with_its_numbers(number: int):
     assert rule(number, HONEST, HONEST).status == "pass"
     assert rule(number, HONEST).evidence.startswith("Executed")
+    assert "for 2 seeds" in rule(number, HONEST, HONEST).evidence
 
 
 @pytest.mark.parametrize(
