@@ -19,6 +19,9 @@ def config_show(
     artifact: Annotated[
         str | None, typer.Argument(help="Start from this artifact's settings, as a later command would.")
     ] = None,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Only settings that are not golfpipe's defaults, by what set them.")
+    ] = False,
 ) -> Answer:
     """Show every setting, where its value comes from, and what the model becomes.
 
@@ -27,6 +30,7 @@ def config_show(
     \b
     Examples:
       golfpipe config show --preset 16l
+      golfpipe config show --preset 16l --origin
       golfpipe config show --preset tiny --set model.num_layers=6
     """
     from golfpipe.pipeline.overview import model_facts, show_settings
@@ -35,6 +39,8 @@ def config_show(
     path = input_path(artifact) if artifact is not None else None
     resolved, values = show_settings(settings, path, make_reporter(quiet=options.quiet, verbose=options.verbose).warn)
     rows = [[key, _short(value), resolved.origin[key]] for key, value in values.items()]
+    if origin:
+        rows = sorted((row for row in rows if row[2] != "default"), key=lambda row: row[2])
     facts = model_facts(resolved.config)
     about = format_table([], [[name, _short(value)] for name, value in facts.items()])
     return Answer(

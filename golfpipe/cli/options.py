@@ -17,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
+from golfpipe.cli.completion import complete_preset, complete_setting
+
 _PANELS = _SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
 """Of the help, in this order."""
 
@@ -56,7 +58,12 @@ class ConfigOptions(OutputOptions):
         typer.Option(help="Pipeline file; default ./stages.yaml, else golfpipe's own.", rich_help_panel=_SETTINGS),
     ] = None
     preset: Annotated[
-        str | None, typer.Option(help="Named settings; `golfpipe presets` lists them.", rich_help_panel=_SETTINGS)
+        str | None,
+        typer.Option(
+            help="Named settings; `golfpipe presets` lists them.",
+            rich_help_panel=_SETTINGS,
+            autocompletion=complete_preset,
+        ),
     ] = None
     set: Annotated[
         list[str] | None,
@@ -64,6 +71,7 @@ class ConfigOptions(OutputOptions):
             metavar="KEY=VALUE",
             help="Override one setting, e.g. quantize.mlp.bits=5. Repeatable; the last wins.",
             rich_help_panel=_SETTINGS,
+            autocompletion=complete_setting,
         ),
     ] = None
     seed: Annotated[int | None, typer.Option(help="Random seed.", rich_help_panel=_SETTINGS)] = None

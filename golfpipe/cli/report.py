@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,18 +18,35 @@ def report(
     out: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Default report.html in the first folder.")
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown for a pull request instead; with -o write it.")
+    ] = False,
 ) -> Answer:
     """Write one HTML page with curves, bytes and scores.
 
-    Reads the artifacts below the folders. Writes one self-contained file, by default report.html in the first folder.
+    Reads the artifacts below the folders, and the results of sweeps there. Writes one self-contained file, by default
+    report.html in the first folder.
 
     \b
     Examples:
       golfpipe report artifacts/demo
       golfpipe report artifacts/demo -o demo.html
+      golfpipe report artifacts/demo --markdown
     """
     from golfpipe.report.page import write_report
 
     paths = [input_path(folder) for folder in folders]
+    if markdown:
+        return _markdown(paths, output_path(out))
     page = write_report(paths, output_path(out) or paths[0] / "report.html")
     return Answer(text=f"report  {page}", path=page)
+
+
+def _markdown(paths: list[Path], out: Path | None) -> Answer:
+    from golfpipe.report.markdown import markdown_report
+    from golfpipe.report.page import write_text
+
+    text = markdown_report(paths)
+    if out is not None:
+        return Answer(text=f"report  {write_text(out, text)}", path=out)
+    return Answer(text=text.rstrip("\n"), path=paths[0], extra={"markdown": text})

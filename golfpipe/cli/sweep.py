@@ -11,6 +11,7 @@ import typer
 
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.completion import complete_setting
 from golfpipe.cli.options import StageOptions
 from golfpipe.cli.sweep_view import sweep_view
 from golfpipe.cli.table import format_metric, format_table
@@ -29,7 +30,11 @@ def sweep(
     data: Annotated[str | None, typer.Argument(help="Token data; default that of the model.")] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V,V", help="Values of one setting. Repeatable; every combination is a cell."),
+        typer.Option(
+            metavar="KEY=V,V",
+            help="Values of one setting. Repeatable; every combination is a cell.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
     grids: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML: keys with lists of values, or a list of such grids.")

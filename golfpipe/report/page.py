@@ -30,10 +30,14 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     """
     if not folders:
         raise UsageError("report needs at least one run folder", hint="golfpipe report artifacts/demo")
-    content = page([read_run(folder) for folder in folders]).encode("utf-8")
+    return write_text(out, page([read_run(folder) for folder in folders]))
+
+
+def write_text(out: Path, text: str) -> Path:
+    """Write a report to the file `out`; returns it. Raises StageFailed."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(out, content)
+        write_file(out, text.encode("utf-8"))
     except OSError as error:
         raise StageFailed(f"{out}: {error.strerror}", hint="give another file with -o", path=str(out)) from error
     return out

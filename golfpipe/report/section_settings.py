@@ -31,7 +31,7 @@ def rules_section(runs: Sequence[RunData]) -> Html | None:
     """Each rule of the challenge with its evidence."""
     parts: list[Content] = []
     for run in runs:
-        rules = _rules(run)
+        rules = run_rules(run)
         if not rules:
             continue
         rows: list[list[Content]] = [[f"{rule.number}. {rule.name}", status(rule.status)] for rule in rules]
@@ -52,7 +52,7 @@ def status(value: str) -> Html:
     return el("span", words, class_=f"status {kind}")
 
 
-def _rules(run: RunData) -> tuple[RuleResult, ...]:
+def run_rules(run: RunData) -> tuple[RuleResult, ...]:
     """As the submission recorded them, else judged on the evaluation that counts."""
     submission = run.first("submission")
     if submission is not None:
@@ -81,9 +81,9 @@ def _recorded(submission: Artifact) -> tuple[RuleResult, ...]:
 def differences_section(runs: Sequence[RunData]) -> Html | None:
     """Settings that are not golfpipe's defaults; with several runs, those in which the runs differ come first."""
     default = flatten(plain_config(PipelineConfig()))
-    settings = [_settings(run) for run in runs]
+    settings = [run_settings(run) for run in runs]
     keys = [key for key in default if any(key in s and s[key] != default[key] for s in settings)]
-    apart = [key for key in keys if len({_written(s.get(key)) for s in settings}) > 1]
+    apart = [key for key in keys if len({written(s.get(key)) for s in settings}) > 1]
     shared = [key for key in keys if key not in apart]
     header: list[Content] = ["setting", "default", *(run.name if len(runs) > 1 else "this run" for run in runs)]
 
@@ -111,19 +111,19 @@ def flatten(tree: Plain, prefix: str = "") -> Plain:
     return flat
 
 
-def _settings(run: RunData) -> Plain:
+def run_settings(run: RunData) -> Plain:
     return flatten(effective_config(trace(run.headline or run.stages[-1])))
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def _value(value: Any) -> Content:
     if value is None:
         return MISSING
-    written = value if isinstance(value, str) else _written(value)
-    return el("code", written if len(written) <= _LONGEST_VALUE else written[:_LONGEST_VALUE] + " ...")
+    shown = value if isinstance(value, str) else written(value)
+    return el("code", shown if len(shown) <= _LONGEST_VALUE else shown[:_LONGEST_VALUE] + " ...")
 
 
 def provenance_section(runs: Sequence[RunData]) -> Html:

@@ -37,19 +37,23 @@ def stage_table(runs: Sequence[RunData]) -> Html:
 
 def _stage_row(stage: Artifact, prefix: str) -> list[Content]:
     metrics = stage.manifest.metrics
-    seconds = next(
-        (s for key in ("train_seconds", "eval_seconds", "seconds") if (s := number(metrics, key)) is not None), None
-    )
+    seconds = stage_seconds(stage)
     return [
         f"{prefix}{stage.path.name}",
         or_missing(number(metrics, "val_loss_nats"), "{:.4f}"),
         or_missing(number(metrics, "val_bpb"), "{:.4f}"),
-        or_missing(_bytes(stage), "{:,}"),
+        or_missing(stage_bytes(stage), "{:,}"),
         format_seconds(seconds) if seconds is not None else MISSING,
     ]
 
 
-def _bytes(stage: Artifact) -> int | None:
+def stage_seconds(stage: Artifact) -> float | None:
+    """Of the work itself, where the stage tells it from its whole time."""
+    values = (number(stage.manifest.metrics, key) for key in ("train_seconds", "eval_seconds", "seconds"))
+    return next((value for value in values if value is not None), None)
+
+
+def stage_bytes(stage: Artifact) -> int | None:
     """What the stage's result takes: the file of weights, or all that counts against the limit."""
     manifest = stage.manifest
     if manifest.kind in ("packed_model", "submission"):

@@ -1,0 +1,46 @@
+"""What a shell may complete: preset names, settings, and the values of those that are a choice."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, Literal
+
+from golfpipe.config.resolve import load_stages
+from golfpipe.config.schema import PipelineConfig, all_keys, section_type
+from golfpipe.errors import ConfigError
+
+
+def preset_names() -> list[tuple[str, str]]:
+    """(name, what it is for) of the pipeline file that a command here would use; none where that is broken."""
+    try:
+        return [(name, preset.about) for name, preset in load_stages().presets.items()]
+    except ConfigError:
+        return []
+
+
+def setting_words(incomplete: str) -> list[str]:
+    """'quantize.m' -> 'quantize.mlp.bits=', ...; 'pack.coder=' -> 'pack.coder=range', 'pack.coder=nibble'."""
+    key, equals, value = incomplete.partition("=")
+    if not equals:
+        return [f"{name}=" for name in all_keys() if name.startswith(key)]
+    return [f"{key}={choice}" for choice in _choices(key) if choice.startswith(value)]
+
+
+def _choices(key: str) -> list[str]:
+    """The words that a setting may be; none where it is a number or free text."""
+    owner: type = PipelineConfig
+    *sections, name = key.split(".")
+    for section in sections:
+        inner = section_type(owner, section)
+        if inner is None:
+            return []
+        owner = inner
+    return _words(typing.get_type_hints(owner).get(name))
+
+
+def _words(hint: Any) -> list[str]:
+    if hint is bool:
+        return ["true", "false"]
+    if typing.get_origin(hint) is Literal:
+        return [str(value) for value in typing.get_args(hint)]
+    return [word for part in typing.get_args(hint) for word in _words(part)]
