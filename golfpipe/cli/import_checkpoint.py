@@ -64,6 +64,6 @@ def import_checkpoint(
 
 def _architecture(plan: ImportPlan) -> str:
     """A line per key: from names and shapes, or assumed and from where."""
-    rows = [[f"  {key}", str(value), "names and shapes"] for key, value in plan.inferred.items()]
+    rows = [[f"  model.{key}", str(value), "names and shapes"] for key, value in plan.inferred.items()]
     rows += [[f"  {key}", str(value), f"assumed: {plan.origins[key]}"] for key, value in plan.assumed.items()]
-    return format_table(["  model.", "value", "from"], rows)
+    return format_table(["  key", "value", "from"], rows)

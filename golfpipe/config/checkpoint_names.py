@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from golfpipe.config.schema import build_config, plain_config
+from golfpipe.config.schema import PipelineConfig, build_config, plain_config
 from golfpipe.errors import ConfigError, DataError
 from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig, parameter_shapes
 
@@ -26,6 +26,8 @@ ASSUMED = (
     "bos_id",
 )  # fmt: skip
 """Keys of `model` that leave no trace in names and shapes. `qk_gain_init` is one of training only."""
+ASSUMED_CONTEXT = "evaluate.context_length"
+"""Nor does the context that it was trained with, in which it is to be scored."""
 
 _TOP = {
     "token_embedding.weight": "tok_emb.weight",
@@ -208,7 +210,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def assumed_values(model: ModelConfig) -> dict[str, Any]:
-    """Plain values of the keys that no file shows."""
-    plain = plain_config(model)
-    return {key: plain[key] for key in ASSUMED}
+def assumed_values(config: PipelineConfig) -> dict[str, Any]:
+    """Plain values of the dotted keys that no file shows."""
+    plain = plain_config(config.model)
+    return {f"model.{key}": plain[key] for key in ASSUMED} | {ASSUMED_CONTEXT: config.evaluate.context_length}

@@ -28,7 +28,7 @@ class ImportPlan:
     inferred: dict[str, Any]
     """Keys of `model` that names and shapes show."""
     assumed: dict[str, Any]
-    """Keys that they do not show."""
+    """Dotted keys that they do not show."""
     origins: dict[str, str]
     """Of the assumed ones: 'preset 16l', '--set', 'default'."""
 
@@ -47,15 +47,15 @@ def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan
     plain = plain_config(resolved.config)
     plain["model"] |= inferred.model
     config = build_config(plain)
-    assumed = assumed_values(config.model)
-    origins = {key: _origin(f"model.{key}", resolved.origin, request.settings, chosen) for key in assumed}
+    assumed = assumed_values(config)
+    origins = {key: _origin(key, resolved.origin, request.settings, chosen) for key in assumed}
     job = Job(
         stage=STAGES["import"],
         config=config,
         inputs={},
         out=checked_out(out),
         arguments={"file": file, "inferred": inferred, "assumed": assumed, "origins": origins},
-        argument_digest=files_digest([file]),
+        argument_digest=files_digest([file], str(config.evaluate.context_length)),
         context=request.context,
     )
     return ImportPlan(job=job, inferred=inferred.model, assumed=assumed, origins=origins)
@@ -85,8 +85,8 @@ def _with_preset(settings: Settings, inferred: Inferred) -> tuple[Settings, str 
 def _origin(key: str, origin: dict[str, str], given: Settings, chosen: str | None) -> str:
     """The layer that a value came from, and why that one."""
     layer = origin[key]
-    if chosen is not None and layer == f"preset {chosen}":
-        return f"{layer}, which has the file's shape"
+    if chosen is not None and layer in (f"preset {chosen}", "default"):
+        return f"preset {chosen}, which has the file's shape"
     own = {text.partition("=")[0].strip() for text in given.overrides}
     return "the pull request's script" if layer == "--set" and key not in own else layer
 

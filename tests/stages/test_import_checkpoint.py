@@ -143,10 +143,14 @@ def test_weights_arrive_unchanged_and_the_manifest_says_what_was_assumed(tmp_pat
         assert torch.equal(tensor, tensors[theirs(name, model)].float().reshape(tensor.shape)), name
     provenance = artifact.manifest.provenance
     assert provenance["inferred"]["num_layers"] == 4 and provenance["inferred"]["kv_sharing"] == "all"
-    assert provenance["assumed"]["leaky_slope"] == 0 and provenance["assumed"]["mask_document_boundaries"] is False
+    assert (
+        provenance["assumed"]["model.leaky_slope"] == 0
+        and provenance["assumed"]["model.mask_document_boundaries"] is False
+    )
     assert provenance["assumed_from"] == {
-        "leaky_slope": "--set", "rope_fraction": "default", "rope_base": "--set", "logit_softcap": "default",
-        "exclusive_attention": "default", "mask_document_boundaries": "the pull request's script", "bos_id": "default",
+        "model.leaky_slope": "--set", "model.rope_fraction": "default", "model.rope_base": "--set", "model.logit_softcap": "default",
+        "model.exclusive_attention": "default", "model.mask_document_boundaries": "the pull request's script", "model.bos_id": "default",
+        "evaluate.context_length": "default",
     }  # fmt: skip
     assert provenance["imported_dtypes"] == ["bfloat16", "float32"]
     assert artifact.manifest.config["model"] == artifact.manifest.model
@@ -161,10 +165,10 @@ def test_a_preset_of_the_files_shape_is_taken_unless_one_is_given(tmp_path):
     presets = {"other": {"model": {"num_layers": 9}}, "fits": {"model": fits}}
     stages.write_text(json.dumps({"default_preset": "other", "presets": presets}))
     chosen = plan(save(tmp_path, state(config(kv_sharing="none"))), config_file=stages)
-    assert chosen.origins["leaky_slope"] == "preset fits, which has the file's shape"
-    assert chosen.origins["mask_document_boundaries"] == "the pull request's script"
+    assert chosen.origins["model.leaky_slope"] == "preset fits, which has the file's shape"
+    assert chosen.origins["model.mask_document_boundaries"] == "the pull request's script"
     given = plan(save(tmp_path, state(config())), preset="fits", config_file=stages)
-    assert given.origins["leaky_slope"] == "preset fits" and given.assumed["leaky_slope"] == 0.0
+    assert given.origins["model.leaky_slope"] == "preset fits" and given.assumed["model.leaky_slope"] == 0.0
     assert given.inferred["kv_sharing"] == "all"  # the file decides, whatever the preset says
 
 
@@ -234,7 +238,7 @@ def test_the_command_scores_what_it_imported(chain, tmp_path, monkeypatch, capsy
     answer = json.loads(capsys.readouterr().out)
     assert answer["artifact"] == "artifacts/their_model/import" and answer["kind"] == "trained_model"
     assert answer["metrics"]["val_bpb"] == score.manifest.metrics["val_bpb"]
-    assert answer["inferred"]["num_layers"] == 2 and answer["assumed"]["rope_fraction"] == 0.25
+    assert answer["inferred"]["num_layers"] == 2 and answer["assumed"]["model.rope_fraction"] == 0.25
     assert main([*arguments, "--check", str(chain.data.path)]) == 0
     shown = capsys.readouterr().out
     assert "names and shapes" in shown and "assumed: " in shown and "val_bpb" in shown
