@@ -203,9 +203,8 @@ class _Events:
         if memory is not None:
             lines.append(f"peak memory allocated: {memory // 2**20} MiB")
         self._append_text(lines)
-        averaged = trainer.average.state() if config.train.ema_decay > 0 else dict(trainer.network.named_parameters())
         model = plain_config(config.model)
-        self.out.write_tensors("ema.safetensors", averaged, {"model": model})
+        self.out.write_tensors("ema.safetensors", trainer.average.state(), {"model": model})
         metrics = {
             "parameters": parameter_count(config.model),
             "steps": trainer.steps_done,

@@ -41,3 +41,8 @@ def test_average_of_bf16_weights_does_not_stall():
         average.update(module)
     assert average.average["weight"].dtype == torch.float32
     assert average.average["weight"].item() == pytest.approx(0.05, rel=0.02)
+
+
+def test_a_decay_of_zero_is_the_last_weights():
+    assert run_average(0.0, True, [1.0, 0.3]) == torch.tensor(0.3).item()
+    assert run_average(0.0, False, [1.0, 0.3]) == run_average(0.0, True, [0.3])
