@@ -1,0 +1,320 @@
+"""The submission's script: train, quantize, pack, reload the packed bytes, adapt, score. One file, no other state.
+
+This module is the only code of train_gpt.py that is not also a stage's: it reads shards and tokenizer, takes settings
+from the environment, and writes log and model. golfpipe.bundle.generate puts the cores before it.
+
+    DATA_PATH               folder of the shards *train_*.bin and *val_*.bin
+    TOKENIZER_PATH          SentencePiece model
+    SEED, RUN_ID            random seed; name of logs/<RUN_ID>.txt
+    MAX_WALLCLOCK_SECONDS   cap on training time, 0 for none
+    GOLF_<SECTION>_<KEY>    any other number of the configuration, e.g. GOLF_TRAIN_MAX_STEPS=20
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors.torch
+import sentencepiece
+import torch
+from torch import Tensor
+
+from golfpipe.adapt.config import TttConfig
+from golfpipe.adapt.cosine import adapt_cosine
+from golfpipe.adapt.score_first_lora import score_first_lora
+from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.codec.config import PackConfig
+from golfpipe.codec.container import decode_payload, encode_payload
+from golfpipe.codec.pieces import Piece
+from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
+from golfpipe.model.network import Network, build_network, initialize, load_network
+from golfpipe.optim.config import OptimConfig
+from golfpipe.quant.config import QuantizeConfig
+from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.scoring.byte_table import ByteTable, build_byte_table
+from golfpipe.scoring.config import EvaluateConfig
+from golfpipe.scoring.score import Score, score_windows, summarize
+from golfpipe.scoring.windows import Window, batch_windows, chunked_windows, plan_windows
+from golfpipe.training.config import TrainConfig
+from golfpipe.training.loop import FinishedStep, run_training
+from golfpipe.training.shards import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, TokenStream, parse_shard_header
+from golfpipe.training.trainer import Trainer
+
+SCRIPT_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+OFF_AT_ZERO = (
+    "bigram_buckets", "trigram_buckets", "rope_fraction", "grad_clip", "prune_fraction", "step", "target_bits",
+    "calibration_tokens", "ema_decay",
+)  # fmt: skip
+"""Numbers whose 0 leaves a part out of the script, so that only a new script can bring it back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The configuration of the run. What is written here when the script is generated are the run's own values."""
+
+    seed: int = 0
+    adaptation: Literal["none", "ttt"] = "none"
+    """Whether the score is one after test-time training; ttt.method says which."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
+    ttt: TttConfig = field(default_factory=TttConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def is_settable(name: str, value: object) -> bool:
+    """Whether the environment may change a setting: numbers, unless 0 left their part out. Choices decide what code
+    the script holds, so they are fixed."""
+    return type(value) in (int, float) and (bool(value) or name not in OFF_AT_ZERO)
+
+
+def with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
+    """The settings with those of GOLF_* variables in place; taken variables leave `environ`, names go to `known`."""
+    changes = {}
+    for item in fields(section):
+        value, name = getattr(section, item.name), f"{prefix}_{item.name.upper()}"
+        if is_dataclass(value):
+            changes[item.name] = with_environment(value, name, environ, known)
+        elif is_settable(item.name, value):
+            known.append(name)
+            if name in environ:
+                text = environ.pop(name)
+                try:
+                    changes[item.name] = type(value)(text)
+                except ValueError:
+                    raise SystemExit(f"{name}={text}: expected {type(value).__name__}") from None
+    return replace(section, **changes)
+
+
+def script_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings of the environment over the run's own. SystemExit names an unknown GOLF_* and the nearest known one."""
+    mine = {name: text for name, text in environ.items() if name.startswith("GOLF_")}
+    for name, key in (("SEED", "GOLF_SEED"), ("MAX_WALLCLOCK_SECONDS", "GOLF_TRAIN_MAX_SECONDS")):
+        if name in environ:
+            mine[key] = environ[name]
+    known: list[str] = []
+    settings = with_environment(Settings(), "GOLF", mine, known)
+    for name in mine:
+        near = difflib.get_close_matches(name, known, 1, 0)
+        raise SystemExit(f"{name} is no setting of this script (what chooses code is fixed); nearest: {near[0]}")
+    return settings
+
+
+class ScriptData:
+    """Shards and tokenizer in the folder and file that the environment names."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.folder = Path(environ.get("DATA_PATH", "./data/datasets/fineweb10B_sp1024"))
+        tokenizer_path = environ.get("TOKENIZER_PATH", "./data/tokenizers/fineweb_1024_bpe.model")
+        processor = sentencepiece.SentencePieceProcessor(model_file=tokenizer_path)
+        pieces = range(processor.vocab_size())
+        self.vocab_size = len(pieces)
+        self.table: ByteTable = build_byte_table(
+            [processor.id_to_piece(i) for i in pieces], [script_piece_type(processor, i) for i in pieces]
+        )
+
+    def shards(self, split: str) -> list[np.ndarray]:
+        """Memory maps in the order of their names."""
+        return [map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
+
+    def validation(self, max_targets: int) -> np.ndarray:
+        """The tokens of the validation split; with max_targets its first max_targets + 1."""
+        tokens = np.concatenate(self.shards("val"))
+        return tokens[: max_targets + 1] if max_targets else tokens
+
+
+def map_shard(path: Path) -> np.ndarray:
+    """The tokens of a shard file."""
+    with path.open("rb") as file:
+        count = parse_shard_header(file.read(SHARD_HEADER_BYTES), path.stat().st_size, str(path))
+    return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
+
+
+def script_piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
+    """Of byte_table.PIECE_TYPES."""
+    if processor.is_unknown(i):
+        return "unknown"
+    if processor.is_control(i):
+        return "control"
+    if processor.is_unused(i):
+        return "unused"
+    return "byte" if processor.is_byte(i) else "normal"
+
+
+class Script:
+    """One run: what it was set to, its data, its log."""
+
+    def __init__(self, settings: Settings, data: ScriptData, run_id: str) -> None:
+        self.settings, self.data = settings, data
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.log_path = Path("logs", run_id + ".txt")
+        self.log_path.parent.mkdir(exist_ok=True)
+        self.train_loss = 0.0
+
+    def say(self, line: str) -> None:
+        """To stdout and into the log."""
+        print(line, flush=True)
+        with self.log_path.open("a") as file:
+            file.write(line + "\n")
+
+    # ---- training: what run_training calls --------------------------------------------------------------------
+
+    def log(self, steps: list[FinishedStep]) -> None:
+        self.train_loss = steps[-1].train_loss_nats
+        for step in steps:
+            if step.step % self.settings.train.log_every == 0 or step.step == 1:
+                self.say_step(step.step, f"train_loss:{step.train_loss_nats:.4f}", step.elapsed_seconds)
+
+    def validate(self, step: int) -> None:
+        score = self.averaged_score()
+        self.say_step(step, f"val_loss:{score.val_loss_nats:.4f} val_bpb:{score.val_bpb:.4f}", self.trainer.elapsed_seconds)
+
+    def checkpoint(self, step: int) -> None:
+        pass
+
+    def stop_requested(self) -> bool:
+        return False
+
+    def say_step(self, step: int, what: str, seconds: float) -> None:
+        milliseconds = 1000 * seconds
+        self.say(
+            f"step:{step}/{self.trainer.max_steps} {what} train_time:{milliseconds:.0f}ms"
+            f" step_avg:{milliseconds / step:.2f}ms"
+        )
+
+    def averaged_score(self) -> Score:
+        """Averaged weights on the validation prefix, in disjoint windows of the training length."""
+        train = self.settings.train
+        tokens = self.data.validation(train.validation_targets)
+        with self.trainer.averaged_weights() as network:
+            return self.score(network, tokens, chunked_windows(len(tokens) - 1, train.context_length))
+
+    def train(self) -> dict[str, Tensor]:
+        """Train from the seed; the weights that are quantized, fp32."""
+        settings, train = self.settings, self.settings.train
+        network = build_network(settings.model, SCRIPT_DTYPES[train.precision])
+        initialize(network, settings.seed)
+        network.to(self.device)
+        compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
+        stream = TokenStream(self.data.shards("train"))
+        self.trainer = trainer = Trainer(network, stream, train, settings.optim, self.device, compiled)
+        self.say(
+            f"seed:{settings.seed}\nmodel_params:{parameter_count(settings.model)}\n"
+            f"train_batch_tokens:{train.batch_tokens} train_seq_len:{train.context_length}"
+            f" iterations:{trainer.max_steps} max_wallclock_seconds:{train.max_seconds:g}"
+        )
+        if compiled:
+            trainer.warm_up(train.compile_warmup_steps)
+        if run_training(trainer, self) == "max_seconds":
+            milliseconds = 1000 * trainer.elapsed_seconds
+            self.say(
+                f"stopping_early: wallclock_cap train_time:{milliseconds:.0f}ms"
+                f" step:{trainer.steps_done}/{trainer.max_steps}"
+            )
+        self.validate(trainer.steps_done)
+        if self.device.type == "cuda":
+            self.say(f"peak memory allocated: {torch.cuda.max_memory_allocated() // 2**20} MiB")
+        weights = trainer.average.state() if train.ema_decay > 0 else dict(network.named_parameters())
+        return {name: weights[name] for name in parameter_shapes(settings.model)}
+
+    # ---- the packed file --------------------------------------------------------------------------------------
+
+    def pack(self, weights: dict[str, Tensor]) -> bytes:
+        """Quantize and write the file that counts. Returns its content."""
+        coder = self.settings.pack.coder
+        pieces: dict[str, Piece] = quantize_weights(weights, self.settings.quantize, universe=None).pieces
+        payload = encode_payload(asdict(self.settings.model), pieces.values(), coder=coder)
+        # The tensor format's library writes what golfpipe's own pack wrote, to the last byte.
+        values = torch.from_numpy(np.frombuffer(payload, np.uint8).copy())
+        content = safetensors.torch.save({"payload": values})
+        Path("packed.safetensors").write_bytes(content)
+        code_bytes = Path(__file__).stat().st_size
+        self.say(
+            f"Serialized model {coder}: {len(content)} bytes\nCode size: {code_bytes} bytes\n"
+            f"Total submission size {coder}: {len(content) + code_bytes} bytes\n"
+            f"packed_sha256:{hashlib.sha256(content).hexdigest()}"
+        )
+        return content
+
+    # ---- the score --------------------------------------------------------------------------------------------
+
+    def score(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> Score:
+        nats = np.full(len(tokens) - 1, np.nan, np.float32)
+        batches = batch_windows(windows, self.settings.evaluate.batch_tokens)
+        score_windows(network, tokens, batches, nats, self.device)
+        return self.summary(tokens, nats)
+
+    def summary(self, tokens: np.ndarray, nats: np.ndarray) -> Score:
+        return summarize(tokens, nats, self.data.table, self.settings.model.bos_id)
+
+    def network(self, weights: dict[str, Tensor], precision: str) -> Network:
+        return load_network(self.settings.model, weights, SCRIPT_DTYPES[precision]).to(self.device)
+
+    def evaluate(self, content: bytes) -> Score:
+        """Read the packed file back, adapt, score."""
+        settings = self.settings
+        ttt, windows = settings.ttt, settings.evaluate
+        tokens = self.data.validation(windows.max_targets)
+        num_targets = len(tokens) - 1
+        payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
+        weights = dequantize_weights(decode_payload(payload)[1])
+        if settings.adaptation == "ttt":
+            network = self.network(weights, ttt.precision)
+            if ttt.method == "cosine":
+                adapt_cosine(network, tokens, ttt.recipe(), self.device, self.say_epoch, lambda count: None)
+                weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+            elif ttt.method == "score_first_lora":
+                return self.summary(
+                    tokens,
+                    score_first_lora(
+                        network, tokens, settings.model.bos_id, ttt.recipe(), settings.seed, self.device
+                    ),
+                )
+            else:
+                plan = plan_windows(num_targets, windows)
+                return self.summary(
+                    tokens,
+                    score_first_sgd(network, tokens, plan, ttt.recipe(), windows.batch_tokens, self.device),
+                )
+        return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
+
+    def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
+        self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")
+
+    def run(self) -> None:
+        content = self.pack(self.train())
+        started = time.perf_counter()
+        score = self.evaluate(content)
+        milliseconds = 1000 * (time.perf_counter() - started)
+        self.say(
+            f"exact train_loss:{self.train_loss!r} val_loss_nats:{score.val_loss_nats!r} val_bits:{score.val_bpb!r}\n"
+            f"final_packed val_loss:{score.val_loss_nats:.8f} val_bpb:{score.val_bpb:.8f} eval_time:{milliseconds:.0f}ms"
+        )
+
+
+def main(environ: Mapping[str, str]) -> None:
+    """Run the script. SystemExit for settings and data that do not fit."""
+    if int(environ.get("WORLD_SIZE", "1")) > 1:
+        raise SystemExit("this script trains in one process; start it with plain python or WORLD_SIZE=1")
+    settings = script_settings(environ)
+    data = ScriptData(environ)
+    if data.vocab_size != settings.model.vocab_size:
+        raise SystemExit(
+            f"TOKENIZER_PATH has {data.vocab_size} pieces, GOLF_MODEL_VOCAB_SIZE is {settings.model.vocab_size}"
+        )
+    Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex)).run()
+
+
+if __name__ == "__main__":
+    main(os.environ)

@@ -1,0 +1,67 @@
+"""Remove what only people read: documentation and annotations."""
+
+from __future__ import annotations
+
+import ast
+
+from golfpipe.bundle.program import Program
+
+
+def strip_words(program: Program) -> None:
+    """In place. Fields of dataclasses and named tuples keep an annotation, which makes them fields."""
+    for definition in program.definitions:
+        definition.note = None
+        stripped = _Stripper().visit(definition.node)
+        if isinstance(stripped, ast.AnnAssign) and stripped.value is not None:
+            stripped = ast.Assign([stripped.target], stripped.value, lineno=stripped.lineno)
+        definition.node = ast.fix_missing_locations(stripped)
+
+
+class _Stripper(ast.NodeTransformer):
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.generic_visit(node)
+        node.body = _without_strings(node.body)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        for statement in node.body:
+            if not isinstance(statement, ast.AnnAssign):
+                self.visit(statement)
+        node.body = _without_strings(node.body)
+        return node
+
+
+def strip_annotations(program: Program) -> None:
+    """In place, once no pass needs types any more."""
+    for definition in program.definitions:
+        definition.node = ast.fix_missing_locations(_AnnotationStripper().visit(definition.node))
+
+
+class _AnnotationStripper(ast.NodeTransformer):
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        for statement in node.body:
+            if isinstance(statement, ast.AnnAssign):
+                statement.annotation = ast.Name("int", ast.Load())
+            else:
+                self.visit(statement)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return ast.Assign([node.target], node.value, lineno=node.lineno)
+
+
+def _without_strings(body: list[ast.stmt]) -> list[ast.stmt]:
+    return [
+        s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))
+    ] or [ast.Pass()]

@@ -1,0 +1,278 @@
+"""Static types of expressions, from the annotations that the cores carry: enough to know whose attribute is read.
+
+A type is a class name of the program, or a tuple of a container's name and its arguments' types; None is unknown.
+Unknown is always safe: what is not known is not folded.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from golfpipe.bundle.program import Program
+
+Type = str | tuple | None
+
+_ELEMENT_CONTAINERS = {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Iterator", "Collection"}
+_MAPPINGS = {"dict", "Mapping"}
+_REST = "..."
+"""Second argument of tuple[X, ...]."""
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(slots=True, eq=False)
+class ClassInfo:
+    """What a class of the program declares."""
+
+    node: ast.ClassDef
+    bases: list[str]
+    external: bool
+    """Whether a base class is not of the program."""
+    fields: dict[str, ast.expr] = field(default_factory=dict)
+    """Annotated names in the class body, in order."""
+    methods: dict[str, FunctionNode] = field(default_factory=dict)
+    is_dataclass: bool = False
+
+    def is_property(self, name: str) -> bool:
+        method = self.methods.get(name)
+        return method is not None and any(
+            isinstance(item, ast.Name) and item.id == "property" for item in method.decorator_list
+        )
+
+
+class Types:
+    """Types of one state of a program. Make a new one after changing the program."""
+
+    def __init__(self, program: Program) -> None:
+        self.classes: dict[str, ClassInfo] = {}
+        self.functions: dict[str, FunctionNode] = {}
+        self.aliases: dict[str, ast.expr] = {}
+        for definition in program.definitions:
+            node = definition.node
+            if isinstance(node, ast.ClassDef):
+                self.classes[node.name] = _class_info(node)
+            elif isinstance(node, ast.FunctionDef):
+                self.functions[node.name] = node
+        for info in self.classes.values():
+            info.external = any(base not in self.classes for base in info.bases)
+        self._attributes: dict[str, dict[str, Type]] = {}
+        self._scopes: dict[int, dict[str, Type]] = {}
+
+    # ---- classes ----------------------------------------------------------------------------------------------
+
+    def lineage(self, name: str) -> list[str]:
+        """The class and its bases that are of the program, nearest first."""
+        found: list[str] = []
+        for base in [name, *(b for own in [self.classes.get(name)] if own for b in own.bases)]:
+            if base in self.classes and base not in found:
+                found += [base] if base == name else [b for b in self.lineage(base) if b not in found]
+        return found
+
+    def method(self, name: str, attribute: str) -> FunctionNode | None:
+        for owner in self.lineage(name):
+            if attribute in self.classes[owner].methods:
+                return self.classes[owner].methods[attribute]
+        return None
+
+    def attribute(self, name: str, attribute: str) -> Type:
+        """Type of an attribute: a field, a property, or what __init__ assigns."""
+        for owner in self.lineage(name):
+            info = self.classes[owner]
+            if attribute in info.fields:
+                return self.of_annotation(info.fields[attribute])
+            if info.is_property(attribute):
+                return self.of_annotation(info.methods[attribute].returns)
+            assigned = self._assigned(owner)
+            if attribute in assigned:
+                return assigned[attribute]
+        return None
+
+    def _assigned(self, name: str) -> dict[str, Type]:
+        if name in self._attributes:
+            return self._attributes[name]
+        found = self._attributes[name] = {}
+        for method in self.classes[name].methods.values():
+            scope = self.scope(method, name)
+            for node in ast.walk(method):
+                targets, value = _assignment(node)
+                for target in targets:
+                    pairs = [(target, value)]
+                    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                        pairs = list(zip(target.elts, value.elts, strict=False))
+                    for part, part_value in pairs:
+                        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
+                            known = (
+                                self.of_annotation(node.annotation)
+                                if isinstance(node, ast.AnnAssign)
+                                else self.of(part_value, scope)
+                            )
+                            _bind(found, part.attr, known)
+        return found
+
+    # ---- annotations ------------------------------------------------------------------------------------------
+
+    def of_annotation(self, node: ast.expr | None) -> Type:
+        if isinstance(node, ast.Constant) and node.value is ...:
+            return _REST
+        if isinstance(node, ast.Name):
+            return node.id if node.id in self.classes else None
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            sides = [side for side in (node.left, node.right) if not _is_none(side)]
+            return self.of_annotation(sides[0]) if len(sides) == 1 else None
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            return (node.value.id, *(self.of_annotation(argument) for argument in arguments))
+        return None
+
+    # ---- expressions ------------------------------------------------------------------------------------------
+
+    def scope(self, function: FunctionNode, owner: str | None) -> dict[str, Type]:
+        """Types of all names that a function binds, those of nested functions and comprehensions included."""
+        if id(function) in self._scopes:
+            return self._scopes[id(function)]
+        scope: dict[str, Type] = {}
+        self._scopes[id(function)] = scope
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        static = any(isinstance(d, ast.Name) and d.id in ("staticmethod", "classmethod") for d in function.decorator_list)
+        for position, argument in enumerate(arguments):
+            is_self = owner is not None and position == 0 and not static
+            scope[argument.arg] = owner if is_self else self.of_annotation(argument.annotation)
+        for _ in range(2):  # names may be read above the line that tells their type
+            bound: dict[str, Type] = dict(scope)
+            first = {a.arg for a in arguments}
+            seen: dict[str, Type] = {}
+            for node in ast.walk(function):
+                if node is not function:
+                    self._bind_node(node, bound, seen)
+            for name, known in seen.items():
+                if name in first:
+                    known = known if known == scope.get(name) else None
+                scope[name] = known
+        return scope
+
+    def _bind_node(self, node: ast.AST, scope: dict[str, Type], seen: dict[str, Type]) -> None:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            self._bind_name(node.target.id, self.of_annotation(node.annotation), scope, seen)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                self._bind_target(target, self.of(node.value, scope), scope, seen)
+        elif isinstance(node, ast.For | ast.comprehension):
+            self._bind_target(node.target, self.element(self.of(node.iter, scope)), scope, seen)
+        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+            self._bind_target(node.optional_vars, None, scope, seen)
+        elif isinstance(node, ast.NamedExpr):
+            self._bind_target(node.target, self.of(node.value, scope), scope, seen)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            pass  # keeps the type of what it changes
+        elif isinstance(node, ast.FunctionDef | ast.Lambda):
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                self._bind_name(argument.arg, self.of_annotation(argument.annotation), scope, seen)
+
+    def _bind_target(self, target: ast.expr, known: Type, scope: dict[str, Type], seen: dict[str, Type]) -> None:
+        if isinstance(target, ast.Name):
+            self._bind_name(target.id, known, scope, seen)
+        elif isinstance(target, ast.Tuple | ast.List):
+            fixed = isinstance(known, tuple) and known[0] == "tuple" and len(known) == 1 + len(target.elts)
+            for position, part in enumerate(target.elts):
+                self._bind_target(part, known[1 + position] if fixed and known else None, scope, seen)
+
+    def _bind_name(self, name: str, known: Type, scope: dict[str, Type], seen: dict[str, Type]) -> None:
+        _bind(seen, name, known)
+        scope[name] = seen[name]
+
+    def element(self, container: Type) -> Type:
+        """Type of what iterating gives."""
+        if not isinstance(container, tuple):
+            return None
+        name, *arguments = container
+        if name == "tuple" and len(arguments) == 2 and arguments[1] == _REST:
+            return arguments[0]
+        if name in _MAPPINGS or (name in _ELEMENT_CONTAINERS and name != "tuple"):
+            return arguments[0] if arguments else None
+        return None
+
+    def of(self, node: ast.expr | None, scope: dict[str, Type]) -> Type:
+        """Type of an expression, None where it is not known."""
+        if isinstance(node, ast.Name):
+            return scope.get(node.id)
+        if isinstance(node, ast.Attribute):
+            owner = self.of(node.value, scope)
+            return self.attribute(owner, node.attr) if isinstance(owner, str) else None
+        if isinstance(node, ast.Call):
+            return self._of_call(node, scope)
+        if isinstance(node, ast.Subscript):
+            container = self.of(node.value, scope)
+            if isinstance(container, tuple) and container[0] in _MAPPINGS and len(container) == 3:
+                return container[2]
+            return self.element(container) if not isinstance(node.slice, ast.Slice) else container
+        if isinstance(node, ast.Tuple):
+            return ("tuple", *(self.of(part, scope) for part in node.elts))
+        if isinstance(node, ast.DictComp):
+            return ("dict", self.of(node.key, scope), self.of(node.value, scope))
+        if isinstance(node, ast.ListComp | ast.GeneratorExp):
+            return ("list", self.of(node.elt, scope))
+        if isinstance(node, ast.IfExp):
+            body, otherwise = self.of(node.body, scope), self.of(node.orelse, scope)
+            return body if body == otherwise else None
+        return None
+
+    def _of_call(self, node: ast.Call, scope: dict[str, Type]) -> Type:
+        if isinstance(node.func, ast.Name):
+            name = node.func.id
+            if name in self.classes:
+                return name
+            if name in self.functions:
+                return self.of_annotation(self.functions[name].returns)
+            if name == "replace" and node.args:
+                return self.of(node.args[0], scope)
+            if name in ("dict", "list", "sorted", "reversed") and len(node.args) == 1:
+                inner = self.of(node.args[0], scope)
+                return inner if name == "dict" else ("list", self.element(inner))
+            if name == "enumerate" and node.args:
+                return ("list", ("tuple", None, self.element(self.of(node.args[0], scope))))
+            if name == "zip":
+                return ("list", ("tuple", *(self.element(self.of(argument, scope)) for argument in node.args)))
+            return None
+        if isinstance(node.func, ast.Attribute):
+            owner = self.of(node.func.value, scope)
+            if isinstance(owner, tuple) and owner[0] in _MAPPINGS and len(owner) == 3:
+                if node.func.attr == "items":
+                    return ("list", ("tuple", owner[1], owner[2]))
+                if node.func.attr in ("values", "get", "pop"):
+                    return ("list", owner[2]) if node.func.attr == "values" else owner[2]
+            if isinstance(owner, str):
+                method = self.method(owner, node.func.attr)
+                return self.of_annotation(method.returns) if method is not None else None
+        return None
+
+
+def _class_info(node: ast.ClassDef) -> ClassInfo:
+    bases = [base.id if isinstance(base, ast.Name) else ast.unparse(base) for base in node.bases]
+    info = ClassInfo(node=node, bases=bases, external=False)
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            info.fields[statement.target.id] = statement.annotation
+        elif isinstance(statement, ast.FunctionDef):
+            info.methods.setdefault(statement.name, statement)
+    info.is_dataclass = any(
+        (isinstance(d, ast.Name) and d.id == "dataclass")
+        or (isinstance(d, ast.Call) and isinstance(d.func, ast.Name) and d.func.id == "dataclass")
+        for d in node.decorator_list
+    )
+    return info
+
+
+def _assignment(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
+    if isinstance(node, ast.Assign):
+        return node.targets, node.value
+    if isinstance(node, ast.AnnAssign):
+        return [node.target], node.value
+    return [], None
+
+
+def _bind(types: dict[str, Type], name: str, known: Type) -> None:
+    types[name] = known if name not in types or types[name] == known else None
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
