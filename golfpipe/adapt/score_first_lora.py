@@ -43,12 +43,16 @@ class ChunkWindow:
 
 
 def chunk_window(span: Span, chunk: int, recipe: LoraRecipe) -> ChunkWindow:
-    """Window of a document's chunk: it ends with the chunk and reaches back at most context_length, never out of the
-    document."""
+    """Window of a document's chunk: it ends with the chunk and reaches back as far as a whole chunk would within
+    context_length, never out of the document.
+
+    A last, shorter chunk must not reach farther back: where its window starts would then tell where the document
+    ends, which is a later token.
+    """
     score_start = span.start + chunk * recipe.chunk_tokens
-    end = min(score_start + recipe.chunk_tokens, span.end)
-    start = max(span.start, min(end - recipe.context_length, score_start))
-    return ChunkWindow(start, score_start, end)
+    whole_end = score_start + recipe.chunk_tokens
+    start = max(span.start, min(whole_end - recipe.context_length, score_start))
+    return ChunkWindow(start, score_start, min(whole_end, span.end))
 
 
 def document_batches(tokens: np.ndarray, bos_id: int, batch_documents: int) -> list[list[Span]]:

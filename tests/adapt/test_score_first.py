@@ -57,7 +57,7 @@ def plain_lora(tokens, recipe):
         optimizer = torch.optim.Adam(adapters.parameters(), lr=recipe.lr, betas=(0.9, 0.95), eps=1e-10)
         for chunk in range(start, end, recipe.chunk_tokens):
             stop = min(chunk + recipe.chunk_tokens, end)
-            left = max(start, stop - recipe.context_length)
+            left = max(start, chunk + recipe.chunk_tokens - recipe.context_length)
             ids = torch.from_numpy(tokens[left : stop + 1].astype(np.int64))[None]
             for step in range(recipe.epochs):
                 hidden = network.hidden(ids[:, :-1], adapters.delta_from(0))[0, chunk - left :]
@@ -150,6 +150,16 @@ def test_later_tokens_change_no_earlier_score(method, cut):
     before, after = method(tokens), method(changed)
     np.testing.assert_allclose(after[: cut - 1], before[: cut - 1], rtol=0, atol=1e-5)
     assert not np.array_equal(after[cut - 1 :], before[cut - 1 :])
+
+
+@pytest.mark.parametrize("cut", [41, 55, 62, 77])
+def test_where_a_later_document_begins_changes_no_earlier_lora_score(cut):
+    tokens = text()
+    tokens[[30, 31, 39, 80]] = 5  # one document, longer than context_length
+    changed = tokens.copy()
+    changed[cut] = 1
+    before, after = lora(tokens), lora(changed)
+    np.testing.assert_allclose(after[: cut - 1], before[: cut - 1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", [lora, sgd])
