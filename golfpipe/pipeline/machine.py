@@ -20,7 +20,7 @@ from golfpipe.store.files import free_bytes
 from golfpipe.units import format_bytes
 
 PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "typer", "rich", "pydantic", "PyYAML", "constriction",
-            "matplotlib")  # fmt: skip
+            "matplotlib", "scipy")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
