@@ -66,7 +66,7 @@ class Muon(torch.optim.Optimizer):
         assert closure is None
         for group in self.param_groups:
             for same_shape in _by_shape(group["params"]):
-                grads_NRC = torch.stack([parameter.grad for parameter in same_shape])
+                grads_NRC = torch.stack([parameter.grad for parameter in same_shape])  # type: ignore[misc]  # has one
                 buffers = [self._momentum(parameter) for parameter in same_shape]
                 momentum_NRC = torch.stack(buffers)
                 update_NRC = muon_update(grads_NRC, momentum_NRC, group["momentum"], self.ns_steps, self.ns_dtype)
