@@ -114,7 +114,8 @@ class QuantizeConfig(QuantPolicy):
     calibration: Literal["none", "train", "generated"] = "none"
     """Tokens that show what an error costs: of the train shards, or sampled from the model itself. Never validation
     data. Its seconds count towards the training time of a submission."""
-    calibration_tokens: int = 65_536
+    calibration_tokens: int = 0
+    """0: 65,536, and proportionally fewer for more than 10 million parameters, but at least 8,192."""
     damping: float = 0.01
     """Share of the mean diagonal added to second moments before they are inverted."""
     rate_weight: float = 1.0
@@ -130,9 +131,7 @@ class QuantizeConfig(QuantPolicy):
         QuantPolicy.__post_init__(self)
         if not 0 <= self.prune_fraction < 1:
             raise ConfigError(f"quantize.prune_fraction={self.prune_fraction} must lie in [0, 1)")
-        if self.calibration_tokens < 1:
-            raise ConfigError(f"quantize.calibration_tokens={self.calibration_tokens} must be at least 1")
-        for key in ("damping", "rate_weight", "target_bits"):
+        for key in ("calibration_tokens", "damping", "rate_weight", "target_bits"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"quantize.{key}={getattr(self, key)} must not be negative")
         if self.method == "gptq" and self.calibration == "none":

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from golfpipe.data.token_data import load_shards
 from golfpipe.errors import ConfigError, DataError
+from golfpipe.model.config import parameter_count
 from golfpipe.model.layers import CastLinear
 from golfpipe.model.network import Network, load_network
 from golfpipe.quant.sensitivity import CalibrationData, add_fisher, mean_fisher
@@ -34,9 +35,10 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
         return None
     config = model_config(job.inputs["model"])
     network = load_network(config, weights).to(device)
-    length = min(_context_length(job), settings.calibration_tokens)
-    batch = max(1, min(MICRO_BATCH_TOKENS, settings.calibration_tokens) // length)
-    passes = max(1, settings.calibration_tokens // (batch * length))
+    wanted = settings.calibration_tokens or _default_tokens(parameter_count(config))
+    length = min(_context_length(job), wanted)
+    batch = max(1, min(MICRO_BATCH_TOKENS, wanted) // length)
+    passes = max(1, wanted // (batch * length))
     generator = torch.Generator().manual_seed(CALIBRATION_SEED)
     total: dict[str, Tensor] = {}
     with (
@@ -54,6 +56,11 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
             add_fisher(total, gradients, tokens_BT.numel())
             task.advance(tokens_BT.numel())
         return CalibrationData(fisher=mean_fisher(total, passes), moments=moments.means(passes * batch * length))
+
+
+def _default_tokens(num_parameters: int) -> int:
+    """So that the work stays below a minute or two on two cores, whatever the model."""
+    return int(min(65_536, max(8_192, 65_536 * 10_000_000 // num_parameters)))
 
 
 def _context_length(job: Job) -> int:
