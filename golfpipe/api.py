@@ -24,8 +24,8 @@ from golfpipe.pipeline.single import DEMO_DATA, Request, prepare, prepare_traini
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.stages.base import Context, cpu_count, run_job
 from golfpipe.stages.reporter import Reporter, SilentReporter
+from golfpipe.store import artifact as artifacts
 from golfpipe.store.artifact import Artifact
-from golfpipe.store.artifact import open_artifact as open_artifact
 
 if TYPE_CHECKING:  # these load torch, or figures, or much else
     from golfpipe.pipeline.audit import AuditReport
@@ -98,6 +98,11 @@ def run(
     )
     plan = plan_run(request)
     return Run(folder=plan.folder, steps=tuple(run_pipeline(plan, on_step or (lambda step: None))))
+
+
+def open_artifact(path: Source) -> Artifact:
+    """A finished artifact in a folder. Raises UsageError for a path that is none, ArtifactError for a damaged one."""
+    return artifacts.open_artifact(_known_path(path))
 
 
 def demo_data(**options: Unpack[Options]) -> Artifact:

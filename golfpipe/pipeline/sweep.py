@@ -150,7 +150,7 @@ class _Builder:
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
         inputs = {"model": self.model.path if parent is None else self.steps[parent].out}
         digests = {"model": parent or self.model.manifest.digest}
-        data = self.data if "data" in stage.inputs else None
+        data = self.data if _reads_data(stage, config) else None
         if data is not None:
             inputs["data"], digests["data"] = data.path, data.manifest.digest
         identity = job_key(stage, config, digests)[:_ID_LENGTH]
@@ -219,6 +219,11 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
     if context.threads is not None:
         words += ["--threads", str(context.threads)]
     return words
+
+
+def _reads_data(stage: Stage, config: PipelineConfig) -> bool:
+    """quantize takes data only to calibrate on it, and would have another key with it."""
+    return "data" in stage.inputs and (stage.name != "quantize" or config.quantize.calibration == "train")
 
 
 def _output(stage: Stage, config: PipelineConfig) -> Kind:

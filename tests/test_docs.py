@@ -1,0 +1,114 @@
+"""Every command in docs/ runs as written, on a very small scale, and the worked examples are real.
+
+Each page starts in a folder with my-texts, artifacts/data/{demo,x}, and the finished runs artifacts/{demo,a}.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_chain import ROOT, write_small_stages, write_texts
+
+from golfpipe.cli.app import main
+from golfpipe.cli.quantize import quantize
+from golfpipe.stages.registry import STAGES
+
+DOCS = ROOT / "docs"
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+_NO_CALIBRATION_DATA = "data" not in inspect.signature(quantize).parameters
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip() and line[0] != "#"]
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    write_small_stages(folder)
+    write_texts(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (
+            ["data", "demo", "-q"],
+            ["data", "tokenize", "my-texts", "-o", "artifacts/data/x", "-q"],
+            ["train", "artifacts/data/demo", "--preset", "demo", "--name", "demo", "--threads", "1", "-q"],
+            ["quantize", "artifacts/demo/train", "-q"],
+            ["pack", "artifacts/demo/quantize", "-q"],
+            ["evaluate", "artifacts/demo/pack", "-q"],
+        ):
+            assert main(words) == 0
+    shutil.copytree(folder / "artifacts" / "demo", folder / "artifacts" / "a")
+    return folder
+
+
+@pytest.fixture
+def workspace(finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    shutil.copytree(finished_runs, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+def test_commands_run_as_written(page: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if page == "quantization.md" and _NO_CALIBRATION_DATA:
+        pytest.skip("golfpipe quantize does not take DATA yet")
+    for command in commands(page):
+        words = shlex.split(command, comments=True)
+        assert words[0] == "golfpipe", command
+        code = main(words[1:])
+        captured = capsys.readouterr()
+        assert code == 0, f"{command}\n{captured.out}\n{captured.err}"
+        assert captured.out.strip(), command
+
+
+@pytest.fixture
+def registry() -> Iterator[None]:
+    before = dict(STAGES)
+    yield
+    STAGES.update(before)
+
+
+def test_the_worked_examples_run(workspace: Path, monkeypatch: pytest.MonkeyPatch, registry: None) -> None:
+    monkeypatch.syspath_prepend(str(workspace))
+    named = re.findall(
+        r"^```python file=(\S+)\n(.*?)^```", (DOCS / "extending.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for name, content in named:
+        (workspace / name).write_text(content)
+        if name.startswith("try_"):
+            found[name] = runpy.run_path(name)
+    for name, _ in named:
+        sys.modules.pop(name.removesuffix(".py"), None)
+    assert found["try_quantizer.py"]["score"].manifest.metrics["val_bpb"] > 0
+    sizes = found["try_coder.py"]["sizes"]
+    assert sizes["entropy"] < sizes["range"] < sizes["zlib"]
+    assert found["try_method.py"]["adapted"].manifest.metrics["eligible"] is True
+    assert found["try_method.py"]["verdict"].documents > 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (DOCS / page).read_text()):
+        if "://" not in target:
+            assert (DOCS / page).parent.joinpath(target).exists(), target
+
+
+def test_every_stage_has_its_page() -> None:
+    pages = {Path(page).stem for page in PAGES if page.startswith("stages/")}
+    assert pages >= {"data", "train", "quantize", "pack", "ttt", "evaluate", "submit"}
