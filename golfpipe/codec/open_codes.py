@@ -31,12 +31,11 @@ from golfpipe.codec.code_shapes import (
 )
 from golfpipe.codec.pieces import MAX_LOG_STEP, MAX_OPEN_CODE, OPEN_STATES, Piece, row_layout
 from golfpipe.codec.scale_classes import MAX_CLASSES, ScaleClasses, class_counts, plan_classes
+from golfpipe.codec.symbols import ANS_END, CODER_CHUNK
 from golfpipe.errors import ArtifactError
 
 # Shapes: R rows, C codes per row, K classes, N symbols
 
-_ANS_END = np.array([(1 << 24) - 1], dtype=np.uint32)  # see symbols.py: an exact end proves the count
-_CODER_CHUNK = 1 << 16
 _ARRAY_RANGES = ((-MAX_LOG_STEP, MAX_LOG_STEP),) * 2 + ((0, MAX_CLASSES),) * 2 + ((MIN_LOG_SCALE, MAX_LOG_SCALE),)
 
 
@@ -153,11 +152,11 @@ class _Writer:
         self._segments.append((np.clip(symbols_N, -half, half).astype(np.int32) + half, log_scale, exponent, offset))
 
     def words(self) -> bytes:
-        coder = constriction.stream.stack.AnsCoder(_ANS_END)
+        coder = constriction.stream.stack.AnsCoder(ANS_END)
         for symbols_N, *shape in reversed(self._segments):
             model = shape_model(*shape)
-            for start in range((len(symbols_N) - 1) // _CODER_CHUNK * _CODER_CHUNK, -1, -_CODER_CHUNK):
-                coder.encode_reverse(symbols_N[start : start + _CODER_CHUNK], model)
+            for start in range((len(symbols_N) - 1) // CODER_CHUNK * CODER_CHUNK, -1, -CODER_CHUNK):
+                coder.encode_reverse(symbols_N[start : start + CODER_CHUNK], model)
         words: np.ndarray = coder.get_compressed().astype("<u4")
         return words.tobytes()
 
@@ -201,8 +200,8 @@ class _Reader:
         model = shape_model(log_scale, exponent, offset)
         half = len(shape_frequencies(log_scale, exponent, offset)) // 2
         symbols_N = np.empty(count, dtype=np.int32)
-        for start in range(0, count, _CODER_CHUNK):
-            size = min(_CODER_CHUNK, count - start)
+        for start in range(0, count, CODER_CHUNK):
+            size = min(CODER_CHUNK, count - start)
             symbols_N[start : start + size] = self._coder.decode(model, size)
         symbols_N -= half
         ends_M = np.flatnonzero(np.abs(symbols_N) == half)
@@ -215,5 +214,5 @@ class _Reader:
     def finish(self) -> None:
         if self._position != len(self._header) or len(self._escapes):
             raise ArtifactError("coded stream has header bytes or escapes left over")
-        if not np.array_equal(self._coder.get_compressed(), _ANS_END):
+        if not np.array_equal(self._coder.get_compressed(), ANS_END):
             raise ArtifactError("coded stream does not end after its last code")

@@ -30,9 +30,9 @@ _MODE_ANS = 1
 # The coder starts from this state and must be back in it after the last symbol. From state 0 one could go on to decode
 # the first symbol of the alphabet for ever; the highest state below 2^24 belongs to the last symbol, and decoding it
 # makes the state smaller. So an exact end proves the count, for 3 bytes a stream.
-_ANS_END = np.array([(1 << 24) - 1], dtype=np.uint32)
+ANS_END = np.array([(1 << 24) - 1], dtype=np.uint32)
 # Symbols per call of the coder, which takes int32: 256 KB stay in the cache.
-_CODER_CHUNK = 1 << 16
+CODER_CHUNK = 1 << 16
 
 
 def encode_symbols(symbols_N: np.ndarray) -> bytes:
@@ -45,10 +45,10 @@ def encode_symbols(symbols_N: np.ndarray) -> bytes:
     coded = bytes((_MODE_ANS,)) + write_table(frequencies)
     if np.count_nonzero(frequencies) > 1:
         first, model = _ans_model(frequencies)
-        coder = constriction.stream.stack.AnsCoder(_ANS_END)
+        coder = constriction.stream.stack.AnsCoder(ANS_END)
         # ANS is a stack: the last chunk goes in first, so that the first one comes out first.
-        for start in range((len(symbols_N) - 1) // _CODER_CHUNK * _CODER_CHUNK, -1, -_CODER_CHUNK):
-            coder.encode_reverse(symbols_N[start : start + _CODER_CHUNK].astype(np.int32) - first, model)
+        for start in range((len(symbols_N) - 1) // CODER_CHUNK * CODER_CHUNK, -1, -CODER_CHUNK):
+            coder.encode_reverse(symbols_N[start : start + CODER_CHUNK].astype(np.int32) - first, model)
         coded += coder.get_compressed().astype("<u4").tobytes()
     return coded if len(coded) < len(raw) else raw
 
@@ -82,11 +82,11 @@ def _decode_words(words: np.ndarray, frequencies: np.ndarray, num_symbols: int) 
         raise ArtifactError(f"coded stream: {error}") from error
     first, model = _ans_model(frequencies)
     symbols_N = np.empty(num_symbols, dtype=np.uint8)
-    for start in range(0, num_symbols, _CODER_CHUNK):
-        count = min(_CODER_CHUNK, num_symbols - start)
+    for start in range(0, num_symbols, CODER_CHUNK):
+        count = min(CODER_CHUNK, num_symbols - start)
         symbols_N[start : start + count] = coder.decode(model, count) + first
     # Decoding never fails by itself; it runs on into invented symbols.
-    if not np.array_equal(coder.get_compressed(), _ANS_END):
+    if not np.array_equal(coder.get_compressed(), ANS_END):
         raise ArtifactError(f"coded stream does not end after {num_symbols} symbols")
     return symbols_N
 

@@ -55,7 +55,7 @@ def open_tensors(
         if scheme.is_float and (not in_target or scheme.bits == 32 or weight.numel() < MIN_OPEN_VALUES):
             continue
         w_RC = as_rows(weight)
-        _require_finite(w_RC, name)
+        _require_finite_weights(w_RC, name)
         sensitivity = _sensitivity(name, w_RC, classes[name], config, calibration, by_diagonal=bits == 0)
         tensor = OpenTensor(name, tuple(weight.shape), w_RC, bits, sensitivity, config.sensitive_steps)
         level = None if in_target else tensor.level_of_step(scheme.step or _STEP_OF_ONE_BIT * 2.0**-scheme.bits)
@@ -92,6 +92,6 @@ def _sensitivity(
     return Sensitivity(flat.row_R * _CLASS_TOLERANCE.get(tensor_class, 1.0), flat.column_C, None)
 
 
-def _require_finite(w_RC: Tensor, name: str) -> None:
+def _require_finite_weights(w_RC: Tensor, name: str) -> None:
     if not bool(torch.isfinite(w_RC).all()):
         raise StageFailed(f"{name}: weights are NaN or infinite")

@@ -51,7 +51,7 @@ def calibrate(job: Job, weights: dict[str, Tensor], device: torch.device) -> Cal
             probabilities = logits_NV.detach().softmax(-1).cpu()
             drawn_N = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(device)
             network.zero_grad(set_to_none=True)
-            F.cross_entropy(logits_NV, drawn_N).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(logits_NV, drawn_N).backward()
             gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
             add_fisher(total, gradients, tokens_BT.numel())
             task.advance(tokens_BT.numel())
