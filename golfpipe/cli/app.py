@@ -20,6 +20,7 @@ from golfpipe.cli.compare import compare
 from golfpipe.cli.config_show import config_show
 from golfpipe.cli.data_add import data_add
 from golfpipe.cli.data_demo import data_demo
+from golfpipe.cli.data_fetch import data_fetch
 from golfpipe.cli.data_inspect import data_inspect
 from golfpipe.cli.data_tokenize import data_tokenize
 from golfpipe.cli.doctor import doctor
@@ -58,7 +59,7 @@ class _PipelineOrder(typer.core.TyperGroup):
 
 
 app = typer.Typer(**_typer_settings, cls=_PipelineOrder)
-data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, inspect.")
+data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, fetch, inspect.")
 config_app = typer.Typer(**_typer_settings, help="Show the settings and where each comes from.")
 
 _Command = Callable[..., Any]
@@ -67,6 +68,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (data_app, "demo", None, data_demo),
     (data_app, "tokenize", None, data_tokenize),
     (data_app, "add", None, data_add),
+    (data_app, "fetch", None, data_fetch),
     (data_app, "inspect", None, data_inspect),
     (app, "train", STEPS, train),
     (app, "import", STEPS, import_checkpoint),
