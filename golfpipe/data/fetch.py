@@ -99,8 +99,8 @@ def plan_fetch(
 def fetch(plan: FetchPlan, folder: Path, advance: Callable[[float, str], None]) -> None:
     """Bring every file of the plan into the folder. `advance(bytes, file)` hears of progress.
 
-    Raises StageFailed where the network fails or a file stays damaged; what has arrived is kept, and the same call goes
-    on.
+    Raises StageFailed where the network fails or a file stays damaged; files that have arrived are kept, and the same
+    call goes on with the next. Within a call the library resumes a transfer that breaks off.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / PIN_FILE, _pin(plan))
