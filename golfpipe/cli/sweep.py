@@ -88,8 +88,8 @@ def _run(plan: SweepPlan, jobs: int, *, quiet: bool) -> Answer:
     from golfpipe.pipeline.sweep_results import run_recorded
 
     if not quiet:
-        unshared = sum(len(cell.steps) for cell in plan.cells)
-        plan.reporter.note(f"{len(plan.cells)} cells, {len(plan.steps)} steps instead of {unshared}, {jobs} at a time")
+        shared = f" instead of {plan.num_unshared}" if plan.num_unshared > len(plan.steps) else ""
+        plan.reporter.note(f"{len(plan.cells)} cells, {len(plan.steps)} steps{shared}, {jobs} at a time")
     with sweep_view(plan, quiet=quiet) as show:
         rows = run_recorded(plan, jobs=jobs, on_change=show)
     failed = [row for row in rows if row.state == "failed"]
