@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,11 +57,13 @@ def quantize_weights(
     progress: Callable[[int], None] | None = None,
     calibration: CalibrationData | None = None,
     target: Target | None = None,
+    workers: int = 1,
 ) -> QuantizedWeights:
     """Quantize every tensor as its class and the method say.
 
     weights: any float dtype and device; the search runs where a tensor lies. universe: see assign_classes. progress
-    is called after each tensor with the number of values done so far. Raises ConfigError for rules that do not
+    is called after each tensor with the number of values done so far; workers: tensors under a target that are searched
+    at the same time, each in a thread of its own (the result does not depend on it). Raises ConfigError for rules that do not
     fit, StageFailed (naming the tensor) for weights that are not finite or overflow fp16, or for a target out of reach.
     """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
@@ -75,6 +78,11 @@ def quantize_weights(
 
     def quantize_at(tensor: OpenTensor, level: float) -> Piece:
         return quantize_open_tensor(tensor, level, config.rate_weight)
+
+    def quantize_all(jobs: Mapping[str, tuple[OpenTensor, float]]) -> dict[str, Piece]:
+        # A thread of the pool begins with torch's full number of threads, which the short steps of a search cannot use.
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return dict(zip(jobs, pool.map(lambda job: quantize_at(*job), jobs.values()), strict=True))
 
     for name, weight in weights.items():
         if name in opened:
@@ -99,7 +107,7 @@ def quantize_weights(
         assert target is not None, "levels are left open only where the configuration has a target"
         fixed, measure = dict(pieces), target.measure
         solution = solve_level(
-            solved, quantize_at, lambda found: measure(_ordered(weights, {**fixed, **found})), target.size
+            solved, quantize_all, lambda found: measure(_ordered(weights, {**fixed, **found})), target.size
         )
         pieces |= solution.pieces
         if progress is not None:

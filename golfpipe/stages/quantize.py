@@ -50,7 +50,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     calibration = calibrate(job, weights, device)
     calibration_seconds = time.perf_counter() - started if calibration is not None else 0.0
     total = sum(weight.numel() for weight in weights.values())
-    with job.context.reporter.task("quantize", total, "weights") as task, _few_threads(settings):
+    with job.context.reporter.task("quantize", total, "weights") as task, _one_thread(settings) as workers:
         before = 0
 
         def progress(done: int) -> None:
@@ -65,6 +65,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             progress=progress,
             calibration=calibration,
             target=_target(job, model),
+            workers=workers if device.type == "cpu" else 1,
         )
     tensors, metadata = pieces_to_tensors(result.pieces)
     out.write_tensors("quantized.safetensors", tensors, metadata)
@@ -76,14 +77,14 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 
 @contextmanager
-def _few_threads(settings: QuantizeConfig) -> Iterator[None]:
-    """One thread for the searches column by column: their steps are too short to share (two threads on two busy cores
-    took 14 times as long)."""
+def _one_thread(settings: QuantizeConfig) -> Iterator[int]:
+    """One torch thread for the searches column by column, whose steps are too short to share (two threads on two busy
+    cores took 14 times as long). Gives the number of threads there were, for tensors side by side."""
     threads = torch.get_num_threads()
     if settings.is_open or settings.method == "gptq":
         torch.set_num_threads(1)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(threads)
 
