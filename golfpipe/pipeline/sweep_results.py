@@ -61,7 +61,67 @@ class CellResult:
 def collect(run: SweepRun) -> list[CellResult]:
     """A row per cell, in the order of the grid."""
     opened: dict[str, Artifact | None] = {}
-    # What the file says follows from the work alone: a second run rewrites nothing, an interrupted one shows no
+    rows = [_row(run, index, opened) for index in range(len(run.plan.cells))]
+    best = pareto_indices([(row.total_bytes, row.val_bpb) for row in rows])
+    return [replace(row, pareto=index in best) for index, row in enumerate(rows)]
+
+
+def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[int]:
+    """Points (bytes, bits per byte) that no other point dominates; of equal ones all. None: not a point."""
+    known = [(size, bpb, index) for index, (size, bpb) in enumerate(points) if size is not None and bpb is not None]
+    best: set[int] = set()
+    frontier: tuple[float, float] | None = None
+    for size, bpb, index in sorted(known):
+        if frontier is None or bpb < frontier[1] or (size, bpb) == frontier:
+            frontier = (size, bpb)
+            best.add(index)
+    return best
+
+
+def run_recorded(
+    plan: SweepPlan, *, jobs: int, on_change: Callable[[SweepRun], None] = lambda run: None
+) -> list[CellResult]:
+    """Run the sweep and keep its results in its folder. Raises Busy, and KeyboardInterrupt after stopping."""
+    with _recording(plan.folder) as record:
+
+        def changed(run: SweepRun) -> None:
+            on_change(run)
+            record(run)
+
+        return collect(run_sweep(plan, jobs=jobs, on_change=changed))
+
+
+@contextmanager
+def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
+    """A function that keeps the results on disk as the sweep goes on; at the end, however it ends, all of them and the
+    picture."""
+    last: SweepRun | None = None
+    written = -math.inf
+    finished = 0
+
+    def record(run: SweepRun) -> None:
+        nonlocal last, written, finished
+        last = run
+        now = sum(step.state in FINISHED for step in run.steps.values())
+        if now != finished and time.monotonic() - written > RECORD_SECONDS:
+            finished, written = now, time.monotonic()
+            write_results(folder, collect(run))
+
+    try:
+        yield record
+    finally:
+        if last is not None:
+            rows = collect(last)
+            before = _content(folder / RESULTS_FILE)
+            write_results(folder, rows)
+            if before != _content(folder / RESULTS_FILE) or not (folder / PLOT_FILE).is_file():
+                write_plot(folder, rows)
+
+
+def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
+    """results.jsonl and results.csv. Raises OSError, StageFailed on a full disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # What the file says follows from the work alone: a second run rewrites nothing, and an interrupted one shows no
     # processes that are gone.
     said: dict[StepState, StepState] = {"up to date": "done", "running": "waiting"}
     rows = [replace(row, state=said.get(row.state, row.state)) for row in rows]

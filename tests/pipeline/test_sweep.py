@@ -22,7 +22,7 @@ from golfpipe.pipeline.grid import parse_grid
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare_training
 from golfpipe.pipeline.sweep import SweepPlan, SweepRequest, commands, plan_sweep
-from golfpipe.pipeline.sweep_results import collect, pareto_indices
+from golfpipe.pipeline.sweep_results import collect, pareto_indices, run_recorded
 from golfpipe.pipeline.sweep_run import SweepRun, inspect_sweep, run_sweep
 from golfpipe.stages.base import run_job
 
@@ -157,14 +157,20 @@ def test_a_process_that_dies_costs_its_own_cell_alone(monkeypatch: pytest.Monkey
 def test_an_interrupt_leaves_what_is_finished(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def interrupted_results() -> list[str]:
+        lines = Path("artifacts/a/sweep/results.jsonl").read_text().splitlines()
+        return [json.loads(line)["state"] for line in lines]
+
     def interrupt(run: SweepRun) -> None:
         if any(run.cell_state(index) == "done" for index in range(3)):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(_plan(BITS), jobs=1, on_change=interrupt)
+        run_recorded(_plan(BITS), jobs=1, on_change=interrupt)
     done = len(fake_stages.CALLS)
     assert 3 <= done < 9
+    interrupted = interrupted_results()
+    assert interrupted[0] == "done" and interrupted[-1] == "waiting"
     _run(_plan(BITS))
     assert len(fake_stages.CALLS) == 9
 
