@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from golfpipe.bundle.program import Program
+from golfpipe.bundle.program import Program, walk
 
 Facts = dict[tuple[str, str], object]
 """(class, attribute) -> the value that it has in every instance."""
@@ -48,7 +48,7 @@ def changed_settings(program: Program) -> set[str]:
     return {
         keyword.arg
         for definition in program.definitions
-        for node in ast.walk(definition.node)
+        for node in walk(definition.node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "replace"
         for keyword in node.keywords
         if keyword.arg is not None

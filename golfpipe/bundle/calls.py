@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from golfpipe.bundle.program import Program, walk_code
+from golfpipe.bundle.program import Program, walk, walk_code
 from golfpipe.bundle.types import FunctionNode, Types
 
 HOOKS = {"forward", "backward", "step", "zero_grad", "setup_context", "extra_repr"}
@@ -53,7 +53,7 @@ class Calls:
             if isinstance(node, ast.Call):
                 if isinstance(node.func, ast.Name):
                     if node.func.id == "isinstance":
-                        called.update(id(part) for part in ast.walk(node.args[1]))
+                        called.update(id(part) for part in walk(node.args[1]))
                     self._sites(self._of_name, node.func.id).calls.append(node)
                     called.add(id(node.func))
                 elif isinstance(node.func, ast.Attribute):
@@ -119,8 +119,8 @@ class Calls:
         calls = self.sites(function, owner)
         if not calls:
             return {}
-        rebound = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        rebound |= {a.arg for n in ast.walk(function) if isinstance(n, ast.FunctionDef | ast.Lambda) and n is not function for a in n.args.args}
+        rebound = {n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        rebound |= {a.arg for n in walk(function) if isinstance(n, ast.FunctionDef | ast.Lambda) and n is not function for a in n.args.args}
         found: dict[str, ast.expr] = {}
         for name, default in parameters(function, is_method=owner is not None).items():
             if name in rebound:
@@ -128,6 +128,10 @@ class Calls:
             values = [argument_of(call, function, name, owner is not None) for call in calls]
             values = [default if value is None else value for value in values]
             first = values[0]
+            if isinstance(first, ast.Name) and first.id in self.types.functions:
+                if first is default and all(value is default for value in values):
+                    found[name] = first
+                continue
             if isinstance(first, ast.Constant) and all(
                 isinstance(v, ast.Constant) and v.value == first.value and type(v.value) is type(first.value)
                 for v in values

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 
-from golfpipe.bundle.program import Program
+from golfpipe.bundle.program import Program, walk
 from golfpipe.bundle.types import Types
 
 _CHECK_NAME = re.compile(r"_?(check|require)(_|$)")
@@ -34,7 +34,16 @@ def drop_checks(program: Program) -> None:
             definition.node.body = [
                 s for s in definition.node.body if not (isinstance(s, ast.FunctionDef) and s.name == "__post_init__")
             ] or [ast.Pass()]
+        if isinstance(definition.node, ast.ClassDef):
+            definition.node.body = [s for s in definition.node.body if not _is_idle(s)] or [ast.Pass()]
         ast.fix_missing_locations(definition.node)
+
+
+def _is_idle(node: ast.stmt) -> bool:
+    """A __post_init__ that does nothing any more."""
+    if not (isinstance(node, ast.FunctionDef) and node.name == "__post_init__"):
+        return False
+    return not any(isinstance(n, ast.Assign | ast.AugAssign | ast.Call | ast.Return | ast.Raise) for n in walk(node))
 
 
 def _error_classes(types: Types) -> set[str]:
@@ -46,20 +55,15 @@ class _Dropper(ast.NodeTransformer):
         self.errors, self.checks = errors, checks
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        for name, value in ast.iter_fields(node):
-            if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
-                block: list[ast.stmt] = []
-                for statement in value:
-                    visited = self.visit(statement)
-                    block += visited if isinstance(visited, list) else [visited] if visited is not None else []
-                setattr(node, name, block or ([ast.Pass()] if name == "body" else []))
-            elif isinstance(value, ast.stmt):
-                setattr(node, name, self.visit(value))
-            elif isinstance(value, list):
-                for part in value:
-                    if isinstance(part, ast.ExceptHandler | ast.match_case):
-                        self.visit(part)
+        super().generic_visit(node)
+        if isinstance(node, ast.stmt | ast.ExceptHandler) and getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]
         return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "zip":
+            node.keywords = []  # strict=True only refuses
+        return self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> None:
         return None
@@ -70,7 +74,7 @@ class _Dropper(ast.NodeTransformer):
             name = func.id if isinstance(func, ast.Name) else func.attr if isinstance(func, ast.Attribute) else ""
             if name in self.checks or name == "__post_init__":
                 return None
-        return node
+        return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
         if self._only_raises(node.body):

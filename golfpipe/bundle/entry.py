@@ -107,7 +107,7 @@ def script_settings(environ: Mapping[str, str]) -> Settings:
     settings = with_environment(Settings(), "GOLF", mine, known)
     for name in mine:
         near = difflib.get_close_matches(name, known, 1, 0)
-        raise SystemExit(f"{name} is no setting of this script (what chooses code is fixed); nearest: {near[0]}")
+        raise SystemExit(f"{name} is no setting of this script, the nearest is {near[0]}")
     return settings
 
 
@@ -142,13 +142,9 @@ def map_shard(path: Path) -> np.ndarray:
 
 
 def script_piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
-    """Of byte_table.PIECE_TYPES."""
-    if processor.is_unknown(i):
-        return "unknown"
-    if processor.is_control(i):
+    """Of byte_table.PIECE_TYPES; the kinds of boundary need not be told apart."""
+    if processor.is_unknown(i) or processor.is_control(i) or processor.is_unused(i):
         return "control"
-    if processor.is_unused(i):
-        return "unused"
     return "byte" if processor.is_byte(i) else "normal"
 
 
@@ -230,7 +226,7 @@ class Script:
 
     # ---- the packed file --------------------------------------------------------------------------------------
 
-    def pack(self, weights: dict[str, Tensor]) -> bytes:
+    def write_model(self, weights: dict[str, Tensor]) -> bytes:
         """Quantize and write the file that counts. Returns its content."""
         coder = self.settings.pack.coder
         pieces: dict[str, Piece] = quantize_weights(weights, self.settings.quantize, universe=None).pieces
@@ -293,7 +289,7 @@ class Script:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")
 
     def run(self) -> None:
-        content = self.pack(self.train())
+        content = self.write_model(self.train())
         started = time.perf_counter()
         score = self.evaluate(content)
         milliseconds = 1000 * (time.perf_counter() - started)
@@ -306,12 +302,12 @@ class Script:
 def main(environ: Mapping[str, str]) -> None:
     """Run the script. SystemExit for settings and data that do not fit."""
     if int(environ.get("WORLD_SIZE", "1")) > 1:
-        raise SystemExit("this script trains in one process; start it with plain python or WORLD_SIZE=1")
+        raise SystemExit("WORLD_SIZE: this script trains in one process")
     settings = script_settings(environ)
     data = ScriptData(environ)
     if data.vocab_size != settings.model.vocab_size:
         raise SystemExit(
-            f"TOKENIZER_PATH has {data.vocab_size} pieces, GOLF_MODEL_VOCAB_SIZE is {settings.model.vocab_size}"
+            f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
     Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex)).run()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from golfpipe.bundle.bake import Facts
 from golfpipe.bundle.calls import Calls
-from golfpipe.bundle.program import Program, clone
+from golfpipe.bundle.program import Program, clone, walk
 from golfpipe.bundle.purity import Purity
 from golfpipe.bundle.types import FunctionNode, Types
 
@@ -23,7 +23,7 @@ def fold_constants(program: Program, facts: Facts) -> bool:
     """One pass over the program, in place. Returns whether anything changed."""
     types = Types(program)
     purity = Purity(types)
-    folder = _Folder(types, purity, facts, _constant_functions(types))
+    folder = _Folder(types, purity, facts | _constant_attributes(program, types), _constant_functions(types))
     calls = Calls(program, types)
     tables = _empty_globals(program)
     for function, owner in functions_of(program):
@@ -61,7 +61,7 @@ def binding_counts(function: FunctionNode) -> dict[str, int]:
     def bind(name: str) -> None:
         counts[name] = counts.get(name, 0) + 1
 
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             bind(node.id)
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
@@ -83,7 +83,7 @@ def _constant_locals(function: FunctionNode) -> dict[str, ast.expr]:
     """Locals bound once, to a constant, or to an empty container that is only looked at."""
     counts = binding_counts(function)
     found: dict[str, ast.expr] = {}
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if len(targets) == 1 and isinstance(targets[0], ast.Name) and counts.get(targets[0].id) == 1:
@@ -103,8 +103,8 @@ def is_empty_container(node: ast.expr) -> bool:
 
 def _only_looked_at(function: ast.AST, name: str) -> bool:
     """Whether every use of a local is membership, truth, length or iteration, so that it stays as it was."""
-    parents = {id(child): node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
-    for node in ast.walk(function):
+    parents = {id(child): node for node in walk(function) for child in ast.iter_child_nodes(node)}
+    for node in walk(function):
         if not (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)):
             continue
         if _is_behind_its_test(node, name, parents):
@@ -144,6 +144,39 @@ def _empty_globals(program: Program) -> dict[str, ast.expr]:
             ):
                 found[name] = node.value
     return found
+
+
+def _constant_attributes(program: Program, types: Types) -> Facts:
+    """Attributes that __init__ sets to a constant and that nothing else ever sets, whoever it belongs to."""
+    stores: dict[str, int] = {}
+    for definition in program.definitions:
+        for node in walk(definition.node):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+                stores[node.attr] = stores.get(node.attr, 0) + 1
+    found: Facts = {}
+    for name, info in types.classes.items():
+        for statement in getattr(info.methods.get("__init__"), "body", []):
+            targets, value = _plain_assignment(statement)
+            for target, part in zip(targets, value, strict=False):
+                if (
+                    isinstance(target, ast.Attribute)
+                    and ast.unparse(target.value) == "self"
+                    and stores[target.attr] == 1
+                    and isinstance(part, ast.Constant)
+                ):
+                    found[name, target.attr] = part.value
+    return found
+
+
+def _plain_assignment(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return [node.target], [node.value]
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        target, value = node.targets[0], node.value
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            return target.elts, value.elts
+        return [target], [value]
+    return [], []
 
 
 def _constant_functions(types: Types) -> dict[int, ast.expr]:
@@ -263,7 +296,10 @@ class _Folder(ast.NodeTransformer):
             if function is not None and id(function) in self.constant_functions and self._pure_arguments(node):
                 return self.replace(self.constant_functions[id(function)])
             if node.func.id == "isinstance" and isinstance(node.args[0], ast.Constant):
-                kind = _PLAIN_TYPES.get(ast.unparse(node.args[1]))
+                name = ast.unparse(node.args[1])
+                kind = _PLAIN_TYPES.get(name)
+                if name in self.types.classes:
+                    return self.replace(ast.Constant(False))
                 if kind is not None:
                     return self.replace(ast.Constant(isinstance(node.args[0].value, kind)))
             literal = [argument for argument in node.args if isinstance(argument, ast.Constant)]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 
+from golfpipe.bundle.arguments import use_positions
 from golfpipe.bundle.bake import Facts, bake_settings, changed_settings, setting_facts
 from golfpipe.bundle.checks import drop_checks
 from golfpipe.bundle.entry import Settings, is_settable
 from golfpipe.bundle.fold import fold_constants
+from golfpipe.bundle.inline import inline_once
 from golfpipe.bundle.layouts import Layout, compressed, minified, readable
 from golfpipe.bundle.narrow import constant_results, narrow
 from golfpipe.bundle.program import Program, flatten
+from golfpipe.bundle.rename import shorten_attributes
 from golfpipe.bundle.shake import drop_imports, shake
 from golfpipe.bundle.sources import ReadSource, load_modules, read_source
 from golfpipe.bundle.strip import strip_annotations, strip_words
@@ -47,6 +50,9 @@ def make_program(settings: Settings, *, golf: bool, read: ReadSource = read_sour
         if not changed:
             break
     if golf:
+        use_positions(program)
+        inline_once(program)
+        shorten_attributes(program)
         strip_annotations(program)
     drop_imports(program, annotations=not golf)
     return program

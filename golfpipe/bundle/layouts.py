@@ -15,7 +15,7 @@ from golfpipe.bundle.program import Program
 Layout = Literal["readable", "minified", "compressed"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-_LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20, "lc": 4, "lp": 0, "pb": 0}]
+_LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20, "pb": 0}]
 
 
 def readable(program: Program, heading: str) -> str:
@@ -39,7 +39,7 @@ def minified(program: Program) -> str:
         text,
         remove_literal_statements=True,
         rename_globals=True,
-        hoist_literals=True,
+        hoist_literals=False,
         remove_annotations=False,
     )
 
@@ -50,7 +50,7 @@ def compressed(text: str) -> bytes:
     packed = zlib.compress(code, 9, -15), _lzma(code)
     raw = [
         b"import zlib,base64\nexec(zlib.decompress(base64.b85decode(%r),-15))" % base64.b85encode(packed[0]),
-        b"import lzma,base64\nexec(lzma.decompress(base64.b85decode(%r),3,None,[{'id':33,'dict_size':1<<20,'lc':4,'pb':0}]))"
+        b"import lzma,base64\nexec(lzma.decompress(base64.b85decode(%r),3,None,[{'id':33,'pb':0}]))"
         % base64.b85encode(packed[1]),
     ]
     return min(raw, key=len) + b"\n"
@@ -61,4 +61,4 @@ def _lzma(code: bytes) -> bytes:
 
 
 def _imports(program: Program) -> str:
-    return "\n".join(dict.fromkeys(program.imports.values()))
+    return "\n".join(sorted(dict.fromkeys(program.imports.values())))

@@ -6,9 +6,10 @@ Each line is a property of the cores that the folding cannot see by itself; test
 from __future__ import annotations
 
 import ast
+from dataclasses import fields
 
-from golfpipe.bundle.bake import Facts
-from golfpipe.bundle.entry import Settings
+from golfpipe.bundle.bake import Facts, instances
+from golfpipe.bundle.entry import OFF_AT_ZERO, Settings
 from golfpipe.bundle.program import Program
 
 OPEN_TABLE = "OPEN_STATES"
@@ -19,6 +20,13 @@ def narrow(program: Program, settings: Settings, facts: Facts) -> None:
     """Change tables in place, and add to `facts`."""
     if not _has_open_codes(settings):
         _set_constant(program, OPEN_TABLE, ast.Dict(keys=[], values=[]))
+    _keep_keys(program, "_CODER_IDS", {settings.pack.coder})
+    policies = (settings.quantize, settings.train.qat)
+    if all(isinstance(policy.clip_grid, str) for policy in policies):
+        _keep_keys(program, "CLIP_GRIDS", {str(policy.clip_grid) for policy in policies})
+    off = {item.name for part in instances(settings) for item in fields(part) if not getattr(part, item.name)}
+    elements: list[ast.expr] = [ast.Constant(name) for name in OFF_AT_ZERO if name in off]
+    _set_constant(program, "OFF_AT_ZERO", ast.Tuple(elts=elements, ctx=ast.Load()))
     facts["PayloadHeader", "coder"] = settings.pack.coder
 
 
@@ -31,6 +39,19 @@ def _has_open_codes(settings: Settings) -> bool:
     quantize = settings.quantize
     schemes = (quantize.mlp, quantize.attention, quantize.ngram, quantize.token_table, quantize.small)
     return quantize.is_open or any(scheme.step for scheme in schemes)
+
+
+def _keep_keys(program: Program, name: str, keys: set[str]) -> None:
+    """Leave only these entries of a table."""
+    definition = program.named().get(name)
+    table = getattr(definition.node, "value", None) if definition is not None else None
+    if isinstance(table, ast.Dict):
+        kept = [
+            (key, value)
+            for key, value in zip(table.keys, table.values, strict=True)
+            if isinstance(key, ast.Constant) and key.value in keys
+        ]
+        table.keys, table.values = [key for key, _ in kept], [value for _, value in kept]
 
 
 def _set_constant(program: Program, name: str, value: ast.expr) -> None:

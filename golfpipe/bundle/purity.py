@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import ast
 
+from golfpipe.bundle.program import walk
 from golfpipe.bundle.types import FunctionNode, Types
 
+_FRESH = "(fresh)"
+"""Key of a scope for the names of containers that the function makes itself."""
 _BUILTINS = {
     "abs", "all", "any", "bool", "bytes", "dict", "enumerate", "float", "frozenset", "getattr", "int", "isinstance", "len",
     "list", "max", "min", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "type", "zip",
     "asdict", "fields", "is_dataclass", "replace",
 }  # fmt: skip
-_MODULES = {"np", "math"}
+_MODULES = {"np", "math", "lzma", "json", "hashlib"}
 """Their functions change nothing; the exceptions are named below."""
-_MODULE_EXCEPTIONS = {"save", "seterr", "copyto", "put", "place", "memmap"}
+_MODULE_EXCEPTIONS = {"save", "seterr", "copyto", "put", "place", "memmap", "dump", "open"}
 _TORCH = {"from_numpy", "tensor", "zeros", "ones", "full", "empty", "arange", "div", "isfinite"}
 """Functions of torch that change nothing."""
 _METHODS = {
     "abs", "all", "any", "astype", "cpu", "detach", "dim", "double", "encode", "endswith", "float", "get", "isfinite", "item",
     "items", "keys", "max", "mean", "min", "nonzero", "numel", "numpy", "removeprefix", "reshape", "size", "square",
     "startswith", "sum", "tobytes", "tolist", "values", "view", "digest", "hexdigest", "sqrt", "newbyteorder",
-    "copy",
+    "copy", "named_parameters", "parameters", "decode", "decompress", "from_bytes",
 }  # fmt: skip
 """Methods of anything that change nothing. Methods of the program's own classes are looked into instead."""
 
@@ -71,7 +74,7 @@ class Purity:
     def _pure_function(self, function: FunctionNode, owner: str | None) -> bool:
         if id(function) not in self._functions:
             self._functions[id(function)] = True  # a function that calls itself is as pure as the rest of it
-            scope = self.types.scope(function, owner)
+            scope = self.types.scope(function, owner) | {_FRESH: _fresh_names(function)}
             self._functions[id(function)] = all(self._pure_statement(s, scope) for s in function.body)
         return self._functions[id(function)]
 
@@ -79,7 +82,8 @@ class Purity:
         """Whether a statement changes nothing but names of its function."""
         if isinstance(node, ast.Assign | ast.AnnAssign):  # += may change an array in place
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            return all(_binds_names(target) for target in targets) and self.pure(node.value, scope)
+            fresh = scope.get(_FRESH, ())
+            return all(_binds_names(t) or _changes(t, fresh) for t in targets) and self.pure(node.value, scope)
         if isinstance(node, ast.Return | ast.Expr):
             return self.pure(node.value, scope)
         if isinstance(node, ast.If | ast.While):
@@ -98,6 +102,33 @@ class Purity:
 
     def _pure_block(self, body: list[ast.stmt], scope: dict) -> bool:
         return all(self._pure_statement(statement, scope) for statement in body)
+
+
+def _fresh_names(function: FunctionNode) -> set[str]:
+    """Locals that only ever hold containers made here: filling those changes nothing outside."""
+    made: dict[str, bool] = {argument.arg: False for argument in walk(function) if isinstance(argument, ast.arg)}
+    for node in walk(function):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for part in walk(target):
+                    if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                        is_new = part is target and isinstance(
+                            node.value, ast.Dict | ast.List | ast.Set | ast.DictComp | ast.ListComp
+                        )
+                        made[part.id] = made.get(part.id, True) and is_new
+        elif isinstance(node, ast.For | ast.comprehension | ast.NamedExpr | ast.withitem):
+            bound = node.optional_vars if isinstance(node, ast.withitem) else node.target
+            made |= {part.id: False for part in walk(bound) if isinstance(part, ast.Name)} if bound else {}
+    return {name for name, is_new in made.items() if is_new}
+
+
+def _changes(target: ast.expr, fresh: object) -> bool:
+    return (
+        isinstance(target, ast.Subscript)
+        and isinstance(target.value, ast.Name)
+        and isinstance(fresh, set)
+        and target.value.id in fresh
+    )
 
 
 def _binds_names(target: ast.expr) -> bool:

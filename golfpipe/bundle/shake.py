@@ -7,7 +7,7 @@ from collections import Counter
 
 from golfpipe.bundle.calls import HOOKS, Calls, argument_of, parameters
 from golfpipe.bundle.fold import functions_of
-from golfpipe.bundle.program import Definition, Program, walk_code
+from golfpipe.bundle.program import Definition, Program, walk, walk_code
 from golfpipe.bundle.purity import Purity
 from golfpipe.bundle.types import FunctionNode, Types
 
@@ -26,6 +26,7 @@ def shake(program: Program, *, annotations: bool) -> bool:
         calls, purity = Calls(program, types), Purity(types)
         round_changed = _drop_locals(program, types, purity) | _drop_methods(program, types)
         round_changed |= _drop_parameters(program, calls, purity) | _drop_fields(program, types, calls, purity)
+        round_changed |= _drop_attributes(program, types, purity)
         round_changed |= _drop_definitions(program, annotations=annotations)
         if not round_changed:
             return changed
@@ -95,7 +96,7 @@ def _drop_methods(program: Program, types: Types) -> bool:
 def _mentions(node: ast.AST) -> Counter[str]:
     """How often each name stands behind a dot or is a string."""
     found: Counter[str] = Counter()
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Attribute):
             found[inner.attr] += 1
         elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
@@ -112,16 +113,16 @@ def _drop_fields(program: Program, types: Types, calls: Calls, purity: Purity) -
     read = {
         node.attr
         for definition in program.definitions
-        for node in ast.walk(definition.node)
+        for node in walk(definition.node)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
     strings = {
         node.value
         for definition in program.definitions
-        for node in ast.walk(definition.node)
+        for node in walk(definition.node)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    dynamic = _dynamic_classes(program, types)
+    dynamic = dynamic_classes(program, types)
     changed = False
     for name, info in types.classes.items():
         if not info.is_dataclass or name in reflected or any(base in reflected for base in types.lineage(name)):
@@ -176,7 +177,7 @@ def _reflected_classes(program: Program, types: Types) -> set[str]:
     found: set[str] = set()
     for function, owner in functions_of(program):
         scope = types.scope(function, owner)
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _REFLECTION:
                 known = types.of(node.args[0], scope)
                 if isinstance(known, str):
@@ -184,12 +185,12 @@ def _reflected_classes(program: Program, types: Types) -> set[str]:
     return found
 
 
-def _dynamic_classes(program: Program, types: Types) -> dict[str, set]:
+def dynamic_classes(program: Program, types: Types) -> dict[str, set]:
     """Classes whose attributes are read by a computed name: what some string in the program names is then used."""
     found: dict[str, set] = {}
     for function, owner in functions_of(program):
         scope = types.scope(function, owner)
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
                 known = types.of(node.args[0], scope)
                 if isinstance(known, str):
@@ -198,6 +199,26 @@ def _dynamic_classes(program: Program, types: Types) -> dict[str, set]:
                     for name in types.lineage(known):
                         found.setdefault(name, set()).update({None} if anything else {""})
     return found
+
+
+def _drop_attributes(program: Program, types: Types, purity: Purity) -> bool:
+    """Assignments to attributes of self that nobody reads, in classes that no library looks into."""
+    read = {
+        node.attr
+        for definition in program.definitions
+        for node in walk(definition.node)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    dynamic = dynamic_classes(program, types)
+    changed = False
+    for name, info in types.classes.items():
+        if info.external or name in dynamic:
+            continue
+        for method in info.methods.values():
+            dropper = _AttributeDropper(read | info.methods.keys(), purity, types.scope(method, name))
+            dropper.visit(method)
+            changed |= dropper.changed
+    return changed
 
 
 # ---- parameters -----------------------------------------------------------------------------------------------
@@ -212,7 +233,7 @@ def _drop_parameters(program: Program, calls: Calls, purity: Purity) -> bool:
         sites = calls.sites(function, owner)
         if sites is None:
             continue
-        read = {node.id for s in function.body for node in ast.walk(s) if isinstance(node, ast.Name)}
+        read = {node.id for s in function.body for node in walk(s) if isinstance(node, ast.Name)}
         for name in list(parameters(function, is_method=owner is not None)):
             if name in read:
                 continue
@@ -258,19 +279,74 @@ def _drop_locals(program: Program, types: Types, purity: Purity) -> bool:
     """Assignments to names that nobody reads, nested functions that nobody calls, expressions without effect."""
     changed = False
     for function, owner in functions_of(program):
-        read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load | ast.Del)}
-        read |= {n.target.id for n in ast.walk(function) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
-        read |= {name for n in ast.walk(function) if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names}
+        read = {n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load | ast.Del)}
+        read |= {name for n in walk(function) if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names}
         dropper = _LocalDropper(read, purity, types.scope(function, owner), function)
         dropper.visit(function)
         changed |= dropper.changed
     return changed
 
 
+class _AttributeDropper(ast.NodeTransformer):
+    def __init__(self, read: set[str], purity: Purity, scope: dict) -> None:
+        self.read, self.purity, self.scope = read, purity, scope
+        self.changed = False
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        if len(node.targets) != 1:
+            return node
+        targets, values = [node.targets[0]], [node.value]
+        if isinstance(targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+            targets, values = targets[0].elts, node.value.elts
+        if len(targets) != len(values) or any(isinstance(part, ast.Starred) for part in (*targets, *values)):
+            return node
+        kept = [pair for pair in zip(targets, values, strict=True) if not self._is_idle(*pair)]
+        if len(kept) == len(targets):
+            return node
+        self.changed = True
+        if not kept:
+            return ast.Pass()
+        if len(kept) == 1:
+            return ast.Assign([kept[0][0]], kept[0][1], lineno=node.lineno)
+        left, right = [target for target, _ in kept], [value for _, value in kept]
+        return ast.Assign([ast.Tuple(left, ast.Store())], ast.Tuple(right, ast.Load()), lineno=node.lineno)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is not None and self._is_idle(node.target, node.value):
+            self.changed = True
+            return ast.Pass()
+        return node
+
+    def _is_idle(self, target: ast.expr, value: ast.expr) -> bool:
+        return (
+            isinstance(target, ast.Attribute)
+            and ast.unparse(target.value) == "self"
+            and target.attr not in self.read
+            and self.purity.pure(value, self.scope)
+        )
+
+
+def _counters(function: FunctionNode) -> set[str]:
+    """Locals that start as numbers: adding to them changes nothing else."""
+    made: dict[str, bool] = {a.arg: False for a in walk(function) if isinstance(a, ast.arg)}
+    for node in walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            made.setdefault(node.id, False)
+    for node in walk(function):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            made[node.targets[0].id] = isinstance(node.value, ast.Constant) and isinstance(node.value.value, int | float)
+    return {name for name, is_number in made.items() if is_number}
+
+
 class _LocalDropper(ast.NodeTransformer):
     def __init__(self, read: set[str], purity: Purity, scope: dict, function: FunctionNode) -> None:
         self.read, self.purity, self.scope, self.function = read, purity, scope, function
         self.changed = False
+        changed_in_place = {
+            n.target.id for n in walk(function) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
+        }
+        self.counters = _counters(function) if changed_in_place - read else set()
+        self.read = read | (changed_in_place - self.counters)
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         for name, value in ast.iter_fields(node):
@@ -317,6 +393,12 @@ class _LocalDropper(ast.NodeTransformer):
         if len(pairs) == 1:
             return ast.Assign([pairs[0][0]], pairs[0][1], lineno=node.lineno)
         target.elts, value.elts = [p[0] for p in pairs], [p[1] for p in pairs]
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | None:
+        if isinstance(node.target, ast.Name) and node.target.id not in self.read and node.target.id in self.counters:
+            self.changed = True
+            return self._effect(node.value)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:

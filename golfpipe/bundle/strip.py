@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from golfpipe.bundle.program import Program
+from golfpipe.bundle.bake import SETTINGS_CLASS
+from golfpipe.bundle.program import Program, walk
 
 
 def strip_words(program: Program) -> None:
@@ -34,13 +35,17 @@ class _Stripper(ast.NodeTransformer):
 def strip_annotations(program: Program) -> None:
     """In place, once no pass needs types any more."""
     for definition in program.definitions:
+        if isinstance(definition.node, ast.ClassDef):
+            is_settings = definition.module.endswith(".config") or definition.node.name == SETTINGS_CLASS
+            decorators = definition.node.decorator_list
+            definition.node.decorator_list = [_plain_dataclass(d, definition.node, is_settings) for d in decorators]
         definition.node = ast.fix_missing_locations(_AnnotationStripper().visit(definition.node))
 
 
 class _AnnotationStripper(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
-        for argument in ast.walk(node.args):
+        for argument in walk(node.args):
             if isinstance(argument, ast.arg):
                 argument.annotation = None
         self.generic_visit(node)
@@ -59,6 +64,17 @@ class _AnnotationStripper(ast.NodeTransformer):
         if node.value is None:
             return None
         return ast.Assign([node.target], node.value, lineno=node.lineno)
+
+
+def _plain_dataclass(decorator: ast.expr, node: ast.ClassDef, is_settings: bool) -> ast.expr:
+    """Settings stay frozen, for they are default values of others. Fields without default behind others need kw_only.
+    The rest keeps people from mistakes."""
+    if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "dataclass"):
+        return decorator
+    fields = [s for s in node.body if isinstance(s, ast.AnnAssign)]
+    late = any(a.value is not None and b.value is None for a, b in zip(fields, fields[1:], strict=False))
+    keywords = [k for k in decorator.keywords if (k.arg == "frozen" and is_settings) or (k.arg == "kw_only" and late)]
+    return ast.Call(decorator.func, [], keywords) if keywords else decorator.func
 
 
 def _without_strings(body: list[ast.stmt]) -> list[ast.stmt]:

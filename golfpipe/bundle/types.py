@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from golfpipe.bundle.program import Program
+from golfpipe.bundle.program import Program, walk
 
 Type = str | tuple | None
 
 _ELEMENT_CONTAINERS = {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Iterator", "Collection"}
 _MAPPINGS = {"dict", "Mapping"}
+_MOST_ROUNDS = 5
 _REST = "..."
 """Second argument of tuple[X, ...]."""
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -55,8 +56,24 @@ class Types:
                 self.functions[node.name] = node
         for info in self.classes.values():
             info.external = any(base not in self.classes for base in info.bases)
+        self._stand_ins = self._find_stand_ins()
         self._attributes: dict[str, dict[str, Type]] = {}
         self._scopes: dict[int, dict[str, Type]] = {}
+        self._solve()
+
+    def _find_stand_ins(self) -> dict[str, str]:
+        """Protocol -> the one class of the program that has all its methods."""
+        found = {}
+        for name, info in self.classes.items():
+            if "Protocol" in info.bases:
+                fit = [
+                    other
+                    for other, candidate in self.classes.items()
+                    if other != name and info.methods and info.methods.keys() <= candidate.methods.keys()
+                ]
+                if len(fit) == 1:
+                    found[name] = fit[0]
+        return found
 
     # ---- classes ----------------------------------------------------------------------------------------------
 
@@ -82,30 +99,29 @@ class Types:
                 return self.of_annotation(info.fields[attribute])
             if info.is_property(attribute):
                 return self.of_annotation(info.methods[attribute].returns)
-            assigned = self._assigned(owner)
+            assigned = self._attributes.get(owner, {})
             if attribute in assigned:
                 return assigned[attribute]
         return None
 
-    def _assigned(self, name: str) -> dict[str, Type]:
-        if name in self._attributes:
-            return self._attributes[name]
-        found = self._attributes[name] = {}
+    def _find_assigned(self, name: str, optimistic: bool) -> dict[str, Type]:
+        """Types of what the methods assign to self."""
+        found: dict[str, Type] = {}
         for method in self.classes[name].methods.values():
             scope = self.scope(method, name)
-            for node in ast.walk(method):
+            for node in self._nodes[id(method)]:
                 targets, value = _assignment(node)
                 for target in targets:
                     pairs = [(target, value)]
                     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
                         pairs = list(zip(target.elts, value.elts, strict=False))
                     for part, part_value in pairs:
-                        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
-                            known = (
-                                self.of_annotation(node.annotation)
-                                if isinstance(node, ast.AnnAssign)
-                                else self.of(part_value, scope)
-                            )
+                        if not (isinstance(part, ast.Attribute) and ast.unparse(part.value) == "self"):
+                            continue
+                        known = self.of(part_value, scope)
+                        if isinstance(node, ast.AnnAssign):
+                            known = self.of_annotation(node.annotation)
+                        if known is not None or not optimistic:
                             _bind(found, part.attr, known)
         return found
 
@@ -115,7 +131,7 @@ class Types:
         if isinstance(node, ast.Constant) and node.value is ...:
             return _REST
         if isinstance(node, ast.Name):
-            return node.id if node.id in self.classes else None
+            return self._stand_ins.get(node.id, node.id) if node.id in self.classes else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             sides = [side for side in (node.left, node.right) if not _is_none(side)]
             return self.of_annotation(sides[0]) if len(sides) == 1 else None
@@ -128,55 +144,76 @@ class Types:
 
     def scope(self, function: FunctionNode, owner: str | None) -> dict[str, Type]:
         """Types of all names that a function binds, those of nested functions and comprehensions included."""
-        if id(function) in self._scopes:
-            return self._scopes[id(function)]
-        scope: dict[str, Type] = {}
-        self._scopes[id(function)] = scope
-        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-        static = any(isinstance(d, ast.Name) and d.id in ("staticmethod", "classmethod") for d in function.decorator_list)
-        for position, argument in enumerate(arguments):
-            is_self = owner is not None and position == 0 and not static
-            scope[argument.arg] = owner if is_self else self.of_annotation(argument.annotation)
-        for _ in range(2):  # names may be read above the line that tells their type
-            bound: dict[str, Type] = dict(scope)
-            first = {a.arg for a in arguments}
-            seen: dict[str, Type] = {}
-            for node in ast.walk(function):
-                if node is not function:
-                    self._bind_node(node, bound, seen)
-            for name, known in seen.items():
-                if name in first:
-                    known = known if known == scope.get(name) else None
-                scope[name] = known
-        return scope
+        if id(function) not in self._scopes:
+            self._scopes[id(function)] = self._declared(function, owner)
+        return self._scopes[id(function)]
 
-    def _bind_node(self, node: ast.AST, scope: dict[str, Type], seen: dict[str, Type]) -> None:
+    def _solve(self) -> None:
+        """Find types of names and attributes together, because they depend on each other, also in circles.
+
+        The first round ignores what is not known yet; later ones find out whether all bindings agree.
+        """
+        functions: list[tuple[FunctionNode, str | None]] = [(function, None) for function in self.functions.values()]
+        functions += [(method, name) for name, info in self.classes.items() for method in info.methods.values()]
+        self._nodes = {id(function): list(walk(function))[1:] for function, _ in functions}
+        for number in range(_MOST_ROUNDS):
+            scopes = {id(f): self._find_scope(f, owner, optimistic=number == 0) for f, owner in functions}
+            stable = scopes == self._scopes
+            self._scopes = scopes
+            attributes = {name: self._find_assigned(name, number == 0) for name in self.classes}
+            stable &= attributes == self._attributes
+            self._attributes = attributes
+            if number and stable:
+                return
+        self._scopes, self._attributes = {}, {}  # no agreement: only what is declared counts
+
+    def _declared(self, function: FunctionNode, owner: str | None) -> dict[str, Type]:
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        static = any(ast.unparse(d) in ("staticmethod", "classmethod") for d in function.decorator_list)
+        return {
+            argument.arg: owner
+            if owner is not None and position == 0 and not static
+            else self.of_annotation(argument.annotation)
+            for position, argument in enumerate(arguments)
+        }
+
+    def _find_scope(self, function: FunctionNode, owner: str | None, *, optimistic: bool) -> dict[str, Type]:
+        declared = self._declared(function, owner)
+        scope = dict(self._scopes.get(id(function), declared))
+        seen: dict[str, Type] = {}
+        for node in self._nodes[id(function)]:
+            self._bind_node(node, scope, seen, optimistic)
+        return declared | {n: t if n not in declared or t == declared[n] else None for n, t in seen.items()}
+
+    def _bind_node(self, node: ast.AST, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool) -> None:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            self._bind_name(node.target.id, self.of_annotation(node.annotation), scope, seen)
+            self._bind_name(node.target.id, self.of_annotation(node.annotation), scope, seen, optimistic)
         elif isinstance(node, ast.Assign):
             for target in node.targets:
-                self._bind_target(target, self.of(node.value, scope), scope, seen)
+                self._bind_target(target, self.of(node.value, scope), scope, seen, optimistic)
         elif isinstance(node, ast.For | ast.comprehension):
-            self._bind_target(node.target, self.element(self.of(node.iter, scope)), scope, seen)
+            self._bind_target(node.target, self.element(self.of(node.iter, scope)), scope, seen, optimistic)
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-            self._bind_target(node.optional_vars, None, scope, seen)
+            self._bind_target(node.optional_vars, None, scope, seen, optimistic)
         elif isinstance(node, ast.NamedExpr):
-            self._bind_target(node.target, self.of(node.value, scope), scope, seen)
+            self._bind_target(node.target, self.of(node.value, scope), scope, seen, optimistic)
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             pass  # keeps the type of what it changes
         elif isinstance(node, ast.FunctionDef | ast.Lambda):
             for argument in (*node.args.args, *node.args.kwonlyargs):
-                self._bind_name(argument.arg, self.of_annotation(argument.annotation), scope, seen)
+                self._bind_name(argument.arg, self.of_annotation(argument.annotation), scope, seen, optimistic)
 
-    def _bind_target(self, target: ast.expr, known: Type, scope: dict[str, Type], seen: dict[str, Type]) -> None:
+    def _bind_target(self, target: ast.expr, known: Type, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool) -> None:
         if isinstance(target, ast.Name):
-            self._bind_name(target.id, known, scope, seen)
+            self._bind_name(target.id, known, scope, seen, optimistic)
         elif isinstance(target, ast.Tuple | ast.List):
             fixed = isinstance(known, tuple) and known[0] == "tuple" and len(known) == 1 + len(target.elts)
             for position, part in enumerate(target.elts):
-                self._bind_target(part, known[1 + position] if fixed and known else None, scope, seen)
+                self._bind_target(part, known[1 + position] if fixed and known else None, scope, seen, optimistic)
 
-    def _bind_name(self, name: str, known: Type, scope: dict[str, Type], seen: dict[str, Type]) -> None:
+    def _bind_name(self, name: str, known: Type, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool) -> None:
+        if known is None and optimistic:
+            return
         _bind(seen, name, known)
         scope[name] = seen[name]
 
