@@ -24,6 +24,11 @@ from golfpipe.quant.trellis_search import TRELLIS_PRICE, search_trellis_codes
 _SPREAD_UNIT = LOG_STEPS // 4
 """Steps of rows and columns differ by whole quarters of an octave: finer gains nothing, and costs bits to store."""
 _MAX_SPREAD = 16 * _SPREAD_UNIT
+_FINEST_STEP = -8.0
+"""log2 of a tensor's smallest middle step over its root mean square, about 10 bits a weight: however much an error seems
+to cost (a few training steps make some tensors thousands of times as sensitive as others), finer has no use."""
+_MOST_CODE = 30_000
+"""No step is so small that a weight's code leaves the storable range; error feedback needs some room."""
 # Measured on Gaussian weights, 8 states: log2 of their deviation in scalar steps, and how much less than a scalar
 # quantizer's the error plus price * bits of a trellis is, in squared scalar steps. It has no point at zero: weights far
 # below the step get a point half a step away that the scalar quantizer spares them.
@@ -58,15 +63,19 @@ class OpenTensor:
 
     def log_steps(self, level: float) -> np.ndarray:
         """int16 [R + C] of a scalar piece: steps 2^level * (row * column)^(-1/2), spreads in quarter octaves."""
-        middle = int(nearest_log_steps(np.exp2(np.array(level + self.log_size))))
+        mean_square = float(self.w_RC.double().square().mean()) or 1.0
+        log_step = max(level + self.log_size, 0.5 * math.log2(mean_square) + _FINEST_STEP)
+        middle = int(nearest_log_steps(np.exp2(np.array(log_step))))
         row_R, column_C = np.zeros(len(self.w_RC)), np.zeros(self.w_RC.shape[1])
         if self.with_spread:
             row_R, column_C = self.sensitivity.log_step_R, self.sensitivity.log_step_C
         parts = []
-        for log_step in (row_R, column_C):
-            spread = np.rint((log_step - log_step.mean()) * LOG_STEPS / _SPREAD_UNIT) * _SPREAD_UNIT
+        for log_spread in (row_R, column_C):
+            spread = np.rint((log_spread - log_spread.mean()) * LOG_STEPS / _SPREAD_UNIT) * _SPREAD_UNIT
             parts.append(np.clip(spread, -_MAX_SPREAD, _MAX_SPREAD))
-        parts[0] += middle
+        absmax_R = self.w_RC.abs().amax(dim=1).double().cpu().numpy()
+        needed_R = np.log2(np.maximum(absmax_R, 1e-30) / _MOST_CODE) * LOG_STEPS - parts[1].min()
+        parts[0] = np.maximum(parts[0] + middle, np.ceil(needed_R / _SPREAD_UNIT) * _SPREAD_UNIT)
         log_steps: np.ndarray = np.clip(np.concatenate(parts), -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
         return log_steps
 

@@ -20,7 +20,7 @@ from golfpipe.training.shards import TokenStream
 
 # Shapes: B batch, T time, V vocabulary
 
-MICRO_BATCH_TOKENS = 2048
+MICRO_BATCH_TOKENS = 1024
 """Tokens per backward pass: the Fisher diagonal is a mean over passes, so many small ones say more."""
 
 CALIBRATION_SEED = 0

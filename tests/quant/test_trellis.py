@@ -94,3 +94,15 @@ def test_a_trellis_piece_round_trips_through_the_container():
     codes = np.random.default_rng(7).integers(-3, 3, (4, 9)).astype(np.int16)
     piece = Piece(name="w", shape=(4, 9), bits=-4, codes=codes, scales=np.full(13, -256, np.int16))
     np.testing.assert_array_equal(open_points(piece).numpy(), trellis_points(codes, 4) * np.float32(0.25))
+
+
+@pytest.mark.parametrize("bits", [0, -8])
+def test_no_sensitivity_makes_codes_leave_their_range(bits):
+    w_RC = torch.randn(40, 60, generator=torch.Generator().manual_seed(8)) * torch.logspace(-3, 1, 40)[:, None]
+    wild = Sensitivity(np.logspace(-30, 30, 40), np.logspace(20, -20, 60), None)
+    tensor = OpenTensor("w", (40, 60), w_RC, bits, wild, True)
+    for level in (-200.0, 0.0):
+        piece = quantize_open_tensor(tensor, level, 1.0)
+        assert np.abs(piece.codes).max() <= 30_001
+    piece = quantize_open_tensor(tensor, -200.0, 1.0)
+    assert float((open_points(piece) - w_RC).square().mean() / w_RC.square().mean()) < 1e-3
