@@ -156,7 +156,7 @@ def train(
 
 def quantize(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
     """A quantized model from a trained one, as `golfpipe quantize`. `data`: for calibration."""
-    return _stage("quantize", {"model": model} | ({"data": data} if data is not None else {}), options)
+    return _stage("quantize", {"model": model, "data": data}, options)
 
 
 def pack(model: Source, **options: Unpack[Options]) -> Artifact:

@@ -5,7 +5,6 @@ Each page starts in a folder with my-texts, artifacts/data/{demo,x}, and the fin
 
 from __future__ import annotations
 
-import inspect
 import re
 import runpy
 import shlex
@@ -19,12 +18,10 @@ import pytest
 from small_chain import ROOT, write_small_stages, write_texts
 
 from golfpipe.cli.app import main
-from golfpipe.cli.quantize import quantize
 from golfpipe.stages.registry import STAGES
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
-_NO_CALIBRATION_DATA = "data" not in inspect.signature(quantize).parameters
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -65,8 +62,6 @@ def workspace(finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
 def test_commands_run_as_written(page: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if page == "quantization.md" and _NO_CALIBRATION_DATA:
-        pytest.skip("golfpipe quantize does not take DATA yet")
     for command in commands(page):
         words = shlex.split(command, comments=True)
         assert words[0] == "golfpipe", command

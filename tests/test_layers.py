@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from golfpipe.stages.base import STAGES
+from golfpipe.stages.registry import STAGES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "golfpipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -34,8 +35,8 @@ SHELL_USES = {  # package of L2..L5 -> packages that it may import besides L0 an
     "pipeline": {*CORES, "store", "data", "config", "stages", "submission", "report"},
     "report": {*CORES, "store", "data", "config", "stages", "submission", "pipeline"},
     "cli": {"pipeline", "report"},
-}
     "api": {"pipeline", "report", "stages", "store"},
+}
 STAGE_MODULES = {stage.module for stage in STAGES.values()}
 FORBIDDEN_CALLS = {"eval", "exec", "vars", "locals", "globals", "compile", "__import__"}
 CORE_FORBIDDEN = {"open", "print", "input"}
@@ -175,3 +176,10 @@ def test_package_files_import_nothing(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=_ids)
 def test_sources_are_ascii(path: Path) -> None:
     path.read_bytes().decode("ascii")
+
+
+def test_deciding_what_is_stale_needs_no_torch() -> None:
+    modules = ["pipeline.runner", "pipeline.single", "pipeline.plan", "pipeline.overview", "pipeline.audit", "cli.app"]
+    code = f"import sys, {', '.join(f'golfpipe.{name}' for name in modules)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""`golfpipe quantize MODEL`"""
+"""`golfpipe quantize MODEL [DATA]`"""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from golfpipe.cli.options import StageOptions
 def quantize(
     model: Annotated[str, typer.Argument(help="Trained model (artifact folder).")],
     options: StageOptions,
+    data: Annotated[
+        str | None, typer.Argument(help="Token data to calibrate on; default that of the model.")
+    ] = None,
 ) -> Answer:
-    """Quantize trained weights row by row and record the error.
+    """Quantize trained weights and record the error; on request, to an exact packed size.
 
-    Reads a trained_model. Writes a quantized_model, by default in the folder `quantize` beside it: codes and fp16
+    Reads a trained_model, and token_data with quantize.calibration=train. Writes a quantized_model, by default in the folder `quantize` beside it: codes and fp16
     scales, and the error and entropy of every tensor.
 
     \b
     Examples:
       golfpipe quantize artifacts/demo/train
       golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5
+      golfpipe quantize artifacts/demo/train -o artifacts/demo-limit/quantize --set quantize.target_bytes=limit
     """
-    return run_stage("quantize", options, inputs={"model": input_path(model)})
+    paths = {"model": input_path(model), "data": input_path(data) if data is not None else None}
+    return run_stage("quantize", options, inputs=paths)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,6 +12,15 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, run_stage
 from golfpipe.cli.options import StageOptions
+from golfpipe.errors import StageFailed
+
+
+class Layout(StrEnum):
+    """Form of the script."""
+
+    readable = "readable"
+    minified = "minified"
+    compressed = "compressed"
 
 
 def submit(
@@ -23,12 +34,20 @@ def submit(
         list[str] | None,
         typer.Option(metavar="WHERE", help="Add a file that starts the script: torchrun, modal or slurm. Repeatable."),
     ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(help="Form of train_gpt.py: readable, minified or compressed. Its bytes count."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Run train_gpt.py alone at a few steps and compare it with the stages."),
+    ] = False,
     execute: Annotated[
         bool,
         typer.Option("--execute", help="Run the scoring methods to check the rules; on track 10min_16mb always."),
     ] = False,
 ) -> Answer:
-    """Write the records folder: README, submission.json, logs.
+    """Write the records folder: README, submission.json, logs, and the script train_gpt.py.
 
     Reads evaluations; each names its packed model by digest, and that its training. Writes a submission, by default in
     the folder `submit` beside the first one. Every number is copied from manifests.
@@ -37,15 +56,25 @@ def submit(
     Examples:
       golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
       golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --set submit.name=Demo
+      golfpipe submit artifacts/demo/evaluate-pack --verify
       golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239 --launcher torchrun
     """
     roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
     paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
     overrides = ["submit.execute=true"] if execute else []
+    if verify:
+        overrides.append("submit.verify=true")
+    if layout is not None:
+        overrides.append(f"submit.layout={layout.value}")
     if launcher:
         overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
         from golfpipe.pipeline.against import against_overrides
 
         overrides += against_overrides(against)
-    return run_stage("submit", options, inputs=paths, overrides=tuple(overrides))
+    answer = run_stage("submit", options, inputs=paths, overrides=tuple(overrides))
+    if answer.metrics.get("script_verified") is False:
+        listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
+        error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
+        return replace(answer, error=error)
+    return answer

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from golfpipe.config.resolve import NodeSpec
-from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.stages.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind
@@ -102,7 +102,7 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
     return Node(
         name=spec.name,
         stage=stage,
-        inputs=_roles(spec, stage, nodes) if idle is None else {},
+        inputs=_roles(spec, stage, nodes, stage.roles(plain_config(config))) if idle is None else {},
         output=_output(stage, config),
         idle_because=idle,
     )
@@ -117,8 +117,9 @@ def _idle_reason(stage: Stage, inputs: Sequence[Node]) -> str | None:
     return None
 
 
-def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node]) -> dict[str, str]:
-    """Give each input the first free role that takes its kind. submit takes any number of evaluations."""
+def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequence[str]) -> dict[str, str]:
+    """Give each input the first free role that takes its kind, and leave out those that are not needed. submit takes
+    any number of evaluations."""
     roles: dict[str, str] = {}
     for name in spec.inputs:
         kind = nodes[name].output
@@ -129,10 +130,11 @@ def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node]) -> dict[str,
             takes = "; ".join(f"{r}: {' or '.join(kinds)}" for r, kinds in stage.inputs.items())
             raise ConfigError(f"pipeline.{spec.name}: {stage.name} cannot take {name} ({kind})", hint=f"takes {takes}")
         roles[role] = name
-    for role, kinds in stage.inputs.items():
+    for role in needed:
         if role not in roles:
-            raise ConfigError(f"pipeline.{spec.name}: {stage.name} needs a {role} ({' or '.join(kinds)}) in its inputs")
-    return roles
+            kinds = " or ".join(stage.inputs[role])
+            raise ConfigError(f"pipeline.{spec.name}: {stage.name} needs a {role} ({kinds}) in its inputs")
+    return {role: name for role, name in roles.items() if role in needed or role not in stage.inputs}
 
 
 def _output(stage: Stage, config: PipelineConfig) -> Kind:

@@ -20,7 +20,7 @@ from golfpipe.store.files import free_bytes
 from golfpipe.units import format_bytes
 
 PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "typer", "rich", "pydantic", "PyYAML", "constriction",
-            "matplotlib", "scipy")  # fmt: skip
+            "matplotlib", "scipy", "huggingface_hub")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

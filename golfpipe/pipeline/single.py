@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
 from golfpipe.stages.base import (
@@ -45,16 +46,17 @@ class Request:
 def prepare(request: Request) -> Job:
     """The job that the request means. Raises UsageError, ConfigError or ArtifactError."""
     stage = STAGES[request.stage]
-    inputs = open_inputs(stage, request.inputs)
-    source = next(iter(inputs.values()), None)
+    source = _first_input(stage, request.inputs)
     resolved = request.settings.resolve(
         inherited=inherited_settings(source, request.context.reporter.warn) if source is not None else None,
         decided=DECIDED.get(source.manifest.kind, ()) if source is not None else (),
     )
+    needless = stage.needless(plain_config(resolved.config))
+    wanted = {role: path for role, path in request.inputs.items() if role not in needless}
     return Job(
         stage=stage,
         config=resolved.config,
-        inputs=inputs,
+        inputs=open_inputs(stage, wanted),
         out=checked_out(request.out) if request.out is not None else default_out(stage, source),
         arguments=request.arguments,
         argument_digest=request.argument_digest,
@@ -122,6 +124,12 @@ def _begun(out: Path) -> tuple[dict[str, Any], InputRef, InputRef | None]:
     if finished is None or data is None:
         raise UsageError(f"{out}: nothing to resume here", hint="--name or -o tells which run", path=str(out))
     return finished.manifest.config, data, finished.manifest.input("init")
+
+
+def _first_input(stage: Stage, paths: Mapping[str, Path | None]) -> Artifact | None:
+    """The input whose settings the stage takes over; None for a stage without inputs."""
+    first = dict(list(paths.items())[:1])
+    return next(iter(open_inputs(stage, first).values()), None)
 
 
 def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Artifact]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError, UsageError
 from golfpipe.pipeline.grid import Cell, Grid, expand, override_texts
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
@@ -150,7 +150,7 @@ class _Builder:
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
         inputs = {"model": self.model.path if parent is None else self.steps[parent].out}
         digests = {"model": parent or self.model.manifest.digest}
-        data = self.data if _reads_data(stage, config) else None
+        data = self.data if "data" in stage.roles(plain_config(config)) else None
         if data is not None:
             inputs["data"], digests["data"] = data.path, data.manifest.digest
         identity = job_key(stage, config, digests)[:_ID_LENGTH]
@@ -219,11 +219,6 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
     if context.threads is not None:
         words += ["--threads", str(context.threads)]
     return words
-
-
-def _reads_data(stage: Stage, config: PipelineConfig) -> bool:
-    """quantize takes data only to calibrate on it, and would have another key with it."""
-    return "data" in stage.inputs and (stage.name != "quantize" or config.quantize.calibration == "train")
 
 
 def _output(stage: Stage, config: PipelineConfig) -> Kind:

@@ -23,6 +23,8 @@ class Stage:
     version: int
     inputs: Mapping[str, tuple[Kind, ...]]
     """Role -> kinds that it takes."""
+    needless: Callable[[Plain], tuple[str, ...]] = lambda config: ()
+    """Roles that the stage does not read under the given plain configuration."""
     output: tuple[Kind, ...]
     """Kinds that it may write; more than one where a setting decides."""
     sections: tuple[str, ...]
@@ -33,6 +35,16 @@ class Stage:
     """Further keys that do not, given the plain configuration."""
     precious: bool = False
     """Its output cost hours: kept on interrupt, never replaced without --force."""
+
+    def roles(self, config: Plain) -> tuple[str, ...]:
+        """Roles that the stage reads under the plain configuration."""
+        needless = self.needless(config)
+        return tuple(role for role in self.inputs if role not in needless)
+
+
+def _needless_for_quantize(config: Plain) -> tuple[str, ...]:
+    """Data is read for calibration alone, and would needlessly change the key otherwise."""
+    return () if config["quantize"]["calibration"] == "train" else ("data",)
 
 
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
@@ -96,7 +108,8 @@ STAGES: dict[str, Stage] = {
             name="quantize",
             module="golfpipe.stages.quantize",
             version=1,
-            inputs={"model": ("trained_model",)},
+            inputs={"model": ("trained_model",), "data": ("token_data",)},
+            needless=_needless_for_quantize,
             output=("quantized_model",),
             sections=("quantize",),
         ),

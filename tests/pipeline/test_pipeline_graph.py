@@ -77,7 +77,7 @@ def test_submit_takes_one_evaluation_per_seed() -> None:
         ([_spec("data"), _spec("train", "daat")], "step daat"),
         ([_spec("data", "data")], "wait for each other: data -> data"),
         ([_spec("a", "b", stage="pack"), _spec("b", "a", stage="pack")], "a -> b -> a"),
-        ([_spec("data"), _spec("quantize", "data")], r"quantize cannot take data \(token_data\)"),
+        ([_spec("data"), _spec("pack", "data")], r"pack cannot take data \(token_data\)"),
         ([_spec("data"), _spec("train", "data", "data")], "train cannot take data"),
         ([_spec("train")], "train needs a data"),
         ([_spec("data"), _spec("train", "data"), _spec("evaluate", "train")], "evaluate needs a data"),

@@ -19,7 +19,16 @@ class Chain:
         self.folder = folder
         self.stages_file = load_stages(folder / "stages.yaml")
 
-    def job(self, stage: str, out: str, *overrides: str, inherit: Artifact | None = None, preset="demo", context=None, **inputs):
+    def job(
+        self,
+        stage: str,
+        out: str,
+        *overrides: str,
+        inherit: Artifact | None = None,
+        preset="demo",
+        context=None,
+        **inputs,
+    ):
         inputs_by_role = {role: artifact for role, artifact in inputs.items() if isinstance(artifact, Artifact)}
         config = resolve_config(
             self.stages_file,
