@@ -29,6 +29,7 @@ from golfpipe.codec.code_shapes import (
     shape_frequencies,
     shape_model,
 )
+from golfpipe.codec.frequencies import entropy_bits
 from golfpipe.codec.pieces import MAX_LOG_STEP, MAX_OPEN_CODE, OPEN_STATES, Piece, row_layout
 from golfpipe.codec.scale_classes import MAX_CLASSES, ScaleClasses, class_counts, plan_classes
 from golfpipe.codec.symbols import ANS_END, CODER_CHUNK
@@ -99,13 +100,15 @@ def streams_to_open_codes(streams: Sequence[bytes], shape: tuple[int, ...], bits
 
 
 def ideal_open_bits(piece: Piece) -> float:
-    """Code length in bits of the codes under the tables that code them, without header and arrays."""
+    """Code length in bits of the codes under the tables that code them, and of the class numbers at order 0; without the
+    header and the steps."""
     assert piece.codes is not None
     offset = code_offset(piece.bits)
     classes = plan_classes(piece.codes, offset)
     counts_KS = class_counts(piece.codes, classes.row_R, classes.column_C)
     most = counts_KS.shape[1] // 2
-    return sum(
+    numbers = sum(entropy_bits(np.bincount(part)) for part in (classes.row_R, classes.column_C))
+    return numbers + sum(
         float((counts_S * code_bits(int(log_scale), classes.exponent, offset, most)).sum())
         for counts_S, log_scale in zip(counts_KS, classes.log_scale_K, strict=True)
     )

@@ -6,6 +6,9 @@ The first columns of a window are committed, the rest was only looked at; the se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -23,6 +26,9 @@ TRELLIS_PRICE = {4: 0.371, 8: 0.359}
 _COMMIT = 48
 _LOOK_AHEAD = 24
 
+_ROWS_AT_ONCE = 2048
+"""Rows do not depend on each other; on the CPU more of them at a time only cost memory."""
+
 
 def search_trellis_codes(
     w_CR: Tensor,
@@ -34,6 +40,12 @@ def search_trellis_codes(
     states: int,
 ) -> Tensor:
     """fp32 codes [C, R]; arguments as in search_scalar_codes, states 4 or 8. Rows start in state 0."""
+    if w_CR.shape[1] > _ROWS_AT_ONCE and w_CR.device.type == "cpu":
+        parts = []
+        for w_part, step_part, rate_part in _row_parts(w_CR, step_R, rate):
+            found = search_trellis_codes(w_part, step_C, step_part, correction_CC, rate_part, price, states)
+            parts.append(found)
+        return torch.cat(parts, dim=1)
     w_CR = w_CR.clone()
     codes_CR = torch.empty_like(w_CR)
     num_columns = len(w_CR)
@@ -54,6 +66,15 @@ def search_trellis_codes(
             if end < num_columns:
                 w_CR[end:].addmm_(correction_CC[start:end, end:].T, error_WR, alpha=-1)
     return codes_CR
+
+
+def _row_parts(
+    w_CR: Tensor, step_R: Tensor, rate: RateModel | None
+) -> Iterator[tuple[Tensor, Tensor, RateModel | None]]:
+    for start in range(0, w_CR.shape[1], _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        rate_part = replace(rate, row_R=rate.row_R[part]) if rate is not None else None
+        yield w_CR[:, part], step_R[part], rate_part
 
 
 class _Window:

@@ -106,3 +106,10 @@ def test_no_sensitivity_makes_codes_leave_their_range(bits):
         assert np.abs(piece.codes).max() <= 30_001
     piece = quantize_open_tensor(tensor, -200.0, 1.0)
     assert float((open_points(piece) - w_RC).square().mean() / w_RC.square().mean()) < 1e-3
+
+
+def test_rows_in_parts_give_the_same_codes(monkeypatch):
+    w_CR = torch.randn(30, 25, generator=torch.Generator().manual_seed(9)) * 2
+    whole = search_trellis_codes(w_CR, torch.ones(30), torch.ones(25), None, None, 0.0, 8)
+    monkeypatch.setattr("golfpipe.quant.trellis_search._ROWS_AT_ONCE", 7)
+    assert torch.equal(whole, search_trellis_codes(w_CR, torch.ones(30), torch.ones(25), None, None, 0.0, 8))
