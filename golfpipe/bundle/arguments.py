@@ -86,8 +86,10 @@ def _mark(function: FunctionNode, named: dict[str | None, set[str]]) -> None:
     if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
         return
     # A function or module that is stored under another name is called by that one: self.loss_of(...).
-    used = {keyword for keywords in named.values() for keyword in keywords} if function.name.startswith("__") else (
-        named.get(function.name, set()) | named[None]
+    used = (
+        {keyword for keywords in named.values() for keyword in keywords}
+        if function.name.startswith("__")
+        else (named.get(function.name, set()) | named[None])
     )
     count = 0
     while count < len(arguments.args) and arguments.args[count].arg not in used:

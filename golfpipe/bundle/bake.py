@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
+import typing
 from collections.abc import Iterator
 from typing import Any
 
 from golfpipe.bundle.program import Program, walk
 
-Facts = dict[tuple[str, str], object]
+Plain = None | bool | str | int | float
+Facts = dict[tuple[str, str], Plain]
 """(class, attribute) -> the value that it has in every instance."""
 
 SETTINGS_CLASS = "Settings"
@@ -29,17 +32,17 @@ def setting_facts(settings: Any, is_settable: Any) -> Facts:
     """What the environment cannot change and all instances of a class agree on."""
     found: dict[tuple[str, str], list[object]] = {}
     for instance in instances(settings):
-        for owner in type(instance).__mro__:
-            if dataclasses.is_dataclass(owner):
-                for item in dataclasses.fields(owner):
-                    found.setdefault((owner.__name__, item.name), []).append(getattr(instance, item.name))
+        for kind in type(instance).__mro__:
+            if dataclasses.is_dataclass(kind):
+                for item in dataclasses.fields(kind):
+                    found.setdefault((kind.__name__, item.name), []).append(getattr(instance, item.name))
     facts: Facts = {}
     for (owner, name), values in found.items():
         first = values[0]
-        plain = first is None or isinstance(first, bool | str | int | float)
         same = all(type(value) is type(first) and value == first for value in values)
+        plain = first is None or isinstance(first, bool | str | int | float)
         if plain and same and not is_settable(name, first):
-            facts[owner, name] = first
+            facts[owner, name] = typing.cast(Plain, first)
     return facts
 
 
@@ -83,7 +86,7 @@ def expression(value: Any, single: set[str]) -> ast.expr:
     if not dataclasses.is_dataclass(value):
         return ast.Constant(value)
     own = type(value).__name__ in single
-    declared = set(type(value).__dict__.get("__annotations__", {}))
+    declared = set(inspect.get_annotations(type(value)))
     keywords = [
         ast.keyword(arg=item.name, value=expression(getattr(value, item.name), single))
         for item in dataclasses.fields(value)

@@ -120,7 +120,12 @@ class Calls:
         if not calls:
             return {}
         rebound = {n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        rebound |= {a.arg for n in walk(function) if isinstance(n, ast.FunctionDef | ast.Lambda) and n is not function for a in n.args.args}
+        rebound |= {
+            a.arg
+            for n in walk(function)
+            if isinstance(n, ast.FunctionDef | ast.Lambda) and n is not function
+            for a in n.args.args
+        }
         found: dict[str, ast.expr] = {}
         for name, default in parameters(function, is_method=owner is not None).items():
             if name in rebound:

@@ -22,7 +22,9 @@ def drop_checks(program: Program) -> None:
     checks = {
         function.name
         for function in [*types.functions.values(), *(m for c in types.classes.values() for m in c.methods.values())]
-        if _CHECK_NAME.match(function.name) and isinstance(function.returns, ast.Constant) and function.returns.value is None
+        if _CHECK_NAME.match(function.name)
+        and isinstance(function.returns, ast.Constant)
+        and function.returns.value is None
     }
     dropper = _Dropper(errors, checks)
     for definition in program.definitions:
@@ -57,7 +59,7 @@ class _Dropper(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
         if isinstance(node, ast.stmt | ast.ExceptHandler) and getattr(node, "body", None) == []:
-            node.body = [ast.Pass()]
+            node.body = [ast.Pass()]  # type: ignore[union-attr]
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -107,5 +109,3 @@ class _Dropper(ast.NodeTransformer):
     def _is_ours(self, node: ast.Raise) -> bool:
         func = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
         return (isinstance(func, ast.Name) and func.id in self.errors | {"ValueError"}) or node.exc is None
-
-

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import safetensors.torch
@@ -28,14 +28,14 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from golfpipe.adapt.config import TttConfig
+from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe, TttConfig
 from golfpipe.adapt.cosine import adapt_cosine
 from golfpipe.adapt.score_first_lora import score_first_lora
 from golfpipe.adapt.score_first_sgd import score_first_sgd
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.pieces import Piece
-from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
+from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.config import QuantizeConfig
@@ -174,7 +174,9 @@ class Script:
 
     def validate(self, step: int) -> None:
         score = self.averaged_score()
-        self.say_step(step, f"val_loss:{score.val_loss_nats:.4f} val_bpb:{score.val_bpb:.4f}", self.trainer.elapsed_seconds)
+        self.say_step(
+            step, f"val_loss:{score.val_loss_nats:.4f} val_bpb:{score.val_bpb:.4f}", self.trainer.elapsed_seconds
+        )
 
     def checkpoint(self, step: int) -> None:
         pass
@@ -229,7 +231,9 @@ class Script:
     def write_model(self, weights: dict[str, Tensor]) -> bytes:
         """Quantize and write the file that counts. Returns its content."""
         coder = self.settings.pack.coder
-        pieces: dict[str, Piece] = quantize_weights(weights, self.settings.quantize, universe=None).pieces
+        pieces: dict[str, Piece] = quantize_weights(
+            weights, self.settings.quantize, universe=possible_names(self.settings.model)
+        ).pieces
         payload = encode_payload(asdict(self.settings.model), pieces.values(), coder=coder)
         # The tensor format's library writes what golfpipe's own pack wrote, to the last byte.
         values = torch.from_numpy(np.frombuffer(payload, np.uint8).copy())
@@ -268,20 +272,18 @@ class Script:
         if settings.adaptation == "ttt":
             network = self.network(weights, ttt.precision)
             if ttt.method == "cosine":
-                adapt_cosine(network, tokens, ttt.recipe(), self.device, self.say_epoch, lambda count: None)
+                recipe = cast(CosineRecipe, ttt.recipe())
+                adapt_cosine(network, tokens, recipe, self.device, self.say_epoch, lambda count: None)
                 weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
             elif ttt.method == "score_first_lora":
-                return self.summary(
-                    tokens,
-                    score_first_lora(
-                        network, tokens, settings.model.bos_id, ttt.recipe(), settings.seed, self.device
-                    ),
-                )
+                lora = cast(LoraRecipe, ttt.recipe())
+                bos_id = settings.model.bos_id
+                return self.summary(tokens, score_first_lora(network, tokens, bos_id, lora, settings.seed, self.device))
             else:
+                sgd = cast(SgdRecipe, ttt.recipe())
                 plan = plan_windows(num_targets, windows)
                 return self.summary(
-                    tokens,
-                    score_first_sgd(network, tokens, plan, ttt.recipe(), windows.batch_tokens, self.device),
+                    tokens, score_first_sgd(network, tokens, plan, sgd, windows.batch_tokens, self.device)
                 )
         return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
 

@@ -68,9 +68,7 @@ def binding_counts(function: FunctionNode) -> dict[str, int]:
             bind(node.target.id)
         elif isinstance(node, ast.arg):
             bind(node.arg)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            bind(node.name)
-        elif isinstance(node, ast.FunctionDef) and node is not function:
+        elif isinstance(node, ast.ExceptHandler | ast.FunctionDef) and node.name and node is not function:
             bind(node.name)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             for name in node.names:
@@ -164,7 +162,9 @@ def _constant_attributes(program: Program, types: Types) -> Facts:
                     and stores[target.attr] == 1
                     and isinstance(part, ast.Constant)
                 ):
-                    found[name, target.attr] = part.value
+                    value_found = part.value
+                    if value_found is None or isinstance(value_found, bool | str | int | float):
+                        found[name, target.attr] = value_found
     return found
 
 
@@ -278,13 +278,21 @@ class _Folder(ast.NodeTransformer):
             owner = self.types.of(node.value, self.scope)
             if isinstance(owner, str) and _is_path(node.value):
                 for name in self.types.lineage(owner):
-                    if (name, node.attr) in self.facts and (owner, node.attr) in self.facts:
-                        return self.replace(ast.Constant(self.facts[owner, node.attr]))
-                method = self.types.method(owner, node.attr)
-                if method is not None and id(method) in self.constant_functions and self._is_property(owner, node.attr):
-                    return self.replace(self.constant_functions[id(method)])
+                    if (name, node.attr) in self.facts:
+                        return self.replace(ast.Constant(self.facts[name, node.attr]))
+                constant = self._constant_method(owner, node.attr)
+                if constant is not None and self._is_property(owner, node.attr):
+                    return self.replace(constant)
         node.value = self.visit(node.value)
         return node
+
+    def _constant_method(self, owner: str, name: str) -> ast.expr | None:
+        """What a method or property returns in every object that an expression of type `owner` can be."""
+        method = self.types.method(owner, name)
+        derived = [info for other, info in self.types.classes.items() if owner in self.types.lineage(other)[1:]]
+        if method is None or any(name in info.methods for info in derived):
+            return None
+        return self.constant_functions.get(id(method))
 
     def _is_property(self, owner: str, attribute: str) -> bool:
         return any(self.types.classes[name].is_property(attribute) for name in self.types.lineage(owner))
@@ -296,17 +304,21 @@ class _Folder(ast.NodeTransformer):
             if function is not None and id(function) in self.constant_functions and self._pure_arguments(node):
                 return self.replace(self.constant_functions[id(function)])
             if node.func.id == "isinstance" and isinstance(node.args[0], ast.Constant):
-                name = ast.unparse(node.args[1])
-                kind = _PLAIN_TYPES.get(name)
-                if name in self.types.classes:
+                type_name = ast.unparse(node.args[1])
+                if type_name in self.types.classes:
                     return self.replace(ast.Constant(False))
-                if kind is not None:
-                    return self.replace(ast.Constant(isinstance(node.args[0].value, kind)))
-            literal = [argument for argument in node.args if isinstance(argument, ast.Constant)]
-            if node.func.id == "getattr" and len(node.args) == 2 and len(literal) == 1:
+                if type_name in _PLAIN_TYPES:
+                    return self.replace(ast.Constant(isinstance(node.args[0].value, _PLAIN_TYPES[type_name])))
+            if node.func.id == "getattr" and len(node.args) == 2:
                 name = node.args[1]
                 if isinstance(name, ast.Constant) and str(name.value).isidentifier():
                     return self.replace(ast.Attribute(node.args[0], str(name.value), ast.Load()))
+        elif isinstance(node.func, ast.Attribute) and _is_path(node.func.value) and self._pure_arguments(node):
+            owner = self.types.of(node.func.value, self.scope)
+            if isinstance(owner, str) and not self._is_property(owner, node.func.attr):
+                constant = self._constant_method(owner, node.func.attr)
+                if constant is not None:
+                    return self.replace(constant)
         return node
 
     def _pure_arguments(self, node: ast.Call) -> bool:
@@ -325,9 +337,9 @@ class _Folder(ast.NodeTransformer):
             if truth is decisive:
                 break
         if len(values) > 1 and truth_of(values[-1]) is decisive:
-            if all(self.purity.pure(value, self.scope) for value in values[:-1]) and isinstance(values[-1], ast.Constant):
-                if values[-1].value is decisive and self._only_truth(node):
-                    values = values[-1:]
+            plain = isinstance(values[-1], ast.Constant) and values[-1].value is decisive
+            if plain and self._only_truth(node) and all(self.purity.pure(value, self.scope) for value in values[:-1]):
+                values = values[-1:]
         elif len(values) > 1 and self._only_truth(node) and truth_of(values[-1]) is not None:
             values = values[:-1]
         if len(values) == len(node.values):
@@ -344,9 +356,9 @@ class _Folder(ast.NodeTransformer):
             return node
         decisive = isinstance(node.op, ast.Or)
         node.values = [self.as_test(value) for value in node.values]
-        if all(self.purity.pure(value, self.scope) for value in node.values):
-            if any(truth_of(value) is decisive for value in node.values):
-                return self.replace(ast.Constant(decisive))
+        pure = all(self.purity.pure(value, self.scope) for value in node.values)
+        if pure and any(truth_of(value) is decisive for value in node.values):
+            return self.replace(ast.Constant(decisive))
         kept = [value for value in node.values if truth_of(value) is not (not decisive)]
         if len(kept) == len(node.values):
             return node
@@ -357,7 +369,8 @@ class _Folder(ast.NodeTransformer):
     def _only_truth(self, node: ast.BoolOp) -> bool:
         """Whether only the truth of the value matters: it is compared pieces or tests all the way."""
         return all(
-            isinstance(value, ast.Compare | ast.Constant) or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not))
+            isinstance(value, ast.Compare | ast.Constant)
+            or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not))
             for value in node.values
         )
 
@@ -386,9 +399,9 @@ class _Folder(ast.NodeTransformer):
         left, op, right = node.left, node.ops[0], node.comparators[0]
         if is_empty_container(right) and isinstance(op, ast.In | ast.NotIn) and self.purity.pure(left, self.scope):
             return self.replace(ast.Constant(isinstance(op, ast.NotIn)))
-        if isinstance(op, ast.Is | ast.IsNot) and _never_none(left) and isinstance(right, ast.Constant):
-            if right.value is None:
-                return self.replace(ast.Constant(isinstance(op, ast.IsNot)))
+        is_none = isinstance(right, ast.Constant) and right.value is None
+        if isinstance(op, ast.Is | ast.IsNot) and _never_none(left) and is_none:
+            return self.replace(ast.Constant(isinstance(op, ast.IsNot)))
         if isinstance(left, ast.Constant) and type(op) in _COMPARE:
             value = _literal(right)
             if value is not _UNKNOWN:
@@ -406,7 +419,9 @@ class _Folder(ast.NodeTransformer):
             if len(kept) != len(generator.ifs):
                 generator.ifs = kept
                 self.changed = True
-        nothing = _iterates_nothing(node.generators[0].iter) or any(truth_of(t) is False for t in node.generators[0].ifs)
+        nothing = _iterates_nothing(node.generators[0].iter) or any(
+            truth_of(t) is False for t in node.generators[0].ifs
+        )
         if nothing and isinstance(node, ast.ListComp):
             return self.replace(ast.List(elts=[], ctx=ast.Load()))
         if nothing and isinstance(node, ast.DictComp):

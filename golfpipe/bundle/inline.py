@@ -83,7 +83,12 @@ def _inline_functions(program: Program) -> bool:
     touched: set[int] = set()  # definitions that the calls and uses above no longer describe
     for definition in list(program.definitions):
         node = definition.node
-        if id(definition) in touched or not isinstance(node, ast.FunctionDef) or node.decorator_list or uses[node.name] != 1:
+        if (
+            id(definition) in touched
+            or not isinstance(node, ast.FunctionDef)
+            or node.decorator_list
+            or uses[node.name] != 1
+        ):
             continue
         if len(node.body) != 1 or not isinstance(node.body[0], ast.Return) or node.body[0].value is None:
             continue
@@ -177,5 +182,3 @@ def _inline_return(block: list[ast.stmt]) -> None:
         targets = before.targets if isinstance(before, ast.Assign) else [before.target]
         if len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == last.value.id:
             block[-2:] = [ast.Return(before.value)]
-
-

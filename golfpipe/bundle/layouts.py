@@ -6,14 +6,10 @@ import ast
 import base64
 import lzma
 import zlib
-from typing import Literal, get_args
 
 import python_minifier
 
 from golfpipe.bundle.program import Program
-
-Layout = Literal["readable", "minified", "compressed"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20, "pb": 0}]
 
@@ -48,12 +44,12 @@ def compressed(text: str) -> bytes:
     """A script of one line whose code is in a string: the smaller of lzma and zlib, in base 85."""
     code = text.encode()
     packed = zlib.compress(code, 9, -15), _lzma(code)
-    raw = [
+    scripts = [
         b"import zlib,base64\nexec(zlib.decompress(base64.b85decode(%r),-15))" % base64.b85encode(packed[0]),
         b"import lzma,base64\nexec(lzma.decompress(base64.b85decode(%r),3,None,[{'id':33,'pb':0}]))"
         % base64.b85encode(packed[1]),
     ]
-    return min(raw, key=len) + b"\n"
+    return min(scripts, key=len) + b"\n"
 
 
 def _lzma(code: bytes) -> bytes:

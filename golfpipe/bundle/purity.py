@@ -66,9 +66,7 @@ class Purity:
             if isinstance(owner, str) and owner in self.types.classes:
                 method = self.types.method(owner, func.attr)
                 return method is not None and self._pure_function(method, owner)
-            return func.attr in _METHODS and not any(
-                func.attr in info.methods for info in self.types.classes.values()
-            )
+            return func.attr in _METHODS and not any(func.attr in info.methods for info in self.types.classes.values())
         return False
 
     def _pure_function(self, function: FunctionNode, owner: str | None) -> bool:

@@ -39,7 +39,9 @@ def shorten_attributes(program: Program) -> None:
                 taken.add(node.attr)
     fresh = (name for name in _short_names() if name not in taken and name not in _foreign_names(program))
     short = {name: next(fresh) for name in sorted(names, key=lambda name: (-uses[name], name))}
-    renamer = _Renamer(short, {name for name, info in types.classes.items() if info.is_dataclass or "NamedTuple" in info.bases})
+    renamer = _Renamer(
+        short, {name for name, info in types.classes.items() if info.is_dataclass or "NamedTuple" in info.bases}
+    )
     for definition in program.definitions:
         definition.node = renamer.visit(definition.node)
 
@@ -55,7 +57,9 @@ def _own_names(program: Program, types: Types) -> set[str]:
             found.update(
                 node.attr
                 for node in walk(info.node)
-                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.ctx, ast.Store)
+                and ast.unparse(node.value) == "self"
             )
     return {name for name in found if not name.startswith("__")}
 
@@ -98,8 +102,7 @@ def _foreign_names(program: Program) -> set[str]:
         torch.Generator, torch.device, torch.Size, torch.dtype, torch.autograd, torch.autograd.Function, np, np.ndarray,
         np.dtype, np.float64, pathlib.Path, sentencepiece.SentencePieceProcessor, *vars(builtins).values(),
     ]  # fmt: skip
-    for module in {text.split()[1].split(" ")[0] for text in program.imports.values()}:
-        owners.append(importlib.import_module(module))
+    owners += [importlib.import_module(module) for module in {text.split()[1] for text in program.imports.values()}]
     found = set(_INSTANCE_NAMES)
     for owner in owners:
         found.update(dir(owner))

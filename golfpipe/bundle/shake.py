@@ -46,8 +46,8 @@ def _drop_definitions(program: Program, *, annotations: bool) -> bool:
             continue
         live.add(id(definition))
         for node in walk_code(definition.node, annotations=annotations):
-            if isinstance(node, ast.Name) and node.id in named:
-                waiting.append(named[node.id])
+            if isinstance(node, ast.Name) and node.id in named and id(named[node.id]) not in live:
+                waiting.append(named[node.id])  # noqa: PERF401
     kept = [d for d in program.definitions if id(d) in live]
     changed = len(kept) != len(program.definitions)
     program.definitions[:] = kept
@@ -140,16 +140,16 @@ def _drop_fields(program: Program, types: Types, calls: Calls, purity: Purity) -
                 info.node.body = [
                     s
                     for s in info.node.body
-                    if not (isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name) and s.target.id == field_name)
+                    if not (
+                        isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name) and s.target.id == field_name
+                    )
                 ] or [ast.Pass()]
                 del info.fields[field_name]
                 changed = True
     return changed
 
 
-def _drop_field(
-    types: Types, purity: Purity, sites: list[tuple[str, ast.Call]], owner: str, field_name: str
-) -> bool:
+def _drop_field(types: Types, purity: Purity, sites: list[tuple[str, ast.Call]], owner: str, field_name: str) -> bool:
     """Take the field's argument out of every construction; False, and nothing done, where one must be evaluated."""
     plans = []
     for name, call in sites:
@@ -334,7 +334,9 @@ def _counters(function: FunctionNode) -> set[str]:
             made.setdefault(node.id, False)
     for node in walk(function):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            made[node.targets[0].id] = isinstance(node.value, ast.Constant) and isinstance(node.value.value, int | float)
+            made[node.targets[0].id] = isinstance(node.value, ast.Constant) and isinstance(
+                node.value.value, int | float
+            )
     return {name for name, is_number in made.items() if is_number}
 
 
@@ -383,7 +385,9 @@ class _LocalDropper(ast.NodeTransformer):
         pairs = [
             (part, part_value)
             for part, part_value in zip(target.elts, value.elts, strict=True)
-            if not (isinstance(part, ast.Name) and part.id not in self.read and self.purity.pure(part_value, self.scope))
+            if not (
+                isinstance(part, ast.Name) and part.id not in self.read and self.purity.pure(part_value, self.scope)
+            )
         ]
         if len(pairs) == len(target.elts):
             return node

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 
 from golfpipe.bundle.bake import SETTINGS_CLASS
 from golfpipe.bundle.program import Program, walk
+from golfpipe.bundle.types import Types
 
 
 def strip_words(program: Program) -> None:
@@ -18,7 +20,21 @@ def strip_words(program: Program) -> None:
         definition.node = ast.fix_missing_locations(stripped)
 
 
+def name_stand_ins(program: Program) -> None:
+    """Annotate with the class that has a protocol's methods, where there is one: the protocol itself is about to go."""
+    stand_ins = Types(program).stand_ins
+    for definition in program.definitions:
+        for node in walk(definition.node):
+            if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Name):
+                node.annotation.id = stand_ins.get(node.annotation.id, node.annotation.id)
+
+
 class _Stripper(ast.NodeTransformer):
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        is_cast = isinstance(node.func, ast.Name) and node.func.id == "cast" and len(node.args) == 2
+        return node.args[1] if is_cast else node
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.generic_visit(node)
         node.body = _without_strings(node.body)
@@ -72,12 +88,14 @@ def _plain_dataclass(decorator: ast.expr, node: ast.ClassDef, is_settings: bool)
     if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "dataclass"):
         return decorator
     fields = [s for s in node.body if isinstance(s, ast.AnnAssign)]
-    late = any(a.value is not None and b.value is None for a, b in zip(fields, fields[1:], strict=False))
+    late = any(a.value is not None and b.value is None for a, b in pairwise(fields))
     keywords = [k for k in decorator.keywords if (k.arg == "frozen" and is_settings) or (k.arg == "kw_only" and late)]
     return ast.Call(decorator.func, [], keywords) if keywords else decorator.func
 
 
 def _without_strings(body: list[ast.stmt]) -> list[ast.stmt]:
     return [
-        s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))
+        s
+        for s in body
+        if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))
     ] or [ast.Pass()]

@@ -56,7 +56,7 @@ class Types:
                 self.functions[node.name] = node
         for info in self.classes.values():
             info.external = any(base not in self.classes for base in info.bases)
-        self._stand_ins = self._find_stand_ins()
+        self.stand_ins = self._find_stand_ins()
         self._attributes: dict[str, dict[str, Type]] = {}
         self._scopes: dict[int, dict[str, Type]] = {}
         self._solve()
@@ -131,7 +131,7 @@ class Types:
         if isinstance(node, ast.Constant) and node.value is ...:
             return _REST
         if isinstance(node, ast.Name):
-            return self._stand_ins.get(node.id, node.id) if node.id in self.classes else None
+            return self.stand_ins.get(node.id, node.id) if node.id in self.classes else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             sides = [side for side in (node.left, node.right) if not _is_none(side)]
             return self.of_annotation(sides[0]) if len(sides) == 1 else None
@@ -203,7 +203,9 @@ class Types:
             for argument in (*node.args.args, *node.args.kwonlyargs):
                 self._bind_name(argument.arg, self.of_annotation(argument.annotation), scope, seen, optimistic)
 
-    def _bind_target(self, target: ast.expr, known: Type, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool) -> None:
+    def _bind_target(
+        self, target: ast.expr, known: Type, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool
+    ) -> None:
         if isinstance(target, ast.Name):
             self._bind_name(target.id, known, scope, seen, optimistic)
         elif isinstance(target, ast.Tuple | ast.List):
@@ -211,7 +213,9 @@ class Types:
             for position, part in enumerate(target.elts):
                 self._bind_target(part, known[1 + position] if fixed and known else None, scope, seen, optimistic)
 
-    def _bind_name(self, name: str, known: Type, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool) -> None:
+    def _bind_name(
+        self, name: str, known: Type, scope: dict[str, Type], seen: dict[str, Type], optimistic: bool
+    ) -> None:
         if known is None and optimistic:
             return
         _bind(seen, name, known)

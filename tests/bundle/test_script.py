@@ -1,0 +1,243 @@
+"""Generated scripts run alone and compute what the stages compute, to the last digit."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Small, sources_with
+
+from golfpipe.bundle.entry import script_settings
+from golfpipe.bundle.generate import generate_script, make_program, script_obstacle, script_settings_of
+from golfpipe.bundle.verify import Numbers, Verification, read_numbers, reduced_settings, verify, with_changes
+from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.errors import StageFailed
+
+SIZE_CEILINGS = {"readable": 140_000, "minified": 33_500, "compressed": 15_700}
+"""Of the demo preset without test-time training: measured 121,000, 30,900 and 15,200."""
+
+
+@pytest.mark.parametrize("layout", ["readable", "minified", "compressed"])
+def test_every_layout_gives_the_numbers_of_the_stages(small: Small, tmp_path: Path, layout) -> None:
+    script = generate_script(small.settings(), layout)
+    assert len(script) <= SIZE_CEILINGS[layout]
+    found = small.run(script, tmp_path / "alone")
+    assert found == small.stages(small.config(), "none", tmp_path / "stages")
+    assert {path.name for path in (tmp_path / "alone").iterdir()} == {"train_gpt.py", "packed.safetensors", "logs"}
+
+
+@pytest.mark.parametrize("method", ["cosine", "score_first_lora", "score_first_sgd"])
+def test_every_method_of_test_time_training_gives_the_numbers_of_the_stages(
+    small: Small, tmp_path: Path, method: str
+) -> None:
+    config = small.config(f"ttt.method={method}")
+    script = generate_script(script_settings_of(config, "ttt"), "compressed")
+    assert small.run(script, tmp_path / "alone") == small.stages(config, "ttt", tmp_path / "stages")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("pack.coder=nibble", "model.exclusive_attention=all", "model.kv_sharing=none", "train.ema_decay=0"),
+        ("quantize.method=trellis", "train.qat.mlp.step=0.5", "model.trigram_buckets=0"),
+    ],
+    ids=["nibble", "trellis"],
+)
+def test_other_choices_take_other_code_along(small: Small, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    config = small.config(*overrides)
+    script = generate_script(script_settings_of(config, "none"), "compressed")
+    assert small.run(script, tmp_path / "alone") == small.stages(config, "none", tmp_path / "stages")
+
+
+def test_settings_come_from_the_environment(small: Small, tmp_path: Path) -> None:
+    script = generate_script(small.settings(), "compressed")
+    found = small.run(script, tmp_path / "alone", train__max_steps=2, quantize__mlp__bits=5)
+    changed = with_changes(small.config(), {"train.max_steps": 2, "quantize.mlp.bits": 5})
+    assert found == small.stages(changed, "none", tmp_path / "stages")
+
+
+def run_alone(
+    small: Small, script: bytes, place: Path, *options: str, **environment: str
+) -> subprocess.CompletedProcess:
+    (place / "train_gpt.py").write_bytes(script)
+    data = small.data.folder
+    names = {"DATA_PATH": str(data), "TOKENIZER_PATH": str(data / "tokenizer.model"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *options, "train_gpt.py"],
+        cwd=place,
+        env={"PATH": os.environ["PATH"], **names, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_plain_python_writes_log_and_model_and_logs_the_lines_of_a_record(small: Small, tmp_path: Path) -> None:
+    done = run_alone(
+        small, generate_script(small.settings(), "compressed"), tmp_path, "-I",
+        RUN_ID="mine", SEED="3", WORLD_SIZE="1", MAX_WALLCLOCK_SECONDS="0.000001",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "logs" / "mine.txt").read_text() == done.stdout
+    size, code = (tmp_path / "packed.safetensors").stat().st_size, (tmp_path / "train_gpt.py").stat().st_size
+    for line in (
+        "seed:3\nmodel_params:",
+        "iterations:6 max_wallclock_seconds:1e-06\n",
+        "step:1/6 train_loss:",
+        "stopping_early: wallclock_cap train_time:",
+        f"Serialized model range: {size} bytes\nCode size: {code} bytes\n",
+        f"Total submission size range: {size + code} bytes\n",
+        "final_packed val_loss:",
+    ):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"GOLF_TRAIN_MAX_STEP": "3"},
+            "GOLF_TRAIN_MAX_STEP is no setting of this script, the nearest is GOLF_TRAIN_MAX_STEPS",
+        ),
+        ({"GOLF_PACK_CODER": "nibble"}, "GOLF_PACK_CODER is no setting of this script"),
+        ({"GOLF_TRAIN_MAX_STEPS": "many"}, "GOLF_TRAIN_MAX_STEPS=many: expected int"),
+        ({"WORLD_SIZE": "8"}, "WORLD_SIZE: this script trains in one process"),
+    ],
+)
+def test_a_wrong_environment_ends_with_one_line(small: Small, tmp_path: Path, environment, message: str) -> None:
+    done = run_alone(small, generate_script(small.settings(), "compressed"), tmp_path, **environment)
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(message) and "Traceback" not in done.stderr
+
+
+def test_a_script_holds_only_what_its_configuration_uses(small: Small) -> None:
+    def names(*overrides: str, adaptation="none") -> set[str]:
+        program = make_program(small.settings(*overrides, adaptation=adaptation), golf=True)
+        assert all("golfpipe" not in text for text in program.imports.values())
+        return {name for definition in program.definitions for name in definition.names}
+
+    plain = names()
+    absent = {
+        "adapt_cosine",
+        "score_first_lora",
+        "score_first_sgd",
+        "pack_int4",
+        "solve_level",
+        "remove_own_value",
+        "Replay",
+    }
+    assert not plain & (absent | {"open_piece_to_streams", "search_trellis_codes", "GolfpipeError", "TensorReport"})
+    assert "remove_own_value" in names("model.exclusive_attention=all")
+    with_sgd = names("ttt.method=score_first_sgd", adaptation="ttt")
+    assert "score_first_sgd" in with_sgd and not with_sgd & {"adapt_cosine", "score_first_lora"}
+
+
+CHANGES = [
+    ("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3"),
+    ("golfpipe.model.ngram", r"BIGRAM_FACTORS = \(36313", "BIGRAM_FACTORS = (36311"),
+    ("golfpipe.optim.muon", r"NS_COEFFICIENTS = \(3\.4445", "NS_COEFFICIENTS = (3.4"),
+    ("golfpipe.quant.config", r"0\.30 \+ 0\.02 \* i", "0.31 + 0.02 * i"),
+    ("golfpipe.codec.container", r'PAYLOAD_MAGIC = b"GOLFPIPE"', 'PAYLOAD_MAGIC = b"GOLFPIPF"'),
+    ("golfpipe.scoring.byte_table", r'elif piece_type == "byte":\n            base_bytes\[token_id\] = 1', 'elif piece_type == "byte":\n            base_bytes[token_id] = 2'),
+    ("golfpipe.training.shards", r"run\[1:\]", "run[1:].roll(1)"),
+    ("golfpipe.adapt.full_weights", r"return 0\.5 \* \(1", "return 0.4 * (1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "pattern", "replacement"), CHANGES, ids=[change[0].split(".")[1] for change in CHANGES]
+)
+def test_a_constant_changed_in_any_core_changes_the_script_and_its_result(
+    small: Small, tmp_path: Path, cosine_result: Numbers, module: str, pattern: str, replacement: str
+) -> None:
+    read = sources_with(module, pattern, replacement)
+    script = generate_script(small.settings("ttt.method=cosine", adaptation="ttt"), "minified", read)
+    assert small.run(script, tmp_path / "changed", train__max_steps=2) != cosine_result
+
+
+@pytest.fixture(scope="module")
+def cosine_result(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Numbers:
+    script = generate_script(small.settings("ttt.method=cosine", adaptation="ttt"), "minified")
+    return small.run(script, tmp_path_factory.mktemp("unchanged") / "alone", train__max_steps=2)
+
+
+def test_the_entry_imports_cores_alone() -> None:
+    path = Path(__file__).resolve().parents[2] / "golfpipe" / "bundle" / "entry.py"
+    cores = {"adapt", "codec", "model", "optim", "quant", "scoring", "training", "errors", "units"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("golfpipe."):
+            assert str(node.module).split(".")[1] in cores
+
+
+def test_the_entry_reads_settings_as_the_script_does() -> None:
+    found = script_settings({"GOLF_TRAIN_MAX_STEPS": "7", "SEED": "5", "MAX_WALLCLOCK_SECONDS": "60", "PATH": "x"})
+    assert (found.train.max_steps, found.seed, found.train.max_seconds) == (7, 5, 60.0)
+    with pytest.raises(SystemExit, match="nearest is GOLF_OPTIM_MATRIX_LR"):
+        script_settings({"GOLF_OPTIM_MATRIX_LRS": "1"})
+
+
+@pytest.mark.parametrize("preset", ["16l", "11l-xsa"])
+def test_presets_of_the_challenge_stay_below_16000_bytes(preset: str) -> None:
+    config = resolve_config(load_stages(), preset=preset).config
+    adaptation = "ttt" if preset == "16l" else "none"
+    assert len(generate_script(script_settings_of(config, adaptation), "compressed")) < 16_000
+
+
+# ---- verification ---------------------------------------------------------------------------------------------
+
+
+def test_verify_compares_few_steps_of_both(small: Small) -> None:
+    config = small.config("train.max_seconds=600", "ttt.method=cosine")
+    result = verify(generate_script(script_settings_of(config, "ttt"), "compressed"), config, "ttt", small.data)
+    assert result.equal and result.settings["train.max_steps"] == 3 and result.settings["train.max_seconds"] == 0.0
+
+
+def test_verify_names_what_differs(small: Small) -> None:
+    config = small.config()
+    read = sources_with("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3")
+    result = verify(generate_script(script_settings_of(config, "none"), "compressed", read), config, "none", small.data)
+    assert not result.equal
+    assert [line.split(":")[0] for line in result.differences] == [
+        "train_loss_nats", "packed_sha256", "val_loss_nats", "val_bpb",
+    ]  # fmt: skip
+    assert result.record()["equal"] is False
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("import golfpipe", "ModuleNotFoundError|ImportError"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "opens a socket"),
+        ("print('no result')", "printed no result"),
+        ("raise SystemExit('so it ends')", "so it ends"),
+    ],
+)
+def test_a_script_that_needs_golfpipe_or_network_or_fails_is_found(
+    small: Small, tmp_path: Path, line: str, message: str
+) -> None:
+    with pytest.raises(StageFailed, match=message):
+        small.run(line.encode(), tmp_path / "alone")
+
+
+def test_numbers_are_read_to_the_last_digit() -> None:
+    output = f"packed_sha256:{'a' * 64}\nexact train_loss:1.0000000000000002 val_loss_nats:2.5 val_bits:0.1\n"
+    assert read_numbers(output).train_loss_nats == 1.0000000000000002
+    first = Numbers(train_loss_nats=1.0, packed_sha256="a", val_loss_nats=2.0, val_bpb=3.0)
+    second = Numbers(train_loss_nats=1.0, packed_sha256="b", val_loss_nats=2.0, val_bpb=3.0)
+    assert Verification(script=first, stages=second, settings={}).differences == ("packed_sha256: script a, stages b",)
+
+
+def test_reduced_settings_name_only_what_changes(small: Small) -> None:
+    assert reduced_settings(small.config(), "none") == {"train.max_steps": 3, "train.validation_targets": 2000} | (
+        {} if small.config().train.batch_tokens == 256 else {"train.batch_tokens": 256}
+    )
+
+
+@pytest.mark.parametrize("override", ["quantize.calibration=train", "quantize.target_bytes=100000"])
+def test_what_no_script_can_do_yet_is_said(small: Small, override: str) -> None:
+    assert script_obstacle(small.config(override)) is not None
+    assert script_obstacle(small.config()) is None
