@@ -2,17 +2,22 @@
 
 golfpipe submit artifacts/demo/evaluate-pack --set submit.author="Ada" --set submit.github_id=ada
 golfpipe submit artifacts/seed*/evaluate-pack -o artifacts/three/submit   # mean and deviation over seeds
+golfpipe submit artifacts/demo/evaluate-pack --verify                     # runs the script beside the stages
 
 Every number is copied from manifests: each evaluation leads to its packed model and on to its training by digest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import date
 
-from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
+from golfpipe.bundle.generate import Adaptation, generate_script, script_obstacle, script_settings_of
+from golfpipe.bundle.verify import Verification, verify
+from golfpipe.config.schema import build_config
+from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, OverLimit, UsageError
 from golfpipe.stages.base import STAGES, Job
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -21,11 +26,12 @@ from golfpipe.submission.execute import execute
 from golfpipe.submission.executed import Executed
 from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import RECORD_TRACK, judge, refuse_broken_rules, refuse_over_limit
-from golfpipe.submission.lineage import Lineage, trace
+from golfpipe.submission.lineage import Lineage, effective_config, trace
 from golfpipe.submission.metric_values import mapping, text
 from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name
 from golfpipe.submission.seed_results import largest, seed_result, spread
+from golfpipe.units import format_bytes
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
@@ -39,14 +45,26 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     facts = gather(lineages, neutral=neutral, track=track, has_folder=True)
     _check_seeds(lineages, facts)
     refuse_over_limit(facts)
+    script, verification = _script(job, lineages)
+    script_bytes = len(script) if script is not None else None
+    facts = gather(lineages, neutral=neutral, track=track, has_folder=True, script_bytes=script_bytes)
+    refuse_over_limit(facts)
     results = [seed_result(lineage, known) for lineage, known in zip(lineages, facts.runs, strict=True)]
-    made = draft(_heading(job, lineages[0]), lineages, results, facts)
+    made = draft(
+        _heading(job, lineages[0]),
+        lineages,
+        results,
+        facts,
+        script=script,
+        verification=verification.record() if verification is not None else None,
+    )
     executed, failure = _executed(job, lineages)
     facts = gather(
         lineages,
         neutral=neutral,
         track=track,
         has_folder=True,
+        script_bytes=script_bytes,
         log_differences=draft_log_differences(made),
         executed=executed,
         folder_problems=empty_fields(made) if track == RECORD_TRACK else (),
@@ -66,10 +84,54 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         out.write(f"{folder}/{name}", content, content=False)
     return Result(
         kind="submission",
-        metrics=_metrics(made, facts),
+        metrics=_metrics(made, facts) | _script_metrics(job, script, verification),
         model=lineages[0].packed.manifest.model if lineages[0].packed is not None else None,
         provenance={"records_folder": folder, "deviations": list(judgment.deviations)},
     )
+
+
+def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verification | None]:
+    """train_gpt.py for the first seed, and on request what running it showed. No script where there can be none.
+
+    Raises OverLimit where it is larger than the reserve that the packed models were made with.
+    """
+    lineage, settings = lineages[0], job.config.submit
+    config = build_config(effective_config(lineage))
+    obstacle = script_obstacle(config)
+    if obstacle is not None:
+        job.context.reporter.warn(f"no train_gpt.py: {obstacle}")
+        return None, None
+    adaptation: Adaptation = "ttt" if lineage.adapted is not None or lineage.score_first else "none"
+    script = generate_script(script_settings_of(config, adaptation), settings.layout)
+    reserve = config.pack.code_bytes_reserve
+    if len(script) > reserve:
+        raise OverLimit(
+            f"train_gpt.py ({settings.layout}) has {format_bytes(len(script))}, more than the reserve of"
+            f" {format_bytes(reserve)} with which the model was packed",
+            hint=f"pack again with --set pack.code_bytes_reserve={len(script)}, or take another --layout",
+        )
+    if not settings.verify:
+        return script, None
+    if lineage.data is None:
+        raise UsageError("--verify needs the token data, which was not found", hint="bring the data artifact back")
+    with job.context.reporter.task("verify train_gpt.py", 1, "scripts") as task:
+        verification = verify(script, config, adaptation, lineage.data)
+        task.advance(1)
+    for difference in verification.differences:
+        job.context.reporter.warn(f"train_gpt.py differs from the stages: {difference}")
+    return script, verification
+
+
+def _script_metrics(job: Job, script: bytes | None, verification: Verification | None) -> dict[str, object]:
+    if script is None:
+        return {}
+    metrics: dict[str, object] = {
+        "script_layout": job.config.submit.layout,
+        "script_sha256": hashlib.sha256(script).hexdigest(),
+    }
+    if verification is not None:
+        metrics |= {"script_verified": verification.equal, "script_differences": list(verification.differences)}
+    return metrics
 
 
 def _executed(job: Job, lineages: Sequence[Lineage]) -> tuple[list[Executed], GolfpipeError | None]:

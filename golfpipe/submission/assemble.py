@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from golfpipe.submission.metric_values import mapping, text
 from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
-from golfpipe.submission.records_folder import README_FILE, SUBMISSION_FILE, log_name
+from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
 from golfpipe.submission.seed_results import SeedResult
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
@@ -44,9 +44,21 @@ class Draft:
     """The effective settings by section; only of stages that ran."""
     compared: Significance | None = None
     """With the standing record, where one was given."""
+    script: bytes | None = None
+    """train_gpt.py."""
+    verification: Mapping[str, Any] | None = None
+    """What running the script beside the stages showed; None: it was not run."""
 
 
-def draft(heading: Heading, lineages: Sequence[Lineage], results: Sequence[SeedResult], facts: Facts) -> Draft:
+def draft(
+    heading: Heading,
+    lineages: Sequence[Lineage],
+    results: Sequence[SeedResult],
+    facts: Facts,
+    *,
+    script: bytes | None = None,
+    verification: Mapping[str, Any] | None = None,
+) -> Draft:
     """Gather logs and settings. The settings are those of the first seed; rule 9 says whether the others agree."""
     sections = effective_config(lineages[0])
     logs = {
@@ -66,6 +78,8 @@ def draft(heading: Heading, lineages: Sequence[Lineage], results: Sequence[SeedR
         logs=logs,
         config=build_config(sections),
         sections=sections,
+        script=script,
+        verification=verification,
     )
 
 
@@ -88,6 +102,7 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
     launchers = dict(launcher_file(launcher, settings) for launcher in made.heading.launchers)
     listing = [
         (SUBMISSION_FILE, "the record"),
+        *([(SCRIPT_FILE, _script_purpose(made))] if made.script is not None else []),
         *((log_name(seed), f"training log of seed {seed}, then sizes and score") for seed in made.logs),
         (CONFIG_FILE, "every setting, as a preset: `golfpipe train DATA --config config.yaml --preset submission`"),
         (REQUIREMENTS_FILE, "packages and their versions"),
@@ -101,11 +116,13 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
         code_measured=code_measured,
         files=listing,
         compared=made.compared,
+        verification=made.verification,
     )
     record = json.dumps(_record(made, judgment), indent=2, ensure_ascii=False, allow_nan=False)
     return {
         README_FILE: readme.encode(),
         SUBMISSION_FILE: (record + "\n").encode(),
+        **({SCRIPT_FILE: made.script} if made.script is not None else {}),
         **{log_name(seed): log.encode() for seed, log in made.logs.items()},
         CONFIG_FILE: _config_yaml(made).encode(),
         REQUIREMENTS_FILE: _requirements(made.lineages[0]).encode(),
@@ -128,10 +145,18 @@ def _launch_settings(made: Draft) -> LaunchSettings:
     )
 
 
+def _script_purpose(made: Draft) -> str:
+    return (
+        "trains, quantizes, packs and scores, alone: `DATA_PATH=shards TOKENIZER_PATH=tokenizer.model"
+        f" SEED={made.results[0].seed} python {SCRIPT_FILE}`"
+    )
+
+
 def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:
-    return submission_json(
+    record = submission_json(
         made.heading, made.results, technique_lines(made.config, made.sections), judgment, made.compared
     )
+    return record if made.verification is None else {**record, "script_verification": dict(made.verification)}
 
 
 def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:

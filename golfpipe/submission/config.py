@@ -33,6 +33,12 @@ class SubmitConfig:
     execute: bool = False
     """Run the scoring methods for the rules that only running them can show; on track 10min_16mb always."""
 
+    layout: Literal["readable", "minified", "compressed"] = "compressed"
+    """Form of train_gpt.py; the bytes of the file that ships count. readable: formatted, with documentation;
+    compressed: a script that unpacks itself."""
+    verify: bool = False
+    """Run train_gpt.py alone at a few steps and compare it with the stages, to the last digit."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.gpus <= 8:
             raise ConfigError(f"submit.gpus={self.gpus} must lie in 1..8, the GPUs of one node")

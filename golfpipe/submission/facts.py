@@ -24,7 +24,7 @@ class RunFacts:
     """Size of packed.safetensors on disk."""
     code_bytes: int | None = None
     code_measured: bool = False
-    """False: `code_bytes` is a reserve for a script that does not exist yet."""
+    """False: `code_bytes` is a reserve for the script, which is written when the run is submitted."""
     limit_bytes: int = LIMIT_BYTES
     """The smaller of the challenge's limit and the run's own."""
     trained_here: bool = True
@@ -97,6 +97,8 @@ def gather(
     """Facts of the runs. `neutral`: dotted configuration keys that do not change a result; `executed`: one per run,
     where the methods were run."""
     runs = [gather_run(lineage) for lineage in lineages]
+    if script_bytes is not None:
+        runs = [replace(run, code_bytes=script_bytes, code_measured=True) for run in runs]
     if executed:
         runs = [replace(run, executed=found) for run, found in zip(runs, executed, strict=True)]
     return Facts(

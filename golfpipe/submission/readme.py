@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.record import Heading
@@ -21,6 +22,7 @@ def readme_text(
     judgment: Judgment,
     *,
     code_measured: bool,
+    verification: Mapping[str, Any] | None = None,
     files: Sequence[tuple[str, str]],
     compared: Significance | None = None,
 ) -> str:
@@ -30,7 +32,7 @@ def readme_text(
         f"# {plain(heading.name)}",
         *([plain(heading.blurb)] if heading.blurb else []),
         _seed_table(results),
-        _size_sentence(results, code_measured),
+        _size_sentence(results, code_measured) + _verification_sentence(verification),
         *(["## Significance\n\n" + _significance(compared)] if compared is not None else []),
         "## Technique\n\n" + _bullets(map(plain, technique)),
         "## Deviations from the track's rules\n\n" + _deviations(heading, judgment),
@@ -113,7 +115,7 @@ def _mean(values: Sequence[float | None]) -> str:
 
 def _size_sentence(results: Sequence[SeedResult], code_measured: bool) -> str:
     biggest = largest(results)
-    code = "the script" if code_measured else "a reserve for the script, which is not in this folder yet"
+    code = "the script" if code_measured else "a reserve for the script, which is not in this folder"
     return (
         f"The largest artifact is {format_bytes(biggest.model_bytes)} of packed weights plus"
         f" {format_bytes(biggest.code_bytes)} of code ({code})."
@@ -140,6 +142,18 @@ def _significance(compared: Significance) -> str:
     ]
     table = [_table(("One-sided test, null hypothesis", "t", "Degrees of freedom", "p"), rows, numeric_from=1)]
     return "\n\n".join([sentence, *(table if rows else []), compared.verdict])
+
+
+def _verification_sentence(verification: Mapping[str, Any] | None) -> str:
+    if verification is None:
+        return ""
+    settings = ", ".join(f"{key}={value}" for key, value in verification["settings"].items()) or "its own settings"
+    if verification["equal"]:
+        return (
+            f" The script, run alone in a clean process, gives golfpipe's own numbers to the last digit ({settings}:"
+            f" packed sha256 {verification['script']['packed_sha256'][:12]}, val_bpb {verification['script']['val_bpb']})."
+        )
+    return f" **The script gives other numbers than golfpipe** ({settings}): {'; '.join(verification['differences'])}."
 
 
 def _deviations(heading: Heading, judgment: Judgment) -> str:

@@ -71,7 +71,7 @@ def _size(facts: Facts) -> Finding:
     if total > LIMIT_BYTES:
         return "fail", f"{sentence}: {format_bytes(total - LIMIT_BYTES)} too many."
     if not largest.code_measured:
-        return "not checked", f"{sentence}: it fits if the script, which does not exist yet, keeps to the reserve."
+        return "not checked", f"{sentence}: it fits if the script keeps to the reserve; submit writes and measures it."
     if len(known) < len(facts.runs):
         return "not checked", f"{sentence}; {len(facts.runs) - len(known)} seeds have no known size."
     return "pass", f"{sentence}."

@@ -49,7 +49,7 @@ def complete_log(training_log: str | None, result: SeedResult, *, coder: str, co
     ]  # fmt: skip
     if training_log and _SEED.search(training_log) is None:
         lines.insert(0, f"seed:{result.seed}")
-    note = "" if code_measured else " (reserved: the folder holds no train_gpt.py yet)"
+    note = "" if code_measured else " (reserved: the folder holds no train_gpt.py)"
     lines += [
         f"Serialized model {coder}: {result.model_bytes} bytes",
         f"Code size: {result.code_bytes} bytes{note}",
