@@ -143,7 +143,7 @@ class _Builder:
             if kind not in stage.inputs["model"]:
                 takes = " or ".join(stage.inputs["model"])
                 raise ConfigError(f"--stages {','.join(self.names)}: {name} takes a {takes}, here it gets a {kind}")
-            ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position))))
+            ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position, config))))
             parent, kind = ids[-1], _output(stage, config)
         return tuple(ids)
 
@@ -184,10 +184,11 @@ class _Builder:
         )
         return settings.resolve(inherited=self.inherited, decided=DECIDED.get(self.model.manifest.kind, ())).config
 
-    def _known_by(self, cell: Cell, position: int) -> Cell:
+    def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
         """What of the cell's settings has had a say after the stage at `position`: a shared step has no others."""
-        sections = {section for name in self.names[: position + 1] for section in STAGES[name].sections}
-        return {key: value for key, value in cell.items() if key.partition(".")[0] in sections}
+        plain = plain_config(config)
+        stages = [STAGES[name] for name in self.names[: position + 1]]
+        return {key: value for key, value in cell.items() if any(stage.heeds(key, plain) for stage in stages)}
 
     def _find_data(self) -> Artifact | None:
         if self.request.data is not None:

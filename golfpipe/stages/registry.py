@@ -36,6 +36,13 @@ class Stage:
     precious: bool = False
     """Its output cost hours: kept on interrupt, never replaced without --force."""
 
+    def heeds(self, key: str, config: Plain) -> bool:
+        """Whether the dotted key may decide the stage's result under the plain configuration."""
+        ignored = (*self.neutral, *self.unused(config))
+        return key.partition(".")[0] in self.sections and not any(
+            key == name or key.startswith(f"{name}.") for name in ignored
+        )
+
     def roles(self, config: Plain) -> tuple[str, ...]:
         """Roles that the stage reads under the plain configuration."""
         needless = self.needless(config)
@@ -45,6 +52,17 @@ class Stage:
 def _needless_for_quantize(config: Plain) -> tuple[str, ...]:
     """Data is read for calibration alone, and would needlessly change the key otherwise."""
     return () if config["quantize"]["calibration"] == "train" else ("data",)
+
+
+def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
+    """A target is solved for on the packed size: of `pack`, the coder then decides the result, and for
+    target_bytes=limit everything does."""
+    quantize, pack = config.get("quantize", {}), config.get("pack", {})
+    target = quantize.get("target_bytes", "none")
+    if target == "limit":
+        return ()
+    heeded = {"coder"} if target != "none" or quantize.get("target_bits", 0) else set()
+    return tuple(f"pack.{name}" for name in pack if name not in heeded)
 
 
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
@@ -107,11 +125,12 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="quantize",
             module="golfpipe.stages.quantize",
-            version=1,
+            version=2,
             inputs={"model": ("trained_model",), "data": ("token_data",)},
             needless=_needless_for_quantize,
             output=("quantized_model",),
-            sections=("quantize",),
+            sections=("quantize", "pack"),
+            unused=_unused_by_quantize,
         ),
         Stage(
             name="pack",

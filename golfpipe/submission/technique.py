@@ -9,7 +9,7 @@ from golfpipe.adapt.config import SgdRecipe
 from golfpipe.codec.config import PackConfig
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig
-from golfpipe.quant.config import FLOAT_BITS, QuantPolicy
+from golfpipe.quant.config import ClassScheme, QuantPolicy
 from golfpipe.scoring.config import EvaluateConfig
 
 
@@ -30,10 +30,10 @@ def technique_lines(config: PipelineConfig, sections: Mapping[str, Any]) -> tupl
 def one_line(config: PipelineConfig) -> str:
     """The design in a few words: '16L 512d MLP x3.5, int4 MLP, int6 attention'."""
     model, quantize = config.model, config.quantize
-    return (
-        f"{model.num_layers}L {model.model_dim}d MLP x{model.mlp_ratio:g}, {_bits(quantize.mlp.bits)} MLP,"
-        f" {_bits(quantize.attention.bits)} attention"
-    )
+    stored = f"{_stored(quantize.mlp)} MLP, {_stored(quantize.attention)} attention"
+    if quantize.is_open:
+        stored = f"{quantize.open_method} codes"
+    return f"{model.num_layers}L {model.model_dim}d MLP x{model.mlp_ratio:g}, {stored}"
 
 
 def _model(model: ModelConfig) -> str:
@@ -105,9 +105,9 @@ def _quantization_aware(policy: QuantPolicy, start: float) -> str:
     if start >= 1:
         return "no quantization-aware training"
     chosen = [
-        f"{_bits(scheme.bits)} {name}"
+        f"{_stored(scheme)} {name}"
         for name, scheme in (("MLP", policy.mlp), ("attention", policy.attention), ("n-gram tables", policy.ngram))
-        if scheme.bits not in FLOAT_BITS
+        if not scheme.is_float
     ]
     if not chosen:
         return "no quantization-aware training"
@@ -121,13 +121,18 @@ def _quantization(config: PipelineConfig) -> str:
         ("MLP", quantize.mlp), ("attention", quantize.attention), ("n-gram tables", quantize.ngram),
         ("token embedding", quantize.token_table), ("gains and gates", quantize.small),
     )  # fmt: skip
-    chosen = ", ".join(f"{name} {_bits(scheme.bits)}" for name, scheme in classes)
+    chosen = ", ".join(f"{name} {_stored(scheme)}" for name, scheme in classes)
     pruned = (
         f"; the smallest {quantize.prune_fraction:.1%} of each large matrix set to zero"
         if quantize.prune_fraction
         else ""
     )
-    return f"Quantization: {quantize.method} with one scale per row; {chosen}{pruned}."
+    if not quantize.is_open:
+        return f"Quantization: {quantize.method} with one scale per row; {chosen}{pruned}."
+    target = f"{quantize.target_bits:g} bits per weight" if quantize.target_bits else f"{quantize.target_bytes} bytes"
+    solved = f", steps solved for {target}" if quantize.has_target else f"; {chosen}"
+    calibrated = "" if quantize.calibration == "none" else f", calibrated on {quantize.calibration} tokens"
+    return f"Quantization: {quantize.open_method} with open-ended codes{solved}{calibrated}{pruned}."
 
 
 def _packing(pack: PackConfig) -> str:
@@ -154,5 +159,7 @@ def _evaluation(evaluate: EvaluateConfig) -> str:
     return f"Evaluation: {windows}, context {evaluate.context_length}, {evaluate.precision}{part}."
 
 
-def _bits(bits: int) -> str:
-    return f"fp{bits}" if bits in FLOAT_BITS else f"int{bits}"
+def _stored(scheme: ClassScheme) -> str:
+    if scheme.step:
+        return f"step {scheme.step:g}"
+    return f"fp{scheme.bits}" if scheme.is_float else f"int{scheme.bits}"

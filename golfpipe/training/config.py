@@ -58,8 +58,13 @@ class TrainConfig:
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must be at least 1")
         for key in (
-            "max_seconds", "micro_batch_sequences", "warmdown_steps", "compile_warmup_steps",
-            "validate_every", "validation_targets", "checkpoint_every",
+            "max_seconds",
+            "micro_batch_sequences",
+            "warmdown_steps",
+            "compile_warmup_steps",
+            "validate_every",
+            "validation_targets",
+            "checkpoint_every",
         ):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must not be negative")

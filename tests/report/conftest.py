@@ -19,6 +19,14 @@ def no_fsync() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_script() -> Iterator[None]:
+    """Generating the script takes seconds; tests/bundle does it. Here submissions have none, and must say so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
+        yield
+
+
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeRun:
     return FakeRun(tmp_path / "artifacts" / "alpha").build()

@@ -26,6 +26,12 @@ def honest_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("golfpipe.stages.submit.execute", lambda lineage, **more: HONEST)
 
 
+@pytest.fixture(autouse=True)
+def no_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generating the script takes seconds; tests/bundle does it. Here submissions have none, and must say so."""
+    monkeypatch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
+
+
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeRun:
     return FakeRun(tmp_path / "artifacts" / "alpha").build()
