@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 
 from golfpipe.bundle.calls import Calls
-from golfpipe.bundle.fold import functions_of
 from golfpipe.bundle.program import Program, walk
-from golfpipe.bundle.types import FunctionNode, Types
+from golfpipe.bundle.types import FunctionNode, Types, functions_of
 
 
 def use_positions(program: Program) -> None:
@@ -21,8 +20,6 @@ def use_positions(program: Program) -> None:
     named = _named_arguments(program)
     for function, _ in functions_of(program):
         _mark(function, named)
-    for definition in program.definitions:
-        ast.fix_missing_locations(definition.node)
 
 
 def _by_position(function: FunctionNode, sites: list[ast.Call], is_method: bool) -> None:

@@ -16,6 +16,8 @@ Facts = dict[tuple[str, str], Plain]
 """(class, attribute) -> the value that it has in every instance."""
 
 SETTINGS_CLASS = "Settings"
+_NO_ARGUMENTS = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+_FIELD = ast.Name("field", ast.Load())
 
 
 def instances(settings: Any) -> Iterator[Any]:
@@ -77,6 +79,20 @@ def _bake_class(node: ast.ClassDef, instance: Any, single: set[str]) -> None:
             value = getattr(instance, statement.target.id)
             if statement.value is None or value != _default(instance, statement.target.id) or _is_section(value):
                 statement.value = expression(value, single)
+                if _is_section(value):
+                    # Later, for its checks may be defined further down.
+                    late = ast.Lambda(args=_NO_ARGUMENTS, body=statement.value)
+                    statement.value = ast.Call(_FIELD, [], [ast.keyword(arg="default_factory", value=late)])
+
+
+def make_sections_at_once(program: Program) -> None:
+    """Sections as plain default values, which is shorter; once nothing is checked any more."""
+    for definition in program.definitions:
+        for statement in getattr(definition.node, "body", []):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.value, ast.Call):
+                factory = next((k.value for k in statement.value.keywords if k.arg == "default_factory"), None)
+                if isinstance(factory, ast.Lambda):
+                    statement.value = factory.body
 
 
 def expression(value: Any, single: set[str]) -> ast.expr:

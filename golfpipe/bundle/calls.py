@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from golfpipe.bundle.program import Program, walk, walk_code
-from golfpipe.bundle.types import FunctionNode, Types
+from golfpipe.bundle.program import Program, walk
+from golfpipe.bundle.types import FunctionNode, Types, functions_of
 
 HOOKS = {"forward", "backward", "step", "zero_grad", "setup_context", "extra_repr"}
 """Methods that libraries call by name on classes derived from theirs."""
@@ -30,24 +30,13 @@ class Calls:
         """By attribute name, whoever it is called on."""
         self._receivers: dict[int, str | None] = {}
         """id of a call -> class of the object whose method it calls, where known."""
-        for definition in program.definitions:
-            node = definition.node
-            if isinstance(node, ast.ClassDef):
-                for statement in node.body:
-                    if isinstance(statement, ast.FunctionDef):
-                        self._collect(statement, types.scope(statement, node.name))
-                    else:
-                        self._collect(statement, {})
-                for part in node.decorator_list:
-                    self._collect(part, {})
-            elif isinstance(node, ast.FunctionDef):
-                self._collect(node, types.scope(node, None))
-            else:
-                self._collect(node, {})
+        for function, owner in functions_of(program):
+            self._collect(types.nodes[id(function)], types.scope(function, owner))
+        self._collect(types.other_nodes, {})
 
-    def _collect(self, root: ast.AST, scope: dict) -> None:
+    def _collect(self, nodes: list[ast.AST], scope: dict) -> None:
         called: set[int] = set()
-        for node in walk_code(root, annotations=False):
+        for node in nodes:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 called.add(id(node.value))  # Class.method, Class.CONSTANT
             if isinstance(node, ast.Call):
@@ -119,13 +108,9 @@ class Calls:
         calls = self.sites(function, owner)
         if not calls:
             return {}
-        rebound = {n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        rebound |= {
-            a.arg
-            for n in walk(function)
-            if isinstance(n, ast.FunctionDef | ast.Lambda) and n is not function
-            for a in n.args.args
-        }
+        nodes = self.types.nodes[id(function)]
+        rebound = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        rebound |= {a.arg for n in nodes if isinstance(n, ast.FunctionDef | ast.Lambda) for a in n.args.args}
         found: dict[str, ast.expr] = {}
         for name, default in parameters(function, is_method=owner is not None).items():
             if name in rebound:

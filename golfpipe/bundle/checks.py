@@ -38,7 +38,6 @@ def drop_checks(program: Program) -> None:
             ] or [ast.Pass()]
         if isinstance(definition.node, ast.ClassDef):
             definition.node.body = [s for s in definition.node.body if not _is_idle(s)] or [ast.Pass()]
-        ast.fix_missing_locations(definition.node)
 
 
 def _is_idle(node: ast.stmt) -> bool:

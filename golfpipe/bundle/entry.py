@@ -188,7 +188,7 @@ class Script:
         milliseconds = 1000 * seconds
         self.say(
             f"step:{step}/{self.trainer.max_steps} {what} train_time:{milliseconds:.0f}ms"
-            f" step_avg:{milliseconds / step:.2f}ms"
+            f" step_avg:{milliseconds / max(1, step):.2f}ms"
         )
 
     def averaged_score(self) -> Score:

@@ -7,14 +7,14 @@ the same value, functions that return one. Each is only used where the static ty
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from golfpipe.bundle.bake import Facts
 from golfpipe.bundle.calls import Calls
 from golfpipe.bundle.program import Program, clone, walk
 from golfpipe.bundle.purity import Purity
-from golfpipe.bundle.types import FunctionNode, Types
+from golfpipe.bundle.types import FunctionNode, Types, functions_of
 
 Scope = dict
 
@@ -23,13 +23,15 @@ def fold_constants(program: Program, facts: Facts) -> bool:
     """One pass over the program, in place. Returns whether anything changed."""
     types = Types(program)
     purity = Purity(types)
-    folder = _Folder(types, purity, facts | _constant_attributes(program, types), _constant_functions(types))
+    folder = _Folder(types, purity, facts | _constant_attributes(types), _constant_functions(types))
     calls = Calls(program, types)
     tables = _empty_globals(program)
     for function, owner in functions_of(program):
         constants = calls.constant_parameters(function, owner)
-        constants |= {name: value for name, value in _constant_locals(function).items() if name not in constants}
-        bound = binding_counts(function)
+        nodes = types.nodes[id(function)]
+        bound = binding_counts(nodes)
+        locals_found = _constant_locals(function, nodes, bound)
+        constants |= {name: value for name, value in locals_found.items() if name not in constants}
         constants |= {name: value for name, value in tables.items() if name not in bound}
         folder.enter(types.scope(function, owner), constants, function)
         function.body = folder.block(function.body) or [ast.Pass()]
@@ -37,38 +39,24 @@ def fold_constants(program: Program, facts: Facts) -> bool:
         if not isinstance(definition.node, ast.FunctionDef | ast.ClassDef):
             folder.enter({}, {}, None)
             definition.node = folder.visit(definition.node)
-    if folder.changed:
-        for definition in program.definitions:
-            ast.fix_missing_locations(definition.node)
     return folder.changed
 
 
-def functions_of(program: Program) -> Iterator[tuple[FunctionNode, str | None]]:
-    """Top-level functions and methods, with the class that a method belongs to."""
-    for definition in program.definitions:
-        if isinstance(definition.node, ast.FunctionDef):
-            yield definition.node, None
-        elif isinstance(definition.node, ast.ClassDef):
-            for statement in definition.node.body:
-                if isinstance(statement, ast.FunctionDef):
-                    yield statement, definition.node.name
-
-
-def binding_counts(function: FunctionNode) -> dict[str, int]:
-    """How often each name is bound anywhere in the function."""
+def binding_counts(nodes: Sequence[ast.AST]) -> dict[str, int]:
+    """How often each name is bound among the nodes of a function."""
     counts: dict[str, int] = {}
 
     def bind(name: str) -> None:
         counts[name] = counts.get(name, 0) + 1
 
-    for node in walk(function):
+    for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             bind(node.id)
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             bind(node.target.id)
         elif isinstance(node, ast.arg):
             bind(node.arg)
-        elif isinstance(node, ast.ExceptHandler | ast.FunctionDef) and node.name and node is not function:
+        elif isinstance(node, ast.ExceptHandler | ast.FunctionDef) and node.name:
             bind(node.name)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             for name in node.names:
@@ -77,11 +65,10 @@ def binding_counts(function: FunctionNode) -> dict[str, int]:
     return counts
 
 
-def _constant_locals(function: FunctionNode) -> dict[str, ast.expr]:
+def _constant_locals(function: FunctionNode, nodes: Sequence[ast.AST], counts: dict[str, int]) -> dict[str, ast.expr]:
     """Locals bound once, to a constant, or to an empty container that is only looked at."""
-    counts = binding_counts(function)
     found: dict[str, ast.expr] = {}
-    for node in walk(function):
+    for node in nodes:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if len(targets) == 1 and isinstance(targets[0], ast.Name) and counts.get(targets[0].id) == 1:
@@ -144,13 +131,12 @@ def _empty_globals(program: Program) -> dict[str, ast.expr]:
     return found
 
 
-def _constant_attributes(program: Program, types: Types) -> Facts:
+def _constant_attributes(types: Types) -> Facts:
     """Attributes that __init__ sets to a constant and that nothing else ever sets, whoever it belongs to."""
     stores: dict[str, int] = {}
-    for definition in program.definitions:
-        for node in walk(definition.node):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-                stores[node.attr] = stores.get(node.attr, 0) + 1
+    for node in types.all_nodes():
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            stores[node.attr] = stores.get(node.attr, 0) + 1
     found: Facts = {}
     for name, info in types.classes.items():
         for statement in getattr(info.methods.get("__init__"), "body", []):

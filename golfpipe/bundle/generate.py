@@ -11,7 +11,7 @@ import functools
 from typing import Literal
 
 from golfpipe.bundle.arguments import use_positions
-from golfpipe.bundle.bake import Facts, bake_settings, changed_settings, setting_facts
+from golfpipe.bundle.bake import Facts, bake_settings, changed_settings, make_sections_at_once, setting_facts
 from golfpipe.bundle.checks import drop_checks
 from golfpipe.bundle.entry import Settings, is_settable
 from golfpipe.bundle.fold import fold_constants
@@ -68,22 +68,29 @@ def generate_script(settings: Settings, layout: Layout, read: ReadSource = read_
 
     Raises StageFailed for sources that cannot be flattened.
     """
-    program = make_program(settings, golf=layout != "readable", read=read)
     if layout == "readable":
-        return readable(program, _HEADING).encode()
-    text = minified(program)
-    return text.encode() if layout == "minified" else compressed(text)
+        return readable(make_program(settings, golf=False, read=read), _HEADING).encode()
+    if layout == "minified":
+        return minified(make_program(settings, golf=True, read=read)).encode()
+    return compressed(generate_script(settings, "minified", read).decode())
+
+
+def flat_program(settings: Settings, read: ReadSource = read_source) -> Program:
+    """All cores in one namespace with the settings written in, nothing left out yet."""
+    program = flatten(load_modules(read=read))
+    bake_settings(program, settings)
+    return program
 
 
 def make_program(settings: Settings, *, golf: bool, read: ReadSource = read_source) -> Program:
-    """The flattened code that the settings use. `golf`: without checks and words, and with short names."""
-    program = flatten(load_modules(read=read))
+    """The code that the settings use. `golf`: without checks and words, and with short names."""
+    program = flat_program(settings, read)
     facts = setting_facts(settings, is_settable)
     narrow(program, settings, facts)
-    bake_settings(program, settings)
     if golf:
         _return_constants(program, constant_results(settings))
         drop_checks(program)
+        make_sections_at_once(program)
         strip_words(program)
         name_stand_ins(program)
     _shrink(program, facts, annotations=not golf)
@@ -115,4 +122,3 @@ def _return_constants(program: Program, results: dict[str, object]) -> None:
             value = results[definition.node.name]
             assert isinstance(value, str)
             definition.node.body = [ast.Return(ast.Constant(value))]
-            ast.fix_missing_locations(definition.node)

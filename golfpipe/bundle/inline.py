@@ -6,9 +6,8 @@ import ast
 from collections import Counter
 
 from golfpipe.bundle.calls import Calls, argument_of, parameters
-from golfpipe.bundle.fold import functions_of
 from golfpipe.bundle.program import Program, clone, walk
-from golfpipe.bundle.types import FunctionNode, Types
+from golfpipe.bundle.types import FunctionNode, Types, functions_of
 
 
 def inline_once(program: Program) -> None:
@@ -17,8 +16,6 @@ def inline_once(program: Program) -> None:
     while _inline_functions(program):
         pass
     _inline_constants(program)
-    for definition in program.definitions:
-        ast.fix_missing_locations(definition.node)
 
 
 def _name_uses(program: Program) -> Counter[str]:

@@ -27,6 +27,8 @@ def narrow(program: Program, settings: Settings, facts: Facts) -> None:
     off = {item.name for part in instances(settings) for item in fields(part) if not getattr(part, item.name)}
     elements: list[ast.expr] = [ast.Constant(name) for name in OFF_AT_ZERO if name in off]
     _set_constant(program, "OFF_AT_ZERO", ast.Tuple(elts=elements, ctx=ast.Load()))
+    if settings.model.exclusive_attention in ("none", "all"):
+        facts["Attention", "exclusive"] = settings.model.exclusive_attention == "all"
     facts["PayloadHeader", "coder"] = settings.pack.coder
 
 

@@ -100,7 +100,7 @@ def _foreign_names(program: Program) -> set[str]:
     owners: list[object] = [
         torch, torch.Tensor, torch.nn, torch.nn.Module, torch.nn.init, torch.optim, torch.optim.Optimizer, torch.cuda,
         torch.Generator, torch.device, torch.Size, torch.dtype, torch.autograd, torch.autograd.Function, np, np.ndarray,
-        np.dtype, np.float64, pathlib.Path, sentencepiece.SentencePieceProcessor, *vars(builtins).values(),
+        np.dtype, np.float64, pathlib.Path, sentencepiece.SentencePieceProcessor, *(getattr(builtins, name) for name in dir(builtins)),
     ]  # fmt: skip
     owners += [importlib.import_module(module) for module in {text.split()[1] for text in program.imports.values()}]
     found = set(_INSTANCE_NAMES)

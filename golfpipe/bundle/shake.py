@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Iterable
 
 from golfpipe.bundle.calls import HOOKS, Calls, argument_of, parameters
-from golfpipe.bundle.fold import functions_of
 from golfpipe.bundle.program import Definition, Program, walk, walk_code
 from golfpipe.bundle.purity import Purity
-from golfpipe.bundle.types import FunctionNode, Types
+from golfpipe.bundle.types import FunctionNode, Types, functions_of
 
 _REFLECTION = {"asdict", "astuple", "fields"}
 
@@ -24,9 +24,10 @@ def shake(program: Program, *, annotations: bool) -> bool:
         # Within a round types and calls are those of its start: names that have gone by then only count as used.
         types = Types(program)
         calls, purity = Calls(program, types), Purity(types)
+        dynamic = dynamic_classes(program, types)
         round_changed = _drop_locals(program, types, purity) | _drop_methods(program, types)
-        round_changed |= _drop_parameters(program, calls, purity) | _drop_fields(program, types, calls, purity)
-        round_changed |= _drop_attributes(program, types, purity)
+        round_changed |= _drop_parameters(program, calls, purity) | _drop_fields(program, types, calls, purity, dynamic)
+        round_changed |= _drop_attributes(types, purity, dynamic)
         round_changed |= _drop_definitions(program, annotations=annotations)
         if not round_changed:
             return changed
@@ -70,9 +71,7 @@ def drop_imports(program: Program, *, annotations: bool) -> None:
 
 def _drop_methods(program: Program, types: Types) -> bool:
     """Methods whose name no attribute access and no string names. The name alone decides: whose it is does not."""
-    mentions: Counter[str] = Counter()
-    for definition in program.definitions:
-        mentions += _mentions(definition.node)
+    mentions = _mentions(types.all_nodes())
     changed = False
     for definition in program.definitions:
         if not isinstance(definition.node, ast.ClassDef):
@@ -84,7 +83,9 @@ def _drop_methods(program: Program, types: Types) -> bool:
                 isinstance(statement, ast.FunctionDef)
                 and not statement.name.startswith("__")
                 and not (info.external and statement.name in HOOKS)
-                and mentions[statement.name] <= _mentions(statement)[statement.name]  # it may call itself
+                and id(statement) in types.nodes
+                and mentions[statement.name]
+                <= _mentions(types.nodes[id(statement)])[statement.name]  # it may call itself
             ):
                 changed = True
                 continue
@@ -93,10 +94,10 @@ def _drop_methods(program: Program, types: Types) -> bool:
     return changed
 
 
-def _mentions(node: ast.AST) -> Counter[str]:
+def _mentions(nodes: Iterable[ast.AST]) -> Counter[str]:
     """How often each name stands behind a dot or is a string."""
     found: Counter[str] = Counter()
-    for inner in walk(node):
+    for inner in nodes:
         if isinstance(inner, ast.Attribute):
             found[inner.attr] += 1
         elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
@@ -107,22 +108,12 @@ def _mentions(node: ast.AST) -> Counter[str]:
 # ---- fields ---------------------------------------------------------------------------------------------------
 
 
-def _drop_fields(program: Program, types: Types, calls: Calls, purity: Purity) -> bool:
+def _drop_fields(
+    program: Program, types: Types, calls: Calls, purity: Purity, dynamic: dict[str, set[str | None]]
+) -> bool:
     """Fields of dataclasses that nobody reads, with the arguments that fill them, where leaving those out is safe."""
     reflected = _reflected_classes(program, types)
-    read = {
-        node.attr
-        for definition in program.definitions
-        for node in walk(definition.node)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-    }
-    strings = {
-        node.value
-        for definition in program.definitions
-        for node in walk(definition.node)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    dynamic = dynamic_classes(program, types)
+    read, strings = types.attributes_read, types.strings
     changed = False
     for name, info in types.classes.items():
         if not info.is_dataclass or name in reflected or any(base in reflected for base in types.lineage(name)):
@@ -177,7 +168,7 @@ def _reflected_classes(program: Program, types: Types) -> set[str]:
     found: set[str] = set()
     for function, owner in functions_of(program):
         scope = types.scope(function, owner)
-        for node in walk(function):
+        for node in types.nodes[id(function)]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _REFLECTION:
                 known = types.of(node.args[0], scope)
                 if isinstance(known, str):
@@ -185,12 +176,12 @@ def _reflected_classes(program: Program, types: Types) -> set[str]:
     return found
 
 
-def dynamic_classes(program: Program, types: Types) -> dict[str, set]:
+def dynamic_classes(program: Program, types: Types) -> dict[str, set[str | None]]:
     """Classes whose attributes are read by a computed name: what some string in the program names is then used."""
-    found: dict[str, set] = {}
+    found: dict[str, set[str | None]] = {}
     for function, owner in functions_of(program):
         scope = types.scope(function, owner)
-        for node in walk(function):
+        for node in types.nodes[id(function)]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
                 known = types.of(node.args[0], scope)
                 if isinstance(known, str):
@@ -201,15 +192,9 @@ def dynamic_classes(program: Program, types: Types) -> dict[str, set]:
     return found
 
 
-def _drop_attributes(program: Program, types: Types, purity: Purity) -> bool:
+def _drop_attributes(types: Types, purity: Purity, dynamic: dict[str, set[str | None]]) -> bool:
     """Assignments to attributes of self that nobody reads, in classes that no library looks into."""
-    read = {
-        node.attr
-        for definition in program.definitions
-        for node in walk(definition.node)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-    }
-    dynamic = dynamic_classes(program, types)
+    read = types.attributes_read
     changed = False
     for name, info in types.classes.items():
         if info.external or name in dynamic:
@@ -233,7 +218,7 @@ def _drop_parameters(program: Program, calls: Calls, purity: Purity) -> bool:
         sites = calls.sites(function, owner)
         if sites is None:
             continue
-        read = {node.id for s in function.body for node in walk(s) if isinstance(node, ast.Name)}
+        read = {node.id for node in calls.types.nodes[id(function)] if isinstance(node, ast.Name)}
         for name in list(parameters(function, is_method=owner is not None)):
             if name in read:
                 continue
@@ -279,9 +264,10 @@ def _drop_locals(program: Program, types: Types, purity: Purity) -> bool:
     """Assignments to names that nobody reads, nested functions that nobody calls, expressions without effect."""
     changed = False
     for function, owner in functions_of(program):
-        read = {n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load | ast.Del)}
-        read |= {name for n in walk(function) if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names}
-        dropper = _LocalDropper(read, purity, types.scope(function, owner), function)
+        nodes = types.nodes[id(function)]
+        read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load | ast.Del)}
+        read |= {name for n in nodes if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names}
+        dropper = _LocalDropper(read, purity, types.scope(function, owner), function, nodes)
         dropper.visit(function)
         changed |= dropper.changed
     return changed
@@ -341,11 +327,13 @@ def _counters(function: FunctionNode) -> set[str]:
 
 
 class _LocalDropper(ast.NodeTransformer):
-    def __init__(self, read: set[str], purity: Purity, scope: dict, function: FunctionNode) -> None:
+    def __init__(
+        self, read: set[str], purity: Purity, scope: dict, function: FunctionNode, nodes: list[ast.AST]
+    ) -> None:
         self.read, self.purity, self.scope, self.function = read, purity, scope, function
         self.changed = False
         changed_in_place = {
-            n.target.id for n in walk(function) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
+            n.target.id for n in nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
         }
         self.counters = _counters(function) if changed_in_place - read else set()
         self.read = read | (changed_in_place - self.counters)

@@ -17,7 +17,7 @@ def strip_words(program: Program) -> None:
         stripped = _Stripper().visit(definition.node)
         if isinstance(stripped, ast.AnnAssign) and stripped.value is not None:
             stripped = ast.Assign([stripped.target], stripped.value, lineno=stripped.lineno)
-        definition.node = ast.fix_missing_locations(stripped)
+        definition.node = stripped
 
 
 def name_stand_ins(program: Program) -> None:
@@ -55,7 +55,7 @@ def strip_annotations(program: Program) -> None:
             is_settings = definition.module.endswith(".config") or definition.node.name == SETTINGS_CLASS
             decorators = definition.node.decorator_list
             definition.node.decorator_list = [_plain_dataclass(d, definition.node, is_settings) for d in decorators]
-        definition.node = ast.fix_missing_locations(_AnnotationStripper().visit(definition.node))
+        definition.node = _AnnotationStripper().visit(definition.node)
 
 
 class _AnnotationStripper(ast.NodeTransformer):

@@ -7,15 +7,20 @@ Unknown is always safe: what is not known is not folded.
 from __future__ import annotations
 
 import ast
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from golfpipe.bundle.program import Program, walk
+from golfpipe.bundle.program import Program, walk_code
 
 Type = str | tuple | None
 
 _ELEMENT_CONTAINERS = {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Iterator", "Collection"}
 _MAPPINGS = {"dict", "Mapping"}
 _MOST_ROUNDS = 5
+_BINDERS = (
+    ast.Assign, ast.AnnAssign, ast.For, ast.comprehension, ast.withitem, ast.NamedExpr, ast.FunctionDef, ast.Lambda,
+)  # fmt: skip
 _REST = "..."
 """Second argument of tuple[X, ...]."""
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -56,10 +61,43 @@ class Types:
                 self.functions[node.name] = node
         for info in self.classes.values():
             info.external = any(base not in self.classes for base in info.bases)
+        self.nodes: dict[int, list[ast.AST]] = {}
+        """id of each top-level function and method -> all nodes below it in order, but for annotations."""
+        self.other_nodes: list[ast.AST] = []
+        """All nodes outside of them."""
+        self._collect_nodes(program)
         self.stand_ins = self._find_stand_ins()
         self._attributes: dict[str, dict[str, Type]] = {}
         self._scopes: dict[int, dict[str, Type]] = {}
         self._solve()
+
+    def _collect_nodes(self, program: Program) -> None:
+        for definition in program.definitions:
+            node = definition.node
+            if isinstance(node, ast.FunctionDef):
+                self.nodes[id(node)] = list(walk_code(node, annotations=False))[1:]
+            elif isinstance(node, ast.ClassDef):
+                for part in (*node.decorator_list, *node.body):
+                    if isinstance(part, ast.FunctionDef):
+                        self.nodes[id(part)] = list(walk_code(part, annotations=False))[1:]
+                    else:
+                        self.other_nodes.extend(walk_code(part, annotations=False))
+            else:
+                self.other_nodes.extend(walk_code(node, annotations=False))
+
+    @functools.cached_property
+    def attributes_read(self) -> set[str]:
+        """Every name that is read behind a dot."""
+        return {n.attr for n in self.all_nodes() if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+
+    @functools.cached_property
+    def strings(self) -> set[str]:
+        return {n.value for n in self.all_nodes() if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+
+    def all_nodes(self) -> Iterator[ast.AST]:
+        for nodes in self.nodes.values():
+            yield from nodes
+        yield from self.other_nodes
 
     def _find_stand_ins(self) -> dict[str, str]:
         """Protocol -> the one class of the program that has all its methods."""
@@ -109,7 +147,7 @@ class Types:
         found: dict[str, Type] = {}
         for method in self.classes[name].methods.values():
             scope = self.scope(method, name)
-            for node in self._nodes[id(method)]:
+            for node in self._binders[id(method)]:
                 targets, value = _assignment(node)
                 for target in targets:
                     pairs = [(target, value)]
@@ -155,7 +193,9 @@ class Types:
         """
         functions: list[tuple[FunctionNode, str | None]] = [(function, None) for function in self.functions.values()]
         functions += [(method, name) for name, info in self.classes.items() for method in info.methods.values()]
-        self._nodes = {id(function): list(walk(function))[1:] for function, _ in functions}
+        self._binders = {
+            key: [node for node in nodes if isinstance(node, _BINDERS)] for key, nodes in self.nodes.items()
+        }
         for number in range(_MOST_ROUNDS):
             scopes = {id(f): self._find_scope(f, owner, optimistic=number == 0) for f, owner in functions}
             stable = scopes == self._scopes
@@ -181,7 +221,7 @@ class Types:
         declared = self._declared(function, owner)
         scope = dict(self._scopes.get(id(function), declared))
         seen: dict[str, Type] = {}
-        for node in self._nodes[id(function)]:
+        for node in self._binders[id(function)]:
             self._bind_node(node, scope, seen, optimistic)
         return declared | {n: t if n not in declared or t == declared[n] else None for n, t in seen.items()}
 
@@ -285,6 +325,17 @@ class Types:
                 method = self.method(owner, node.func.attr)
                 return self.of_annotation(method.returns) if method is not None else None
         return None
+
+
+def functions_of(program: Program) -> Iterator[tuple[FunctionNode, str | None]]:
+    """Top-level functions and methods, with the class that a method belongs to."""
+    for definition in program.definitions:
+        if isinstance(definition.node, ast.FunctionDef):
+            yield definition.node, None
+        elif isinstance(definition.node, ast.ClassDef):
+            for statement in definition.node.body:
+                if isinstance(statement, ast.FunctionDef):
+                    yield statement, definition.node.name
 
 
 def _class_info(node: ast.ClassDef) -> ClassInfo:

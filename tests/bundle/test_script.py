@@ -12,21 +12,25 @@ import pytest
 from conftest import Small, sources_with
 
 from golfpipe.bundle.entry import script_settings
-from golfpipe.bundle.generate import generate_script, make_program, script_obstacle, script_settings_of
+from golfpipe.bundle.generate import flat_program, generate_script, make_program, script_obstacle, script_settings_of
+from golfpipe.bundle.layouts import readable
+from golfpipe.bundle.sources import read_source
 from golfpipe.bundle.verify import Numbers, Verification, read_numbers, reduced_settings, verify, with_changes
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.errors import StageFailed
 
-SIZE_CEILINGS = {"readable": 140_000, "minified": 33_500, "compressed": 15_700}
-"""Of the demo preset without test-time training: measured 121,000, 30,900 and 15,200."""
+SIZE_CEILINGS = {"readable": 140_000, "minified": 32_500, "compressed": 15_700}
+"""Of the demo preset, the readable one with test-time training: measured 124,000, 30,700 and 15,130."""
 
 
 @pytest.mark.parametrize("layout", ["readable", "minified", "compressed"])
 def test_every_layout_gives_the_numbers_of_the_stages(small: Small, tmp_path: Path, layout) -> None:
-    script = generate_script(small.settings(), layout)
+    # The readable one with test-time training: the small ones have a test of their own for each method.
+    adaptation = "ttt" if layout == "readable" else "none"
+    script = generate_script(small.settings(adaptation=adaptation), layout)
     assert len(script) <= SIZE_CEILINGS[layout]
     found = small.run(script, tmp_path / "alone")
-    assert found == small.stages(small.config(), "none", tmp_path / "stages")
+    assert found == small.stages(small.config(), adaptation, tmp_path / "stages")
     assert {path.name for path in (tmp_path / "alone").iterdir()} == {"train_gpt.py", "packed.safetensors", "logs"}
 
 
@@ -87,7 +91,6 @@ def test_plain_python_writes_log_and_model_and_logs_the_lines_of_a_record(small:
     for line in (
         "seed:3\nmodel_params:",
         "iterations:6 max_wallclock_seconds:1e-06\n",
-        "step:1/6 train_loss:",
         "stopping_early: wallclock_cap train_time:",
         f"Serialized model range: {size} bytes\nCode size: {code} bytes\n",
         f"Total submission size range: {size + code} bytes\n",
@@ -131,18 +134,17 @@ def test_a_script_holds_only_what_its_configuration_uses(small: Small) -> None:
         "Replay",
     }
     assert not plain & (absent | {"open_piece_to_streams", "search_trellis_codes", "GolfpipeError", "TensorReport"})
-    assert "remove_own_value" in names("model.exclusive_attention=all")
-    with_sgd = names("ttt.method=score_first_sgd", adaptation="ttt")
-    assert "score_first_sgd" in with_sgd and not with_sgd & {"adapt_cosine", "score_first_lora"}
+    other = names("ttt.method=score_first_sgd", "model.exclusive_attention=all", adaptation="ttt")
+    assert {"score_first_sgd", "remove_own_value"} <= other and not other & {"adapt_cosine", "score_first_lora"}
 
 
 CHANGES = [
     ("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3"),
     ("golfpipe.model.ngram", r"BIGRAM_FACTORS = \(36313", "BIGRAM_FACTORS = (36311"),
     ("golfpipe.optim.muon", r"NS_COEFFICIENTS = \(3\.4445", "NS_COEFFICIENTS = (3.4"),
-    ("golfpipe.quant.config", r"0\.30 \+ 0\.02 \* i", "0.31 + 0.02 * i"),
+    ("golfpipe.quant.config", r"0\.30 \+ 0\.02 \* i", "0.29 + 0.02 * i"),
     ("golfpipe.codec.container", r'PAYLOAD_MAGIC = b"GOLFPIPE"', 'PAYLOAD_MAGIC = b"GOLFPIPF"'),
-    ("golfpipe.scoring.byte_table", r'elif piece_type == "byte":\n            base_bytes\[token_id\] = 1', 'elif piece_type == "byte":\n            base_bytes[token_id] = 2'),
+    ("golfpipe.scoring.byte_table", r"base_bytes\[token_id\] = len", "base_bytes[token_id] = 1 + len"),
     ("golfpipe.training.shards", r"run\[1:\]", "run[1:].roll(1)"),
     ("golfpipe.adapt.full_weights", r"return 0\.5 \* \(1", "return 0.4 * (1"),
 ]  # fmt: skip
@@ -155,14 +157,18 @@ def test_a_constant_changed_in_any_core_changes_the_script_and_its_result(
     small: Small, tmp_path: Path, cosine_result: Numbers, module: str, pattern: str, replacement: str
 ) -> None:
     read = sources_with(module, pattern, replacement)
-    script = generate_script(small.settings("ttt.method=cosine", adaptation="ttt"), "minified", read)
-    assert small.run(script, tmp_path / "changed", train__max_steps=2) != cosine_result
+    assert small.run(whole_script(small, read), tmp_path / "changed", train__max_steps=2) != cosine_result
 
 
 @pytest.fixture(scope="module")
 def cosine_result(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Numbers:
-    script = generate_script(small.settings("ttt.method=cosine", adaptation="ttt"), "minified")
-    return small.run(script, tmp_path_factory.mktemp("unchanged") / "alone", train__max_steps=2)
+    return small.run(whole_script(small), tmp_path_factory.mktemp("unchanged") / "alone", train__max_steps=2)
+
+
+def whole_script(small: Small, read=read_source) -> bytes:
+    """A script of all cores, before anything is left out: every other test runs what is left."""
+    settings = small.settings("ttt.method=cosine", adaptation="ttt")
+    return readable(flat_program(settings, read), "whole").encode()
 
 
 def test_the_entry_imports_cores_alone() -> None:
@@ -180,26 +186,23 @@ def test_the_entry_reads_settings_as_the_script_does() -> None:
         script_settings({"GOLF_OPTIM_MATRIX_LRS": "1"})
 
 
-@pytest.mark.parametrize("preset", ["16l", "11l-xsa"])
-def test_presets_of_the_challenge_stay_below_16000_bytes(preset: str) -> None:
-    config = resolve_config(load_stages(), preset=preset).config
-    adaptation = "ttt" if preset == "16l" else "none"
-    assert len(generate_script(script_settings_of(config, adaptation), "compressed")) < 16_000
+def test_the_16_layer_preset_with_its_test_time_training_stays_below_16000_bytes() -> None:
+    config = resolve_config(load_stages(), preset="16l").config
+    assert len(generate_script(script_settings_of(config, "ttt"), "compressed")) < 16_000
 
 
 # ---- verification ---------------------------------------------------------------------------------------------
 
 
 def test_verify_compares_few_steps_of_both(small: Small) -> None:
-    config = small.config("train.max_seconds=600", "ttt.method=cosine")
+    config = small.config("ttt.method=cosine")
     result = verify(generate_script(script_settings_of(config, "ttt"), "compressed"), config, "ttt", small.data)
-    assert result.equal and result.settings["train.max_steps"] == 3 and result.settings["train.max_seconds"] == 0.0
+    assert result.equal and result.settings["train.max_steps"] == 3
 
 
 def test_verify_names_what_differs(small: Small) -> None:
-    config = small.config()
     read = sources_with("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3")
-    result = verify(generate_script(script_settings_of(config, "none"), "compressed", read), config, "none", small.data)
+    result = verify(whole_script(small, read), small.config("ttt.method=cosine"), "ttt", small.data)
     assert not result.equal
     assert [line.split(":")[0] for line in result.differences] == [
         "train_loss_nats", "packed_sha256", "val_loss_nats", "val_bpb",
