@@ -65,8 +65,6 @@ class Interrupted(GolfpipeError):
 
     exit_code = 130
 
-    def __init__(
-        self, message: str, *, hint: str | None = None, path: str | None = None, exit_code: int = 130
-    ) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, path: str | None = None, exit_code: int = 130) -> None:
         super().__init__(message, hint=hint, path=path)
         self.exit_code = exit_code

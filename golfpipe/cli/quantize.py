@@ -14,9 +14,7 @@ from golfpipe.cli.options import StageOptions
 def quantize(
     model: Annotated[str, typer.Argument(help="Trained model (artifact folder).")],
     options: StageOptions,
-    data: Annotated[
-        str | None, typer.Argument(help="Token data to calibrate on; default that of the model.")
-    ] = None,
+    data: Annotated[str | None, typer.Argument(help="Token data to calibrate on; default that of the model.")] = None,
 ) -> Answer:
     """Quantize trained weights and record the error; on request, to an exact packed size.
 
