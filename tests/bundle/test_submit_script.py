@@ -1,0 +1,84 @@
+"""submit ships the script, counts its bytes, and says what running it showed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Small, sources_with
+
+from golfpipe.bundle.generate import generate_script, script_settings_of
+from golfpipe.cli.app import main
+from golfpipe.errors import OverLimit
+from golfpipe.stages.base import STAGES, Context, Job, run_job
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.submission.records_folder import records_folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder = tmp_path_factory.mktemp("run")
+
+    def stage(name: str, **inputs: Artifact) -> Artifact:
+        context = Context(device="cpu")
+        return run_job(
+            Job(stage=STAGES[name], config=small.config(), inputs=inputs, out=folder / name, context=context)
+        ).artifact
+
+    packed = stage("pack", model=stage("quantize", model=stage("train", data=small.data)))
+    return stage("evaluate", model=packed, data=small.data)
+
+
+def submit(small: Small, evaluation: Artifact, out: Path, *overrides: str) -> Artifact:
+    config = small.config(*overrides)
+    inputs = {"evaluation": evaluation}
+    return run_job(Job(stage=STAGES["submit"], config=config, inputs=inputs, out=out, context=Context())).artifact
+
+
+def test_the_script_ships_and_its_bytes_count(small: Small, evaluation: Artifact, tmp_path: Path) -> None:
+    submission = submit(small, evaluation, tmp_path / "submit", "submit.verify=true")
+    folder = records_folder(submission)
+    script = (folder / "train_gpt.py").read_bytes()
+    assert script == generate_script(script_settings_of(small.config(), "none"), "compressed")
+    record = json.loads((folder / "submission.json").read_text())
+    assert record["bytes_code"] == len(script)
+    assert record["bytes_total"] == record["bytes_model"] + len(script)
+    rules = {rule["number"]: rule["status"] for rule in record["compliance"]["rules"]}
+    assert (rules[1], rules[11]) == ("pass", "pass")
+    assert record["script_verification"]["equal"] is True
+    readme = (folder / "README.md").read_text()
+    assert "of code (the script)" in readme and "to the last digit" in readme and "`train_gpt.py`" in readme
+    log = (folder / "train_seed0.log").read_text()
+    assert f"Code size: {len(script)} bytes\n" in log
+    assert submission.manifest.metrics["script_verified"] is True
+
+
+def test_a_script_over_the_reserve_is_refused_with_the_reserve_to_set(
+    small: Small, evaluation: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golfpipe.stages.submit.generate_script", lambda settings, layout: b"#" * 20_001)
+    with pytest.raises(OverLimit, match="20,001 B, more than the reserve of 20,000 B") as caught:
+        submit(small, evaluation, tmp_path / "submit")
+    assert caught.value.exit_code == 4 and "pack.code_bytes_reserve=20001" in str(caught.value.hint)
+
+
+def test_a_script_that_differs_exits_1_and_says_where(
+    small: Small,
+    evaluation: Artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    read = sources_with("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3")
+    monkeypatch.setattr(
+        "golfpipe.stages.submit.generate_script", lambda settings, layout: generate_script(settings, layout, read)
+    )
+    out = tmp_path / "submit"
+    code = main(["submit", str(evaluation.path), "-o", str(out), "--verify", "--layout", "compressed", "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert code == answer["exit_code"] == 1
+    assert "val_bpb: script " in answer["error"]["message"]
+    assert answer["metrics"]["script_verified"] is False
+    folder = records_folder(open_artifact(out))
+    assert "The script gives other numbers than golfpipe" in (folder / "README.md").read_text()
