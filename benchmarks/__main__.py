@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.timing import machine
 
-NAMES = ("train_step", "evaluation", "ttt_step", "quantize_pack", "command_line")
+NAMES = ("train_step",)
 RESULTS = Path(__file__).parent / "results"
 
 
