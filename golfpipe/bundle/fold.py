@@ -26,6 +26,7 @@ def fold_constants(program: Program, facts: Facts) -> bool:
     folder = _Folder(types, purity, facts | _constant_attributes(types), _constant_functions(types))
     calls = Calls(program, types)
     tables = _empty_globals(program)
+    folder.uniform = _uniform_tables(program)
     for function, owner in functions_of(program):
         constants = calls.constant_parameters(function, owner)
         nodes = types.nodes[id(function)]
@@ -131,6 +132,18 @@ def _empty_globals(program: Program) -> dict[str, ast.expr]:
     return found
 
 
+def _uniform_tables(program: Program) -> dict[str, ast.expr]:
+    """Tables at top level whose values are all the same constant, whatever the key."""
+    found = {}
+    for definition in program.definitions:
+        table = getattr(definition.node, "value", None)
+        if isinstance(table, ast.Dict) and table.values and len(definition.names) == 1:
+            first = table.values[0]
+            if all(isinstance(value, ast.Constant) and ast.dump(value) == ast.dump(first) for value in table.values):
+                found[definition.names[0]] = first
+    return found
+
+
 def _constant_attributes(types: Types) -> Facts:
     """Attributes that __init__ sets to a constant and that nothing else ever sets, whoever it belongs to."""
     stores: dict[str, int] = {}
@@ -181,6 +194,7 @@ def _constant_functions(types: Types) -> dict[int, ast.expr]:
 class _Folder(ast.NodeTransformer):
     def __init__(self, types: Types, purity: Purity, facts: Facts, constant_functions: dict[int, ast.expr]) -> None:
         self.types, self.purity, self.facts, self.constant_functions = types, purity, facts, constant_functions
+        self.uniform: dict[str, ast.expr] = {}
         self.scope: Scope = {}
         self.constants: dict[str, ast.expr] = {}
         self.function: FunctionNode | None = None
@@ -257,6 +271,18 @@ class _Folder(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if isinstance(node.ctx, ast.Load) and node.id in self.constants:
             return self.replace(self.constants[node.id])
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        if (
+            isinstance(node.ctx, ast.Load)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in self.uniform
+            and node.value.id not in self.scope
+            and self.purity.pure(node.slice, self.scope)
+        ):
+            return self.replace(self.uniform[node.value.id])
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:

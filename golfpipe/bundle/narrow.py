@@ -6,6 +6,7 @@ Each line is a property of the cores that the folding cannot see by itself; test
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from dataclasses import fields
 
 from golfpipe.bundle.bake import Facts, instances
@@ -18,8 +19,7 @@ OPEN_TABLE = "OPEN_STATES"
 
 def narrow(program: Program, settings: Settings, facts: Facts) -> None:
     """Change tables in place, and add to `facts`."""
-    if not _has_open_codes(settings):
-        _set_constant(program, OPEN_TABLE, ast.Dict(keys=[], values=[]))
+    _keep_keys(program, OPEN_TABLE, _open_kinds(settings))
     _keep_keys(program, "_CODER_IDS", {settings.pack.coder})
     policies = (settings.quantize, settings.train.qat)
     if all(isinstance(policy.clip_grid, str) for policy in policies):
@@ -37,13 +37,16 @@ def constant_results(settings: Settings) -> dict[str, object]:
     return {"_check_front": settings.pack.coder}
 
 
-def _has_open_codes(settings: Settings) -> bool:
+def _open_kinds(settings: Settings) -> set[object]:
+    """`bits` of the pieces with open-ended codes that quantizing makes (codec.pieces)."""
     quantize = settings.quantize
+    if quantize.is_open:
+        return {-quantize.trellis_states if quantize.open_method == "trellis" else 0}
     schemes = (quantize.mlp, quantize.attention, quantize.ngram, quantize.token_table, quantize.small)
-    return quantize.is_open or any(scheme.step for scheme in schemes)
+    return {0} if any(scheme.step for scheme in schemes) else set()
 
 
-def _keep_keys(program: Program, name: str, keys: set[str]) -> None:
+def _keep_keys(program: Program, name: str, keys: Collection[object]) -> None:
     """Leave only these entries of a table."""
     definition = program.named().get(name)
     table = getattr(definition.node, "value", None) if definition is not None else None
@@ -51,7 +54,7 @@ def _keep_keys(program: Program, name: str, keys: set[str]) -> None:
         kept = [
             (key, value)
             for key, value in zip(table.keys, table.values, strict=True)
-            if isinstance(key, ast.Constant) and key.value in keys
+            if key is not None and ast.literal_eval(key) in keys
         ]
         table.keys, table.values = [key for key, _ in kept], [value for _, value in kept]
 
