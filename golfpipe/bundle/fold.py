@@ -7,12 +7,21 @@ the same value, functions that return one. Each is only used where the static ty
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from golfpipe.bundle.bake import Facts
 from golfpipe.bundle.calls import Calls
-from golfpipe.bundle.program import Program, clone, walk
+from golfpipe.bundle.constants import (
+    binding_counts,
+    constant_attributes,
+    constant_functions,
+    constant_locals,
+    empty_tables,
+    is_empty_container,
+    uniform_tables,
+)
+from golfpipe.bundle.program import Program, clone
 from golfpipe.bundle.purity import Purity
 from golfpipe.bundle.types import FunctionNode, Types, functions_of
 
@@ -23,15 +32,15 @@ def fold_constants(program: Program, facts: Facts) -> bool:
     """One pass over the program, in place. Returns whether anything changed."""
     types = Types(program)
     purity = Purity(types)
-    folder = _Folder(types, purity, facts | _constant_attributes(types), _constant_functions(types))
+    folder = _Folder(types, purity, facts | constant_attributes(types), constant_functions(types))
     calls = Calls(program, types)
-    tables = _empty_globals(program)
-    folder.uniform = _uniform_tables(program)
+    tables = empty_tables(program)
+    folder.uniform = uniform_tables(program)
     for function, owner in functions_of(program):
         constants = calls.constant_parameters(function, owner)
         nodes = types.nodes[id(function)]
         bound = binding_counts(nodes)
-        locals_found = _constant_locals(function, nodes, bound)
+        locals_found = constant_locals(function, nodes, bound)
         constants |= {name: value for name, value in locals_found.items() if name not in constants}
         constants |= {name: value for name, value in tables.items() if name not in bound}
         folder.enter(types.scope(function, owner), constants, function)
@@ -41,154 +50,6 @@ def fold_constants(program: Program, facts: Facts) -> bool:
             folder.enter({}, {}, None)
             definition.node = folder.visit(definition.node)
     return folder.changed
-
-
-def binding_counts(nodes: Sequence[ast.AST]) -> dict[str, int]:
-    """How often each name is bound among the nodes of a function."""
-    counts: dict[str, int] = {}
-
-    def bind(name: str) -> None:
-        counts[name] = counts.get(name, 0) + 1
-
-    for node in nodes:
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            bind(node.id)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            bind(node.target.id)
-        elif isinstance(node, ast.arg):
-            bind(node.arg)
-        elif isinstance(node, ast.ExceptHandler | ast.FunctionDef) and node.name:
-            bind(node.name)
-        elif isinstance(node, ast.Global | ast.Nonlocal):
-            for name in node.names:
-                bind(name)
-                bind(name)
-    return counts
-
-
-def _constant_locals(function: FunctionNode, nodes: Sequence[ast.AST], counts: dict[str, int]) -> dict[str, ast.expr]:
-    """Locals bound once, to a constant, or to an empty container that is only looked at."""
-    found: dict[str, ast.expr] = {}
-    for node in nodes:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if len(targets) == 1 and isinstance(targets[0], ast.Name) and counts.get(targets[0].id) == 1:
-                name = targets[0].id
-                if isinstance(node.value, ast.Constant) or (
-                    is_empty_container(node.value) and _only_looked_at(function, name)
-                ):
-                    found[name] = node.value
-    return found
-
-
-def is_empty_container(node: ast.expr) -> bool:
-    return (isinstance(node, ast.Dict) and not node.keys) or (
-        isinstance(node, ast.List | ast.Tuple | ast.Set) and not node.elts
-    )
-
-
-def _only_looked_at(function: ast.AST, name: str) -> bool:
-    """Whether every use of a local is membership, truth, length or iteration, so that it stays as it was."""
-    parents = {id(child): node for node in walk(function) for child in ast.iter_child_nodes(node)}
-    for node in walk(function):
-        if not (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)):
-            continue
-        if _is_behind_its_test(node, name, parents):
-            continue
-        parent = parents[id(node)]
-        looked_at = (
-            (isinstance(parent, ast.Compare) and node in parent.comparators)
-            or (isinstance(parent, ast.If | ast.IfExp | ast.While) and parent.test is node)
-            or (isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Load) and parent.value is node)
-            or (isinstance(parent, ast.For | ast.comprehension) and parent.iter is node)
-            or (isinstance(parent, ast.Attribute) and parent.attr in ("items", "values", "keys", "get"))
-        )
-        if not looked_at:
-            return False
-    return True
-
-
-def _is_behind_its_test(node: ast.AST, name: str, parents: dict[int, ast.AST]) -> bool:
-    """Whether a use lies in the body of `if name:`, which an empty container never reaches."""
-    while id(node) in parents:
-        parent = parents[id(node)]
-        if isinstance(parent, ast.If) and isinstance(parent.test, ast.Name) and parent.test.id == name:
-            return node in parent.body
-        node = parent
-    return False
-
-
-def _empty_globals(program: Program) -> dict[str, ast.expr]:
-    """Tables at top level that are empty and that no code changes."""
-    found = {}
-    for definition in program.definitions:
-        node = definition.node
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and len(definition.names) == 1:
-            name = definition.names[0]
-            if is_empty_container(node.value) and all(
-                _only_looked_at(other.node, name) for other in program.definitions if other is not definition
-            ):
-                found[name] = node.value
-    return found
-
-
-def _uniform_tables(program: Program) -> dict[str, ast.expr]:
-    """Tables at top level whose values are all the same constant, whatever the key."""
-    found = {}
-    for definition in program.definitions:
-        table = getattr(definition.node, "value", None)
-        if isinstance(table, ast.Dict) and table.values and len(definition.names) == 1:
-            first = table.values[0]
-            if all(isinstance(value, ast.Constant) and ast.dump(value) == ast.dump(first) for value in table.values):
-                found[definition.names[0]] = first
-    return found
-
-
-def _constant_attributes(types: Types) -> Facts:
-    """Attributes that __init__ sets to a constant and that nothing else ever sets, whoever it belongs to."""
-    stores: dict[str, int] = {}
-    for node in types.all_nodes():
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            stores[node.attr] = stores.get(node.attr, 0) + 1
-    found: Facts = {}
-    for name, info in types.classes.items():
-        for statement in getattr(info.methods.get("__init__"), "body", []):
-            targets, value = _plain_assignment(statement)
-            for target, part in zip(targets, value, strict=False):
-                if (
-                    isinstance(target, ast.Attribute)
-                    and ast.unparse(target.value) == "self"
-                    and stores[target.attr] == 1
-                    and isinstance(part, ast.Constant)
-                ):
-                    value_found = part.value
-                    if value_found is None or isinstance(value_found, bool | str | int | float):
-                        found[name, target.attr] = value_found
-    return found
-
-
-def _plain_assignment(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:
-    if isinstance(node, ast.AnnAssign) and node.value is not None:
-        return [node.target], [node.value]
-    if isinstance(node, ast.Assign) and len(node.targets) == 1:
-        target, value = node.targets[0], node.value
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-            return target.elts, value.elts
-        return [target], [value]
-    return [], []
-
-
-def _constant_functions(types: Types) -> dict[int, ast.expr]:
-    """id of each function that does nothing but return a constant -> the constant."""
-    found: dict[int, ast.expr] = {}
-    nodes = [*types.functions.values(), *(m for info in types.classes.values() for m in info.methods.values())]
-    for node in nodes:
-        body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-        if len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None:
-            value = body[0].value
-            if isinstance(value, ast.Constant) or is_empty_container(value):
-                found[id(node)] = value
-    return found
 
 
 class _Folder(ast.NodeTransformer):
