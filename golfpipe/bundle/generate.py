@@ -52,11 +52,6 @@ def script_settings_of(config: PipelineConfig, adaptation: Adaptation) -> Settin
 
 def script_obstacle(config: PipelineConfig) -> str | None:
     """Why there can be no script for this configuration; None where there can."""
-    quantize = config.quantize
-    if quantize.calibration != "none":
-        return f"the script cannot calibrate yet (quantize.calibration={quantize.calibration})"
-    if quantize.has_target:
-        return "the script cannot solve for a size yet (quantize.target_bytes, quantize.target_bits)"
     if not config.model.tied_embeddings:
         return "untied embeddings are of imported models, which no script trains"
     return None

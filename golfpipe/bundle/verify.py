@@ -134,19 +134,7 @@ def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: 
     """Run it alone in `folder`, which is made, on the CPU with as many threads as this process has."""
     folder.mkdir()
     (folder / SCRIPT_NAME).write_bytes(script)
-    names = {f"GOLF_{key.replace('.', '_').upper()}": repr(value) for key, value in changes.items()}
-    threads = str(torch.get_num_threads())
-    environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "CUDA_VISIBLE_DEVICES": "",
-        "DATA_PATH": str(data.folder.resolve()),
-        "TOKENIZER_PATH": str((data.folder / str(data.manifest.metrics["tokenizer_file"])).resolve()),
-        "SEED": str(seed),
-        "RUN_ID": "verify",
-        **names,
-    }
+    environment = script_environment(data, seed, changes)
     command = [sys.executable, "-I", "-c", _LAUNCHER]
     try:
         done = subprocess.run(
@@ -158,6 +146,23 @@ def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: 
         last = "\n".join([*done.stdout.splitlines()[-3:], *done.stderr.splitlines()[-12:]])
         raise StageFailed(f"{SCRIPT_NAME} ended with {done.returncode}:\n{last}")
     return read_numbers(done.stdout)
+
+
+def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | float]) -> dict[str, str]:
+    """The variables of a script's process: where the data is, what is changed, and little of this process's own."""
+    names = {f"GOLF_{key.replace('.', '_').upper()}": repr(value) for key, value in changes.items()}
+    threads = str(torch.get_num_threads())
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "CUDA_VISIBLE_DEVICES": "",
+        "DATA_PATH": str(data.folder.resolve()),
+        "TOKENIZER_PATH": str((data.folder / str(data.manifest.metrics["tokenizer_file"])).resolve()),
+        "SEED": str(seed),
+        "RUN_ID": "verify",
+        **names,
+    }
 
 
 def read_numbers(output: str) -> Numbers:
@@ -178,7 +183,7 @@ def run_stages(config: PipelineConfig, adaptation: Adaptation, data: Artifact, f
         return run_job(job).artifact
 
     trained = stage("train", "train", data=data)
-    packed = stage("pack", "pack", model=stage("quantize", "quantize", model=trained))
+    packed = stage("pack", "pack", model=stage("quantize", "quantize", model=trained, data=data))
     scored = packed
     if adaptation == "ttt":
         scored = stage("ttt", "ttt", model=packed, data=data)

@@ -103,7 +103,7 @@ def quantize_weights(
         if progress is not None:
             progress(done)
     solution = None
-    if solved:
+    if config.has_target and solved:
         assert target is not None, "levels are left open only where the configuration has a target"
         fixed, measure = dict(pieces), target.measure
         solution = solve_level(

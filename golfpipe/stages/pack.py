@@ -7,7 +7,7 @@ golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it d
 
 from __future__ import annotations
 
-from golfpipe.codec.container import decode_payload, read_header
+from golfpipe.codec.container import decode_payload, encode_payload, read_header
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.streams import ideal_bytes
 from golfpipe.config.schema import plain_config
@@ -28,7 +28,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     pieces = read_pieces(source)
     model = plain_config(model_config(source))
     with job.context.reporter.task("pack", len(pieces), "tensors") as task:
-        content, payload = packed_file(model, pieces, settings.coder)
+        payload = encode_payload(model, pieces.values(), coder=settings.coder)
+        content = packed_file(payload)
         task.advance(len(pieces))
     out.write(PACKED, content)
     header = read_header(payload)

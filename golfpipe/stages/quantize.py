@@ -8,33 +8,25 @@ golfpipe quantize artifacts/demo/train artifacts/data/demo --set quantize.target
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from golfpipe.codec.pieces import Piece
 from golfpipe.config.schema import plain_config
-from golfpipe.errors import ConfigError
-from golfpipe.model.config import ModelConfig, parameter_shapes, possible_names
-from golfpipe.quant.config import ClassScheme, QuantizeConfig
-from golfpipe.quant.export import QuantizedWeights, Target, quantize_weights
-from golfpipe.quant.policy import assign_classes
+from golfpipe.model.config import parameter_shapes, possible_names
+from golfpipe.quant.config import ClassScheme
+from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport
+from golfpipe.quant.target import search_threads, size_target
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.calibration import calibrate
+from golfpipe.stages.calibration import calibrate_model
 from golfpipe.stages.models import load_weights, model_config, pieces_to_tensors
-from golfpipe.stages.packed_file import StreamCache, packed_file
+from golfpipe.stages.packed_file import packed_file
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
-
-LIMIT_MARGIN = 2_000
-"""Bytes that target_bytes=limit leaves free under the limit."""
-_MATRIX_CLASSES = ("mlp", "attention", "ngram")
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
@@ -47,10 +39,13 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     device = torch.device(select_device(job.context.device))
     weights = {name: weight.to(device) for name, weight in load_weights(source).items()}
     started = time.perf_counter()
-    calibration = calibrate(job, weights, device)
+    calibration = calibrate_model(job, weights, device)
     calibration_seconds = time.perf_counter() - started if calibration is not None else 0.0
+    target = None
+    if settings.has_target:
+        target = size_target(settings, job.config.pack, plain_config(model), parameter_shapes(model), packed_file)
     total = sum(weight.numel() for weight in weights.values())
-    with job.context.reporter.task("quantize", total, "weights") as task, _one_thread(settings) as workers:
+    with job.context.reporter.task("quantize", total, "weights") as task, search_threads(settings, device) as workers:
         before = 0
 
         def progress(done: int) -> None:
@@ -64,8 +59,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             universe=possible_names(model),
             progress=progress,
             calibration=calibration,
-            target=_target(job, model),
-            workers=workers if device.type == "cpu" else 1,
+            target=target,
+            workers=workers,
         )
     tensors, metadata = pieces_to_tensors(result.pieces)
     out.write_tensors("quantized.safetensors", tensors, metadata)
@@ -74,42 +69,6 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if calibration is not None:
         metrics["calibration_seconds"] = round(calibration_seconds, 3)
     return Result(kind="quantized_model", metrics=metrics, model=plain_config(model))
-
-
-@contextmanager
-def _one_thread(settings: QuantizeConfig) -> Iterator[int]:
-    """One torch thread for the searches column by column, whose steps are too short to share (two threads on two busy
-    cores took 14 times as long). Gives the number of threads there were, for tensors side by side."""
-    threads = torch.get_num_threads()
-    if settings.is_open or settings.method == "gptq":
-        torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _target(job: Job, model: ModelConfig) -> Target | None:
-    """What the configuration asks for, and how its size is measured. Raises ConfigError."""
-    settings, pack, cache = job.config.quantize, job.config.pack, StreamCache()
-    if settings.target_bits:
-        classes = assign_classes(settings, parameter_shapes(model), None)
-        names = {name for name, tensor_class in classes.items() if tensor_class in _MATRIX_CLASSES}
-        count = sum(math.prod(shape) for name, shape in parameter_shapes(model).items() if name in names)
-
-        def matrix_bytes(pieces: Mapping[str, Piece]) -> float:
-            return sum(len(s) for name in names for s in cache.streams_of(pieces[name], pack.coder))
-
-        return Target(settings.target_bits * count / 8, matrix_bytes)
-    if settings.target_bytes == "none":
-        return None
-    size = settings.target_bytes
-    if size == "limit":
-        size = pack.limit_bytes - pack.code_bytes_reserve - LIMIT_MARGIN
-        if size <= 0:
-            raise ConfigError(f"pack.limit_bytes={pack.limit_bytes} leaves nothing beside the code reserve")
-    plain = plain_config(model)
-    return Target(size, lambda pieces: len(packed_file(plain, pieces, pack.coder, cache)[0]))
 
 
 def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from golfpipe.errors import ConfigError, DataError, StageFailed
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network
-from golfpipe.stages.calibration import calibrate
+from golfpipe.stages.calibration import calibrate_model
 from golfpipe.stages.models import load_weights, model_config
 
 CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
@@ -84,7 +84,7 @@ def test_generated_tokens_calibrate_too(chain, fresh):
 def test_moments_are_those_of_the_inputs_shared_maps_summed(chain, fresh):
     job = chain.job("quantize", fresh("x"), *CALIBRATED, model=chain.trained, data=chain.data)
     weights, config = load_weights(chain.trained), model_config(chain.trained)
-    data = calibrate(job, weights, torch.device("cpu"))
+    data = calibrate_model(job, weights, torch.device("cpu"))
     assert data is not None
     assert set(data.fisher) == set(weights)
     traces = {name: float(moments.diagonal().mean()) for name, moments in data.moments.items()}

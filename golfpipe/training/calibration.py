@@ -1,0 +1,137 @@
+"""What a model's own errors would cost: second moments of the inputs of its linear maps, and the Fisher diagonal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from golfpipe.model.layers import CastLinear
+from golfpipe.model.network import Network
+from golfpipe.quant.config import QuantizeConfig
+from golfpipe.quant.sensitivity import CalibrationData, add_fisher, mean_fisher
+from golfpipe.training.shards import TokenStream
+
+# Shapes: B batch, T time, V vocabulary, N tokens, C inputs of a linear map
+
+CALIBRATION_PASS_TOKENS = 1024
+"""Tokens per backward pass: the Fisher diagonal is a mean over passes, so many small ones say more."""
+
+CALIBRATION_SEED = 0
+"""Of the drawn targets and texts: the same checkpoint is always calibrated alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPlan:
+    """How the tokens are cut into passes."""
+
+    passes: int
+    sequences: int
+    """Per pass."""
+    length: int
+
+    @property
+    def num_tokens(self) -> int:
+        return self.passes * self.sequences * self.length
+
+
+def plan_calibration(settings: QuantizeConfig, num_parameters: int, context_length: int) -> CalibrationPlan:
+    """For quantize.calibration_tokens, of which 0 means as many as keep the work below a minute or two on two cores.
+
+    context_length: tokens per sequence that the model was trained with.
+    """
+    by_size = int(min(65_536, max(8_192, 65_536 * 10_000_000 // num_parameters)))
+    wanted = settings.calibration_tokens or by_size
+    length = min(context_length, wanted)
+    sequences = max(1, min(CALIBRATION_PASS_TOKENS, wanted) // length)
+    return CalibrationPlan(max(1, wanted // (sequences * length)), sequences, length)
+
+
+def calibrate(
+    network: Network,
+    settings: QuantizeConfig,
+    plan: CalibrationPlan,
+    stream: TokenStream | None,
+    device: torch.device,
+    advance: Callable[[int], None] | None = None,
+) -> CalibrationData:
+    """Run the plan's tokens through the model, which keeps its weights.
+
+    stream: train tokens, more than one sequence of them; None for quantize.calibration=generated. advance is called
+    after each pass with its tokens.
+    """
+    generator = torch.Generator().manual_seed(CALIBRATION_SEED)
+    fisher: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
+    for tokens_BT in _calibration_batches(network, settings, plan, stream, device, generator):
+        with _added_moments(network, moments):
+            logits_NV = network.logits(network.hidden(tokens_BT)).flatten(0, 1)
+        probabilities = logits_NV.detach().softmax(-1).cpu()
+        drawn_N = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(device)
+        network.zero_grad(set_to_none=True)
+        F.cross_entropy(logits_NV, drawn_N).backward()
+        gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+        add_fisher(fisher, gradients, tokens_BT.numel())
+        if advance is not None:
+            advance(tokens_BT.numel())
+    return CalibrationData(
+        fisher=mean_fisher(fisher, plan.passes),
+        moments={name: total / plan.num_tokens for name, total in moments.items()},
+    )
+
+
+def _calibration_batches(
+    network: Network,
+    settings: QuantizeConfig,
+    plan: CalibrationPlan,
+    stream: TokenStream | None,
+    device: torch.device,
+    generator: torch.Generator,
+) -> Iterator[Tensor]:
+    if settings.calibration == "generated":
+        for _ in range(plan.passes):
+            yield _generated_tokens(network, plan, device, generator)
+    else:
+        assert stream is not None
+        # Spread over the whole of the data: neighboring batches would be of a few documents.
+        gap = max(0, (stream.num_tokens - 1) // plan.passes - plan.sequences * plan.length)
+        for _ in range(plan.passes):
+            yield stream.next_batch(plan.sequences, plan.length)[0].to(device)
+            stream.skip(gap)
+
+
+@torch.no_grad()
+def _generated_tokens(
+    network: Network, plan: CalibrationPlan, device: torch.device, generator: torch.Generator
+) -> Tensor:
+    """Sequences [B, T] that the model draws token by token from a BOS."""
+    tokens_BT = torch.full((plan.sequences, plan.length), network.config.bos_id, dtype=torch.int64, device=device)
+    for t in range(1, plan.length):
+        logits_BV = network.logits(network.hidden(tokens_BT[:, :t])[:, -1])
+        tokens_BT[:, t] = torch.multinomial(logits_BV.softmax(-1).cpu(), 1, generator=generator)[:, 0].to(device)
+    return tokens_BT
+
+
+@contextmanager
+def _added_moments(network: Network, sums: dict[str, Tensor]) -> Iterator[None]:
+    """Within: x x^T of the input x of every linear map is added to `sums`, by the name of its weight."""
+
+    def add(name: str, x: Tensor) -> None:
+        x_NC = x.detach().flatten(0, -2).float()
+        product_CC = x_NC.T @ x_NC
+        sums[name] = sums[name] + product_CC if name in sums else product_CC
+
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs, name=name: add(f"{name}.weight", inputs[0]))
+        for name, module in network.named_modules()
+        if isinstance(module, CastLinear)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
