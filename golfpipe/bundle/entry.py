@@ -40,11 +40,24 @@ from golfpipe.model.network import Network, build_network, initialize, load_netw
 from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.sensitivity import CalibrationData
+from golfpipe.quant.target import search_threads, size_target
 from golfpipe.scoring.byte_table import ByteTable, build_byte_table
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import Window, batch_windows, chunked_windows, plan_windows
+from golfpipe.training.calibration import calibrate, plan_calibration
 from golfpipe.training.config import TrainConfig
+from golfpipe.training.log_lines import (
+    calibration_line,
+    cap_line,
+    memory_line,
+    score_line,
+    size_lines,
+    start_lines,
+    train_line,
+    validation_line,
+)
 from golfpipe.training.loop import FinishedStep, run_training
 from golfpipe.training.shards import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, TokenStream, parse_shard_header
 from golfpipe.training.trainer import Trainer
@@ -141,6 +154,11 @@ def map_shard(path: Path) -> np.ndarray:
     return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
 
 
+def script_packed_file(payload: bytes) -> bytes:
+    """The tensor format's library writes what golfpipe's own pack writes, to the last byte."""
+    return safetensors.torch.save({"payload": torch.from_numpy(np.frombuffer(payload, np.uint8).copy())})
+
+
 def script_piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
     """Of byte_table.PIECE_TYPES; the kinds of boundary need not be told apart."""
     if processor.is_unknown(i) or processor.is_control(i) or processor.is_unused(i):
@@ -170,26 +188,17 @@ class Script:
         self.train_loss = steps[-1].train_loss_nats
         for step in steps:
             if step.step % self.settings.train.log_every == 0 or step.step == 1:
-                self.say_step(step.step, f"train_loss:{step.train_loss_nats:.4f}", step.elapsed_seconds)
+                self.say(train_line(step.step, self.trainer.max_steps, step.train_loss_nats, step.elapsed_seconds))
 
     def validate(self, step: int) -> None:
-        score = self.averaged_score()
-        self.say_step(
-            step, f"val_loss:{score.val_loss_nats:.4f} val_bpb:{score.val_bpb:.4f}", self.trainer.elapsed_seconds
-        )
+        score, trainer = self.averaged_score(), self.trainer
+        self.say(validation_line(step, trainer.max_steps, score.val_loss_nats, score.val_bpb, trainer.elapsed_seconds))
 
     def checkpoint(self, step: int) -> None:
         pass
 
     def stop_requested(self) -> bool:
         return False
-
-    def say_step(self, step: int, what: str, seconds: float) -> None:
-        milliseconds = 1000 * seconds
-        self.say(
-            f"step:{step}/{self.trainer.max_steps} {what} train_time:{milliseconds:.0f}ms"
-            f" step_avg:{milliseconds / max(1, step):.2f}ms"
-        )
 
     def averaged_score(self) -> Score:
         """Averaged weights on the validation prefix, in disjoint windows of the training length."""
@@ -207,44 +216,57 @@ class Script:
         compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
         stream = TokenStream(self.data.shards("train"))
         self.trainer = trainer = Trainer(network, stream, train, settings.optim, self.device, compiled)
-        self.say(
-            f"seed:{settings.seed}\nmodel_params:{parameter_count(settings.model)}\n"
-            f"train_batch_tokens:{train.batch_tokens} train_seq_len:{train.context_length}"
-            f" iterations:{trainer.max_steps} max_wallclock_seconds:{train.max_seconds:g}"
-        )
+        self.say(start_lines(settings.seed, parameter_count(settings.model), train, trainer.max_steps))
         if compiled:
             trainer.warm_up(train.compile_warmup_steps)
         if run_training(trainer, self) == "max_seconds":
-            milliseconds = 1000 * trainer.elapsed_seconds
-            self.say(
-                f"stopping_early: wallclock_cap train_time:{milliseconds:.0f}ms"
-                f" step:{trainer.steps_done}/{trainer.max_steps}"
-            )
+            self.say(cap_line(trainer.steps_done, trainer.max_steps, trainer.elapsed_seconds))
         self.validate(trainer.steps_done)
         if self.device.type == "cuda":
-            self.say(f"peak memory allocated: {torch.cuda.max_memory_allocated() // 2**20} MiB")
+            self.say(memory_line(torch.cuda.max_memory_allocated()))
         weights = trainer.average.state() if train.ema_decay > 0 else dict(network.named_parameters())
         return {name: weights[name] for name in parameter_shapes(settings.model)}
 
     # ---- the packed file --------------------------------------------------------------------------------------
 
+    def quantize(self, weights: dict[str, Tensor]) -> dict[str, Piece]:
+        settings, quantize = self.settings, self.settings.quantize
+        calibration = None
+        if quantize.calibration != "none":
+            calibration = self.calibrate(weights)
+        target = None
+        if quantize.has_target:
+            shapes = parameter_shapes(settings.model)
+            target = size_target(quantize, settings.pack, asdict(settings.model), shapes, script_packed_file)
+        with search_threads(quantize, self.device) as workers:
+            return quantize_weights(
+                weights,
+                quantize,
+                universe=possible_names(settings.model),
+                calibration=calibration,
+                target=target,
+                workers=workers,
+            ).pieces
+
+    def calibrate(self, weights: dict[str, Tensor]) -> CalibrationData:
+        """What errors cost, on tokens of the train shards or of the model itself. Its seconds count as training."""
+        settings, quantize = self.settings, self.settings.quantize
+        started = time.perf_counter()
+        plan = plan_calibration(quantize, parameter_count(settings.model), settings.train.context_length)
+        stream = TokenStream(self.data.shards("train")) if quantize.calibration == "train" else None
+        network = self.network(weights, "fp32")
+        found = calibrate(network, quantize, plan, stream, self.device)
+        self.say(calibration_line(time.perf_counter() - started))
+        return found
+
     def write_model(self, weights: dict[str, Tensor]) -> bytes:
         """Quantize and write the file that counts. Returns its content."""
         coder = self.settings.pack.coder
-        pieces: dict[str, Piece] = quantize_weights(
-            weights, self.settings.quantize, universe=possible_names(self.settings.model)
-        ).pieces
-        payload = encode_payload(asdict(self.settings.model), pieces.values(), coder=coder)
-        # The tensor format's library writes what golfpipe's own pack wrote, to the last byte.
-        values = torch.from_numpy(np.frombuffer(payload, np.uint8).copy())
-        content = safetensors.torch.save({"payload": values})
+        pieces = self.quantize(weights)
+        content = script_packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
         Path("packed.safetensors").write_bytes(content)
-        code_bytes = Path(__file__).stat().st_size
-        self.say(
-            f"Serialized model {coder}: {len(content)} bytes\nCode size: {code_bytes} bytes\n"
-            f"Total submission size {coder}: {len(content) + code_bytes} bytes\n"
-            f"packed_sha256:{hashlib.sha256(content).hexdigest()}"
-        )
+        self.say(size_lines(coder, len(content), Path(__file__).stat().st_size))
+        self.say(f"packed_sha256:{hashlib.sha256(content).hexdigest()}")
         return content
 
     # ---- the score --------------------------------------------------------------------------------------------
@@ -291,14 +313,16 @@ class Script:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")
 
     def run(self) -> None:
+        settings = self.settings
         content = self.write_model(self.train())
         started = time.perf_counter()
         score = self.evaluate(content)
-        milliseconds = 1000 * (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        method = settings.ttt.method if settings.adaptation == "ttt" else settings.evaluate.method
         self.say(
-            f"exact train_loss:{self.train_loss!r} val_loss_nats:{score.val_loss_nats!r} val_bits:{score.val_bpb!r}\n"
-            f"final_packed val_loss:{score.val_loss_nats:.8f} val_bpb:{score.val_bpb:.8f} eval_time:{milliseconds:.0f}ms"
+            f"exact train_loss:{self.train_loss!r} val_loss_nats:{score.val_loss_nats!r} val_bits:{score.val_bpb!r}"
         )
+        self.say(score_line(method, score.val_loss_nats, score.val_bpb, seconds))
 
 
 def main(environ: Mapping[str, str]) -> None:

@@ -97,7 +97,7 @@ def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verifi
     """
     lineage, settings = lineages[0], job.config.submit
     config = build_config(effective_config(lineage))
-    obstacle = script_obstacle(config)
+    obstacle = next(filter(None, map(_origin_obstacle, lineages)), None) or script_obstacle(config)
     if obstacle is not None:
         job.context.reporter.warn(f"no train_gpt.py: {obstacle}")
         return None, None
@@ -120,6 +120,16 @@ def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verifi
     for difference in verification.differences:
         job.context.reporter.warn(f"train_gpt.py differs from the stages: {difference}")
     return script, verification
+
+
+def _origin_obstacle(lineage: Lineage) -> str | None:
+    """Weights that no training from a seed gives."""
+    assert lineage.trained is not None
+    if lineage.trained.manifest.stage != "train":
+        return "the weights were imported, so no script can train them"
+    if lineage.trained.manifest.input("init") is not None:
+        return "training began from another model's weights (--init), which a script does not have"
+    return None
 
 
 def _script_metrics(job: Job, script: bytes | None, verification: Verification | None) -> dict[str, object]:

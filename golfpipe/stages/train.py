@@ -34,6 +34,7 @@ from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file, write_file
 from golfpipe.store.manifest import Result
 from golfpipe.store.tensors import metadata_from_bytes, tensors_from_bytes, tensors_to_bytes
+from golfpipe.training.log_lines import cap_line, memory_line, start_lines, train_line, validation_line
 from golfpipe.training.loop import FinishedStep, run_training
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer
@@ -113,7 +114,7 @@ class _Events:
     def log(self, steps: list[FinishedStep]) -> None:
         self._append(self.log_path, [{"type": "step", **asdict(step)} for step in steps])
         self.last_loss = steps[-1].train_loss_nats
-        lines = [self._human_step(s) for s in steps if s.step % self.settings.log_every == 0 or s.step == 1]
+        lines = [self._train_line(s) for s in steps if s.step % self.settings.log_every == 0 or s.step == 1]
         self._append_text(lines)
         self.task.advance(len(steps), f"loss {self.last_loss:.4f}")
 
@@ -123,12 +124,7 @@ class _Events:
             self.log_path,
             [{"type": "validation", "step": step, "val_loss_nats": score.val_loss_nats, "val_bpb": score.val_bpb}],
         )
-        self._append_text(
-            [
-                f"step:{step}/{self.trainer.max_steps} val_loss:{score.val_loss_nats:.4f} val_bpb:{score.val_bpb:.4f}"
-                f" train_time:{self.trainer.elapsed_seconds * 1000:.0f}ms"
-            ]
-        )
+        self._append_text([self._validation_line(score)])
         self.job.context.reporter.note(
             f"step {step}: train loss {self.last_loss:.4f}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
         )
@@ -176,14 +172,7 @@ class _Events:
                 }
             ],
         )
-        self._append_text(
-            [
-                f"seed:{config.seed}",
-                f"model_params:{parameters}",
-                f"train_batch_tokens:{config.train.batch_tokens} train_seq_len:{config.train.context_length}"
-                f" iterations:{trainer.max_steps} max_wallclock_seconds:{config.train.max_seconds:g}",
-            ]
-        )
+        self._append_text([start_lines(config.seed, parameters, config.train, trainer.max_steps)])
 
     def finish(self, reason: str) -> Result:
         trainer, config = self.trainer, self.job.config
@@ -192,16 +181,10 @@ class _Events:
         memory = torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else None
         lines = []
         if reason == "max_seconds":
-            lines.append(
-                f"stopping_early: wallclock_cap train_time:{trainer.elapsed_seconds * 1000:.0f}ms"
-                f" step:{trainer.steps_done}/{trainer.max_steps}"
-            )
-        lines.append(
-            f"step:{trainer.steps_done}/{trainer.max_steps} val_loss:{score.val_loss_nats:.4f}"
-            f" val_bpb:{score.val_bpb:.4f} train_time:{trainer.elapsed_seconds * 1000:.0f}ms step_avg:{step_ms:.2f}ms"
-        )
+            lines.append(cap_line(trainer.steps_done, trainer.max_steps, trainer.elapsed_seconds))
+        lines.append(self._validation_line(score))
         if memory is not None:
-            lines.append(f"peak memory allocated: {memory // 2**20} MiB")
+            lines.append(memory_line(memory))
         self._append_text(lines)
         model = plain_config(config.model)
         self.out.write_tensors("ema.safetensors", trainer.average.state(), {"model": model})
@@ -236,11 +219,13 @@ class _Events:
 
     # ---- log lines --------------------------------------------------------------------------------------------
 
-    def _human_step(self, step: FinishedStep) -> str:
-        return (
-            f"step:{step.step}/{self.trainer.max_steps} train_loss:{step.train_loss_nats:.4f}"
-            f" train_time:{step.elapsed_seconds * 1000:.0f}ms"
-            f" step_avg:{step.elapsed_seconds * 1000 / step.step:.2f}ms"
+    def _train_line(self, finished: FinishedStep) -> str:
+        return train_line(finished.step, self.trainer.max_steps, finished.train_loss_nats, finished.elapsed_seconds)
+
+    def _validation_line(self, score: Score) -> str:
+        trainer = self.trainer
+        return validation_line(
+            trainer.steps_done, trainer.max_steps, score.val_loss_nats, score.val_bpb, trainer.elapsed_seconds
         )
 
     def _append(self, path: Path, records: list[dict]) -> None:

@@ -32,7 +32,7 @@ class RunFacts:
     train_seconds: float | None = None
     calibration: Calibration = "unknown"
     calibration_seconds: float = 0.0
-    """Quantizing, where it read training data."""
+    """Of measuring with tokens what errors cost; of all quantizing, where that is not known."""
     evaluated: bool = False
     adapt_seconds: float = 0.0
     """Test-time training before the evaluation; score-first training is inside eval_seconds."""
@@ -176,7 +176,8 @@ def _calibration(lineage: Lineage) -> Calibration:
 def _calibration_seconds(lineage: Lineage) -> float:
     if lineage.quantized is None or _calibration(lineage) == "none":
         return 0.0
-    return _seconds(lineage.quantized.manifest.metrics)
+    metrics = lineage.quantized.manifest.metrics
+    return number(metrics, "calibration_seconds") or _seconds(metrics)
 
 
 def _adapt_seconds(lineage: Lineage) -> float:

@@ -25,6 +25,8 @@ class SeedResult:
     steps: int | None
     step_avg_ms: float | None
     train_seconds: float | None
+    calibration_seconds: float
+    """Counts as training, and is not in train_seconds; 0 without calibration."""
     eval_seconds: float | None
     """Test-time training included."""
     before_quantization_bpb: float | None
@@ -69,6 +71,7 @@ def seed_result(lineage: Lineage, facts: RunFacts) -> SeedResult:
         steps=count(training, "steps"),
         step_avg_ms=number(training, "step_avg_ms"),
         train_seconds=number(training, "train_seconds"),
+        calibration_seconds=facts.calibration_seconds,
         eval_seconds=facts.whole_eval_seconds,
         before_quantization_bpb=before_quantization(lineage),
         after_quantization_bpb=after_quantization(lineage),

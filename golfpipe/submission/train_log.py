@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from golfpipe.submission.seed_results import SeedResult
+from golfpipe.training.log_lines import calibration_line, score_line, size_lines
 
 # Quantifiers are bounded, because a log may be anybody's: no text makes a search quadratic.
 _FINAL = re.compile(
@@ -50,13 +51,10 @@ def complete_log(training_log: str | None, result: SeedResult, *, coder: str, co
     if training_log and _SEED.search(training_log) is None:
         lines.insert(0, f"seed:{result.seed}")
     note = "" if code_measured else " (reserved: the folder holds no train_gpt.py)"
-    lines += [
-        f"Serialized model {coder}: {result.model_bytes} bytes",
-        f"Code size: {result.code_bytes} bytes{note}",
-        f"Total submission size {coder}: {result.artifact_bytes} bytes",
-    ]
-    timed = f" eval_time:{1000 * result.eval_seconds:.0f}ms" if result.eval_seconds is not None else ""
-    lines.append(f"final_packed_{method} val_loss:{result.val_loss_nats:.8f} val_bpb:{result.val_bpb:.8f}{timed}")
+    if result.calibration_seconds:
+        lines.append(calibration_line(result.calibration_seconds))
+    lines.append(size_lines(coder, result.model_bytes, result.code_bytes, note))
+    lines.append(score_line(method, result.val_loss_nats, result.val_bpb, result.eval_seconds))
     return "\n".join(lines) + "\n"
 
 

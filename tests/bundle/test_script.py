@@ -9,13 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Small, sources_with
+from script_runs import Small, sources_with
 
 from golfpipe.bundle.entry import main, script_settings
 from golfpipe.bundle.generate import flat_program, generate_script, make_program, script_obstacle, script_settings_of
 from golfpipe.bundle.layouts import readable
 from golfpipe.bundle.sources import read_source
-from golfpipe.bundle.verify import Numbers, Verification, read_numbers, reduced_settings, verify, with_changes
+from golfpipe.bundle.verify import (
+    Numbers,
+    Verification,
+    read_numbers,
+    reduced_settings,
+    run_script,
+    verify,
+    with_changes,
+)
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.errors import StageFailed
 
@@ -34,23 +42,38 @@ def test_every_layout_gives_the_numbers_of_the_stages(small: Small, tmp_path: Pa
     assert {path.name for path in (tmp_path / "alone").iterdir()} == {"train_gpt.py", "packed.safetensors", "logs"}
 
 
+CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
+
+
 @pytest.mark.parametrize(
-    ("method", "choices"),
+    ("adaptation", "choices"),
     [
         (
-            "score_first_lora",
-            ("pack.coder=nibble", "model.exclusive_attention=all", "model.kv_sharing=none", "train.ema_decay=0"),
+            "ttt",
+            (
+                "ttt.method=score_first_lora", "pack.coder=nibble", "model.exclusive_attention=all",
+                "model.kv_sharing=none", "train.ema_decay=0", "quantize.method=gptq", "quantize.calibration=generated",
+                "quantize.calibration_tokens=128",
+            ),
         ),
-        ("score_first_sgd", ("quantize.method=trellis", "train.qat.mlp.step=0.5", "model.trigram_buckets=0")),
+        (
+            "ttt",
+            (
+                "ttt.method=score_first_sgd", "quantize.method=trellis", "quantize.target_bytes=20000", *CALIBRATED,
+                "train.qat.mlp.step=0.5", "model.trigram_buckets=0",
+            ),
+        ),
+        ("none", ("quantize.method=rate", "quantize.target_bits=3", "quantize.sensitive_steps=false")),
+        ("none", ("quantize.method=trellis",)),
     ],
-    ids=["lora, nibble", "sgd, trellis"],
-)
+    ids=["lora, nibble, gptq", "sgd, trellis to a size", "rate to bits", "trellis"],
+)  # fmt: skip
 def test_other_methods_and_choices_take_their_code_along(
-    small: Small, tmp_path: Path, method: str, choices: tuple[str, ...]
+    small: Small, tmp_path: Path, adaptation, choices: tuple[str, ...]
 ) -> None:
-    config = small.config(f"ttt.method={method}", *choices)
-    script = generate_script(script_settings_of(config, "ttt"), "compressed")
-    assert small.run(script, tmp_path / "alone") == small.stages(config, "ttt", tmp_path / "stages")
+    config = small.config(*choices)
+    script = generate_script(script_settings_of(config, adaptation), "compressed")
+    assert small.run(script, tmp_path / "alone") == small.stages(config, adaptation, tmp_path / "stages")
 
 
 def test_settings_come_from_the_environment(small: Small, tmp_path: Path) -> None:
@@ -90,7 +113,7 @@ def test_plain_python_writes_log_and_model_and_logs_the_lines_of_a_record(small:
         "stopping_early: wallclock_cap train_time:",
         f"Serialized model range: {size} bytes\nCode size: {code} bytes\n",
         f"Total submission size range: {size + code} bytes\n",
-        "final_packed val_loss:",
+        "final_packed_sliding val_loss:",
     ):
         assert line in done.stdout
 
@@ -223,7 +246,7 @@ def test_a_script_that_needs_golfpipe_or_network_or_fails_is_found(
     small: Small, tmp_path: Path, line: str, message: str
 ) -> None:
     with pytest.raises(StageFailed, match=message):
-        small.run(line.encode(), tmp_path / "alone")
+        run_script(line.encode(), small.data, tmp_path / "alone", 0, {})
 
 
 def test_numbers_are_read_to_the_last_digit() -> None:
@@ -240,7 +263,6 @@ def test_reduced_settings_name_only_what_changes(small: Small) -> None:
     )
 
 
-@pytest.mark.parametrize("override", ["quantize.calibration=train", "quantize.target_bytes=100000"])
-def test_what_no_script_can_do_yet_is_said(small: Small, override: str) -> None:
-    assert script_obstacle(small.config(override)) is not None
-    assert script_obstacle(small.config()) is None
+def test_what_no_script_can_train_is_said(small: Small) -> None:
+    assert "untied" in str(script_obstacle(small.config("model.tied_embeddings=false")))
+    assert script_obstacle(small.config("quantize.target_bytes=limit", *CALIBRATED)) is None

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Small, sources_with
+from script_runs import Small, sources_with
 
 from golfpipe.bundle.generate import generate_script, script_settings_of
 from golfpipe.cli.app import main
@@ -16,9 +16,8 @@ from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.records_folder import records_folder
 
 
-@pytest.fixture(scope="module")
-def evaluation(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder = tmp_path_factory.mktemp("run")
+def evaluated(small: Small, folder: Path, **start: Artifact) -> Artifact:
+    """The evaluation of a chain in `folder`; `start`: init=MODEL."""
 
     def stage(name: str, **inputs: Artifact) -> Artifact:
         context = Context(device="cpu")
@@ -26,8 +25,13 @@ def evaluation(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Artifa
             Job(stage=STAGES[name], config=small.config(), inputs=inputs, out=folder / name, context=context)
         ).artifact
 
-    packed = stage("pack", model=stage("quantize", model=stage("train", data=small.data)))
+    packed = stage("pack", model=stage("quantize", model=stage("train", data=small.data, **start)))
     return stage("evaluate", model=packed, data=small.data)
+
+
+@pytest.fixture(scope="module")
+def evaluation(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return evaluated(small, tmp_path_factory.mktemp("run"))
 
 
 def submit(small: Small, evaluation: Artifact, out: Path, *overrides: str) -> Artifact:
@@ -61,6 +65,13 @@ def test_a_script_over_the_reserve_is_refused_with_the_reserve_to_set(
     with pytest.raises(OverLimit, match="20,001 B, more than the reserve of 20,000 B") as caught:
         submit(small, evaluation, tmp_path / "submit")
     assert caught.value.exit_code == 4 and "pack.code_bytes_reserve=20001" in str(caught.value.hint)
+
+
+def test_weights_that_began_from_others_have_no_script(small: Small, evaluation: Artifact, tmp_path: Path) -> None:
+    warm = evaluated(small, tmp_path / "warm", init=open_artifact(evaluation.path.parent / "train"))
+    submission = submit(small, warm, tmp_path / "submit")
+    assert not (records_folder(submission) / "train_gpt.py").exists()
+    assert any("train_gpt.py" in deviation for deviation in submission.manifest.provenance["deviations"])
 
 
 def test_a_script_that_differs_exits_1_and_says_where(

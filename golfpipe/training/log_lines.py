@@ -1,0 +1,55 @@
+"""The lines of a run's log, in the form that merged records have (SPEC section 8). All times are in seconds."""
+
+from __future__ import annotations
+
+from golfpipe.training.config import TrainConfig
+
+
+def start_lines(seed: int, num_parameters: int, config: TrainConfig, max_steps: int) -> str:
+    """What a run starts from."""
+    return (
+        f"seed:{seed}\nmodel_params:{num_parameters}\n"
+        f"train_batch_tokens:{config.batch_tokens} train_seq_len:{config.context_length}"
+        f" iterations:{max_steps} max_wallclock_seconds:{config.max_seconds:g}"
+    )
+
+
+def train_line(step: int, max_steps: int, train_loss: float, seconds: float) -> str:
+    return _step_line(step, max_steps, f"train_loss:{train_loss:.4f}", seconds)
+
+
+def validation_line(step: int, max_steps: int, val_loss: float, val_bpb: float, seconds: float) -> str:
+    return _step_line(step, max_steps, f"val_loss:{val_loss:.4f} val_bpb:{val_bpb:.4f}", seconds)
+
+
+def _step_line(step: int, max_steps: int, found: str, seconds: float) -> str:
+    average = 1000 * seconds / max(1, step)
+    return f"step:{step}/{max_steps} {found} train_time:{1000 * seconds:.0f}ms step_avg:{average:.2f}ms"
+
+
+def cap_line(step: int, max_steps: int, seconds: float) -> str:
+    """Of a run that the clock ended."""
+    return f"stopping_early: wallclock_cap train_time:{1000 * seconds:.0f}ms step:{step}/{max_steps}"
+
+
+def memory_line(peak_bytes: int) -> str:
+    return f"peak memory allocated: {peak_bytes // 2**20} MiB"
+
+
+def calibration_line(seconds: float) -> str:
+    """Counts as training, though the train_time of the steps does not hold it."""
+    return f"calibration_time:{1000 * seconds:.0f}ms"
+
+
+def size_lines(coder: str, model_bytes: int, code_bytes: int, note: str = "") -> str:
+    """note: said of the code's size."""
+    return (
+        f"Serialized model {coder}: {model_bytes} bytes\nCode size: {code_bytes} bytes{note}\n"
+        f"Total submission size {coder}: {model_bytes + code_bytes} bytes"
+    )
+
+
+def score_line(method: str, val_loss: float, val_bpb: float, seconds: float | None) -> str:
+    """Of the packed model, with all decimals that records give. seconds: of evaluating, where known."""
+    timed = "" if seconds is None else f" eval_time:{1000 * seconds:.0f}ms"
+    return f"final_packed_{method} val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f}{timed}"
