@@ -22,7 +22,7 @@ from golfpipe.pipeline.runner import RunRequest, Step, plan_run, run_pipeline
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import DEMO_DATA, Request, prepare, prepare_training
 from golfpipe.pipeline.text_digest import demo_digest
-from golfpipe.stages.base import Context, cpu_count, run_job
+from golfpipe.stages.base import Context, run_job
 from golfpipe.stages.reporter import Reporter, SilentReporter
 from golfpipe.store import artifact as artifacts
 from golfpipe.store.artifact import Artifact
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # these load torch, or figures, or much else
     from golfpipe.pipeline.audit import AuditReport
     from golfpipe.pipeline.status import RunStatus
     from golfpipe.pipeline.sweep_results import CellResult
+    from golfpipe.pipeline.sweep_workers import ExecutorName
     from golfpipe.stages.comparison import Comparison
     from golfpipe.stages.unpack import Unpacked
 
@@ -191,14 +192,18 @@ def sweep(
     stages: Sequence[str] | None = None,
     sample: int | None = None,
     jobs: int | None = None,
+    executor: ExecutorName = "local",
+    slurm: Mapping[str, str] | None = None,
     **options: Unpack[Options],
 ) -> list[CellResult]:
-    """Every combination of the grid's values, as `golfpipe sweep`; failed cells are rows with an `error`.
+    """Every combination of the grid's values, as `golfpipe sweep`; failed cells are rows with an `error`. `slurm`:
+    options of sbatch, for the executor of that name.
 
     Works in other processes: a script must call it below `if __name__ == "__main__":`.
     """
     from golfpipe.pipeline.sweep import DEFAULT_THREADS, SweepRequest, plan_sweep
     from golfpipe.pipeline.sweep_results import run_recorded
+    from golfpipe.pipeline.sweep_workers import make_workers
 
     grids: list[Grid] = [
         {key: list(values) for key, values in item.items()} for item in ([grid] if isinstance(grid, Mapping) else grid)
@@ -216,7 +221,7 @@ def sweep(
             out=_path(options.get("out")),
         )
     )
-    return run_recorded(plan, jobs=jobs or max(1, cpu_count() // threads))
+    return run_recorded(plan, make_workers(plan, executor=executor, jobs=jobs, slurm=slurm))
 
 
 def audit(path: Source) -> AuditReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +21,16 @@ from golfpipe.errors import StageFailed
 if TYPE_CHECKING:
     from golfpipe.pipeline.sweep import SweepPlan
     from golfpipe.pipeline.sweep_results import CellResult
+    from golfpipe.pipeline.sweep_workers import Workers
 
 MOST_FAILURES = 10
+
+
+class Executor(StrEnum):
+    """Where the cells run."""
+
+    local = "local"
+    slurm = "slurm"
 
 
 def sweep(
@@ -43,7 +52,14 @@ def sweep(
         str | None, typer.Option(metavar="NAMES", help="Of quantize,pack,ttt,evaluate; default those up to a score.")
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Draw this many cells at random (by --seed).")] = None,
-    jobs: Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="Processes; default cores / threads.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Processes at a time; default cores / threads.")
+    ] = None,
+    executor: Annotated[Executor, typer.Option(help="slurm submits the cells as a job array.")] = Executor.local,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option of sbatch, e.g. partition=gpu or time=2:00:00. Repeatable."),
+    ] = None,
     cells: Annotated[bool, typer.Option("--cells", help="Print the commands instead of running them.")] = False,
 ) -> Answer:
     """Try a grid of settings from one checkpoint; steps that cells share are done once.
@@ -56,14 +72,15 @@ def sweep(
     Examples:
       golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5 --grid pack.coder=range,nibble
       golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --cells
+      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --executor slurm --slurm partition=gpu
     """
     from golfpipe.pipeline.grid import parse_grid, read_grids
     from golfpipe.pipeline.sweep import DEFAULT_THREADS, SweepRequest, commands, plan_sweep
-    from golfpipe.stages.base import cpu_count
+    from golfpipe.pipeline.sweep_slurm import parse_slurm_options
+    from golfpipe.pipeline.sweep_workers import make_workers
 
     context = context_of(options)
     context = replace(context, threads=context.threads or DEFAULT_THREADS)
-    assert context.threads is not None
     plan = plan_sweep(
         SweepRequest(
             model=input_path(model),
@@ -81,17 +98,18 @@ def sweep(
         return Answer(text="\n".join(lines), path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
     if options.dry_run:
         return _planned(plan)
-    return _run(plan, jobs or max(1, cpu_count() // context.threads), quiet=options.quiet)
+    workers = make_workers(plan, executor=executor.value, jobs=jobs, slurm=parse_slurm_options(slurm or []))
+    return _run(plan, workers, quiet=options.quiet)
 
 
-def _run(plan: SweepPlan, jobs: int, *, quiet: bool) -> Answer:
+def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
     from golfpipe.pipeline.sweep_results import run_recorded
 
     if not quiet:
         shared = f" instead of {plan.num_unshared}" if plan.num_unshared > len(plan.steps) else ""
-        plan.reporter.note(f"{len(plan.cells)} cells, {len(plan.steps)} steps{shared}, {jobs} at a time")
+        plan.reporter.note(f"{len(plan.cells)} cells, {len(plan.steps)} steps{shared}, {workers.at_once} at a time")
     with sweep_view(plan, quiet=quiet) as show:
-        rows = run_recorded(plan, jobs=jobs, on_change=show)
+        rows = run_recorded(plan, workers, show)
     failed = [row for row in rows if row.state == "failed"]
     places = [f"results  {plan.folder / 'results.csv'}", f"plot     {plan.folder / 'pareto.png'}"]
     if all(row.total_bytes is None or row.val_bpb is None for row in rows):

@@ -16,6 +16,7 @@ from typing import Any
 from golfpipe.pipeline.grid import Cell, value_text
 from golfpipe.pipeline.sweep import SweepPlan
 from golfpipe.pipeline.sweep_run import FINISHED, StepState, SweepRun, run_sweep
+from golfpipe.pipeline.sweep_workers import Workers
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import write_file
 from golfpipe.store.manifest import Kind
@@ -79,7 +80,7 @@ def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[i
 
 
 def run_recorded(
-    plan: SweepPlan, *, jobs: int, on_change: Callable[[SweepRun], None] = lambda run: None
+    plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None] = lambda run: None
 ) -> list[CellResult]:
     """Run the sweep and keep its results in its folder. Raises Busy, and KeyboardInterrupt after stopping."""
     with _recording(plan.folder) as record:
@@ -88,7 +89,7 @@ def run_recorded(
             on_change(run)
             record(run)
 
-        return collect(run_sweep(plan, jobs=jobs, on_change=changed))
+        return collect(run_sweep(plan, workers, changed))
 
 
 @contextmanager

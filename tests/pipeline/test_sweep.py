@@ -17,13 +17,14 @@ from fake_stages import make_artifact
 
 from golfpipe.cli.app import main
 from golfpipe.errors import ConfigError, StageFailed, UsageError
-from golfpipe.pipeline import sweep_run
+from golfpipe.pipeline import sweep_workers
 from golfpipe.pipeline.grid import parse_grid
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare_training
 from golfpipe.pipeline.sweep import SweepPlan, SweepRequest, commands, plan_sweep
 from golfpipe.pipeline.sweep_results import collect, pareto_indices, run_recorded
 from golfpipe.pipeline.sweep_run import SweepRun, inspect_sweep, run_sweep
+from golfpipe.pipeline.sweep_workers import make_workers
 from golfpipe.stages.base import run_job
 
 TRAIN = Path("artifacts/a/train")
@@ -59,7 +60,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: lis
     monkeypatch.chdir(tmp_path)
     make_artifact(Path("artifacts/data/text"), "token_data")
     run_job(prepare_training(Request(stage="train", inputs={"data": Path("artifacts/data/text")}), "a"))
-    monkeypatch.setattr(sweep_run, "ProcessPoolExecutor", InlinePool)
+    monkeypatch.setattr(sweep_workers, "ProcessPoolExecutor", InlinePool)
     monkeypatch.setattr(InlinePool, "calls", 0)
     fake_stages.CALLS.clear()
 
@@ -69,7 +70,7 @@ def _plan(*grid: str, **more: Any) -> SweepPlan:
 
 
 def _run(plan: SweepPlan, jobs: int = 2) -> SweepRun:
-    return run_sweep(plan, jobs=jobs, on_change=lambda run: None)
+    return run_sweep(plan, make_workers(plan, jobs=jobs), lambda run: None)
 
 
 def test_common_steps_are_done_once_and_finished_ones_skipped() -> None:
@@ -165,8 +166,9 @@ def test_an_interrupt_leaves_what_is_finished(
         if any(run.cell_state(index) == "done" for index in range(3)):
             raise KeyboardInterrupt
 
+    plan = _plan(BITS)
     with pytest.raises(KeyboardInterrupt):
-        run_recorded(_plan(BITS), jobs=1, on_change=interrupt)
+        run_recorded(plan, make_workers(plan, jobs=1), interrupt)
     done = len(fake_stages.CALLS)
     assert 3 <= done < 9
     interrupted = interrupted_results()

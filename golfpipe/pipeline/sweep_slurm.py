@@ -1,0 +1,177 @@
+"""A sweep's steps as job arrays of a Slurm cluster, submitted with submitit.
+
+What is ready together goes as one array: first the steps that several cells share, then the cells. The command that
+submits them stays, watches them, and cancels them when it is interrupted; killed, it leaves them to finish, and the
+same command finds what they made.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from golfpipe.errors import ConfigError, StageFailed, UsageError
+from golfpipe.pipeline.single import Request
+from golfpipe.pipeline.sweep_work import THREAD_VARIABLES, Report, run_steps
+from golfpipe.pipeline.sweep_workers import JobDied, Reports
+
+JOBS_FOLDER = "slurm"
+"""In the sweep's folder: submitit's files and the logs of the tasks; removed where all of them ended well."""
+ARRAY_TASKS = 256
+"""Most tasks in the queue at a time, without -j."""
+DEFAULT_MINUTES = 120
+"""Time limit of a task, without --slurm time=..."""
+SHARED_NAMES = {"cpus_per_task": int, "gpus_per_node": int, "nodes": int}
+"""Options of sbatch that submitit knows for every executor, with their types. It passes all others on to sbatch."""
+POLL_SECONDS = {"slurm": 2.0, "local": 0.1}
+
+
+def parse_slurm_options(texts: Sequence[str]) -> dict[str, str]:
+    """Options of sbatch from 'key=value' each, by their long names. Raises ConfigError."""
+    options: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        name = key.strip().lstrip("-").replace("-", "_")
+        if not equals or not name or not value.strip():
+            raise ConfigError(f"--slurm {text!r}: expected key=value, e.g. partition=gpu or time=2:00:00")
+        options[name] = value.strip()
+    return options
+
+
+def submitit_parameters(options: Mapping[str, str], threads: int) -> dict[str, Any]:
+    """What submitit's AutoExecutor.update_parameters takes. Raises ConfigError."""
+    parameters: dict[str, Any] = {"name": "golfpipe-sweep", "cpus_per_task": threads, "timeout_min": DEFAULT_MINUTES}
+    others: dict[str, str] = {}
+    for name, value in options.items():
+        if name == "time":
+            parameters["timeout_min"] = minutes(value)
+        elif name == "job_name":
+            parameters["name"] = value
+        elif name in SHARED_NAMES:
+            if not value.isdecimal():
+                raise ConfigError(f"--slurm {name}={value}: expected a whole number")
+            parameters[name] = int(value)
+        else:
+            others[name] = value
+    return parameters | ({"slurm_additional_parameters": others} if others else {})
+
+
+def minutes(text: str) -> int:
+    """A time of sbatch in whole minutes, rounded up: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S. Raises ConfigError."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    if match is None:
+        raise ConfigError(f"--slurm time={text}: expected minutes, hours:minutes:seconds or days-hours")
+    days, first, second, third = (int(part or 0) for part in match.groups())
+    if match[1] is not None:
+        seconds = days * 86400 + first * 3600 + second * 60 + third
+    elif match[4] is not None:
+        seconds = first * 3600 + second * 60 + third
+    else:
+        seconds = first * 60 + second
+    return max(1, -(-seconds // 60))
+
+
+class SlurmWorkers:
+    """Job arrays. `cluster`: submitit's name of the executor; 'local' is processes of this machine, to test with."""
+
+    takes_chains = True
+
+    def __init__(
+        self, folder: Path, *, threads: int, jobs: int | None, options: Mapping[str, str], cluster: str = "slurm"
+    ) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise UsageError(
+                "--executor slurm: the package submitit is not installed", hint="pip install 'golfpipe[slurm]'"
+            ) from error
+        if cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
+            raise UsageError(
+                "--executor slurm: there is no sbatch on this machine",
+                hint="run it where jobs are submitted; --executor local works on this machine",
+            )
+        self.at_once = jobs or ARRAY_TASKS
+        self.folder, self.threads = folder / JOBS_FOLDER, threads
+        self.poll_seconds = POLL_SECONDS[cluster]
+        self.jobs: dict[Reports, Any] = {}
+        self.all_well = True
+        self.executor = submitit.AutoExecutor(folder=self.folder, cluster=cluster)
+        parameters = submitit_parameters(options, threads)
+        self.executor.update_parameters(**parameters, slurm_array_parallelism=self.at_once)
+
+    def __enter__(self) -> SlurmWorkers:
+        return self
+
+    def __exit__(self, kind: Any, *rest: object) -> None:
+        for job in self.jobs.values():  # some are left only where an exception came
+            job.cancel(check=False)
+        if kind is None and self.all_well:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def submit(self, chains: Sequence[Sequence[Request]]) -> list[Reports]:
+        try:
+            with self.executor.batch():
+                jobs = [self.executor.submit(run_task, list(chain), self.threads) for chain in chains]
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:  # what sbatch said is in the message
+            text = " ".join(str(error).split())[:500]
+            raise StageFailed(f"submitting to Slurm failed: {text}", hint="finished cells are kept") from error
+        futures: list[Reports] = [Future() for _ in jobs]
+        self.jobs |= dict(zip(futures, jobs, strict=True))
+        return futures
+
+    def wait(self, futures: Collection[Reports], seconds: float) -> set[Reports]:
+        end = time.monotonic() + max(seconds, self.poll_seconds)
+        while True:
+            done = {future for future in futures if self.jobs[future].done()}
+            for future in done:
+                self._finish(future, self.jobs.pop(future))
+            if done or time.monotonic() >= end:
+                return done
+            time.sleep(self.poll_seconds)
+
+    def _finish(self, future: Reports, job: Any) -> None:
+        try:
+            reports: list[Report] = job.result()
+        except Exception as error:  # submitit's own, whatever ended the task
+            self.all_well = False
+            message = f"Slurm task {job.job_id} ended without a result ({job.state})"
+            last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+            hint = f"its log: {job.paths.stderr}; more time or memory: --slurm time=..., --slurm mem=..."
+            future.set_exception(JobDied(f"{message}: {last.strip()[:200]}" if last else message, hint))
+        else:
+            future.set_result(reports)
+
+
+def run_task(chain: Sequence[Request], threads: int) -> list[Report]:
+    """In a task of the array: the steps, with the threads that every cell has."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    with _ended_by_sigterm():
+        return run_steps(chain)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """scancel sends SIGTERM, which submitit ignores: end here, so that locks and half-written files go at once."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
