@@ -111,7 +111,7 @@ STAGES: dict[str, Stage] = {
             inputs={"data": ("token_data",)},
             output=("trained_model",),
             sections=("seed", "model", "optim", "train"),
-            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every"),
+            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
             precious=True,
         ),
         Stage(

@@ -9,8 +9,8 @@ golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm      
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
+from golfpipe.stages.trackers import Record, check_tracker, tracking
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file, write_file
@@ -47,6 +48,7 @@ HUMAN_LOG = "train.log"
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
     config = job.config
+    check_tracker(config.train.track)
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
     tokenizer = load_tokenizer(job.inputs["data"])
@@ -69,10 +71,22 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if compiled:
         job.context.reporter.note("compiling, outside the training clock")
         trainer.warm_up(config.train.compile_warmup_steps)
+    with tracking(job, trainer.steps_done) as track:
+        return _train(job, out, trainer, tokenizer, resumed, track)
+
+
+def _train(
+    job: Job,
+    out: ArtifactWriter,
+    trainer: Trainer,
+    tokenizer: Tokenizer,
+    resumed: bool,
+    track: Callable[[Sequence[Record]], None],
+) -> Result:
     label = "train" if not resumed else f"train, resumed at step {trainer.steps_done}"
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
-        events = _Events(job, out, trainer, tokenizer, stop, task)
+        events = _Events(job, out, trainer, tokenizer, stop, task, track)
         events.start(resumed)
         reason = run_training(trainer, events)
         if reason == "interrupted":
@@ -99,10 +113,17 @@ class _Events:
     """Logs, validations and checkpoints of one run, on disk."""
 
     def __init__(
-        self, job: Job, out: ArtifactWriter, trainer: Trainer, tokenizer: Tokenizer, stop: StopRequest, task: Task
+        self,
+        job: Job,
+        out: ArtifactWriter,
+        trainer: Trainer,
+        tokenizer: Tokenizer,
+        stop: StopRequest,
+        task: Task,
+        track: Callable[[Sequence[Record]], None],
     ) -> None:
         self.job, self.out, self.trainer, self.tokenizer = job, out, trainer, tokenizer
-        self.stop_request, self.task = stop, task
+        self.stop_request, self.task, self.track = stop, task, track
         self.settings = job.config.train
         self.tokens, self.split_targets = load_validation(job.inputs["data"], self.settings.validation_targets)
         self.last_loss = math.nan
@@ -112,7 +133,7 @@ class _Events:
     # ---- TrainingEvents ---------------------------------------------------------------------------------------
 
     def log(self, steps: list[FinishedStep]) -> None:
-        self._append(self.log_path, [{"type": "step", **asdict(step)} for step in steps])
+        self._append([{"type": "step", **asdict(step)} for step in steps])
         self.last_loss = steps[-1].train_loss_nats
         lines = [self._train_line(s) for s in steps if s.step % self.settings.log_every == 0 or s.step == 1]
         self._append_text(lines)
@@ -121,7 +142,6 @@ class _Events:
     def validate(self, step: int) -> None:
         score = self.score()
         self._append(
-            self.log_path,
             [{"type": "validation", "step": step, "val_loss_nats": score.val_loss_nats, "val_bpb": score.val_bpb}],
         )
         self._append_text([self._validation_line(score)])
@@ -155,13 +175,12 @@ class _Events:
     def start(self, resumed: bool) -> None:
         config, trainer = self.job.config, self.trainer
         if resumed:
-            self._append(self.log_path, [{"type": "resume", "step": trainer.steps_done}])
+            self._append([{"type": "resume", "step": trainer.steps_done}])
             return
         for path in (self.log_path, self.human_path):
             path.unlink(missing_ok=True)
         parameters = parameter_count(config.model)
         self._append(
-            self.log_path,
             [
                 {
                     "type": "start",
@@ -203,7 +222,7 @@ class _Events:
             "step_avg_ms": round(step_ms, 3),
             "peak_memory_bytes": memory,
         }
-        self._append(self.log_path, [{"type": "end", **metrics}])
+        self._append([{"type": "end", **metrics}])
         (self.out.folder / CHECKPOINT).unlink(missing_ok=True)
         replayed = {"replay": self.job.argument_digest} if trainer.replay is not None else {}
         return Result(kind="trained_model", metrics=metrics, model=model, provenance=replayed)
@@ -228,9 +247,10 @@ class _Events:
             trainer.steps_done, trainer.max_steps, score.val_loss_nats, score.val_bpb, trainer.elapsed_seconds
         )
 
-    def _append(self, path: Path, records: list[dict]) -> None:
-        with path.open("a", encoding="utf-8") as stream:
+    def _append(self, records: list[dict]) -> None:
+        with self.log_path.open("a", encoding="utf-8") as stream:
             stream.writelines(canonical_json(record) + "\n" for record in records)
+        self.track(records)
 
     def _append_text(self, lines: list[str]) -> None:
         with self.human_path.open("a", encoding="utf-8") as stream:

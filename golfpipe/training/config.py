@@ -52,6 +52,8 @@ class TrainConfig:
     log_every: int = 50
     checkpoint_every: int = 1000
     """Steps between resumable checkpoints; 0 writes one on interrupt only."""
+    track: Literal["none", "tensorboard", "trackio"] = "none"
+    """Experiment tracker that also receives what log.jsonl does."""
 
     def __post_init__(self) -> None:
         for key in ("max_steps", "context_length", "log_every", "qat_refresh_steps"):

@@ -1,0 +1,150 @@
+"""Experiment trackers: TensorBoard or trackio receive what training writes to log.jsonl (`train.track`).
+
+Both are optional packages and are imported only where asked for. A tracker that fails is left out from then on: nobody
+loses a run because of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from golfpipe.config.schema import plain_config
+from golfpipe.errors import StageFailed
+from golfpipe.stages.base import Job
+
+PROJECT = "golfpipe"
+"""Name under which trackio collects the runs."""
+TENSORBOARD = "tensorboard"
+"""Folder beside the artifact that TensorBoard's event files go to; `tensorboard --logdir artifacts` finds it."""
+
+Record = Mapping[str, Any]
+"""One line of log.jsonl."""
+
+
+class Tracker(Protocol):
+    """A place for numbers by name and step."""
+
+    place: str
+    """Where to look, in words."""
+
+    def log(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check_tracker(name: str) -> None:
+    """Raises StageFailed where the package is missing, so that it is known before any work is done."""
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise StageFailed(
+            f"train.track={name}: the package {name} is not installed", hint="pip install 'golfpipe[track]'"
+        )
+
+
+@contextmanager
+def tracking(job: Job, steps_done: int) -> Iterator[Callable[[Sequence[Record]], None]]:
+    """A function that takes the records of log.jsonl. `steps_done`: where an interrupted run goes on; 0 for a new one."""
+    opener = _OPENERS.get(job.config.train.track)
+    if opener is None:
+        yield lambda records: None
+        return
+    forwarder = _Forwarder(job, steps_done, opener)
+    try:
+        yield forwarder.take
+    finally:
+        forwarder.close()
+
+
+class _Forwarder:
+    """Between the log and a tracker, which may fail at any time."""
+
+    def __init__(self, job: Job, steps_done: int, opener: Callable[[Job, int], Tracker]) -> None:
+        self.warn, self.name = job.context.reporter.warn, job.config.train.track
+        self.step = steps_done
+        self.tracker: Tracker | None = None
+        with self._guarded():
+            self.tracker = opener(job, steps_done)
+            job.context.reporter.note(f"{self.name}: {self.tracker.place}")
+
+    def take(self, records: Sequence[Record]) -> None:
+        with self._guarded():
+            for record in records:
+                self.step = record.get("step", self.step)
+                if self.tracker is not None and (values := _numbers(record)):
+                    self.tracker.log(values, self.step)
+
+    def close(self) -> None:
+        with self._guarded():
+            if self.tracker is not None:
+                self.tracker.close()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # trackio prints, and stdout is for results
+                yield
+        except Exception as error:  # theirs, whatever it is
+            self.tracker = None
+            self.warn(f"{self.name} failed and is left out from here on: {' '.join(str(error).split())[:200]}")
+
+
+def _numbers(record: Record) -> dict[str, float]:
+    """{'type': 'step', 'lr_factor': 0.5} -> {'step/lr_factor': 0.5}: every number of the line but the step itself."""
+    kind = record["type"]
+    return {
+        f"{kind}/{name}": value
+        for name, value in record.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and name != "step"
+    }
+
+
+class _TensorBoard:
+    def __init__(self, job: Job, steps_done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder: Path = job.out.parent / TENSORBOARD / job.out.name
+        if steps_done == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        # Steps after the checkpoint that an interrupted run goes on from happen again.
+        self.writer = SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
+        self.place = f"tensorboard --logdir {folder}"
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _Trackio:
+    def __init__(self, job: Job, steps_done: int) -> None:
+        import trackio
+
+        self.trackio = trackio
+        name = f"{job.out.resolve().parent.name}-{job.key[:8]}"
+        trackio.init(
+            project=PROJECT,
+            name=name,
+            config=plain_config(job.config),
+            resume="allow" if steps_done else "never",
+            embed=False,
+            auto_log_cpu=False,
+            auto_log_gpu=False,
+        )
+        self.place = f"trackio show --project {PROJECT}, run {name}"
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.trackio.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self.trackio.finish()
+
+
+_OPENERS: dict[str, Callable[[Job, int], Tracker]] = {"tensorboard": _TensorBoard, "trackio": _Trackio}
