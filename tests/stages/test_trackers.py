@@ -13,7 +13,6 @@ import pytest
 
 from golfpipe.cli.app import main
 from golfpipe.stages import trackers
-from golfpipe.store.artifact import open_artifact
 
 
 class FakeTrackio(ModuleType):
@@ -85,7 +84,6 @@ def test_trackio_gets_what_the_log_has_and_the_model_is_the_same(
     assert {"step/train_loss_nats", "step/lr_factor", "validation/val_bpb", "end/val_bpb"} <= {
         name for _, name, _ in sent
     }
-    assert open_artifact(Path("artifacts/a/train")).manifest.key == chain.trained.manifest.key
     assert _train(chain, "a") == 0  # up to date: how it was watched decides nothing
 
 
