@@ -21,6 +21,13 @@ def train(
     init: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from this model's weights, with its architecture.")
     ] = None,
+    auto_batch: Annotated[
+        bool,
+        typer.Option(
+            "--auto-batch",
+            help="Where memory runs out, go on with fewer sequences per pass; short for --set train.auto_batch=true.",
+        ),
+    ] = False,
     replay: Annotated[
         str | None,
         typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
@@ -42,7 +49,7 @@ def train(
     from golfpipe.pipeline.single import Request, prepare_training
     from golfpipe.stages.replay_log import replay_arguments
 
-    settings = settings_of(options)
+    settings = settings_of(options, *(("train.auto_batch=true",) if auto_batch else ()))
     arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
     request = Request(
         stage="train",

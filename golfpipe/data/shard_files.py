@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal
@@ -10,6 +11,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from golfpipe.errors import DataError
+from golfpipe.store.files import writing
 from golfpipe.training.shards import (
     SHARD_HEADER_BYTES,
     SHARD_MAX_TOKENS,
@@ -52,6 +54,42 @@ def open_split(folder: Path, split: Split) -> list[np.ndarray]:
     return [open_shard(path) for path in paths]
 
 
+class ShardFile:
+    """The tokens of a shard, read when a slice asks for them.
+
+    For work that takes hours: where the file is cut short or its disk is lost meanwhile, a memory map would end the
+    process without a word. Here the slice raises DataError that says where.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises DataError as `read_shard_length` does."""
+        self._path = path
+        self._num_tokens = read_shard_length(path)
+
+    def __len__(self) -> int:
+        return self._num_tokens
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        start, stop, step = part.indices(self._num_tokens)
+        assert step == 1
+        count = max(0, stop - start)
+        offset = SHARD_HEADER_BYTES + start * SHARD_TOKEN_DTYPE.itemsize
+        try:
+            tokens = np.fromfile(self._path, dtype=SHARD_TOKEN_DTYPE, count=count, offset=offset)
+        except OSError as error:
+            raise self._lost(start, stop, error.strerror or str(error)) from error
+        if len(tokens) != count:
+            raise self._lost(start, stop, "the file was cut short while it was in use")
+        return tokens
+
+    def _lost(self, start: int, stop: int, why: str) -> DataError:
+        return DataError(
+            f"{self._path}: tokens {start} to {stop} cannot be read: {why}",
+            hint="bring the file back as it was; the same command then goes on",
+            path=str(self._path),
+        )
+
+
 class ShardWriter:
     """Streams tokens into `<split>_000000.bin`, `<split>_000001.bin`, ... of at most `shard_tokens` tokens each.
 
@@ -77,7 +115,8 @@ class ShardWriter:
             if self._file is None:
                 self._file = self._open_next()
             part = tokens[: self._shard_tokens - self._tokens_in_file]
-            self._file.write(part.data)
+            with writing(self.paths[-1], part.nbytes):
+                self._file.write(part.data)
             self._tokens_in_file += len(part)
             self.num_tokens += len(part)
             tokens = tokens[len(part) :]
@@ -88,7 +127,7 @@ class ShardWriter:
         """Complete the current shard and sync it. Writing may go on, into the next shard."""
         if self._file is None:
             return
-        with self._file as file:
+        with writing(self.paths[-1], self._tokens_in_file * SHARD_TOKEN_DTYPE.itemsize), self._file as file:
             file.seek(0)
             file.write(shard_header(self._tokens_in_file))
             file.flush()
@@ -97,8 +136,9 @@ class ShardWriter:
 
     def _open_next(self) -> BinaryIO:
         path = self._folder / f"{self._split}_{len(self.paths):06d}.bin"
-        file = path.open("wb")
-        file.write(shard_header(0))
+        with writing(path, SHARD_HEADER_BYTES):
+            file = path.open("wb")
+            file.write(shard_header(0))
         self.paths.append(path)
         self._tokens_in_file = 0
         return file
@@ -112,4 +152,5 @@ class ShardWriter:
         if kind is None:
             self.close()
         elif self._file is not None:
-            self._file.close()  # unfinished: the header still says 0 tokens
+            with suppress(OSError):  # a full disk again; the error under way tells of it
+                self._file.close()  # unfinished: the header still says 0 tokens

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import Literal
+from collections.abc import Sequence, Sized
 
 import numpy as np
 
-from golfpipe.data.shard_files import open_shard
+from golfpipe.data.shard_files import ShardFile, Split, open_shard
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError
 from golfpipe.store.artifact import Artifact
+from golfpipe.training.config import OnBad
+from golfpipe.training.shards import SHARD_TOKEN_DTYPE, TokenSource
 
 
 def load_tokenizer(data: Artifact) -> Tokenizer:
@@ -21,14 +23,45 @@ def load_tokenizer(data: Artifact) -> Tokenizer:
     return Tokenizer(data.read(name), name=str(data.folder / name))
 
 
-def load_shards(data: Artifact, split: Literal["train", "val"]) -> list[np.ndarray]:
+def load_shards(data: Artifact, split: Split) -> list[np.ndarray]:
     """Memory maps of the split's shards in file order, sha256 checked. Raises ArtifactError, or DataError where the
     split is empty."""
-    names = sorted(name for name in data.manifest.files if fnmatch.fnmatchcase(name, f"*{split}_*.bin"))
-    shards = [open_shard(data.file(name)) for name in names]
+    shards = [open_shard(data.file(name)) for name in _shard_names(data, split)]
+    _check_not_empty(data, split, shards)
+    return shards
+
+
+def _shard_names(data: Artifact, split: Split) -> list[str]:
+    return sorted(name for name in data.manifest.files if fnmatch.fnmatchcase(name, f"*{split}_*.bin"))
+
+
+def _check_not_empty(data: Artifact, split: Split, shards: Sequence[Sized]) -> None:
     if sum(len(shard) for shard in shards) == 0:
         raise DataError(f"{data.path}: has no {split} tokens", hint="golfpipe data inspect shows what it has")
-    return shards
+
+
+def load_training_shards(data: Artifact, on_bad_shard: OnBad) -> tuple[list[TokenSource], dict[str, str]]:
+    """The train shards in file order, sha256 checked, and name -> what is wrong with it of those that are skipped.
+
+    A skipped shard leaves no token but keeps its place, so that a position in the stream means the same when it comes
+    back. Raises as `load_shards` does; ArtifactError for a bad shard where `on_bad_shard` is stop.
+    """
+    shards: list[TokenSource] = []
+    bad: dict[str, str] = {}
+    for name in _shard_names(data, "train"):
+        try:
+            shards.append(ShardFile(data.file(name)))
+        except ArtifactError as error:
+            if on_bad_shard == "stop":
+                raise ArtifactError(
+                    error.message,
+                    hint="bring the file back as it was; train.on_bad_shard=skip goes on without it",
+                    path=error.path,
+                ) from error
+            shards.append(np.empty(0, dtype=SHARD_TOKEN_DTYPE))
+            bad[name] = error.message
+    _check_not_empty(data, "train", shards)
+    return shards, bad
 
 
 def load_validation(data: Artifact, max_targets: int = 0) -> tuple[np.ndarray, int]:

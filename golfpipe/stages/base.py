@@ -28,10 +28,10 @@ from golfpipe.errors import ArtifactError, StageFailed, UsageError
 from golfpipe.stages.registry import STAGES as STAGES
 from golfpipe.stages.registry import Stage
 from golfpipe.stages.reporter import Reporter, SilentReporter
-from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, try_open
+from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, finish_interrupted, try_open
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
-from golfpipe.store.lock import output_lock
+from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Manifest, Result
 
 JOB_FILE = "job.json"
@@ -124,7 +124,7 @@ def run_job(job: Job) -> Outcome:
     `job.out` stays as it was unless the new one is complete.
     """
     try:
-        with output_lock(job.out):
+        with output_lock(job.out) as hold:
             recover(job.out)
             existing = try_open(job.out)
             key = job.key
@@ -134,7 +134,9 @@ def run_job(job: Job) -> Outcome:
             if job.stage.precious:
                 _guard_finished(job, existing)
                 keep = _guard_unfinished(job, key)
-            manifest = _run_and_finish(job, key, keep)
+            manifest = None if job.context.force else finish_interrupted(job.out, key)
+            if manifest is None:
+                manifest = _run_and_finish(job, key, keep, hold)
             return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
     except OSError as error:
         path = Path(error.filename) if isinstance(error.filename, str) else job.out
@@ -178,7 +180,7 @@ def stale_reasons(
     return [] if is_intact(existing) else ["files are missing or cut short"]
 
 
-def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
+def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     module = importlib.import_module(job.stage.module)
     in_place = job.arguments.get("in_place", False)
     writer = ArtifactWriter(job.out) if in_place else begin(job.out, keep_partial=keep)
@@ -193,6 +195,7 @@ def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
     try:
         result: Result = module.run(job, writer)
         seconds = time.perf_counter() - clock
+        hold.check()
         manifest = finish(
             writer,
             job.out,
@@ -206,7 +209,7 @@ def _run_and_finish(job: Job, key: str, keep: bool) -> Manifest:
         done = True
         return manifest
     finally:
-        if not done and not job.stage.precious and writer.folder != job.out:
+        if not done and not job.stage.precious and writer.folder != job.out and not hold.is_lost():
             abandon(job.out)
 
 

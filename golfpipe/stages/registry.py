@@ -75,6 +75,11 @@ def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
     return (*others, *scoring)
 
 
+def _unused_by_train(config: Plain) -> tuple[str, ...]:
+    """Without a height no loss is a spike, as before there was such a key."""
+    return () if config.get("train", {}).get("spike_nats") else ("train.spike_nats",)
+
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -111,7 +116,13 @@ STAGES: dict[str, Stage] = {
             inputs={"data": ("token_data",)},
             output=("trained_model",),
             sections=("seed", "model", "optim", "train"),
-            neutral=("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
+            # What the on_* and auto_batch do is told by the log. Stopping leaves no model, so that a run may go on with
+            # another answer.
+            neutral=(
+                *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
+                *("train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
+            ),
+            unused=_unused_by_train,
             precious=True,
         ),
         Stage(

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
-from golfpipe.data.token_data import load_shards, load_tokenizer, load_validation
+from golfpipe.data.token_data import load_tokenizer, load_training_shards, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, Interrupted, StageFailed, UsageError
 from golfpipe.model.config import parameter_count
@@ -32,7 +34,7 @@ from golfpipe.stages.reporter import Task
 from golfpipe.stages.trackers import Record, check_tracker, tracking
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.canonical import canonical_json
-from golfpipe.store.files import sync_file, write_file
+from golfpipe.store.files import sync_file, write_file, writing
 from golfpipe.store.manifest import Result
 from golfpipe.store.tensors import metadata_from_bytes, tensors_from_bytes, tensors_to_bytes
 from golfpipe.training.log_lines import cap_line, memory_line, start_lines, train_line, validation_line
@@ -53,7 +55,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     device = torch.device(select_device(job.context.device))
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config.model, tokenizer)
-    stream = TokenStream(load_shards(job.inputs["data"], "train"))
+    shards, bad_shards = load_training_shards(job.inputs["data"], config.train.on_bad_shard)
+    for message in bad_shards.values():
+        job.context.reporter.warn(f"skipped: {message}")
+    stream = TokenStream(shards)
     if stream.num_tokens <= config.train.context_length:
         raise DataError(
             f"{job.inputs['data'].path}: {stream.num_tokens} train tokens are not more than"
@@ -72,7 +77,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         job.context.reporter.note("compiling, outside the training clock")
         trainer.warm_up(config.train.compile_warmup_steps)
     with tracking(job, trainer.steps_done) as track:
-        return _train(job, out, trainer, tokenizer, resumed, track)
+        return _train(job, out, trainer, tokenizer, resumed, sorted(bad_shards), track)
 
 
 def _train(
@@ -80,22 +85,25 @@ def _train(
     out: ArtifactWriter,
     trainer: Trainer,
     tokenizer: Tokenizer,
-    resumed: bool,
+    resumed: dict | None,
+    skipped_shards: list[str],
     track: Callable[[Sequence[Record]], None],
 ) -> Result:
-    label = "train" if not resumed else f"train, resumed at step {trainer.steps_done}"
+    label = "train" if resumed is None else f"train, resumed at step {trainer.steps_done}"
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
         events = _Events(job, out, trainer, tokenizer, stop, task, track)
         events.start(resumed)
         reason = run_training(trainer, events)
+        if reason != "interrupted":  # what follows may fail too, or be interrupted
+            events.checkpoint(trainer.steps_done)
         if reason == "interrupted":
             raise Interrupted(
                 f"stopped after step {trainer.steps_done} of {trainer.max_steps}; the state is saved",
                 hint=f"golfpipe train --resume -o {job.out}{job.arguments.get('replay_words', '')}",
                 exit_code=stop.exit_code,
             )
-    return events.finish(reason)
+    return events.finish(reason, skipped_shards)
 
 
 def _warm_start(network: Network, source: Artifact) -> None:
@@ -126,18 +134,34 @@ class _Events:
         self.stop_request, self.task, self.track = stop, task, track
         self.settings = job.config.train
         self.tokens, self.split_targets = load_validation(job.inputs["data"], self.settings.validation_targets)
-        self.last_loss = math.nan
+        self.last_loss: float | None = None
+        self.skipped_steps = 0
+        self.micro_batch = trainer.micro_batch
+        self.checkpoint_path = out.scratch(CHECKPOINT)
         self.log_path = out.path(LOG, content=False)
         self.human_path = out.path(HUMAN_LOG, content=False)
 
     # ---- TrainingEvents ---------------------------------------------------------------------------------------
 
     def log(self, steps: list[FinishedStep]) -> None:
-        self._append([{"type": "step", **asdict(step)} for step in steps])
-        self.last_loss = steps[-1].train_loss_nats
+        if self.micro_batch != self.trainer.micro_batch:
+            self.micro_batch = self.trainer.micro_batch
+            self.job.context.reporter.warn(
+                f"step {steps[-1].step}: memory ran out; going on with {self.micro_batch} sequences per forward pass"
+            )
+            self._append(
+                [{"type": "micro_batch", "step": steps[-1].step, "micro_batch_sequences": self.micro_batch}],
+            )
+        self._append([_step_record(step) for step in steps])
+        for step in steps:
+            if step.fault is None:
+                self.last_loss = step.train_loss_nats
+                continue
+            self.skipped_steps += 1
+            self.job.context.reporter.warn(f"step {step.step} skipped: {step.fault}")
         lines = [self._train_line(s) for s in steps if s.step % self.settings.log_every == 0 or s.step == 1]
         self._append_text(lines)
-        self.task.advance(len(steps), f"loss {self.last_loss:.4f}")
+        self.task.advance(len(steps), f"loss {self._loss_text()}")
 
     def validate(self, step: int) -> None:
         score = self.score()
@@ -146,7 +170,7 @@ class _Events:
         )
         self._append_text([self._validation_line(score)])
         self.job.context.reporter.note(
-            f"step {step}: train loss {self.last_loss:.4f}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
+            f"step {step}: train loss {self._loss_text()}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
         )
 
     def checkpoint(self, step: int) -> None:
@@ -162,19 +186,22 @@ class _Events:
                 sync_file(path)
         values = self.trainer.state_values() | {
             "last_loss": self.last_loss,
+            "skipped_steps": self.skipped_steps,
             "log_bytes": self.log_path.stat().st_size,
             "human_log_bytes": self.human_path.stat().st_size,
         }
-        write_file(self.out.path(CHECKPOINT, content=False), tensors_to_bytes(tensors, values))
+        write_file(self.checkpoint_path, tensors_to_bytes(tensors, values))
 
     def stop_requested(self) -> bool:
         return self.stop_request.requested
 
     # ---- beginning and end ------------------------------------------------------------------------------------
 
-    def start(self, resumed: bool) -> None:
+    def start(self, resumed: dict | None) -> None:
+        """`resumed`: the values of the checkpoint from which the run goes on."""
         config, trainer = self.job.config, self.trainer
-        if resumed:
+        if resumed is not None:
+            self.last_loss, self.skipped_steps = resumed["last_loss"], resumed.get("skipped_steps", 0)
             self._append([{"type": "resume", "step": trainer.steps_done}])
             return
         for path in (self.log_path, self.human_path):
@@ -193,7 +220,7 @@ class _Events:
         )
         self._append_text([start_lines(config.seed, parameters, config.train, trainer.max_steps)])
 
-    def finish(self, reason: str) -> Result:
+    def finish(self, reason: str, skipped_shards: list[str]) -> Result:
         trainer, config = self.trainer, self.job.config
         score = self.score()
         step_ms = trainer.elapsed_seconds * 1000 / max(1, trainer.steps_done)
@@ -221,9 +248,10 @@ class _Events:
             "train_seconds": round(trainer.elapsed_seconds, 3),
             "step_avg_ms": round(step_ms, 3),
             "peak_memory_bytes": memory,
+            **({"skipped_steps": self.skipped_steps} if self.skipped_steps else {}),
+            **({"skipped_shards": skipped_shards} if skipped_shards else {}),
         }
         self._append([{"type": "end", **metrics}])
-        (self.out.folder / CHECKPOINT).unlink(missing_ok=True)
         replayed = {"replay": self.job.argument_digest} if trainer.replay is not None else {}
         return Result(kind="trained_model", metrics=metrics, model=model, provenance=replayed)
 
@@ -247,21 +275,39 @@ class _Events:
             trainer.steps_done, trainer.max_steps, score.val_loss_nats, score.val_bpb, trainer.elapsed_seconds
         )
 
+    def _loss_text(self) -> str:
+        return f"{self.last_loss:.4f}" if self.last_loss is not None else "unknown"
+
     def _append(self, records: list[dict]) -> None:
-        with self.log_path.open("a", encoding="utf-8") as stream:
-            stream.writelines(canonical_json(record) + "\n" for record in records)
+        _append_lines(self.log_path, [canonical_json(record) for record in records])
         self.track(records)
 
     def _append_text(self, lines: list[str]) -> None:
-        with self.human_path.open("a", encoding="utf-8") as stream:
-            stream.writelines(line + "\n" for line in lines)
+        _append_lines(self.human_path, lines)
 
 
-def _resume(trainer: Trainer, out: ArtifactWriter) -> bool:
-    """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment."""
+def _step_record(step: FinishedStep) -> dict[str, Any]:
+    """Its line in the log: JSON has no NaN, and only a bad step has a fault."""
+    record = {"type": "step", **asdict(step)}
+    if not math.isfinite(step.train_loss_nats):
+        record["train_loss_nats"] = None
+    if step.fault is None:
+        del record["fault"]
+    return record
+
+
+def _append_lines(path: Path, lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    with writing(path, len(text)), path.open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def _resume(trainer: Trainer, out: ArtifactWriter) -> dict | None:
+    """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment. Returns its
+    values."""
     path = out.folder / CHECKPOINT
     if not path.is_file():
-        return False
+        return None
     content = path.read_bytes()
     tensors, values = tensors_from_bytes(content, str(path)), metadata_from_bytes(content, str(path))
     try:
@@ -271,4 +317,4 @@ def _resume(trainer: Trainer, out: ArtifactWriter) -> bool:
     for name, size in ((LOG, values["log_bytes"]), (HUMAN_LOG, values["human_log_bytes"])):
         with (out.folder / name).open("r+b") as stream:
             stream.truncate(size)
-    return True
+    return values

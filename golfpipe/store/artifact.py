@@ -20,6 +20,7 @@ from golfpipe.store.files import (
     sync_file,
     sync_folder,
     write_file,
+    writing,
 )
 from golfpipe.store.lock import output_lock
 from golfpipe.store.manifest import (
@@ -167,6 +168,12 @@ class ArtifactWriter:
 
     folder: Path
     side_files: set[str] = field(default_factory=set)
+    scratch_files: set[str] = field(default_factory=set)
+
+    def scratch(self, name: str) -> Path:
+        """Where to keep what the work needs until the artifact is complete, such as a checkpoint, and then no more."""
+        self.scratch_files.add(name)
+        return self.path(name, content=False)
 
     def path(self, name: str, *, content: bool = True) -> Path:
         """Where to write file `name` oneself. `content=False`: a log or checkpoint, outside the digest."""
@@ -201,7 +208,9 @@ def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
     partial = partial_folder(out)
     if not keep_partial:
         shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        partial.mkdir(parents=True, exist_ok=True)
+        (partial / MANIFEST_NAME).unlink(missing_ok=True)  # of a folder that was complete, and was then damaged
     return ArtifactWriter(partial)
 
 
@@ -231,6 +240,8 @@ def finish(
     """Hash the files, write the manifest last, and put the folder in the place of `out`."""
     files = {}
     for name in result.files if result.files is not None else _file_names(writer.folder):
+        if name in writer.scratch_files:
+            continue
         assert is_plain_name(name), name
         path = writer.folder / name
         if result.location is not None and not path.is_file():
@@ -260,8 +271,33 @@ def finish(
     )
     write_file(writer.folder / MANIFEST_NAME, manifest.to_json())
     if writer.folder != out:  # `data add` writes its manifest into the folder of shards itself
-        replace_folder(writer.folder, out)
+        _put_in_place(out, manifest)
     return manifest
+
+
+def finish_interrupted(out: Path, key: str) -> Manifest | None:
+    """Put what was complete under that key, when its process died, in the place of `out`; None where nothing was."""
+    found = try_open(partial_folder(out))
+    if found is None or found.manifest.key != key:
+        return None
+    check_replaceable(out)
+    try:
+        for name in found.manifest.files:
+            found.file(name)
+    except ArtifactError:
+        return None
+    _put_in_place(out, found.manifest)
+    return found.manifest
+
+
+def _put_in_place(out: Path, manifest: Manifest) -> None:
+    """The complete partial folder becomes `out`, without what only its making needed."""
+    partial = partial_folder(out)
+    for path in sorted(partial.rglob("*")):
+        name = path.relative_to(partial).as_posix()
+        if path.is_file() and name != MANIFEST_NAME and name not in manifest.files:
+            path.unlink()
+    replace_folder(partial, out)
 
 
 def _file_names(folder: Path) -> Iterable[str]:

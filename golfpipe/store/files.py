@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from golfpipe.errors import StageFailed
@@ -19,24 +20,37 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` under `path` so that a crash leaves the old file or the new one.
-
-    Raises StageFailed that says what was needed where the disk is full, OSError for the rest.
-    """
+    """Write `content` under `path` so that a crash leaves the old file or the new one. Raises as `writing` does."""
     temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path, len(content)):
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def writing(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Within, `path` is written: `needed` bytes, where that is known. An error of the system becomes StageFailed that
+    names the file, as one about an open descriptor does not, and says what was needed."""
     try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            raise no_space(path, len(content)) from error
-        raise
-    sync_folder(path.parent)
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise no_space(path, needed) from error
+        size = f" ({format_bytes(needed)} were to go there)" if needed is not None else ""
+        raise StageFailed(
+            f"{path}: cannot be written: {error.strerror or error}{size}",
+            hint="give another folder with -o, or make this one writable; earlier artifacts are as they were",
+            path=str(path),
+        ) from error
 
 
 def no_space(path: Path, needed: int | None = None) -> StageFailed:
@@ -104,8 +118,13 @@ def recover(out: Path) -> None:
 def replace_folder(new: Path, out: Path) -> None:
     """Put the complete folder `new` in the place of `out`, which may exist. The caller holds the lock of `out`."""
     recover(out)
-    if out.exists():
-        os.replace(out, old_folder(out))
-    os.replace(new, out)
-    sync_folder(out.parent)
+    with writing(out):
+        if out.exists():
+            os.replace(out, old_folder(out))
+        try:
+            os.replace(new, out)
+        except OSError:
+            recover(out)
+            raise
+        sync_folder(out.parent)
     shutil.rmtree(old_folder(out), ignore_errors=True)

@@ -2,7 +2,8 @@
 
 The lock is a file made beside the folder, only if it is not there yet, so that it also works on network folders. It
 holds host, pid and the process's start time; its modification time is a heartbeat. A dead process's lock is taken
-over at once on the same host, and after STALE_SECONDS without a heartbeat from another.
+over at once on the same host, and after STALE_SECONDS without a heartbeat from another. Heartbeats are judged by the
+clock of the file system, since the clocks of two hosts may differ.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from golfpipe.errors import Busy
+from golfpipe.store.files import writing
 
 try:
     import fcntl
@@ -29,21 +32,47 @@ HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class Hold:
+    """The lock of one output folder, held by this process."""
+
+    out: Path
+    content: bytes
+
+    def is_lost(self) -> bool:
+        """Whether another host took over, as after a long suspension of this process."""
+        try:
+            return lock_path(self.out).read_bytes() != self.content
+        except FileNotFoundError:
+            return True
+
+    def check(self) -> None:
+        """Raises Busy where the lock is lost: what this process made may be mixed with another one's work."""
+        if self.is_lost():
+            raise Busy(
+                f"{self.out}: another process took over while this one was silent for over {STALE_SECONDS:.0f} s",
+                hint="wait for it, or give another folder with -o",
+                path=str(self.out),
+            )
+
+
 @contextmanager
-def output_lock(out: Path) -> Iterator[None]:
+def output_lock(out: Path) -> Iterator[Hold]:
     """Hold `out` for this process. Raises Busy (exit 75) at once where another process, or this one, holds it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    path = lock_path(out)
-    content = _acquire(path, out)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    path, hold = lock_path(out), Hold(out, _owner())
     stop = threading.Event()
-    beat = threading.Thread(target=_keep_alive, args=(path, stop), daemon=True)
-    beat.start()
+    beat = threading.Thread(target=_keep_alive, args=(hold, stop), daemon=True)
     try:
-        yield
+        _acquire(path, hold)
+        beat.start()
+        yield hold
     finally:
         stop.set()
-        beat.join()
-        _release(path, content)
+        if beat.is_alive():
+            beat.join()
+        _release(path, hold.content)
 
 
 def lock_path(out: Path) -> Path:
@@ -63,50 +92,72 @@ def lock_holder(out: Path) -> str | None:
     return _live_holder(content, age)
 
 
-def _acquire(path: Path, out: Path) -> bytes:
-    content = json.dumps(
+def _owner() -> bytes:
+    """What tells this process, and this lock of it, from all others."""
+    return json.dumps(
         {
             "host": socket.gethostname(),
+            "pid_namespace": _pid_namespace(),
             "pid": os.getpid(),
             "started": _start_time(os.getpid()),
-            "token": uuid4().hex,  # tells this lock from every other one, for the release
+            "token": uuid4().hex,
         }
     ).encode()
+
+
+def _acquire(path: Path, hold: Hold) -> None:
     for _ in range(10):
-        if _create(path, content):
-            return content
-        holder = _remove_if_dead(path)
+        now = _create(path, hold.content)
+        if now is None:
+            return
+        holder = _remove_if_dead(path, now)
         if holder is not None:
             raise Busy(
-                f"{out}: {holder} is writing here",
+                f"{hold.out}: {holder} is writing here",
                 hint="wait for it, or give another folder with -o",
-                path=str(out),
+                path=str(hold.out),
             )
-    raise Busy(f"{out}: the lock changes hands too fast; try again", path=str(out))
+    raise Busy(f"{hold.out}: the lock changes hands too fast; try again", path=str(hold.out))
 
 
-def _create(path: Path, content: bytes) -> bool:
-    """Make the lock file with its content in one step, so that a crash leaves none without an owner. False where
-    there is one."""
+def _create(path: Path, content: bytes) -> float | None:
+    """Make the lock file with its content in one step, so that a crash leaves none without an owner. None: it is
+    made. Where there is one already, the time by the clock of the file system."""
     draft = path.with_name(f"{path.name}.{uuid4().hex[:12]}")
     try:
-        draft.write_bytes(content)
-        os.link(draft, path)
+        with writing(path, len(content)):
+            draft.write_bytes(content)
+        now = draft.stat().st_mtime
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            # Over a network the first try may have worked, its answer was lost, and the second one found the link.
+            return now if draft.stat().st_nlink < 2 else None
+        except OSError:  # a file system without hard links
+            return None if _create_exclusively(path, content) else now
+        return None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _create_exclusively(path: Path, content: bytes) -> bool:
+    """Make the lock file in two steps; False where there is one."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    except OSError:  # a file system without hard links, or a real error, which comes again below
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        with os.fdopen(descriptor, "wb") as stream:
+    try:
+        with writing(path, len(content)), os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
-    finally:
-        draft.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
     return True
 
 
-def _remove_if_dead(path: Path) -> str | None:
+def _remove_if_dead(path: Path, now: float) -> str | None:
     """Who holds the lock, in words; None where there is no lock any more, because its dead owner's was removed."""
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -126,7 +177,7 @@ def _remove_if_dead(path: Path) -> str | None:
             return None
         if (status.st_ino, status.st_dev) != (current.st_ino, current.st_dev):
             return None
-        holder = _live_holder(stream.read(), time.time() - status.st_mtime)
+        holder = _live_holder(stream.read(), now - status.st_mtime)
         if holder is None:
             path.unlink(missing_ok=True)
         return holder
@@ -138,7 +189,8 @@ def _live_holder(content: bytes, age: float) -> str | None:
     if owner is None:  # without hard links a lock is empty for a moment after its creation
         return "another process" if age < STALE_SECONDS else None
     pid = owner["pid"]
-    if owner["host"] == socket.gethostname():
+    here = {"host": socket.gethostname(), "pid_namespace": _pid_namespace()}
+    if here == {key: owner.get(key, here[key]) for key in here}:
         return f"process {pid}" if _is_running(pid, owner.get("started")) else None
     return f"process {pid} on {owner['host']}" if age < STALE_SECONDS else None
 
@@ -164,6 +216,14 @@ def _is_running(pid: int, started: Any) -> bool:
     return started is None or now_started is None or now_started == started
 
 
+def _pid_namespace() -> str | None:
+    """Within which process numbers have a meaning: containers on one host may share its name. None where unknown."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
 def _start_time(pid: int) -> str | None:
     """When the process started, in ticks since boot; None where /proc does not tell."""
     try:
@@ -183,7 +243,8 @@ def _release(path: Path, content: bytes) -> None:
             path.unlink(missing_ok=True)
 
 
-def _keep_alive(path: Path, stop: threading.Event) -> None:
+def _keep_alive(hold: Hold, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         with suppress(OSError):
-            os.utime(path)
+            if not hold.is_lost():  # or this would keep another one's alive
+                os.utime(lock_path(hold.out))

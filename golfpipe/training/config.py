@@ -9,6 +9,7 @@ from golfpipe.errors import ConfigError
 from golfpipe.quant.config import MLP_ONLY, QuantPolicy
 
 Precision = Literal["fp32", "bf16"]
+OnBad = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +25,9 @@ class TrainConfig:
     """Tokens per training sequence."""
     micro_batch_sequences: int = 0
     """Sequences per forward pass; 0 takes the whole step at once up to 65,536 tokens."""
+    auto_batch: bool = False
+    """Where the device's memory does not hold a forward pass, go on with fewer sequences in more of them. The same
+    work up to rounding, so not part of the key, like the device."""
     warmdown_steps: int = 5000
     """Final steps in which the lr falls linearly to 0."""
     warmdown_fraction: float = 0.4
@@ -51,9 +55,17 @@ class TrainConfig:
     """Most validation targets scored each time; 0 means all."""
     log_every: int = 50
     checkpoint_every: int = 1000
-    """Steps between resumable checkpoints; 0 writes one on interrupt only."""
+    """Steps between resumable checkpoints; 0 writes one only where the run stops."""
     track: Literal["none", "tensorboard", "trackio"] = "none"
     """Experiment tracker that also receives what log.jsonl does."""
+    on_bad_step: OnBad = "stop"
+    """A step is bad where its loss or its gradients are not finite, or its loss is a spike. skip: leave the weights as
+    they are and go on with the next batch; this waits for the device in every step."""
+    spike_nats: float = 0.0
+    """A loss this far above the running mean of those before is a spike; 0 means that none is."""
+    on_bad_shard: OnBad = "stop"
+    """What a train shard leads to that is missing or altered when training starts or resumes. skip: train on the
+    others, and name it in the model's metrics."""
 
     def __post_init__(self) -> None:
         for key in ("max_steps", "context_length", "log_every", "qat_refresh_steps"):
@@ -67,6 +79,7 @@ class TrainConfig:
             "validate_every",
             "validation_targets",
             "checkpoint_every",
+            "spike_nats",
         ):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must not be negative")

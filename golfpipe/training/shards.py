@@ -9,6 +9,7 @@ little-endian uint16 tokens. Files are opened elsewhere: this module sees bytes 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -60,6 +61,14 @@ def parse_shard_header(header: bytes, file_size: int, name: str) -> int:
     return num_tokens
 
 
+class TokenSource(Protocol):
+    """The tokens of one shard: an array, or a file that is read in slices."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+
+
 class TokenStream:
     """Tokens of all shards in file order, starting again at the first shard after the last, without end.
 
@@ -67,8 +76,8 @@ class TokenStream:
     Only the tokens asked for are copied, so the shards may be memory maps of any size.
     """
 
-    def __init__(self, shards: Sequence[np.ndarray]) -> None:
-        """`shards`: one-dimensional uint16 arrays. Raises DataError if they hold no token at all."""
+    def __init__(self, shards: Sequence[TokenSource]) -> None:
+        """`shards`: one-dimensional uint16 arrays, or what gives such. Raises DataError if they hold no token at all."""
         self._shards = list(shards)
         self.num_tokens = sum(len(shard) for shard in self._shards)
         if self.num_tokens == 0:

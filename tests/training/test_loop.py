@@ -65,6 +65,6 @@ def test_a_diverged_run_names_the_step_and_writes_no_checkpoint_of_it():
         return step()
 
     trainer.step = poisoned
-    with pytest.raises(StageFailed, match="loss of step 6 is nan"):
+    with pytest.raises(StageFailed, match="the loss is nan in step 6; its batch starts at token"):
         run_training(trainer, events)
     assert events.checkpoints == [1, 2, 3, 4, 5]
