@@ -21,7 +21,7 @@ from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards, load_validation
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.errors import ArtifactError, DataError, Interrupted, StageFailed, UsageError
+from golfpipe.errors import ArtifactError, DataError, GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.scoring.config import EvaluateConfig
@@ -37,10 +37,10 @@ from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file, write_file, writing
 from golfpipe.store.manifest import Result
 from golfpipe.store.tensors import metadata_from_bytes, tensors_from_bytes, tensors_to_bytes
+from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.log_lines import cap_line, memory_line, start_lines, train_line, validation_line
-from golfpipe.training.loop import FinishedStep, run_training
+from golfpipe.training.loop import FinishedStep, finish_steps, run_training
 from golfpipe.training.shards import TokenStream
-from golfpipe.training.trainer import Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
@@ -71,7 +71,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         _warm_start(network, job.inputs["init"])
     network.to(device)
     compiled = config.train.compile == "on" or (config.train.compile == "auto" and device.type == "cuda")
-    trainer = Trainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
+    trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
     resumed = _resume(trainer, out)
     if compiled:
         job.context.reporter.note("compiling, outside the training clock")
@@ -83,7 +83,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 def _train(
     job: Job,
     out: ArtifactWriter,
-    trainer: Trainer,
+    trainer: GuardedTrainer,
     tokenizer: Tokenizer,
     resumed: dict | None,
     skipped_shards: list[str],
@@ -94,7 +94,11 @@ def _train(
         task.advance(trainer.steps_done)
         events = _Events(job, out, trainer, tokenizer, stop, task, track)
         events.start(resumed)
-        reason = run_training(trainer, events)
+        try:
+            reason = run_training(trainer, events)
+        except GolfpipeError:
+            events.save_what_is_good()
+            raise
         if reason != "interrupted":  # what follows may fail too, or be interrupted
             events.checkpoint(trainer.steps_done)
         if reason == "interrupted":
@@ -124,7 +128,7 @@ class _Events:
         self,
         job: Job,
         out: ArtifactWriter,
-        trainer: Trainer,
+        trainer: GuardedTrainer,
         tokenizer: Tokenizer,
         stop: StopRequest,
         task: Task,
@@ -152,13 +156,13 @@ class _Events:
             self._append(
                 [{"type": "micro_batch", "step": steps[-1].step, "micro_batch_sequences": self.micro_batch}],
             )
-        self._append([_step_record(step) for step in steps])
-        for step in steps:
-            if step.fault is None:
+        for step, fault in zip(steps, self.trainer.judge(steps), strict=True):
+            self._append([_step_record(step, fault)])
+            if fault is None:
                 self.last_loss = step.train_loss_nats
                 continue
             self.skipped_steps += 1
-            self.job.context.reporter.warn(f"step {step.step} skipped: {step.fault}")
+            self.job.context.reporter.warn(f"step {step.step} skipped: {fault}")
         lines = [self._train_line(s) for s in steps if s.step % self.settings.log_every == 0 or s.step == 1]
         self._append_text(lines)
         self.task.advance(len(steps), f"loss {self._loss_text()}")
@@ -191,6 +195,15 @@ class _Events:
             "human_log_bytes": self.human_path.stat().st_size,
         }
         write_file(self.checkpoint_path, tensors_to_bytes(tensors, values))
+
+    def save_what_is_good(self) -> None:
+        """After a step that could not be made, for unreadable data or too little memory: the state before it. After a
+        bad one the last checkpoint stands."""
+        unlogged = [mark.record for mark in self.trainer.unjudged]
+        if unlogged:
+            self.log(finish_steps(unlogged))
+        if self.trainer.steps_done > 0 and self.trainer.watch.bad_in_a_row == 0:
+            self.checkpoint(self.trainer.steps_done)
 
     def stop_requested(self) -> bool:
         return self.stop_request.requested
@@ -286,14 +299,11 @@ class _Events:
         _append_lines(self.human_path, lines)
 
 
-def _step_record(step: FinishedStep) -> dict[str, Any]:
+def _step_record(step: FinishedStep, fault: str | None) -> dict[str, Any]:
     """Its line in the log: JSON has no NaN, and only a bad step has a fault."""
-    record = {"type": "step", **asdict(step)}
-    if not math.isfinite(step.train_loss_nats):
-        record["train_loss_nats"] = None
-    if step.fault is None:
-        del record["fault"]
-    return record
+    finite = math.isfinite(step.train_loss_nats)
+    record = {"type": "step", **asdict(step), "train_loss_nats": step.train_loss_nats if finite else None}
+    return record if fault is None else record | {"fault": fault}
 
 
 def _append_lines(path: Path, lines: list[str]) -> None:
@@ -302,7 +312,7 @@ def _append_lines(path: Path, lines: list[str]) -> None:
         stream.write(text)
 
 
-def _resume(trainer: Trainer, out: ArtifactWriter) -> dict | None:
+def _resume(trainer: GuardedTrainer, out: ArtifactWriter) -> dict | None:
     """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment. Returns its
     values."""
     path = out.folder / CHECKPOINT

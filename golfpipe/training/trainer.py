@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golfpipe.errors import GolfpipeError, StageFailed
 from golfpipe.model.config import possible_names
 from golfpipe.model.network import Network
 from golfpipe.optim.config import OptimConfig
@@ -23,7 +22,6 @@ from golfpipe.optim.groups import build_optimizers, set_lr_factor, set_momentum
 from golfpipe.optim.schedule import muon_momentum, step_factor, time_factor
 from golfpipe.optim.state import load_optimizer_tensors, optimizer_tensors
 from golfpipe.quant.fake import FakeQuantizer
-from golfpipe.training.bad_steps import LossWatch
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
 from golfpipe.training.shards import TokenStream
@@ -42,10 +40,6 @@ class StepRecord:
     loss: Tensor
     lr_factor: float
     elapsed_seconds: float
-    position: tuple[int, int]
-    """Where in the data its batch starts."""
-    fault: str | None
-    """Why it was skipped, where train.on_bad_step is skip and it was bad."""
 
 
 class Trainer:
@@ -73,7 +67,6 @@ class Trainer:
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
         self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
         self.qat_first_step: int | None = None
-        self.watch = LossWatch(config.spike_nats)
         self.sequences = config.batch_tokens // config.context_length
         self.micro_batch = micro_batch_sequences(self.sequences, config.context_length, config.micro_batch_sequences)
         self.steps_done = 0
@@ -149,81 +142,27 @@ class Trainer:
     # ---- one step ---------------------------------------------------------------------------------------------
 
     def step(self) -> StepRecord:
-        """One optimizer step over train.batch_tokens tokens.
-
-        Raises DataError where they cannot be read, StageFailed where the memory holds fewer sequences per pass than
-        planned and train.auto_batch is off. Weights and data position are then those after the step before.
-        """
+        """One optimizer step over train.batch_tokens tokens."""
         if self._timed_from is None and self.steps_done >= UNTIMED_STEPS:
             self._timed_from = self.elapsed_seconds
         factor = self.lr_factor()
         if factor < 1 and self.warmdown_start_step is None:
             self.warmdown_start_step = self.steps_done
-        position = self.stream.position
         set_lr_factor(self.optimizers, factor)
         set_momentum(self.optimizers, muon_momentum(self.steps_done, self.optim))
         with self._forward_weights():
-            loss = self._fitting_gradients()
-        fault = self.watch.fault(loss.item(), self._gradient_norm()) if self.config.on_bad_step == "skip" else None
+            loss = self._accumulate_gradients()
+        self._update_weights(loss)
+        self.steps_done += 1
+        return StepRecord(self.steps_done, loss, factor, self.elapsed_seconds)
+
+    def _update_weights(self, loss: Tensor) -> None:
         if self.optim.grad_clip > 0:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.grad_clip, foreach=True)
-        if fault is None:
-            for optimizer in self.optimizers:
-                optimizer.step()
-            self.average.update(self.network)
-        self._forget_gradients()
-        self.steps_done += 1
-        return StepRecord(self.steps_done, loss, factor, self.elapsed_seconds, position, fault)
-
-    def _fitting_gradients(self) -> Tensor:
-        """The step's gradients, and its loss, from as many sequences per pass as planned, or as the memory holds."""
-        start, planned = self.stream.position, self.micro_batch
-        try:
-            while (loss := self._gradients_or_none()) is None:
-                self.stream.position = start
-                if self.micro_batch == 1:
-                    raise StageFailed(
-                        f"out of memory: not even one sequence of {self.config.context_length} tokens fits"
-                        f" on {self.device}",
-                        hint="lower train.context_length, or take a smaller model or another --device",
-                    )
-                self.micro_batch = micro_batch_sequences(
-                    self.sequences, self.config.context_length, self.micro_batch - 1
-                )
-            if self.micro_batch < planned and not self.config.auto_batch:
-                fitting, self.micro_batch = self.micro_batch, planned
-                raise StageFailed(
-                    f"out of memory: {planned} sequences of {self.config.context_length} tokens per pass do not fit"
-                    f" on {self.device}; {fitting} do",
-                    hint=f"--auto-batch goes on with {fitting}, as does --set train.micro_batch_sequences={fitting}"
-                    " in a new run",
-                )
-        except GolfpipeError:
-            self.stream.position = start
-            self._forget_gradients()
-            raise
-        return loss
-
-    def _gradients_or_none(self) -> Tensor | None:
-        """None where the memory ran out."""
-        try:
-            return self._accumulate_gradients()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # Out here, where the error and the tensors that it held on to are gone.
-        self._forget_gradients()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
-
-    def _gradient_norm(self) -> float:
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients, foreach=True).item()
-
-    def _forget_gradients(self) -> None:
         for optimizer in self.optimizers:
+            optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.network)
 
     def _accumulate_gradients(self) -> Tensor:
         length, sequences, micro = self.config.context_length, self.sequences, self.micro_batch
@@ -292,8 +231,6 @@ class Trainer:
             "average_updates": self.average.num_updates,
             "qat_first_step": self.qat_first_step,
             "warmdown_start_step": self.warmdown_start_step,
-            "micro_batch": self.micro_batch,
-            "mean_loss": self.watch.mean,
         }
 
     def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
@@ -314,8 +251,6 @@ class Trainer:
         self.steps_done = values["steps_done"]
         self.qat_first_step = values["qat_first_step"]
         self.warmdown_start_step = values["warmdown_start_step"]
-        self.micro_batch = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
-        self.watch.mean = values.get("mean_loss")
         self._elapsed, self._timed_from = values["elapsed_seconds"], values["timed_from"]
 
     def warm_up(self, steps: int) -> None:
@@ -324,7 +259,7 @@ class Trainer:
         values = self.state_values()
         for _ in range(min(steps, self.max_steps)):
             self.step()
-        self.load_state(tensors, values | {"micro_batch": self.micro_batch})
+        self.load_state(tensors, values)
 
 
 def micro_batch_sequences(sequences: int, length: int, requested: int) -> int:
@@ -332,9 +267,3 @@ def micro_batch_sequences(sequences: int, length: int, requested: int) -> int:
     MICRO_BATCH_TOKENS where none is made. A divisor, so that every pass has one shape and compiles once."""
     most = requested or max(1, MICRO_BATCH_TOKENS // length)
     return max(divisor for divisor in range(1, min(most, sequences) + 1) if sequences % divisor == 0)
-
-
-def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether a device, or the host, had no more memory; torch has no class of its own for all of them."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "out of memory" in str(error) or "can't allocate memory" in str(error)

@@ -1,0 +1,147 @@
+"""A trainer that minds what goes wrong in long runs: bad steps, data that cannot be read, too little memory.
+
+The generated script trains without it, since it keeps no checkpoint to go back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from golfpipe.errors import GolfpipeError, StageFailed
+from golfpipe.training.bad_steps import MAX_BAD_STEPS, LossWatch
+from golfpipe.training.loop import FinishedStep
+from golfpipe.training.trainer import StepRecord, Trainer, micro_batch_sequences
+
+
+@dataclass(frozen=True, slots=True)
+class StepMark:
+    """What is known of a step beside its record."""
+
+    record: StepRecord
+    position: tuple[int, int]
+    """Shard and offset where its batch starts."""
+    fault: str | None
+    """Why it was skipped."""
+
+
+class GuardedTrainer(Trainer):
+    """A Trainer whose failed step leaves weights and data position as they were before it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.watch = LossWatch(self.config.spike_nats)
+        self.unjudged: list[StepMark] = []
+        self._fault: str | None = None
+
+    def step(self) -> StepRecord:
+        """As Trainer.step. Raises DataError where the tokens cannot be read, StageFailed where the memory holds fewer
+        sequences per pass than planned and train.auto_batch is off."""
+        position, self._fault = self.stream.position, None
+        try:
+            record = super().step()
+        except GolfpipeError:
+            self.stream.position = position
+            raise
+        self.unjudged.append(StepMark(record, position, self._fault))
+        return record
+
+    # ---- bad steps --------------------------------------------------------------------------------------------
+
+    def judge(self, steps: Sequence[FinishedStep]) -> list[str | None]:
+        """Why each of the steps not judged before was skipped; None where it was not.
+
+        Raises StageFailed naming step and data, where train.on_bad_step is stop or too many in a row were bad.
+        """
+        skips = self.config.on_bad_step == "skip"
+        marks, self.unjudged = self.unjudged[: len(steps)], self.unjudged[len(steps) :]
+        faults = []
+        for step, mark in zip(steps, marks, strict=True):
+            fault = mark.fault if skips else self.watch.fault(step.train_loss_nats)
+            if fault is not None and (not skips or self.watch.bad_in_a_row > MAX_BAD_STEPS):
+                shard, offset = mark.position
+                before = f", after {MAX_BAD_STEPS} bad ones before it" if skips else ""
+                raise StageFailed(
+                    f"training diverged: {fault} in step {step.step}{before}; its batch starts at token {offset} of"
+                    f" train shard {shard}",
+                    hint="the last checkpoint is kept; train.on_bad_step=skip goes on without such batches, lower"
+                    " optim.*_lr need a new run",
+                )
+            faults.append(fault)
+        return faults
+
+    def _update_weights(self, loss: Tensor) -> None:
+        if self.config.on_bad_step == "skip":
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+            self._fault = self.watch.fault(loss.item(), norm.item())
+        if self._fault is None:
+            super()._update_weights(loss)
+        else:
+            self._forget_gradients()
+
+    # ---- memory -----------------------------------------------------------------------------------------------
+
+    def _accumulate_gradients(self) -> Tensor:
+        """From as many sequences per pass as planned, or, where the memory does not hold them, the most that fit."""
+        start, planned, length = self.stream.position, self.micro_batch, self.config.context_length
+        while (loss := self._gradients_or_none()) is None:
+            self.stream.position = start
+            if self.micro_batch == 1:
+                self.micro_batch = planned
+                raise StageFailed(
+                    f"out of memory: not even one sequence of {length} tokens fits on {self.device}",
+                    hint="lower train.context_length, or take a smaller model or another --device",
+                )
+            self.micro_batch = micro_batch_sequences(self.sequences, length, self.micro_batch - 1)
+        if self.micro_batch < planned and not self.config.auto_batch:
+            fitting, self.micro_batch = self.micro_batch, planned
+            self._forget_gradients()
+            raise StageFailed(
+                f"out of memory: {planned} sequences of {length} tokens per pass do not fit on {self.device};"
+                f" {fitting} do",
+                hint=f"the same command with --auto-batch goes on with {fitting} per pass",
+            )
+        return loss
+
+    def _gradients_or_none(self) -> Tensor | None:
+        """None where the memory ran out."""
+        try:
+            return super()._accumulate_gradients()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Out here, where the error and the tensors that it held on to are gone.
+        self._forget_gradients()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _forget_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    # ---- checkpoint -------------------------------------------------------------------------------------------
+
+    def state_values(self) -> dict[str, int | float | list[int] | None]:
+        return super().state_values() | {"micro_batch": self.micro_batch, "mean_loss": self.watch.mean}
+
+    def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
+        super().load_state(tensors, values)
+        self.micro_batch = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
+        self.watch.mean = values.get("mean_loss")
+
+    def warm_up(self, steps: int) -> None:
+        """As Trainer.warm_up; what it learned of the memory stays."""
+        super().warm_up(steps)
+        self.unjudged.clear()
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether a device, or the host, had no more memory; torch has no one class for it."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "out of memory" in str(error) or "can't allocate memory" in str(error)
