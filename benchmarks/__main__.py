@@ -1,7 +1,11 @@
-"""Run benchmarks and keep their results.
+"""Run benchmarks and keep their results, each in a process of its own.
 
-python -m benchmarks                     # all of them
-python -m benchmarks train_step          # one by name; --quick for a smoke run that keeps nothing
+python -m benchmarks                            # all of them, about 12 minutes on 2 cores
+python -m benchmarks train_step evaluation      # some by name
+python -m benchmarks --quick --output /tmp/x    # toy sizes: whether they run, no figures
+python -m benchmarks.tables                     # the results into docs/speed.md
+
+A result is benchmarks/results/NAME.json (or --output FOLDER) and a table on standard output.
 """
 
 from __future__ import annotations
@@ -9,26 +13,53 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-from benchmarks.timing import machine
-
-NAMES = ("train_step",)
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.child import peak_memory_bytes
+from benchmarks.tables import NAMES, RESULTS, detail_table
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"any of {', '.join(NAMES)}; default all")
-    parser.add_argument("--quick", action="store_true", help="one repetition, results not kept")
+    parser.add_argument("--quick", action="store_true", help="toy sizes, one repetition; kept only with --output")
+    parser.add_argument("--output", type=Path, help="folder for the results; default benchmarks/results")
     options = parser.parse_args()
-    for name in options.names or NAMES:
-        results = importlib.import_module(f"benchmarks.{name}").run(options.quick)
-        text = json.dumps({"benchmark": name, "machine": machine(), "results": results}, indent=2)
-        print(text, flush=True)
-        if not options.quick:
-            (RESULTS / f"{name}.json").write_text(text + "\n")
+    names = options.names or list(NAMES)
+    if len(names) == 1:
+        run_one(names[0], options.quick, options.output)
+        return 0
+    words = (["--quick"] if options.quick else []) + (["--output", str(options.output)] if options.output else [])
+    codes = [
+        subprocess.run([sys.executable, "-m", "benchmarks", name, *words], check=False).returncode for name in names
+    ]
+    return max(codes)
+
+
+def run_one(name: str, quick: bool, output: Path | None) -> None:
+    """Run one benchmark here, print its table, and keep its results unless they are a smoke run's."""
+    from benchmarks.timing import machine
+    from golfpipe.stages.base import source_commit
+
+    started = time.perf_counter()
+    results = importlib.import_module(f"benchmarks.{name}").run(quick)
+    kept = {
+        "benchmark": name,
+        "commit": source_commit(),
+        "machine": machine(),
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "results": results,
+    }
+    print(f"## {name}\n\n{detail_table(kept)}\n", flush=True)
+    folder = output or (None if quick else RESULTS)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
-"""The plain baseline: the formulas of SPEC section 1 and 2 as an ordinary eager script would write them.
+"""The plain baseline: the formulas of SPEC sections 1 to 5 as an ordinary eager script would write them.
 
 bf16 by autocast, composed norms, whole-batch logits, one Newton-Schulz iteration per matrix in bf16, a foreach-free
-weight average, full logits and repeated windows in evaluation. It is what the fast paths are measured against.
+weight average, torch's own AdamW with its defaults, full logits and repeated windows in evaluation, a clip search over
+whole tensors, zstd over the concatenated codes. It is what the fast paths are measured against.
 """
 
 # Shapes: B batch, T time, D model width, H query heads, K kv heads, E head width
@@ -142,6 +143,27 @@ class PlainTrainer:
             self.average[name.replace("/", ".")].mul_(0.999).add_(p.detach(), alpha=0.001)
 
 
+class PlainAdapter:
+    """A step of full-model test-time training: AdamW without decay, MLP matrices with learning rates of their own."""
+
+    def __init__(self, network: PlainNetwork, autocast: bool) -> None:
+        self.network, self.autocast = network, autocast
+        scales = {"mlp/output/weight": 3.0, "mlp/input/weight": 0.5}
+        groups: dict[float, list[nn.Parameter]] = {1.0: [], 3.0: [], 0.5: []}
+        for name, parameter in network.weights.items():
+            groups[next((s for end, s in scales.items() if name.endswith(end)), 1.0)].append(parameter)
+        self.adam = torch.optim.AdamW([{"params": p, "lr": 5e-4 * s} for s, p in groups.items()], weight_decay=0.0)
+
+    def step(self, tokens_BT: Tensor, targets_BT: Tensor) -> float:
+        self.adam.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            loss = self.network(tokens_BT, targets_BT)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.adam.step()
+        return loss.item()
+
+
 @torch.inference_mode()
 def plain_nats(network: PlainNetwork, tokens: np.ndarray, windows: list[Window], autocast: bool) -> Tensor:
     """Scores of windows of one length, full logits for every position."""
@@ -150,3 +172,42 @@ def plain_nats(network: PlainNetwork, tokens: np.ndarray, windows: list[Window],
         logits_BTV = network.logits(run[:, :-1]).float()
     nats_BT = F.cross_entropy(logits_BTV.flatten(0, 1), run[:, 1:].flatten(), reduction="none").view(len(windows), -1)
     return torch.cat([row[w.score_start - w.start :] for row, w in zip(nats_BT, windows, strict=True)])
+
+
+def plain_quantize(
+    weights: dict[str, Tensor], bits_of: dict[str, int], ratios: tuple[float, ...]
+) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """Clip search per row (SPEC section 3): name -> (int8 codes, fp16 scales), or (fp16 values, None) at 16 bits."""
+    found: dict[str, tuple[Tensor, Tensor | None]] = {}
+    for name, w in weights.items():
+        if bits_of[name] >= 16:
+            found[name] = (w.half(), None)
+            continue
+        top = 2 ** (bits_of[name] - 1) - 1
+        most = w.abs().amax(dim=1, keepdim=True)
+        best_error = torch.full((len(w), 1), float("inf"), dtype=torch.float64)
+        best_codes, best_scale = torch.zeros_like(w), torch.zeros_like(most)
+        for ratio in reversed(ratios):
+            scale = (most * ratio / top).half().float()
+            codes = (w / scale).round().clamp(-top - 1, top)
+            error = (w - codes * scale).double().square().sum(dim=1, keepdim=True)
+            better = error < best_error
+            best_error = torch.where(better, error, best_error)
+            best_codes = torch.where(better, codes, best_codes)
+            best_scale = torch.where(better, scale, best_scale)
+        found[name] = (best_codes.to(torch.int8), best_scale.half())
+    return found
+
+
+def plain_pack(found: dict[str, tuple[Tensor, Tensor | None]], bits_of: dict[str, int]) -> bytes:
+    """Two int4 codes to a byte, wider ones a byte each, all tensors after each other, zstd level 22."""
+    import zstandard
+
+    parts = []
+    for name, (codes, scales) in found.items():
+        if bits_of[name] == 4:
+            codes = (codes[:, ::2] & 15) | (codes[:, 1::2] << 4)
+        parts.append(codes.numpy().tobytes())
+        if scales is not None:
+            parts.append(scales.numpy().tobytes())
+    return zstandard.ZstdCompressor(level=22).compress(b"".join(parts))

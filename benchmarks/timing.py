@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,11 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
             function()
             if turn > 0:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: {"median": statistics.median(values), "min": min(values)} for name, values in seconds.items()}
+    return {name: summary(values) for name, values in seconds.items()}
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far (Linux; 0 elsewhere)."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(seconds), "min": min(seconds)}
 
 
 def machine() -> dict[str, Any]:

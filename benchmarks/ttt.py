@@ -1,0 +1,83 @@
+"""One step of full-model test-time training: golfpipe's cosine recipe against the plain baseline, alternating.
+
+python -m benchmarks ttt [--quick]
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.evaluation import text
+from benchmarks.floor import backward_products, forward_products, runner
+from benchmarks.models import gaussian_weights
+from benchmarks.plain import PlainAdapter, PlainNetwork
+from benchmarks.settings import preset
+from benchmarks.timing import summary
+from golfpipe.adapt.cosine import adapt_cosine
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.model.network import load_network
+
+SEQUENCES, LENGTH, REPEATS = 4, 512, 5
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Seconds per step and the ratios to plain and floor."""
+    if quick:
+        return {"tiny/4 x 64": case("tiny", 4, 64, 1)}
+    return {f"16l/{SEQUENCES} x {LENGTH}": case("16l", SEQUENCES, LENGTH, REPEATS)}
+
+
+def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]:
+    config = preset(name)
+    tokens = text(sequences * length + 1)
+    plain = plain_step(config, tokens, sequences)
+    forward = forward_products(config.model, sequences, length, length)
+    floor = runner(forward + backward_products(forward), torch.bfloat16)
+    seconds: dict[str, list[float]] = {"golfpipe": [], "plain": [], "floor": []}
+    clock = time.perf_counter
+
+    def after_step(targets: int) -> None:
+        nonlocal started
+        seconds["golfpipe"].append(clock() - started)
+        for key, function in (("plain", plain), ("floor", floor)):
+            began = clock()
+            function()
+            seconds[key].append(clock() - began)
+        started = clock()
+
+    # The text is one batch, so an epoch is a step; the first one warms up.
+    started = clock()
+    golfpipe_steps(config, tokens, sequences, repeats + 1, after_step)
+    times = {key: summary(values[1:]) for key, values in seconds.items()}
+    ours = times["golfpipe"]["median"]
+    return {
+        "seconds": times,
+        "tokens_per_second": sequences * length / ours,
+        "speedup_over_plain": times["plain"]["median"] / ours,
+        "ratio_to_floor": ours / times["floor"]["median"],
+    }
+
+
+def golfpipe_steps(
+    config: PipelineConfig, tokens: np.ndarray, sequences: int, steps: int, after_step: Callable[[int], None]
+) -> None:
+    """Test-time training on a text of one batch, as the ttt stage does it."""
+    network = load_network(config.model, gaussian_weights(config.model), torch.bfloat16)
+    length = (len(tokens) - 1) // sequences
+    recipe = replace(config.ttt.cosine, epochs=steps, batch_sequences=sequences, context_length=length)
+    adapt_cosine(network, tokens, recipe, torch.device("cpu"), lambda epoch, loss, factor: None, after_step)
+
+
+def plain_step(config: PipelineConfig, tokens: np.ndarray, sequences: int) -> Callable[[], None]:
+    """One step of the baseline on the same batch."""
+    network = PlainNetwork(config.model, gaussian_weights(config.model)).eval()
+    adapter = PlainAdapter(network, autocast=True)
+    run = torch.from_numpy(tokens.astype(np.int64))
+    inputs, targets = run[:-1].view(sequences, -1), run[1:].view(sequences, -1)
+    return lambda: adapter.step(inputs, targets)
