@@ -75,7 +75,7 @@ def test_memory_children_run(one_thread) -> None:
 
 def test_a_point_of_a_curve(one_thread) -> None:
     for stride in (0, 32):
-        before, seconds = scaling.work(json.dumps({"layers": 1, "tokens": 128, "context": 64, "stride": stride}))
+        before, seconds = scaling.work(json.dumps({"layers": 2, "tokens": 128, "context": 64, "stride": stride}))
         assert before > 0 and seconds > 0
     assert scaling.exponent((1, 2, 4), [3.0, 12.0, 48.0]) == pytest.approx(2)
 
