@@ -17,6 +17,8 @@ from golfpipe.quant.rows import row_absmax, row_divisor, row_scale
 # Values handled at once. On the CPU a chunk and its scratch should stay in the cache (2^19 fp32 values: 2 MB; smaller
 # chunks lose more to call overhead than they gain, larger ones double the time); a GPU wants few, long kernels.
 _SEARCH_CHUNK = {"cpu": 1 << 19, "cuda": 1 << 24}
+_BOUND_EVERY = 6
+"""Ratios tried between two looks at whether smaller ones can still win; a look costs less than half a try."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,7 +67,15 @@ def _search_chunk(
     candidate_R = torch.empty_like(error_R)
     error_R.fill_(torch.inf)
     index_R.fill_(from_largest[0])
-    for k in from_largest:
+    magnitude_RC = w_RC.abs() if len(from_largest) > _BOUND_EVERY else w_RC
+    for position, k in enumerate(from_largest):
+        if position and position % _BOUND_EVERY == 0:
+            # What clipping alone costs at this ratio is a bound for it and for all smaller ones. Of the grid's two ends
+            # the farther one counts, and a percent is left for rounding in fp32.
+            torch.sub(magnitude_RC, scale_KR1[k], alpha=-q_min, out=scratch_RC).clamp_(min=0)
+            bound_R = torch.linalg.vector_norm(scratch_RC, dim=1).double().square_()
+            if bool((0.99 * bound_R >= error_R).all()):
+                break
         # In place: quantize() of rows.py as fp32, then the error, its square and the sum.
         torch.div(w_RC, divisor_KR1[k], out=scratch_RC).round_().clamp_(q_min, q_max)
         torch.addcmul(w_RC, scratch_RC, scale_KR1[k], value=-1, out=scratch_RC)

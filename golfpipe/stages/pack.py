@@ -13,8 +13,7 @@ from golfpipe.codec.streams import ideal_bytes
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import StageFailed
 from golfpipe.stages.base import Job, select_threads
-from golfpipe.stages.models import model_config, read_pieces
-from golfpipe.stages.packed_file import packed_file
+from golfpipe.stages.pieces import model_config, packed_file, read_pieces
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 

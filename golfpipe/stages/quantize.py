@@ -23,8 +23,8 @@ from golfpipe.quant.report import TensorReport
 from golfpipe.quant.target import search_threads, size_target
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.calibration import calibrate_model
-from golfpipe.stages.models import load_weights, model_config, pieces_to_tensors
-from golfpipe.stages.packed_file import packed_file
+from golfpipe.stages.models import load_weights
+from golfpipe.stages.pieces import model_config, packed_file, pieces_to_arrays
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 
@@ -62,8 +62,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             target=target,
             workers=workers,
         )
-    tensors, metadata = pieces_to_tensors(result.pieces)
-    out.write_tensors("quantized.safetensors", tensors, metadata)
+    arrays, metadata = pieces_to_arrays(result.pieces)
+    out.write_arrays("quantized.safetensors", arrays, metadata)
     out.write_json("report.json", {"tensors": [_report_line(report) for report in result.reports.values()]})
     metrics = _error_metrics(result, weights) | _solution_metrics(job, result)
     if calibration is not None:

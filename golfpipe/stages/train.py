@@ -32,11 +32,12 @@ from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
 from golfpipe.stages.trackers import Record, check_tracker, tracking
+from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file, write_file, writing
 from golfpipe.store.manifest import Result
-from golfpipe.store.tensors import metadata_from_bytes, tensors_from_bytes, tensors_to_bytes
+from golfpipe.store.tensors import tensors_from_bytes, tensors_to_bytes
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.log_lines import cap_line, memory_line, start_lines, train_line, validation_line
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.stages.models import load_weights
+from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import write_file
-from golfpipe.store.tensors import metadata_from_bytes, tensors_from_bytes, tensors_to_bytes
+from golfpipe.store.tensors import tensors_from_bytes, tensors_to_bytes
 
 SUFFIX = ".safetensors"
 FP16_MAX = torch.finfo(torch.float16).max

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from golfpipe.store.manifest import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -189,6 +190,11 @@ class ArtifactWriter:
 
     def write_json(self, name: str, value: Any, *, content: bool = True) -> None:
         self.write(name, (canonical_json(value) + "\n").encode(), content=content)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
+        from golfpipe.store.arrays import arrays_to_bytes
+
+        self.write(name, arrays_to_bytes(arrays, metadata))
 
     def write_tensors(
         self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True

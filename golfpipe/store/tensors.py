@@ -1,8 +1,4 @@
-"""Tensors in safetensors files, checked when read.
-
-All text metadata goes under one key: the library writes several keys in the order of a hash map, which differs from
-process to process, and equal content must have equal bytes.
-"""
+"""Tensors in safetensors files, checked when read."""
 
 from __future__ import annotations
 
@@ -11,24 +7,19 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from golfpipe.errors import ArtifactError
-from golfpipe.store.canonical import canonical_json, parse_json
-
-METADATA_KEY = "golfpipe"
-MAX_HEADER_BYTES = 32_000_000
-"""Names of tensors and metadata take far less; parsing more would cost gigabytes."""
+from golfpipe.store.arrays import metadata_text
+from golfpipe.store.canonical import parse_json
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> bytes:
     """One safetensors file as bytes; equal input gives equal bytes."""
-    text = {METADATA_KEY: canonical_json(metadata)} if metadata is not None else None
     on_host = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(on_host, metadata=text)
+    return safetensors.torch.save(on_host, metadata=metadata_text(metadata))
 
 
 def tensors_from_bytes(content: bytes, name: str) -> dict[str, Tensor]:
@@ -37,24 +28,6 @@ def tensors_from_bytes(content: bytes, name: str) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{name}: not a readable safetensors file ({error})") from error
-
-
-def metadata_from_bytes(content: bytes, name: str) -> dict[str, Any]:
-    """The metadata that `tensors_to_bytes` wrote; {} where there is none. Raises ArtifactError."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > len(content) - 8:
-        raise ArtifactError(f"{name}: safetensors header of {length} bytes in a file of {len(content)} bytes")
-    if length > MAX_HEADER_BYTES:
-        raise ArtifactError(f"{name}: safetensors header of {length} bytes, at most {MAX_HEADER_BYTES} are read")
-    header = parse_json(content[8 : 8 + length], f"{name} header")
-    texts = header.get("__metadata__", {}) if isinstance(header, dict) else None
-    text = texts.get(METADATA_KEY, "{}") if isinstance(texts, dict) else None
-    if not isinstance(text, str):
-        raise ArtifactError(f"{name}: the safetensors header holds no text metadata")
-    metadata = parse_json(text, f"{name} metadata")
-    if not isinstance(metadata, dict):
-        raise ArtifactError(f"{name}: metadata is not an object")
-    return metadata
 
 
 def check_tensors(

@@ -21,7 +21,7 @@ from benchmarks.settings import preset
 from golfpipe.api import open_artifact, quantize, tokenize
 from golfpipe.model.network import load_network
 from golfpipe.scoring.windows import sliding_windows
-from golfpipe.stages.models import read_pieces
+from golfpipe.stages.pieces import read_pieces
 
 
 @pytest.fixture

@@ -45,6 +45,25 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     assert torch.equal(whole.squared_error_R, parts.squared_error_R)
 
 
+@pytest.mark.parametrize("bits", [3, 4, 6, 8])
+@pytest.mark.parametrize("power", [1, 3])
+def test_ending_early_changes_nothing(bits, power, monkeypatch):
+    w_RC = torch.randn(40, 300, generator=torch.Generator().manual_seed(bits)) ** power
+    w_RC[3] = 0
+    tried = []
+    add = torch.addcmul
+    monkeypatch.setattr(torch, "addcmul", lambda *args, **options: tried.append(1) or add(*args, **options))
+    early = choose_scales(w_RC, bits, CLIP_GRIDS["wide"])
+    count = len(tried)
+    monkeypatch.setattr("golfpipe.quant.clip_search._BOUND_EVERY", 1000)
+    full = choose_scales(w_RC, bits, CLIP_GRIDS["wide"])
+    assert torch.equal(early.ratio_index_R, full.ratio_index_R)
+    assert torch.equal(early.squared_error_R, full.squared_error_R)
+    assert len(tried) - count == len(CLIP_GRIDS["wide"])
+    if power == 1 and bits >= 4:
+        assert count < len(CLIP_GRIDS["wide"])
+
+
 @pytest.mark.parametrize("ratios", [(0.5, 1.0), (1.0, 0.5)])
 def test_ties_go_to_the_larger_ratio_in_any_order(ratios):
     # A zero row has error 0 under every ratio; 2^-24 / 7 rounds to a zero scale under every ratio.

@@ -1,5 +1,8 @@
 """Pack: the table of sizes adds up, and the models of open-ended codes are nearly as short as they can be."""
 
+import subprocess
+import sys
+
 import pytest
 
 
@@ -19,3 +22,8 @@ def test_range_coding_beats_the_plain_coder(chain, fresh):
         packed = chain.run("pack", fresh(coder), f"pack.coder={coder}", inherit=quantized, model=quantized)
         sizes[coder] = packed.manifest.metrics["packed_bytes"]
     assert sizes["range"] < 0.9 * sizes["nibble"]
+
+
+def test_packing_needs_no_torch() -> None:
+    code = "import sys, golfpipe.stages.pack; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

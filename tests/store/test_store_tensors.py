@@ -6,15 +6,17 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from golfpipe.errors import ArtifactError
+from golfpipe.store.arrays import arrays_from_bytes, arrays_to_bytes, metadata_from_bytes
 from golfpipe.store.tensors import (
     check_tensors,
     json_to_tensor,
-    metadata_from_bytes,
     tensor_to_json,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -47,11 +49,27 @@ def test_bytes_are_the_same_in_another_process() -> None:
     assert other.stdout.strip() == hashlib.sha256(tensors_to_bytes(TENSORS, METADATA)).hexdigest()
 
 
+def test_arrays_have_the_bytes_of_tensors() -> None:
+    arrays = {name: tensor.numpy() for name, tensor in TENSORS.items()} | {
+        "half": np.array([[0.5], [2.0]], dtype=np.float16),
+        "codes": np.arange(-4, 4, dtype=np.int8).reshape(4, 2).T,
+        "scalar": np.array(3.5, dtype=np.float32),
+    }
+    content = arrays_to_bytes(arrays, METADATA)
+    assert content == tensors_to_bytes({name: torch.from_numpy(a.copy()) for name, a in arrays.items()}, METADATA)
+    back = arrays_from_bytes(content, "x")
+    assert back.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+@pytest.mark.parametrize("read", [tensors_from_bytes, arrays_from_bytes])
 @pytest.mark.parametrize("cut", [0, 4, 9, 40, -1])
-def test_cut_files_are_refused(cut: int) -> None:
+def test_cut_files_are_refused(cut: int, read: Callable[[bytes, str], object]) -> None:
     content = tensors_to_bytes(TENSORS, METADATA)
     with pytest.raises(ArtifactError, match="x"):
-        tensors_from_bytes(content[:cut], "x")
+        read(content[:cut], "x")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x02" + b"\0" * 7 + b"[]", b"\x03" + b"\0" * 7 + b"{,}"])
