@@ -16,7 +16,7 @@ from benchmarks.floor import Product, forward_products, runner
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
-from benchmarks.timing import alternate
+from benchmarks.timing import alternate, shares
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
@@ -41,9 +41,10 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int) -> di
     settings = replace(config.evaluate, context_length=context, stride=stride, precision="bf16", method="sliding")
     tokens = text(context + stride * (windows - 1) + 1)
     batches = list(batch_windows(plan_windows(len(tokens) - 1, settings), settings.batch_tokens))
+    score = golfpipe_scoring(config, settings, tokens)
     times = alternate(
         {
-            "golfpipe": golfpipe_scoring(config, settings, tokens),
+            "golfpipe": score,
             "plain": plain_scoring(config, tokens, batches),
             "floor": runner(scoring_products(config, batches), torch.bfloat16),
         },
@@ -56,7 +57,7 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int) -> di
         "plain_tokens_per_second": (len(tokens) - 1) / plain,
         "speedup_over_plain": plain / ours,
         "ratio_to_floor": ours / floor,
-    }
+    } | shares(score)
 
 
 def text(num_tokens: int) -> np.ndarray:

@@ -28,6 +28,21 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(seconds), "min": min(seconds)}
 
 
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "mkldnn::_linear_pointwise")
+
+
+def shares(function: Callable[[], object]) -> dict[str, float]:
+    """Where the time of one call goes on the CPU: matrix products, attention (with its softmax), everything else."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        function()
+    seconds = {"products": 0.0, "attention": 0.0, "other": 0.0}
+    for event in profile.key_averages():
+        attends = "scaled_dot_product" in event.key or "flash_attention" in event.key
+        kind = "attention" if attends else "products" if event.key in PRODUCTS else "other"
+        seconds[kind] += event.self_cpu_time_total
+    return {f"{kind}_share": value / sum(seconds.values()) for kind, value in seconds.items()}
+
+
 def machine() -> dict[str, Any]:
     """Processor, threads and versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.floor import backward_products, forward_products, runner
 from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
-from benchmarks.timing import alternate
+from benchmarks.timing import alternate, shares
 from golfpipe.model.network import build_network, initialize
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer
@@ -63,7 +63,7 @@ def case(name: str, sequences: int, length: int, precision: str, repeats: int) -
         "speedup_over_plain": theirs / ours,
         "ratio_to_floor": ours / floor,
         "optimizer_share": 1 - times["golfpipe gradients"]["median"] / ours,
-    }
+    } | shares(trainer.step)
 
 
 def golfpipe_trainer(name: str, sequences: int, length: int, precision: str) -> Trainer:
