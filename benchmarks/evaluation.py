@@ -5,6 +5,7 @@ python -m benchmarks evaluation [--quick]
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.floor import Product, forward_products, runner
+from benchmarks.floor import Windows, scoring_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, shares
+from benchmarks.timing import alternate, floor_seconds, shares
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
@@ -46,17 +47,17 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int) -> di
         {
             "golfpipe": score,
             "plain": plain_scoring(config, tokens, batches),
-            "floor": runner(scoring_products(config, batches), torch.bfloat16),
+            **scoring_floor(config.model, window_groups(batches), torch.bfloat16),
         },
         repeats,
     )
-    ours, plain, floor = (times[key]["median"] for key in ("golfpipe", "plain", "floor"))
+    ours, plain = times["golfpipe"]["median"], times["plain"]["median"]
     return {
         "seconds": times,
         "scored_tokens_per_second": (len(tokens) - 1) / ours,
         "plain_tokens_per_second": (len(tokens) - 1) / plain,
         "speedup_over_plain": plain / ours,
-        "ratio_to_floor": ours / floor,
+        "ratio_to_floor": ours / floor_seconds(times),
     } | shares(score)
 
 
@@ -88,18 +89,10 @@ def plain_scoring(config: PipelineConfig, tokens: np.ndarray, batches: list[list
     return score
 
 
-def scoring_products(config: PipelineConfig, batches: list[list[Window]]) -> list[Product]:
-    """The products that the scored targets of each window need, window shape by window shape."""
-    shapes: dict[tuple[int, int, int], int] = {}
+def window_groups(batches: list[list[Window]]) -> list[Windows]:
+    """The batches by shape; in each, windows that score equally many targets together."""
+    shapes: Counter[tuple[int, int, int]] = Counter()
     for windows in batches:
-        per_batch: dict[tuple[int, int], int] = {}
-        for window in windows:
-            key = (window.end - window.start, window.score_end - window.score_start)
-            per_batch[key] = per_batch.get(key, 0) + 1
-        for (length, scored), sequences in per_batch.items():
-            shapes[sequences, length, scored] = shapes.get((sequences, length, scored), 0) + 1
-    return [
-        product._replace(count=product.count * times)
-        for (sequences, length, scored), times in shapes.items()
-        for product in forward_products(config.model, sequences, length, scored)
-    ]
+        sizes = Counter((window.end - window.start, window.score_end - window.score_start) for window in windows)
+        shapes.update((sequences, length, scored) for (length, scored), sequences in sizes.items())
+    return [Windows(count, *shape) for shape, count in shapes.items()]

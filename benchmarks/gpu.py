@@ -57,6 +57,7 @@ with sparsity where the data sheet gives that one."""
 SMALL = {
     "train.batch_tokens": 1024,
     "train.context_length": 256,
+    "train.validation_targets": 512,
     "train.compile": "off",
     "evaluate.max_targets": 512,
     "evaluate.context_length": 128,

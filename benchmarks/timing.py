@@ -24,6 +24,11 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
     return {name: summary(values) for name, values in seconds.items()}
 
 
+def floor_seconds(times: dict[str, dict[str, float]]) -> float:
+    """Median of the whole floor: products and attention."""
+    return times["floor: products"]["median"] + times["floor: attention"]["median"]
+
+
 def summary(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(seconds), "min": min(seconds)}
 

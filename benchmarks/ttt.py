@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from benchmarks.evaluation import text
-from benchmarks.floor import backward_products, forward_products, runner
+from benchmarks.floor import training_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainAdapter, PlainNetwork
 from benchmarks.settings import preset
-from benchmarks.timing import summary
+from benchmarks.timing import floor_seconds, summary
 from golfpipe.adapt.cosine import adapt_cosine
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
@@ -37,15 +37,14 @@ def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]
     config = preset(name)
     tokens = text(sequences * length + 1)
     plain = plain_step(config, tokens, sequences)
-    forward = forward_products(config.model, sequences, length, length)
-    floor = runner(forward + backward_products(forward), torch.bfloat16)
-    seconds: dict[str, list[float]] = {"golfpipe": [], "plain": [], "floor": []}
+    others = {"plain": plain, **training_floor(config.model, sequences, length, torch.bfloat16)}
+    seconds: dict[str, list[float]] = {key: [] for key in ("golfpipe", *others)}
     clock = time.perf_counter
 
     def after_step(targets: int) -> None:
         nonlocal started
         seconds["golfpipe"].append(clock() - started)
-        for key, function in (("plain", plain), ("floor", floor)):
+        for key, function in others.items():
             began = clock()
             function()
             seconds[key].append(clock() - began)
@@ -60,7 +59,7 @@ def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]
         "seconds": times,
         "tokens_per_second": sequences * length / ours,
         "speedup_over_plain": times["plain"]["median"] / ours,
-        "ratio_to_floor": ours / times["floor"]["median"],
+        "ratio_to_floor": ours / floor_seconds(times),
     }
 
 

@@ -14,13 +14,13 @@ from small_chain import ROOT, SMALL_TRAIN, write_small_stages, write_texts
 
 from benchmarks import command_line, evaluation, gpu, memory, quantize_pack, scaling, train_step, ttt
 from benchmarks.child import measured
-from benchmarks.floor import backward_products, forward_products
+from benchmarks.floor import Windows, backward_products, forward_products
 from benchmarks.models import gaussian_weights, write_gaussian_model
 from benchmarks.plain import PlainNetwork, plain_nats, plain_quantize
 from benchmarks.settings import preset
 from golfpipe.api import open_artifact, quantize, tokenize
 from golfpipe.model.network import load_network
-from golfpipe.scoring.windows import sliding_windows
+from golfpipe.scoring.windows import Window, sliding_windows
 from golfpipe.stages.pieces import read_pieces
 
 
@@ -107,20 +107,27 @@ def test_the_gpu_program_on_a_cpu(tmp_path, monkeypatch, one_thread) -> None:
 def test_flops_of_the_headline_model() -> None:
     model = preset("16l").model
     assert gpu.multiplied_weights(model) == pytest.approx(42.6e6, rel=1e-3)
-    forward = forward_products(model, 1, 2048, 2048)
-    assert 2 * sum(product.multiplications for product in forward) * 3 == gpu.flops_per_token(model, 2048) * 2048
+    one = forward_products(model, Windows(1, 1, 1, 1))
+    assert sum(product.multiplications for product in one) == gpu.multiplied_weights(model)
+    assert gpu.flops_per_token(model, 2048) == 6 * gpu.multiplied_weights(model) + 6 * 16 * 512 * 2048
     assert gpu.peak_flops("NVIDIA H200 NVL") == 835.5e12 and gpu.peak_flops("NVIDIA H200") == 989.5e12
     assert gpu.peak_flops("a toaster") is None
 
 
 def test_the_floor_counts_less_where_fewer_positions_are_scored() -> None:
     model = preset("16l").model
-    whole, part = (sum(p.multiplications for p in forward_products(model, 4, 512, n)) for n in (512, 64))
-    last_layer = 2 * 512 * 512 + 2 * 512 * 1792 + 512 * 1024
-    saved_attention = 2 * 4 * 512 * (512 * 256 - 64 * 480)
-    assert whole - part == 4 * (512 - 64) * last_layer + saved_attention
-    backward = backward_products(forward_products(model, 4, 512, 512))
+    counted = {n: forward_products(model, Windows(1, 4, 512, n)) for n in (512, 64)}
+    whole, part = (sum(product.multiplications for product in counted[n]) for n in (512, 64))
+    assert whole - part == 4 * (512 - 64) * (2 * 512 * 512 + 2 * 512 * 1792 + 512 * 1024)
+    backward = backward_products(counted[512])
     assert sum(p.multiplications for p in backward) == 2 * whole
+
+
+def test_batches_are_grouped_by_shape() -> None:
+    a, b, c = Window(0, 8, 0, 8), Window(4, 12, 8, 12), Window(8, 16, 12, 16)
+    assert evaluation.window_groups([[a, b], [b, c], [c, b]]) == [
+        Windows(1, 1, 8, 8), Windows(1, 1, 8, 4), Windows(2, 2, 8, 4)
+    ]  # fmt: skip
 
 
 def test_plain_scores_are_those_of_the_network() -> None:
