@@ -143,16 +143,13 @@ def run_chain(data: Artifact, folder: Path, name: str, device: str, settings: di
 
 
 def training_figures(trained: Artifact, compile_seconds: float | None) -> dict[str, Any]:
-    """From the log: the mean step after the first ten (or after the first), and what follows from it."""
-    lines = [json.loads(line) for line in trained.read("log.jsonl").splitlines()]
-    elapsed = [line["elapsed_seconds"] for line in lines if line["type"] == "step"]
-    first = min(10, len(elapsed) - 1) if len(elapsed) > 1 else 0
-    step_seconds = (elapsed[-1] - elapsed[first]) / (len(elapsed) - 1 - first) if len(elapsed) > 1 else elapsed[0]
+    """The mean step by the training clock, which leaves compilation and validation out, and what follows from it."""
+    metrics = trained.manifest.metrics
+    step_seconds = metrics["train_seconds"] / metrics["steps"]
     config = build_config(trained.manifest.config)
     tokens_per_second = config.train.batch_tokens / step_seconds
     flops = flops_per_token(config.model, config.train.context_length)
     peak = peak_flops(torch.cuda.get_device_name()) if trained.manifest.provenance["device"] == "cuda" else None
-    metrics = trained.manifest.metrics
     return {
         "steps": metrics["steps"],
         "step_seconds": step_seconds,

@@ -132,6 +132,8 @@ def fill_page(page: str, results: Results) -> str:
 
 def format_figure(name: str, value: Any) -> str:
     """A figure in the unit that its name tells."""
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
