@@ -20,6 +20,7 @@ from golfpipe.bundle.constants import (
     empty_tables,
     is_empty_container,
     uniform_tables,
+    yielded_at_once,
 )
 from golfpipe.bundle.program import Program, clone
 from golfpipe.bundle.purity import Purity
@@ -126,6 +127,23 @@ class _Folder(ast.NodeTransformer):
             self.changed = True
             return node.orelse if not empty else []
         return node
+
+    def visit_With(self, node: ast.With) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        item = node.items[0]
+        call = item.context_expr
+        if len(node.items) > 1 or not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            return node
+        given = yielded_at_once(self.types.functions.get(call.func.id))
+        if given is None or not self._pure_arguments(call):
+            return node
+        self.changed = True
+        bound = (
+            [ast.Assign([item.optional_vars], ast.Constant(given.value), lineno=node.lineno)]
+            if item.optional_vars
+            else []
+        )
+        return [*bound, *node.body]
 
     # ---- expressions ------------------------------------------------------------------------------------------
 
@@ -247,6 +265,22 @@ class _Folder(ast.NodeTransformer):
             for value in node.values
         )
 
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        self.generic_visit(node)
+        parts: list[ast.expr] = []
+        for value in node.values:
+            text = _text_of(value)
+            before = _text_of(parts[-1]) if parts else None
+            if text is None:
+                parts.append(value)
+            elif before is None:
+                parts.append(ast.Constant(text))
+            else:
+                parts[-1] = ast.Constant(before + text)
+        self.changed |= len(parts) < len(node.values)
+        node.values = parts
+        return node
+
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)
         if isinstance(node.op, ast.Not):
@@ -333,6 +367,13 @@ def _literal(node: ast.expr) -> object:
     if isinstance(node, ast.Tuple) and all(isinstance(part, ast.Constant) for part in node.elts):
         return tuple(part.value for part in node.elts if isinstance(part, ast.Constant))
     return _UNKNOWN
+
+
+def _text_of(part: ast.expr) -> str | None:
+    """The text that a part of an f-string is, where it is known."""
+    if isinstance(part, ast.FormattedValue) and part.conversion == -1 and part.format_spec is None:
+        part = part.value
+    return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else None
 
 
 def _never_none(node: ast.expr) -> bool:
