@@ -69,6 +69,11 @@ def test_links_lead_somewhere(page: str) -> None:
             assert (DOCS / page).parent.joinpath(target).exists(), target
 
 
+def test_the_readme_links_every_page() -> None:
+    linked = set(re.findall(r"\]\(docs/([^)#]+)", (ROOT / "README.md").read_text()))
+    assert linked >= set(PAGES)
+
+
 def test_every_stage_has_its_page() -> None:
     pages = {Path(page).stem for page in PAGES if page.startswith("stages/")}
     assert pages >= {"data", "train", "quantize", "pack", "ttt", "evaluate", "submit"}
