@@ -83,7 +83,7 @@ def _mean(sizes: SizeTable) -> Content:
 
 def error_section(runs: Sequence[RunData]) -> Html | None:
     """Relative squared error of every quantized matrix."""
-    found: list[tuple[RunData, Sequence[TensorError], ErrorGrid]] = []
+    found: list[tuple[RunData, tuple[TensorError, ...], ErrorGrid]] = []
     for run in runs:
         quantized = run.first("quantized_model")
         errors = tensor_errors(quantized) if quantized is not None else ()
