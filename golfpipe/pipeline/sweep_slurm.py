@@ -177,13 +177,23 @@ class SlurmWorkers:
             reports: list[Report] = job.result()
         except Exception as error:  # submitit's own, whatever ended the task
             self.all_well = False
-            state = "" if (known := job.state) == "UNKNOWN" else f" ({known})"
+            state = f" ({known})" if (known := _state(job.job_id)) else ""
             last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "").strip()[:200]
             message = f"Slurm task {job.job_id} ended without a result{state}"
             hint = f"its log: {job.paths.stderr}; more time or memory: --slurm time=..., --slurm mem=..."
             future.set_exception(JobDied(f"{message}: {last}" if last else message, hint))
         else:
             future.set_result(reports)
+
+
+def _state(job_id: str) -> str:
+    """What the cluster's accounting says of a task ('OUT_OF_MEMORY'); nothing where there is none."""
+    words = ["sacct", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
+    try:
+        asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return asked.stdout.partition("\n")[0].strip() if asked.returncode == 0 else ""
 
 
 def _last_line(log: Path) -> str:

@@ -156,7 +156,7 @@ def heat_map_figure(
                 if value is None:
                     continue
                 # One hue over the page's own background: stronger is worse, in the light and the dark scheme alike.
-                strength = 0.1 + 0.9 * math.log(max(value, low) / low) / span
+                strength = 0.1 + 0.9 * math.log(min(max(value, low), high) / low) / span
                 axes.fill_between(
                     [j - 0.48, j + 0.48], i - 0.45, i + 0.45, color=series_color(1), alpha=strength, lw=0
                 )  # fmt: skip
