@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import fake_stages
 import pytest
+from small_chain import write_small_stages, write_texts
 
+from golfpipe.cli.app import main
 from golfpipe.stages.registry import STAGES
 
 
@@ -17,3 +21,33 @@ def faked_stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setitem(STAGES, name, replace(stage, module="fake_stages"))
     fake_stages.CALLS.clear()
     return fake_stages.CALLS
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """my-texts, artifacts/data/{demo,x} and the runs artifacts/{demo,a}: train, quantize, pack, evaluate-pack."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_small_stages(folder)
+    write_texts(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (
+            ["data", "demo", "-q"],
+            ["data", "tokenize", "my-texts", "-o", "artifacts/data/x", "-q"],
+            ["train", "artifacts/data/demo", "--preset", "demo", "--name", "demo", "--threads", "1", "-q"],
+            ["quantize", "artifacts/demo/train", "-q"],
+            ["pack", "artifacts/demo/quantize", "-q"],
+            ["evaluate", "artifacts/demo/pack", "-q"],
+        ):
+            assert main(words) == 0
+    shutil.copytree(folder / "artifacts" / "demo", folder / "artifacts" / "a")
+    return folder
+
+
+@pytest.fixture
+def run_folder(finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished runs, which becomes the working directory."""
+    folder = tmp_path / "work"
+    shutil.copytree(finished_runs, folder)
+    monkeypatch.chdir(folder)
+    return folder

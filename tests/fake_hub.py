@@ -21,9 +21,10 @@ PLAIN_GIT = (".json", ".model")
 
 
 class FakeHub:
-    """`files`: path -> content of the newest commit. Counts requests by what they ask for."""
+    """`files`: path -> content of the newest commit. Counts requests by what they ask for. `repository`: None is any."""
 
-    def __init__(self, files: dict[str, bytes]) -> None:
+    def __init__(self, files: dict[str, bytes], repository: str | None = REPOSITORY) -> None:
+        self.repository = repository
         self.commits = {"a" * 40: dict(files)}
         self.newest = "a" * 40
         self.break_off: Counter[str] = Counter()
@@ -72,8 +73,10 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, *, body: bool) -> None:
             path = unquote(urlparse(self.path).path)
-            info, tree = f"/api/datasets/{REPOSITORY}", f"/api/datasets/{REPOSITORY}/tree/"
-            files = f"/datasets/{REPOSITORY}/resolve/"
+            named = "/".join(path.removeprefix("/api").removeprefix("/datasets/").split("/")[:2])
+            repository = hub.repository or named
+            info, tree = f"/api/datasets/{repository}", f"/api/datasets/{repository}/tree/"
+            files = f"/datasets/{repository}/resolve/"
             if path.startswith(tree):
                 self._tree(path.removeprefix(tree).split("/")[0])
             elif path == info or path.startswith(f"{info}/revision/"):
@@ -90,7 +93,16 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             if sha is None:
                 self._error("RevisionNotFound")
             else:
-                self._json({"id": REPOSITORY, "sha": sha, "siblings": [], "private": False, "tags": [], "downloads": 0})
+                self._json(
+                    {
+                        "id": hub.repository or "any/one",
+                        "sha": sha,
+                        "siblings": [],
+                        "private": False,
+                        "tags": [],
+                        "downloads": 0,
+                    }
+                )
 
         def _tree(self, revision: str) -> None:
             hub.requests["tree"] += 1

@@ -1,4 +1,4 @@
-"""sbatch, srun, sacct and scancel for one machine: enough of Slurm to run a job array for real, in processes.
+"""sbatch, srun, squeue, sacct and scancel for one machine: enough of Slurm to run a job array for real, in processes.
 
 Each task runs at once. A task whose index is in FAKE_SLURM_LOST ends without running, as one out of memory would.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMANDS = ("sbatch", "srun", "sacct", "scancel")
+COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scancel")
 
 
 def install(folder: Path) -> dict[str, str]:
@@ -68,10 +68,14 @@ def srun(*words: str) -> None:
     os.execvp(rest[0], rest)
 
 
-def sacct(*words: str) -> None:
-    print("JobID|State|NodeList")
+def squeue(*words: str) -> None:
     for path in sorted(Path(os.environ["FAKE_SLURM"]).glob("*.state")):
-        print(f"{path.stem}|{path.read_text().partition(' ')[0]}|here")
+        if path.read_text().startswith(("PENDING", "RUNNING")):
+            print(path.stem)
+
+
+def sacct(*words: str) -> None:
+    print((Path(os.environ["FAKE_SLURM"]) / f"{words[-1]}.state").read_text().partition(" ")[0])
 
 
 def scancel(name: str) -> None:
@@ -81,4 +85,6 @@ def scancel(name: str) -> None:
 
 
 if __name__ == "__main__":
-    {function.__name__: function for function in (sbatch, task, srun, sacct, scancel)}[sys.argv[1]](*sys.argv[2:])
+    {function.__name__: function for function in (sbatch, task, srun, squeue, sacct, scancel)}[sys.argv[1]](
+        *sys.argv[2:]
+    )

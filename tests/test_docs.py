@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 import runpy
-import shlex
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_chain import ROOT, write_small_stages, write_texts
+from shell_lines import run_line
+from small_chain import ROOT
 
-from golfpipe.cli.app import main
 from golfpipe.stages.registry import STAGES
 
 DOCS = ROOT / "docs"
@@ -32,43 +30,10 @@ def commands(page: str) -> list[str]:
     return [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip() and line[0] != "#"]
 
 
-@pytest.fixture(scope="session")
-def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("docs")
-    write_small_stages(folder)
-    write_texts(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for words in (
-            ["data", "demo", "-q"],
-            ["data", "tokenize", "my-texts", "-o", "artifacts/data/x", "-q"],
-            ["train", "artifacts/data/demo", "--preset", "demo", "--name", "demo", "--threads", "1", "-q"],
-            ["quantize", "artifacts/demo/train", "-q"],
-            ["pack", "artifacts/demo/quantize", "-q"],
-            ["evaluate", "artifacts/demo/pack", "-q"],
-        ):
-            assert main(words) == 0
-    shutil.copytree(folder / "artifacts" / "demo", folder / "artifacts" / "a")
-    return folder
-
-
-@pytest.fixture
-def workspace(finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    shutil.copytree(finished_runs, folder)
-    monkeypatch.chdir(folder)
-    return folder
-
-
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
-def test_commands_run_as_written(page: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_run_as_written(page: str, run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(page):
-        words = shlex.split(command, comments=True)
-        assert words[0] == "golfpipe", command
-        code = main(words[1:])
-        captured = capsys.readouterr()
-        assert code == 0, f"{command}\n{captured.out}\n{captured.err}"
-        assert captured.out.strip(), command
+        run_line(command, capsys)
 
 
 @pytest.fixture
@@ -78,14 +43,14 @@ def registry() -> Iterator[None]:
     STAGES.update(before)
 
 
-def test_the_worked_examples_run(workspace: Path, monkeypatch: pytest.MonkeyPatch, registry: None) -> None:
-    monkeypatch.syspath_prepend(str(workspace))
+def test_the_worked_examples_run(run_folder: Path, monkeypatch: pytest.MonkeyPatch, registry: None) -> None:
+    monkeypatch.syspath_prepend(str(run_folder))
     named = re.findall(
         r"^```python file=(\S+)\n(.*?)^```", (DOCS / "extending.md").read_text(), re.MULTILINE | re.DOTALL
     )
     found: dict[str, dict[str, Any]] = {}
     for name, content in named:
-        (workspace / name).write_text(content)
+        (run_folder / name).write_text(content)
         if name.startswith("try_"):
             found[name] = runpy.run_path(name)
     for name, _ in named:
@@ -102,6 +67,11 @@ def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", (DOCS / page).read_text()):
         if "://" not in target:
             assert (DOCS / page).parent.joinpath(target).exists(), target
+
+
+def test_the_readme_links_every_page() -> None:
+    linked = set(re.findall(r"\]\(docs/([^)#]+)", (ROOT / "README.md").read_text()))
+    assert linked >= set(PAGES)
 
 
 def test_every_stage_has_its_page() -> None:

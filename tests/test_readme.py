@@ -5,13 +5,10 @@ The set-up and test lines are what .ci/run executes; blocks that need published 
 
 import os
 import re
-import shlex
 import subprocess
 
-import pytest
+from shell_lines import run_line
 from small_chain import ROOT, write_small_stages, write_texts
-
-from golfpipe.cli.app import main
 
 COVERED_BY_CI = ("python3 -m venv", ".venv/bin/pip")
 
@@ -25,17 +22,6 @@ def readme_commands() -> list[str]:
     return [line for line in lines if not line.startswith(COVERED_BY_CI)]
 
 
-def substitute(command: str, capture: pytest.CaptureFixture[str]) -> str:
-    """Run the `$(golfpipe ...)` inside a command and put its output there, as the shell does."""
-
-    def inner(match: re.Match[str]) -> str:
-        capture.readouterr()
-        assert main(shlex.split(match[1])[1:]) == 0, match[1]
-        return capture.readouterr().out.strip()
-
-    return re.sub(r"\$\((golfpipe [^)]*)\)", inner, command)
-
-
 def test_commands_run_as_written(tmp_path, monkeypatch, capsys):
     write_small_stages(tmp_path)
     write_texts(tmp_path)
@@ -43,12 +29,7 @@ def test_commands_run_as_written(tmp_path, monkeypatch, capsys):
     commands = readme_commands()
     assert len(commands) >= 20
     for command in commands:
-        words = shlex.split(substitute(command, capsys), comments=True)
-        assert words[0] == "golfpipe", command
-        code = main(words[1:])
-        captured = capsys.readouterr()
-        assert code == 0, f"{command}\n{captured.out}\n{captured.err}"
-        assert captured.out.strip(), command
+        run_line(command, capsys)
 
 
 def test_ci_runs_the_set_up_and_test_lines():

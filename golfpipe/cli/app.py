@@ -17,6 +17,7 @@ from golfpipe import __version__
 from golfpipe.cli.audit import audit
 from golfpipe.cli.clean import clean
 from golfpipe.cli.compare import compare
+from golfpipe.cli.completion import bash_equals_signs
 from golfpipe.cli.config_show import config_show
 from golfpipe.cli.data_add import data_add
 from golfpipe.cli.data_demo import data_demo
@@ -153,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _terminate_like_interrupt()
     try:
         # Typer returns what the command returned, or an int where --help or --version ended it.
-        answer = app(words, prog_name="golfpipe", standalone_mode=False)
+        with bash_equals_signs():
+            answer = app(words, prog_name="golfpipe", standalone_mode=False)
         return show_answer(answer, mode) if answer is not None and not isinstance(answer, int) else answer or 0
     except BaseException as error:
         return show_failure(error, mode)

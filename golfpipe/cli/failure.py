@@ -100,7 +100,8 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     if isinstance(error, _ClickException):
         context = getattr(error, "ctx", None)
         hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
-        return UsageError(error.format_message() or "a command is missing", hint=hint)  # type: ignore[attr-defined]
+        message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+        return UsageError(message or "a command is missing", hint=hint)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return interruption(error)
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):

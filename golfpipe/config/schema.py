@@ -7,7 +7,9 @@ import difflib
 import functools
 import json
 import math
+import re
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +59,9 @@ def build_config(raw: Plain) -> PipelineConfig:
         # A union reports one error per branch; the first one names the key, which is what helps.
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not _is_branch_label(part))
-        raise ConfigError(f"{key}: {first['msg']}, found {first['input']!r}") from error
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+        hint = nearest(str(first["input"]), choices) if choices else None
+        raise ConfigError(f"{key}: {first['msg']}, found {first['input']!r}", hint=hint) from error
     except (TypeError, ValueError, RecursionError) as error:  # dates, integers of 5000 digits, endless nesting
         raise ConfigError(f"configuration holds a value that is not plain YAML ({error})") from error
 
@@ -123,11 +127,15 @@ def _known_keys(raw: Plain, owner: type, prefix: str) -> tuple[Plain, list[str]]
     return kept, dropped
 
 
-def unknown_name(name: str, what: str, known: list[str]) -> ConfigError:
+def unknown_name(name: str, what: str, known: Sequence[str]) -> ConfigError:
     """'unknown key train.max_step', with the nearest valid name as the hint."""
+    return ConfigError(f"unknown {what} {name}", hint=nearest(name, known))
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The hint for a name that is none: the nearest of the `known` ones, or all of them."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
-    return ConfigError(f"unknown {what} {name}", hint=hint)
+    return f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
 
 
 def all_keys(owner: type = PipelineConfig, prefix: str = "") -> list[str]:

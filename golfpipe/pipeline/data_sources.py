@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.stages.base import cpu_count
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
+
+WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+"""Looked at themselves: the administrator could write where they forbid it, and should not."""
 
 
 def tokenize_arguments(
@@ -49,6 +53,12 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
         raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
     model = tokenizer if tokenizer is not None else only_tokenizer(folder)
     in_place = out is None or out.resolve() == folder.resolve()
+    if in_place and not folder.stat().st_mode & WRITE_BITS:
+        raise UsageError(
+            f"{folder}: is read-only, and the manifest would be written into it",
+            hint=f"-o artifacts/data/{folder.resolve().name} writes an artifact elsewhere that points to it",
+            path=str(folder),
+        )
     existing = try_open(folder) if in_place else None
     if existing is not None and existing.manifest.stage != "data-add":
         raise UsageError(f"{folder}: is a {existing.manifest.kind} artifact already", path=str(folder))

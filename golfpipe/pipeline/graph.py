@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from golfpipe.config.resolve import NodeSpec
-from golfpipe.config.schema import PipelineConfig, plain_config
+from golfpipe.config.schema import PipelineConfig, plain_config, unknown_name
 from golfpipe.errors import ConfigError
 from golfpipe.stages.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind
@@ -52,7 +51,7 @@ def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tu
     names = [node.name for node in nodes]
     for name in (start, until):
         if name is not None and name not in names:
-            raise _unknown("step", name, names)
+            raise unknown_name(name, "step", names)
     first = names.index(start) if start is not None else 0
     last = names.index(until) if until is not None else len(names) - 1
     if last < first:
@@ -77,7 +76,7 @@ def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
         open_names.append(name)
         for source in specs[name].inputs:
             if source not in specs:
-                raise _unknown(f"pipeline.{name}.inputs: step", source, list(specs))
+                raise unknown_name(source, f"pipeline.{name}.inputs: step", list(specs))
             visit(source)
         open_names.pop()
         done.append(name)
@@ -96,7 +95,7 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
         return Node(name=spec.name, stage=stage, inputs={}, output="token_data")
     if spec.stage not in STAGES or spec.stage.startswith("data-"):
         known = [name for name in STAGES if not name.startswith("data-")]
-        raise _unknown(f"pipeline.{spec.name}: stage", spec.stage, [DATA, *known])
+        raise unknown_name(spec.stage, f"pipeline.{spec.name}: stage", [DATA, *known])
     stage = STAGES[spec.stage]
     idle = _idle_reason(stage, [nodes[name] for name in spec.inputs])
     return Node(
@@ -182,9 +181,3 @@ def _needed_by(nodes: Sequence[Node], name: str) -> set[str]:
 def _check_folder_name(name: str) -> None:
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith(".") or len(name) > 100:
         raise ConfigError(f"pipeline: step {name!r} must be letters, digits, - and _, because it names a folder")
-
-
-def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigError:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
-    return ConfigError(f"unknown {what} {name}", hint=hint)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from golfpipe.config.schema import PipelineConfig, plain_config
+from golfpipe.config.schema import PipelineConfig, nearest, plain_config
 from golfpipe.errors import ConfigError, UsageError
 from golfpipe.pipeline.grid import Cell, Grid, expand, override_texts
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
@@ -232,7 +232,7 @@ def _check_stages(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in SWEPT_STAGES]
     if unknown or not names:
         found = ", ".join(unknown) or "none"
-        raise ConfigError(f"--stages: {found} cannot be swept", hint=f"of {', '.join(SWEPT_STAGES)}, in this order")
+        raise ConfigError(f"--stages: {found} cannot be swept", hint=nearest(found, SWEPT_STAGES))
     if len(set(names)) < len(names) or sorted(names, key=SWEPT_STAGES.index) != list(names):
         raise ConfigError(f"--stages {','.join(names)}: expected each once, in the order {', '.join(SWEPT_STAGES)}")
 

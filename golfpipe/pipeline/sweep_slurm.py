@@ -7,6 +7,7 @@ same command finds what they made.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -35,6 +36,10 @@ DEFAULT_MINUTES = 120
 SHARED_NAMES = {"cpus_per_task": int, "gpus_per_node": int, "nodes": int}
 """Options of sbatch that submitit knows for every executor, with their types. It passes all others on to sbatch."""
 POLL_SECONDS = {"slurm": 2.0, "local": 0.1}
+QUEUE_SECONDS = 10.0
+"""Between two looks at the queue."""
+GRACE_SECONDS = 15.0
+"""For the result of a task that has left the queue: network folders show files late."""
 
 
 def parse_slurm_options(texts: Sequence[str]) -> dict[str, str]:
@@ -102,10 +107,14 @@ class SlurmWorkers:
                 hint="run it where jobs are submitted; --executor local works on this machine",
             )
         self.at_once = jobs or ARRAY_TASKS
-        self.folder, self.threads = folder / JOBS_FOLDER, threads
+        self.folder, self.threads, self.cluster = folder / JOBS_FOLDER, threads, cluster
         self.poll_seconds = POLL_SECONDS[cluster]
         self.jobs: dict[Reports, Any] = {}
+        self.left_queue: dict[str, float] = {}
+        """Tasks that are in it no more -> when that was seen."""
+        self.last_look = time.monotonic()
         self.all_well = True
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns of sacct, which is not needed
         self.executor = submitit.AutoExecutor(folder=self.folder, cluster=cluster)
         parameters = submitit_parameters(options, threads)
         self.executor.update_parameters(**parameters, slurm_array_parallelism=self.at_once)
@@ -133,24 +142,66 @@ class SlurmWorkers:
     def wait(self, futures: Collection[Reports], seconds: float) -> set[Reports]:
         end = time.monotonic() + max(seconds, self.poll_seconds)
         while True:
-            done = {future for future in futures if self.jobs[future].done()}
+            self._look_at_queue()
+            done = {future for future in futures if self._is_over(self.jobs[future])}
             for future in done:
                 self._finish(future, self.jobs.pop(future))
             if done or time.monotonic() >= end:
                 return done
             time.sleep(self.poll_seconds)
 
+    def _look_at_queue(self) -> None:
+        """squeue knows what is not over yet on every cluster; sacct, which submitit asks, needs one with accounting."""
+        now = time.monotonic()
+        if self.cluster != "slurm" or now - self.last_look < QUEUE_SECONDS:
+            return
+        self.last_look = now
+        asked = subprocess.run(
+            ["squeue", "--noheader", "--array", "--me", "--format=%i"], capture_output=True, text=True, check=False
+        )
+        if asked.returncode == 0:
+            queued = set(asked.stdout.split())
+            gone = {job.job_id for job in self.jobs.values()} - queued
+            self.left_queue = {name: self.left_queue.get(name, now) for name in gone}
+
+    def _is_over(self, job: Any) -> bool:
+        if self.cluster != "slurm":
+            return bool(job.done())
+        since = self.left_queue.get(job.job_id)
+        return job.paths.result_pickle.exists() or (since is not None and time.monotonic() - since > GRACE_SECONDS)
+
     def _finish(self, future: Reports, job: Any) -> None:
         try:
+            if self.cluster == "slurm" and not job.paths.result_pickle.exists():
+                raise RuntimeError(_last_line(job.paths.stderr))
             reports: list[Report] = job.result()
         except Exception as error:  # submitit's own, whatever ended the task
             self.all_well = False
-            message = f"Slurm task {job.job_id} ended without a result ({job.state})"
-            last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+            state = f" ({known})" if (known := _state(job.job_id)) else ""
+            last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "").strip()[:200]
+            message = f"Slurm task {job.job_id} ended without a result{state}"
             hint = f"its log: {job.paths.stderr}; more time or memory: --slurm time=..., --slurm mem=..."
-            future.set_exception(JobDied(f"{message}: {last.strip()[:200]}" if last else message, hint))
+            future.set_exception(JobDied(f"{message}: {last}" if last else message, hint))
         else:
             future.set_result(reports)
+
+
+def _state(job_id: str) -> str:
+    """What the cluster's accounting says of a task ('OUT_OF_MEMORY'); nothing where there is none."""
+    words = ["sacct", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
+    try:
+        asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return asked.stdout.partition("\n")[0].strip() if asked.returncode == 0 else ""
+
+
+def _last_line(log: Path) -> str:
+    """Of a task's log, which may be missing."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    except OSError:
+        return ""
 
 
 def run_task(chain: Sequence[Request], threads: int) -> list[Report]:

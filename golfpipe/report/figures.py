@@ -137,14 +137,18 @@ def ladder_figure(rungs: Sequence[Rung], width: Width) -> str:
 
 
 def heat_map_figure(
-    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]], width: Width
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    scale: tuple[float, float],
+    width: Width,
 ) -> str:
-    """Relative squared error in percent on a log scale; None is an empty cell."""
+    """Relative squared error in percent on a log scale; None is an empty cell. `scale`: the least and the largest
+    error that have a color of their own, the same for figures that are compared."""
 
     def draw(figure: Figure) -> None:
         axes: Axes = figure.subplots()
-        known = [v for line in values for v in line if v is not None and v > 0]
-        low, high = (min(known), max(known)) if known else (1.0, 10.0)
+        low, high = scale
         span = math.log(high / low) or 1.0
         labeled = len(columns) <= (16 if width == "wide" else 6)
         for i, line in enumerate(values):
@@ -152,7 +156,7 @@ def heat_map_figure(
                 if value is None:
                     continue
                 # One hue over the page's own background: stronger is worse, in the light and the dark scheme alike.
-                strength = 0.1 + 0.9 * math.log(max(value, low) / low) / span
+                strength = 0.1 + 0.9 * math.log(min(max(value, low), high) / low) / span
                 axes.fill_between(
                     [j - 0.48, j + 0.48], i - 0.45, i + 0.45, color=series_color(1), alpha=strength, lw=0
                 )  # fmt: skip

@@ -79,7 +79,7 @@ def _stage_table(run: RunData) -> str:
 
 def _sweep_part(run: RunData) -> list[str]:
     """Cells that no other one dominates, best first."""
-    rows = read_sweep(run.stages[0].path.parent)
+    rows = read_sweep(run.sweep)
     best = sorted((row for row in rows if flag(row, "pareto")), key=lambda row: number(row, "val_bpb") or 0.0)
     if not best:
         return []

@@ -75,7 +75,9 @@ def _draw(
     )  # fmt: skip
     _limit_line(axes, points, limit, color)
     axes.margins(x=0.12, y=0.14)
-    axes.set_title("bits per byte (lower is better)")
+    axes.set_title(
+        "bits per byte" if width == "narrow" else "bits per byte (lower is better)"
+    )  # the limit is beside it
     axes.set_xlabel("bytes of weights and code", loc="right")
     axes.xaxis.set_major_locator(MaxNLocator(3 if width == "narrow" else 6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golfpipe.errors import UsageError
+from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
-from golfpipe.store.search import find_all
+from golfpipe.store.search import find_all, find_artifact
 from golfpipe.submission.metric_values import count, number, text
 from golfpipe.submission.siblings import measure
 
+SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
+"""The folder below a run, and the file in it."""
 MAX_POINTS = 1500
 """Of a curve: more cannot be told apart on a page."""
 
@@ -50,6 +52,8 @@ class RunData:
     name: str
     stages: tuple[Artifact, ...]
     """In the order of the pipeline."""
+    sweep: Path
+    """Where the results of its sweep would be."""
 
     def first(self, kind: Kind) -> Artifact | None:
         return next((stage for stage in self.stages if stage.manifest.kind == kind), None)
@@ -75,10 +79,15 @@ class RunData:
 
 
 def read_run(folder: Path) -> RunData:
-    """Read a run folder, or the run folder around a single artifact. Raises UsageError where nothing is in it."""
+    """Read a run folder, or the run around a single artifact or a sweep. Raises UsageError where nothing is in it."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
-    root = folder.resolve().parent if (folder / MANIFEST_NAME).is_file() else folder.resolve()
+    root = folder.resolve()
+    sweep = root / SWEEP
+    if (root / MANIFEST_NAME).is_file():
+        root, sweep = root.parent, root.parent / SWEEP
+    elif (root / SWEEP_RESULTS).is_file() and (swept := _swept_model(root)) is not None:
+        root, sweep = swept.path.resolve().parent, root
     stages = [artifact for artifact in find_all(root, depth=1) if artifact.manifest.kind in _ORDER]
     if not stages:
         raise UsageError(
@@ -89,7 +98,21 @@ def read_run(folder: Path) -> RunData:
     if (folder / MANIFEST_NAME).is_file():
         open_artifact(folder)  # the one that was named must be readable; find_all skips what is not
     stages.sort(key=lambda artifact: (_ORDER.index(artifact.manifest.kind), form_index(artifact), artifact.path.name))
-    return RunData(name=root.name, stages=tuple(stages))
+    return RunData(name=root.name, stages=tuple(stages), sweep=sweep)
+
+
+def _swept_model(sweep: Path) -> Artifact | None:
+    """The model that the cells of a sweep were made from; None where it is not to be found."""
+    cells = list(find_all(sweep / "cells", depth=1))
+    made = {cell.manifest.digest for cell in cells}
+    for cell in cells:
+        source = cell.manifest.input("model")
+        if source is not None and source.digest not in made:
+            try:
+                return find_artifact(source, cell.path)
+            except ArtifactError:
+                return None
+    return None
 
 
 def form_index(artifact: Artifact) -> int:

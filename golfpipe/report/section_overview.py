@@ -135,12 +135,18 @@ def _comparison(runs: Sequence[RunData]) -> Html:
         rows.append(
             [
                 run.name,
-                or_missing(number(scores, "val_bpb"), "{:.4f}"),
-                form_name(scores) if headline is not None else MISSING,
+                join(
+                    or_missing(number(scores, "val_bpb"), "{:.4f}"),
+                    el("small", form_name(scores)) if headline is not None else None,
+                ),
                 or_missing(count(sizes, "total_bytes"), "{:,}"),
                 or_missing(count(training, "parameters"), "{:,}"),
                 format_seconds(seconds) if seconds is not None else MISSING,
             ]
         )
-    header: list[Content] = ["run", "bits per byte", "of", "total bytes", "parameters", "training"]
-    return section("Runs", "The score that counts for each run.", table(header, rows, numeric=frozenset({1, 3, 4, 5})))
+    header: list[Content] = ["run", "bits per byte", "total bytes", "parameters", "training"]
+    return section(
+        "Runs",
+        "The score that counts for each run.",
+        table(header, rows, numeric=frozenset({1, 2, 3, 4}), fold=frozenset({3})),
+    )

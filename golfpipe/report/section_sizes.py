@@ -29,6 +29,9 @@ _ROWS = (
 )
 _MOST_LAYERS = 128
 
+ErrorGrid = tuple[list[str], list[str], list[list[float | None]]]
+"""Names of the rows, of the columns, and the errors."""
+
 
 def size_section(runs: Sequence[RunData]) -> Html | None:
     """Bytes per tensor class, of each run's last form."""
@@ -80,17 +83,19 @@ def _mean(sizes: SizeTable) -> Content:
 
 def error_section(runs: Sequence[RunData]) -> Html | None:
     """Relative squared error of every quantized matrix."""
-    parts: list[Content] = []
-    for index, run in enumerate(runs):
+    found: list[tuple[RunData, tuple[TensorError, ...], ErrorGrid]] = []
+    for run in runs:
         quantized = run.first("quantized_model")
         errors = tensor_errors(quantized) if quantized is not None else ()
-        if not errors:
-            continue
-        owners = _kv_owners(quantized.manifest.model if quantized is not None else None)
-        names, columns, values = error_grid(errors, owners)
+        if quantized is not None and errors:
+            found.append((run, errors, error_grid(errors, _kv_owners(quantized.manifest.model))))
+    known = [v for *_, (_, _, values) in found for line in values for v in line if v is not None and v > 0]
+    scale = (min(known), max(known)) if known else (1.0, 10.0)
+    parts: list[Content] = []
+    for index, (run, errors, (names, columns, values)) in enumerate(found):
         parts.append(el("h3", run.name) if len(runs) > 1 else None)
         if names:
-            draw = partial(heat_map_figure, names, columns, values)
+            draw = partial(heat_map_figure, names, columns, values, scale)
             parts.append(drawing(draw, name=f"errors-{index}", title="Quantization error of each matrix by layer"))
         parts.append(_other_errors(errors))
     if not parts:
@@ -103,9 +108,7 @@ def error_section(runs: Sequence[RunData]) -> Html | None:
     )
 
 
-def error_grid(
-    errors: Sequence[TensorError], owners: Sequence[int]
-) -> tuple[list[str], list[str], list[list[float | None]]]:
+def error_grid(errors: Sequence[TensorError], owners: Sequence[int]) -> ErrorGrid:
     """(row names, column names, errors); rows without integer codes are left out. `owners`: layer of each K/V pair."""
     cells: dict[tuple[str, int], float] = {}
     for error in errors:

@@ -20,26 +20,26 @@ _FORMS = ("trained", "quantized", "packed", "adapted", "adapted")
 
 def stage_table(runs: Sequence[RunData]) -> Html:
     """One row per artifact: losses, bytes, seconds."""
-    rows: list[list[Content]] = []
-    notes: list[str | None] = []
-    for run in runs:
-        prefix = f"{run.name} / " if len(runs) > 1 else ""
-        rows += [_stage_row(stage, prefix) for stage in run.stages]
-        notes += [_about(stage) for stage in run.stages]
     header: list[Content] = ["stage", "nats/token", "bits/byte", "bytes", "time"]
+    parts: list[Content] = []
+    for run in runs:
+        rows = [_stage_row(stage) for stage in run.stages]
+        notes = [_about(stage) for stage in run.stages]
+        parts.append(el("h3", run.name) if len(runs) > 1 else None)
+        parts.append(table(header, rows, numeric=frozenset({1, 2, 3, 4}), notes=notes))
     return section(
         "Stages",
         "What each step left behind. Train is scored on the prefix that training validates on, an evaluation on what"
         " it was asked to score.",
-        table(header, rows, numeric=frozenset({1, 2, 3, 4}), notes=notes),
+        *parts,
     )
 
 
-def _stage_row(stage: Artifact, prefix: str) -> list[Content]:
+def _stage_row(stage: Artifact) -> list[Content]:
     metrics = stage.manifest.metrics
     seconds = stage_seconds(stage)
     return [
-        f"{prefix}{stage.path.name}",
+        stage.path.name,
         or_missing(number(metrics, "val_loss_nats"), "{:.4f}"),
         or_missing(number(metrics, "val_bpb"), "{:.4f}"),
         or_missing(stage_bytes(stage), "{:,}"),
@@ -71,10 +71,8 @@ def _about(stage: Artifact) -> str | None:
     metrics = stage.manifest.metrics
     parts: list[str] = []
     if stage.manifest.kind == "trained_model":
-        steps, memory = count(metrics, "steps"), count(metrics, "peak_memory_bytes")
+        steps = count(metrics, "steps")
         parts.append(f"{steps:,} steps" if steps is not None else stage.manifest.stage)
-        if memory:
-            parts.append(f"{memory / 2**30:.1f} GiB peak memory")
     elif stage.manifest.kind == "quantized_model":
         error = number(metrics, "relative_mse")
         parts.append(f"relative squared error {error:.2%}" if error is not None else "")
@@ -98,7 +96,14 @@ def _about(stage: Artifact) -> str | None:
         parts.append(_seeds(seeds) if isinstance(seeds, list) else "")
     if flag(metrics, "eligible") is False:
         parts.append("not eligible")
+    parts.append(_memory(stage))
     return ", ".join(part for part in parts if part) or None
+
+
+def _memory(stage: Artifact) -> str:
+    """'1.2 GiB memory' at its peak: of the GPU where the stage noted it, else of the process."""
+    peak = count(stage.manifest.metrics, "peak_memory_bytes") or count(stage.manifest.provenance, "peak_memory_bytes")
+    return f"{peak / 2**30:.1f} GiB memory" if peak is not None else ""
 
 
 def training_section(runs: Sequence[RunData]) -> Html | None:

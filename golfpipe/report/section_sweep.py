@@ -21,7 +21,7 @@ def sweep_section(runs: Sequence[RunData]) -> Html | None:
     """None where no run folder holds a sweep."""
     parts: list[Content] = []
     for index, run in enumerate(runs):
-        rows = read_sweep(run.stages[0].path.parent)
+        rows = read_sweep(run.sweep)
         if not rows:
             continue
         points, limit = sweep_points(rows)

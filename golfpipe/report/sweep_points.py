@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from golfpipe.report.run_data import SWEEP_RESULTS
 from golfpipe.submission.metric_values import count, flag, mapping, number
 
-SWEEP_RESULTS = ("sweep", "results.jsonl")
-"""Below a run folder."""
 MAX_RESULT_BYTES = 64_000_000
 
 
@@ -60,8 +59,8 @@ def label(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def read_sweep(folder: Path) -> list[dict[str, Any]]:
-    """Rows of the results of the sweep in a run folder; none where there was no sweep, or not a readable one."""
-    path = folder.joinpath(*SWEEP_RESULTS)
+    """Rows of the results in a sweep's folder; none where there was no sweep, or not a readable one."""
+    path = folder / SWEEP_RESULTS
     try:
         if not path.is_file() or path.stat().st_size > MAX_RESULT_BYTES:
             return []

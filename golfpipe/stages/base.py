@@ -25,6 +25,7 @@ from golfpipe import __version__
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
+from golfpipe.stages.memory import peak_memory_bytes, reset_peak
 from golfpipe.stages.registry import STAGES as STAGES
 from golfpipe.stages.registry import Stage
 from golfpipe.stages.reporter import Reporter, SilentReporter
@@ -191,6 +192,7 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
         writer.path(JOB_FILE, content=False)
     started = time.time()
     clock = time.perf_counter()
+    reset_peak()
     done = False
     try:
         result: Result = module.run(job, writer)
@@ -301,6 +303,7 @@ def _provenance(job: Job, started: float, seconds: float) -> dict[str, Any]:
         "data": _data_behind(job),
         "started_unix": round(started, 3),
         "seconds": round(seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 

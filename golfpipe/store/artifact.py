@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import shutil
 import time
@@ -111,7 +112,7 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
         if partial_folder(path).exists():
             hint = "it is unfinished: run its command again"
             raise ArtifactError(f"{path}: no finished artifact here", hint=hint, path=str(path))
-        raise UsageError(f"{path}: no such artifact", path=str(path))
+        raise UsageError(f"{path}: no such artifact", hint=_nearest(path), path=str(path))
     if not path.is_dir():
         raise UsageError(f"{path}: a file, but an artifact is a folder", path=str(path))
     if not manifest_path.is_file():
@@ -131,6 +132,13 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
             path=str(path),
         )
     return Artifact(path, manifest)
+
+
+def _nearest(path: Path) -> str | None:
+    """The hint for an artifact that is not there: one beside it whose name is close."""
+    beside = [child.name for child in path.parent.glob("[!.]*") if (child / MANIFEST_NAME).is_file()]
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return f"did you mean {path.parent / near[0]}?" if near else None
 
 
 def _read_manifest(path: Path) -> bytes:

@@ -17,7 +17,7 @@ def _completed(words: str) -> list[str]:
     environment = os.environ | {
         "_GOLFPIPE_COMPLETE": "complete_bash",
         "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "COMP_CWORD": str(len(words.split()) - 1),
     }
     done = subprocess.run(
         [sys.executable, "-m", "golfpipe"], env=environment, capture_output=True, text=True, check=False
@@ -30,6 +30,18 @@ def test_the_shell_asks_and_is_answered() -> None:
     assert _completed("golfpipe qua") == ["quantize"]
     assert _completed("golfpipe train --preset ti") == ["tiny"]
     assert "quantize.mlp.bits=" in _completed("golfpipe quantize x --set quantize.mlp.")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("golfpipe sweep x --grid pack.coder = r", ["range"]),
+        ("golfpipe sweep x --grid pack.coder =", ["range", "nibble"]),
+        ("golfpipe train --preset = ti", ["tiny"]),
+    ],
+)
+def test_bash_takes_an_equals_sign_for_the_end_of_a_word(words: str, completed: list[str]) -> None:
+    assert _completed(words.replace(" ", "\n")) == completed
 
 
 def test_settings_complete_to_keys_and_choices() -> None:

@@ -55,6 +55,10 @@ def test_tokenize_inspect_add(corpus: Path, capsys: pytest.CaptureFixture[str]) 
     assert sorted(path.name for path in Path("shards").iterdir()) == ["train_000000.bin", "val_000000.bin"]
     assert sorted(path.name for path in Path("artifacts/data/added").iterdir()) == ["manifest.json", "sp.model"]
     assert elsewhere["metrics"]["val_bytes"] == metrics["val_bytes"]
+    Path("shards").chmod(0o555)  # the administrator could write all the same
+    refused = _answer(capsys, "data", "add", "shards", "--tokenizer", str(outside))["error"]
+    assert "is read-only" in refused["message"] and "-o artifacts/data/shards" in refused["hint"]
+    Path("shards").chmod(0o755)
     in_place = _answer(capsys, "data", "add", "shards", "--tokenizer", str(outside))
     assert in_place["artifact"] == "shards"
     assert sorted(open_artifact(Path("shards")).manifest.files) == ["sp.model", "train_000000.bin", "val_000000.bin"]

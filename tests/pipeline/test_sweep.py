@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import fake_stages
 import pytest
 from fake_stages import make_artifact
+from sweep_inline import InlinePool
 
 from golfpipe.cli.app import main
 from golfpipe.errors import ConfigError, StageFailed, UsageError
@@ -30,29 +28,6 @@ from golfpipe.stages.base import run_job
 TRAIN = Path("artifacts/a/train")
 BITS = "quantize.mlp.bits=3,4,5"
 CODERS = "pack.coder=range,nibble"
-
-
-class InlinePool:
-    """Runs at once, in this process. `dies_at`: indices of the calls at which its process would die."""
-
-    calls = 0
-    dies_at: frozenset[int] = frozenset()
-
-    def __init__(self, *args: object, **options: object) -> None:
-        self._processes: dict[int, Any] = {}
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        number = InlinePool.calls
-        InlinePool.calls += 1
-        if number in self.dies_at:
-            future.set_exception(BrokenProcessPool("died"))
-        else:
-            future.set_result(function(*args))
-        return future
-
-    def shutdown(self, **options: object) -> None:
-        pass
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from typing import Any
 import fake_stages
 import pytest
 from fake_stages import make_artifact
+from sweep_inline import in_this_process
 
 from golfpipe.errors import ConfigError, StageFailed, UsageError
-from golfpipe.pipeline import sweep_slurm
 from golfpipe.pipeline.grid import parse_grid
 from golfpipe.pipeline.single import Request, prepare_training
 from golfpipe.pipeline.sweep import SweepPlan, SweepRequest, plan_sweep
@@ -24,14 +24,6 @@ TRAIN = Path("artifacts/a/train")
 BITS, CODERS = "quantize.mlp.bits=3,4,5", "pack.coder=range,nibble"
 
 
-def _result(job: Any) -> Any:
-    """What a task sends back; SystemExit stands for its death."""
-    try:
-        return job._submission.result()
-    except SystemExit as exit_:
-        raise submitit.core.utils.UncompletedJobError("has not produced any output") from exit_
-
-
 @pytest.fixture
 def arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: list[str]) -> list[list[list[str]]]:
     """Per submission, the stages of each task."""
@@ -39,9 +31,7 @@ def arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: list[s
     make_artifact(Path("artifacts/data/text"), "token_data")
     run_job(prepare_training(Request(stage="train", inputs={"data": Path("artifacts/data/text")}), "a"))
     fake_stages.CALLS.clear()
-    monkeypatch.setitem(sweep_slurm.POLL_SECONDS, "debug", 0.0)
-    monkeypatch.setattr("submitit.local.debug.DebugJob.done", lambda job, force_check=False: True)
-    monkeypatch.setattr("submitit.local.debug.DebugJob.result", _result)  # its own leaves log files open
+    in_this_process(monkeypatch)
     seen: list[list[list[str]]] = []
     submit = SlurmWorkers.submit
 
@@ -149,6 +139,7 @@ def test_wrong_options_are_named(text: str, message: str) -> None:
 
 
 def test_without_slurm_or_submitit_it_says_so(arrays: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SlurmWorkers.__init__.__kwdefaults__, "cluster", "slurm")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="no sbatch"):
         make_workers(_plan(BITS), executor="slurm")

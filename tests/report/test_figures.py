@@ -38,7 +38,7 @@ def test_ladder(values):
 
 @pytest.mark.parametrize("values", [[[None]], [[0.0]], [[0.01, 0.02, None]], [[0.5] * 40]])
 def test_heat_map(values):
-    assert "<svg" in heat_map_figure(["mlp"], [str(n) for n in range(len(values[0]))], values, "wide")
+    assert "<svg" in heat_map_figure(["mlp"], [str(n) for n in range(len(values[0]))], values, (0.01, 0.1), "wide")
 
 
 def test_adaptation():

@@ -8,56 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from their_checkpoint import state, theirs
 
 from golfpipe.cli.app import main
 from golfpipe.config.checkpoint_names import infer_model
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import ConfigError, DataError
-from golfpipe.model.config import LastLayers, ModelConfig, parameter_shapes
+from golfpipe.model.config import LastLayers, ModelConfig
 from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request
 from golfpipe.stages.base import run_job
 from golfpipe.stages.models import load_weights
 
-BLOCK = {
-    "attention.query.weight": "attn.c_q.weight",
-    "attention.output.weight": "attn.proj.weight",
-    "attention.qk_gain": "attn.q_gain",
-    "mlp.input.weight": "mlp.fc.weight",
-    "mlp.output.weight": "mlp.proj.weight",
-    "attention_scale": "attn_scale",
-    "mlp_scale": "mlp_scale",
-    "residual_mix": "resid_mix",
-}
-
-
-def theirs(name: str, config: ModelConfig) -> str:
-    """golfpipe's name in the pull request's words; written out again, so that a slip in the table shows."""
-    if name.startswith("blocks."):
-        _, number, rest = name.split(".", 2)
-        return f"blocks.{number}.{BLOCK[rest]}"
-    if name.startswith("kv_projections."):
-        _, number, rest = name.split(".", 2)
-        owner = config.kv_source.index(int(number))
-        return f"blocks.{owner}.attn.c_{rest[0]}.weight"
-    for ours, other in (("token_embedding", "tok_emb"), ("output_head", "lm_head"), (".table.", ".embed."), (".projection.", ".proj.")):  # fmt: skip
-        name = name.replace(ours, other)
-    return name
-
 
 def config(**changes) -> ModelConfig:
     small = {"vocab_size": 384, "num_layers": 4, "model_dim": 32, "num_heads": 4, "num_kv_heads": 2, "bigram_buckets": 64,
              "bigram_dim": 8, "trigram_buckets": 32, "trigram_dim": 4}  # fmt: skip
     return ModelConfig(**(small | changes))
-
-
-def state(model: ModelConfig, seed: int = 0) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        theirs(name, model): torch.randn(shape, generator=generator) * 0.1
-        for name, shape in parameter_shapes(model).items()
-    }
 
 
 def shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from golfpipe.cli.app import main
 from golfpipe.pipeline import sweep_slurm
 from golfpipe.store.artifact import Artifact
 
-submitit = pytest.importorskip("submitit")
+pytest.importorskip("submitit")
 
 
 @pytest.fixture
@@ -20,7 +20,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in fake_slurm.install(tmp_path / "slurm").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sweep_slurm.POLL_SECONDS, "slurm", 0.1)
-    monkeypatch.setattr(submitit.SlurmJob, "_results_timeout_s", 0)
+    monkeypatch.setattr(sweep_slurm, "QUEUE_SECONDS", 0.2)
+    monkeypatch.setattr(sweep_slurm, "GRACE_SECONDS", 0.1)
     return tmp_path / "slurm"
 
 

@@ -57,6 +57,8 @@ def test_killed_and_run_again_it_redoes_at_most_what_was_in_flight(
     assert (folder / "pareto.png").read_bytes().startswith(b"\x89PNG")
     _check_digests(rows[0], trained, tmp_path)
     _check_second_run(words, folder, capsys)
+    page = write_report([folder], tmp_path / "page.html").read_text()  # of the run around the model, wherever -o was
+    assert "<h2>Sweep</h2>" in page and "coder nibble" in page and "<h2>Stages</h2>" in page
 
 
 def _check_digests(row: dict[str, object], trained: Artifact, tmp_path: Path) -> None:
