@@ -28,6 +28,7 @@ from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.fast_paths import compile_obstacle, fast_paths, keep_compiled_code
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
@@ -54,6 +55,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     check_tracker(config.train.track)
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
+    job.context.reporter.note("; ".join(map(str, fast_paths(device))))
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config.model, tokenizer)
     shards, bad_shards = load_training_shards(job.inputs["data"], config.train.on_bad_shard)
@@ -71,7 +73,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if "init" in job.inputs:
         _warm_start(network, job.inputs["init"])
     network.to(device)
-    compiled = config.train.compile == "on" or (config.train.compile == "auto" and device.type == "cuda")
+    compiled = _compiles(job, device)
     trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
     resumed = _resume(trainer, out)
     if compiled:
@@ -109,6 +111,19 @@ def _train(
                 exit_code=stop.exit_code,
             )
     return events.finish(reason, skipped_shards)
+
+
+def _compiles(job: Job, device: torch.device) -> bool:
+    """Whether the network is compiled. Where that is wished for but cannot be, one line says why not."""
+    choice = job.config.train.compile
+    if choice == "off" or (choice == "auto" and device.type != "cuda"):
+        return False
+    obstacle = compile_obstacle(device)
+    if obstacle is not None:
+        job.context.reporter.warn(f"train.compile={choice}: {obstacle}; training goes on uncompiled")
+        return False
+    keep_compiled_code()
+    return True
 
 
 def _warm_start(network: Network, source: Artifact) -> None:
@@ -228,6 +243,8 @@ class _Events:
                     "seed": config.seed,
                     "parameters": parameters,
                     "device": str(trainer.device),
+                    "compiled": trainer.loss_of is not trainer.network,
+                    "fast_paths": {path.name: path.on for path in fast_paths(trainer.device)},
                     "config": plain_config(config),
                 }
             ],
