@@ -49,9 +49,7 @@ def test_batches_keep_order_length_and_size(total, context, batch):
 
 
 def test_windows_of_a_batch_score_equally_many_targets():
-    sizes = [
-        {w.score_end - w.score_start for w in batch} for batch in batch_windows(sliding_windows(100, 16, 5), 64)
-    ]
+    sizes = [{w.score_end - w.score_start for w in batch} for batch in batch_windows(sliding_windows(100, 16, 5), 64)]
     assert sizes == [{16}, *[{5}] * 4, {4}]
 
 
