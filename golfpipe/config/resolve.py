@@ -20,8 +20,6 @@ from golfpipe.config.yaml_file import parse_yaml, read_yaml
 from golfpipe.errors import ConfigError
 
 STAGES_FILE = "stages.yaml"
-RETIRED = frozenset({"optim.ns_steps"})
-"""Keys of earlier versions. Manifests may still carry them: they decided what is there and decide nothing more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +134,7 @@ def resolve_config(
     _record(merged, PipelineConfig, "", "default", origin)
     _merge(merged, stages.defaults, PipelineConfig, "", stages.path.name, origin)
     if inherited is not None:
-        _merge(merged, _without_retired(inherited), PipelineConfig, "", "input", origin)
+        _merge(merged, inherited, PipelineConfig, "", "input", origin)
     if preset is not None:
         settings = {k: v for k, v in find_preset(stages, preset).settings.items() if k not in decided}
         _merge(merged, settings, PipelineConfig, "", f"preset {preset}", origin)
@@ -206,13 +204,6 @@ def _merge(base: Plain, layer: Plain, owner: type, prefix: str, source: str, ori
         else:
             base[key] = value
             origin[f"{prefix}{key}"] = source
-
-
-def _without_retired(inherited: Plain) -> Plain:
-    return {
-        section: {k: v for k, v in keys.items() if f"{section}.{k}" not in RETIRED} if isinstance(keys, dict) else keys
-        for section, keys in inherited.items()
-    }
 
 
 def _record(tree: Plain, owner: type, prefix: str, source: str, origin: dict[str, str]) -> None:

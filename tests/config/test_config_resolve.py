@@ -54,14 +54,6 @@ def test_inheriting_a_whole_configuration_leaves_nothing_of_the_file(stages_file
     assert plain_config(resolve_config(load_stages(stages_file), inherited=before).config) == before
 
 
-def test_manifests_of_earlier_versions_may_carry_keys_that_are_gone() -> None:
-    before = plain_config(resolve_config(STAGES, preset="16l").config)
-    older = before | {"optim": before["optim"] | {"ns_steps": 5}}
-    assert plain_config(resolve_config(STAGES, inherited=older).config) == before
-    with pytest.raises(ConfigError, match="ns_steps"):
-        resolve_config(STAGES, overrides=["optim.ns_steps=5"])
-
-
 def test_origins_cover_every_key() -> None:
     assert set(resolve_config(STAGES, preset="16l").origin) == set(all_keys())
 
