@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.fast_paths import compile_obstacle, fast_paths, keep_compiled_code
+from golfpipe.stages.fast_paths import compile_obstacle, fast_paths, faster_precision, keep_compiled_code
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
@@ -52,9 +52,12 @@ HUMAN_LOG = "train.log"
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
     config = job.config
+    device = torch.device(select_device(job.context.device))
+    if config.train.precision == "auto":
+        precision = faster_precision(device, config.model.model_dim)
+        config = replace(config, train=replace(config.train, precision=precision))
     check_tracker(config.train.track)
     select_threads(job.context.threads)
-    device = torch.device(select_device(job.context.device))
     job.context.reporter.note("; ".join(map(str, fast_paths(device))))
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config.model, tokenizer)
@@ -243,6 +246,7 @@ class _Events:
                     "seed": config.seed,
                     "parameters": parameters,
                     "device": str(trainer.device),
+                    "precision": trainer.config.precision,
                     "compiled": trainer.loss_of is not trainer.network,
                     "fast_paths": {path.name: path.on for path in fast_paths(trainer.device)},
                     "config": plain_config(config),
@@ -276,6 +280,7 @@ class _Events:
             "stop_reason": reason,
             "warmdown_start_step": trainer.warmdown_start_step,
             "qat_first_step": trainer.qat_first_step,
+            "precision": trainer.config.precision,
             "train_seconds": round(trainer.elapsed_seconds, 3),
             "step_avg_ms": round(step_ms, 3),
             "peak_memory_bytes": memory,

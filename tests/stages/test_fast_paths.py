@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from golfpipe.stages.base import Context, run_job
-from golfpipe.stages.fast_paths import compile_cache, compile_obstacle, fast_paths, keep_compiled_code
+from golfpipe.stages.fast_paths import (
+    compile_cache, compile_obstacle, fast_paths, faster_precision, keep_compiled_code,
+)  # fmt: skip
 from golfpipe.stages.reporter import SilentReporter
 
 CPU = torch.device("cpu")
@@ -63,3 +65,21 @@ def test_a_run_that_cannot_compile_says_so_once_and_goes_on(chain, fresh, no_com
     start = json.loads(log[0])
     assert start["compiled"] is False
     assert start["fast_paths"] == {path.name: path.on for path in fast_paths(CPU)}
+
+
+def test_auto_precision_is_the_faster_one_and_recorded(chain, fresh, monkeypatch):
+    for tiles, instructions, width, expected in (
+        (True, True, 32, "bf16"), (False, True, 512, "bf16"), (False, True, 128, "fp32"), (False, False, 512, "fp32"),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=instructions: found)
+        assert faster_precision(CPU, width) == expected
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    auto, named = (
+        chain.run("train", fresh(name), "train.max_steps=2", f"train.precision={name}", data=chain.data)
+        for name in ("auto", "bf16")
+    )
+    assert auto.manifest.metrics["precision"] == named.manifest.metrics["precision"] == "bf16"
+    assert auto.manifest.key != named.manifest.key
+    mine, theirs = auto.read_tensors("ema.safetensors"), named.read_tensors("ema.safetensors")
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
