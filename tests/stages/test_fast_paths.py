@@ -10,7 +10,11 @@ import torch
 
 from golfpipe.stages.base import Context, run_job
 from golfpipe.stages.fast_paths import (
-    compile_cache, compile_obstacle, fast_paths, faster_precision, keep_compiled_code,
+    compile_cache,
+    compile_obstacle,
+    fast_paths,
+    faster_precision,
+    keep_compiled_code,
 )  # fmt: skip
 from golfpipe.stages.reporter import SilentReporter
 
