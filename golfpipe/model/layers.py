@@ -4,7 +4,7 @@ Weights are fp32 and are cast to the activations' dtype where they are used, so 
 """
 
 # Shapes: B batch, T time, D model width, H query heads, K kv heads, E head width, F MLP hidden width,
-# R half of the rotary width
+# R half of the rotary width, S the last positions, whose outputs are wanted
 
 from __future__ import annotations
 
@@ -102,40 +102,35 @@ class Attention(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
+        asking_BSD: Tensor,
         kv: KVProjection,
         tables: tuple[Tensor, Tensor] | None,
         delta: ProjectionDelta | None,
-        last: int,
     ) -> Tensor:
-        """Outputs of the last `last` positions, or of all where it is 0; keys and values are always of all."""
-        asking_BTD = _last_positions(x_BTD, last)
-        query_BTD, key, value = self.query(asking_BTD), kv.key(x_BTD), kv.value(x_BTD)
+        """Outputs [B, S, D] of the last S positions, whose inputs are `asking_BSD`; keys and values are of all."""
+        query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
-            query_BTD = query_BTD + delta(self.layer, "query", asking_BTD)
+            query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)
             value = value + delta(self.layer, "value", x_BTD)
-        q_BHTE = self._split_heads(query_BTD, self.num_heads)
+        q_BHSE = self._split_heads(query_BSD, self.num_heads)
         k_BKTE = self._split_heads(key, self.num_kv_heads)
         v_BKTE = self._split_heads(value, self.num_kv_heads)
         k_BKTE = rotate_partial(rms_norm(k_BKTE), tables)
-        visible = None
-        if last:
+        length, last = x_BTD.shape[1], asking_BSD.shape[1]
+        visible_ST = None
+        if last < length:
+            visible_ST = torch.ones(last, length, dtype=torch.bool, device=x_BTD.device).tril(length - last)
             tables = tables and (tables[0][-last:], tables[1][-last:])
-            length = x_BTD.shape[1]
-            visible = torch.ones(last, length, dtype=torch.bool, device=x_BTD.device).tril(length - last)
-        q_BHTE = rotate_partial(rms_norm(q_BHTE), tables) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
-        y_BHTE = F.scaled_dot_product_attention(
-            q_BHTE, k_BKTE, v_BKTE, visible, is_causal=not last, enable_gqa=self.num_heads != self.num_kv_heads
+        q_BHSE = rotate_partial(rms_norm(q_BHSE), tables) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
+        y_BHSE = F.scaled_dot_product_attention(
+            q_BHSE, k_BKTE, v_BKTE, visible_ST, is_causal=last == length, enable_gqa=self.num_heads != self.num_kv_heads
         )
         if self.exclusive:
-            y_BHTE = remove_own_value(y_BHTE, v_BKTE[:, :, -last:])
-        return self.output(y_BHTE.transpose(1, 2).flatten(2))
+            y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
+        return self.output(y_BHSE.transpose(1, 2).flatten(2))
 
     def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
         return x_BTD.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
-
-
-def _last_positions(x_BTD: Tensor, last: int) -> Tensor:
-    return x_BTD[:, -last:] if last else x_BTD
 
 
 def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
@@ -197,6 +192,9 @@ class Block(nn.Module):
         """Activations after the block, of the last `last` positions only where it is not 0."""
         mix = self.residual_mix.to(x_BTD.dtype)
         x_BTD = mix[0] * x_BTD + mix[1] * x0_BTD
-        attended_BTD = self.attention(rms_norm(x_BTD), kv, tables, delta, last)
-        x_BTD = _last_positions(x_BTD, last) + self.attention_scale.to(x_BTD.dtype) * attended_BTD
-        return x_BTD + self.mlp_scale.to(x_BTD.dtype) * self.mlp(rms_norm(x_BTD))
+        normed_BTD = asking_BSD = rms_norm(x_BTD)
+        if last:
+            x_BTD, asking_BSD = x_BTD[:, -last:], normed_BTD[:, -last:]
+        attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables, delta)
+        x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
+        return x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))

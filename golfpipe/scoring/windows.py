@@ -54,15 +54,12 @@ def batch_windows(windows: Iterator[Window], batch_tokens: int) -> Iterator[list
     """Runs of neighboring windows of equal length that score equally many targets, at most `batch_tokens` input tokens
     (and at least one window)."""
     batch: list[Window] = []
+    shape = (0, 0)
     for window in windows:
-        if batch and (_shape(window) != _shape(batch[0]) or (len(batch) + 1) * _shape(window)[0] > batch_tokens):
+        before, shape = shape, (window.end - window.start, window.score_end - window.score_start)
+        if batch and (shape != before or (len(batch) + 1) * shape[0] > batch_tokens):
             yield batch
             batch = []
         batch.append(window)
     if batch:
         yield batch
-
-
-def _shape(window: Window) -> tuple[int, int]:
-    """Inputs, scored targets."""
-    return window.end - window.start, window.score_end - window.score_start
