@@ -58,20 +58,16 @@ class CastLinear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim): two [T, R] in fp32; None without rotation."""
-    if config.rope_dim == 0:
-        return None
+def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> Tensor:
+    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R is 0 without rotation."""
     exponent_R = torch.arange(0, config.rope_dim, 2, device=device, dtype=torch.float32) / config.rope_dim
     angle_TR = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rope_base**-exponent_R
-    return angle_TR.cos(), angle_TR.sin()
+    return torch.stack((angle_TR.cos(), angle_TR.sin()))
 
 
-def rotate_partial(x_BHTE: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
+def rotate_partial(x_BHTE: Tensor, tables_2TR: Tensor) -> Tensor:
     """Turn the pairs (i, i + R) of the first 2R values of each head; the rest passes through."""
-    if tables is None:
-        return x_BHTE
-    cos_TR, sin_TR = (table.to(x_BHTE.dtype) for table in tables)
+    cos_TR, sin_TR = tables_2TR.to(x_BHTE.dtype)
     half = cos_TR.shape[-1]
     a, b, rest = x_BHTE.split([half, half, x_BHTE.shape[-1] - 2 * half], dim=-1)
     return torch.cat((a * cos_TR + b * sin_TR, b * cos_TR - a * sin_TR, rest), dim=-1)
@@ -104,7 +100,7 @@ class Attention(nn.Module):
         x_BTD: Tensor,
         asking_BSD: Tensor,
         kv: KVProjection,
-        tables: tuple[Tensor, Tensor] | None,
+        tables_2TR: Tensor,
         delta: ProjectionDelta | None,
     ) -> Tensor:
         """Outputs [B, S, D] of the last S positions, whose inputs are `asking_BSD`; keys and values are of all."""
@@ -115,15 +111,14 @@ class Attention(nn.Module):
         q_BHSE = self._split_heads(query_BSD, self.num_heads)
         k_BKTE = self._split_heads(key, self.num_kv_heads)
         v_BKTE = self._split_heads(value, self.num_kv_heads)
-        k_BKTE = rotate_partial(rms_norm(k_BKTE), tables)
+        k_BKTE = rotate_partial(rms_norm(k_BKTE), tables_2TR)
         length, last = x_BTD.shape[1], asking_BSD.shape[1]
         visible_ST = None
         if last < length:
-            visible_ST = torch.ones(last, length, dtype=torch.bool, device=x_BTD.device).tril(length - last)
-            tables = tables and (tables[0][-last:], tables[1][-last:])
-        q_BHSE = rotate_partial(rms_norm(q_BHSE), tables) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
+            visible_ST = x_BTD.new_ones(last, length, dtype=torch.bool).tril(length - last)
+        q_BHSE = rotate_partial(rms_norm(q_BHSE), tables_2TR[:, -last:]) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
         y_BHSE = F.scaled_dot_product_attention(
-            q_BHSE, k_BKTE, v_BKTE, visible_ST, is_causal=last == length, enable_gqa=self.num_heads != self.num_kv_heads
+            q_BHSE, k_BKTE, v_BKTE, visible_ST, is_causal=visible_ST is None, enable_gqa=True
         )
         if self.exclusive:
             y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
@@ -185,7 +180,7 @@ class Block(nn.Module):
         x_BTD: Tensor,
         x0_BTD: Tensor,
         kv: KVProjection,
-        tables: tuple[Tensor, Tensor] | None,
+        tables_2TR: Tensor,
         delta: ProjectionDelta | None,
         last: int = 0,
     ) -> Tensor:
@@ -195,6 +190,6 @@ class Block(nn.Module):
         normed_BTD = asking_BSD = rms_norm(x_BTD)
         if last:
             x_BTD, asking_BSD = x_BTD[:, -last:], normed_BTD[:, -last:]
-        attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables, delta)
+        attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, delta)
         x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
         return x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))

@@ -55,14 +55,14 @@ class Network(nn.Module):
             x_BTD = x_BTD + self.trigram(tokens_BT, dtype)
         x_BTD = self.smear(rms_norm(x_BTD), tokens_BT)
         x0_BTD = x_BTD
-        tables = rotary_tables(self.config, tokens_BT.shape[1], tokens_BT.device)
+        tables_2TR = rotary_tables(self.config, tokens_BT.shape[1], tokens_BT.device)
         num_skips = self.config.num_skips
         stack: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
             if layer >= num_skips and stack:
                 x_BTD = x_BTD + self.skip_weights[layer - num_skips].to(dtype) * stack.pop()
             kv = self.kv_projections[self.config.kv_source[layer]]
-            x_BTD = block(x_BTD, x0_BTD, kv, tables, delta, last if layer == self.config.num_layers - 1 else 0)
+            x_BTD = block(x_BTD, x0_BTD, kv, tables_2TR, delta, last if layer == self.config.num_layers - 1 else 0)
             if layer < num_skips:
                 stack.append(x_BTD)
         return rms_norm(x_BTD)

@@ -22,26 +22,16 @@ CPU_BATCH_VALUES = 1 << 21
 
 
 def orthogonalize(g_NRC: Tensor) -> Tensor:
-    """Replace the singular values of each matrix by values near 1 [N, R, C]. Products run in the input's dtype.
-
-    In the Gram form: two steps are one polynomial of x x^T, all of whose products are as small as the shorter side, and
-    only then meet x. After two steps the Gram matrix is made anew, or bf16 would lose the small singular values.
-    """
+    """Replace the singular values of each matrix by values near 1 [N, R, C]. Products run in the input's dtype."""
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
     x = g_NRC.mT.contiguous() if tall else g_NRC
-    for first in (0, 2):
-        (a, b, c), (d, e, f) = POLAR_STEPS[first : first + 2]
+    for step, (a, b, c) in enumerate(POLAR_STEPS):
         gram = x @ x.mT
-        if first == 0:
+        if step == 0:
             # The spectral norm is at most (sum of s^4)^(1/4): tighter than the Frobenius norm, and at hand.
             bound = gram.norm(dim=(-2, -1), keepdim=True).sqrt() + NORM_FLOOR
             x, gram = x / bound, gram / bound.square()
-        # x -> (a + p) x -> (d + q)(a + p) x, with the Gram matrix of the first result in between.
-        p = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        half = torch.baddbmm(gram, gram, p, beta=a)
-        gram = torch.baddbmm(half, half, p, beta=a)
-        q = torch.baddbmm(gram, gram, gram, beta=e, alpha=f)
-        x = torch.baddbmm(x, torch.baddbmm(d * p + a * q, q, p), x, beta=a * d)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
 
@@ -70,6 +60,9 @@ class Muon(torch.optim.Optimizer):
         """`dtype`: of the products of the orthogonalization."""
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype = dtype
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -77,24 +70,17 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for batch in _batches(group["params"]):
                 grads = [parameter.grad for parameter in batch]
-                momenta = [self._momentum(parameter) for parameter in batch]
+                momenta = [self.state[parameter]["momentum"] for parameter in batch]
                 update_NRC = muon_update(grads, momenta, group["momentum"], self.dtype)  # type: ignore[arg-type]
                 torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(batch, list(update_NRC.to(batch[0].dtype).unbind()), alpha=-group["lr"])
 
-    def _momentum(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        return state["momentum"]
-
 
 def _batches(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters with a gradient, those of one shape together, in order of first appearance."""
+    """Parameters of one shape together, in order of first appearance."""
     groups: dict[torch.Size, list[Tensor]] = {}
     for parameter in parameters:
-        if parameter.grad is not None:
-            groups.setdefault(parameter.shape, []).append(parameter)
+        groups.setdefault(parameter.shape, []).append(parameter)
     return [
         group[first : first + most]
         for group in groups.values()

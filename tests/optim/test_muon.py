@@ -48,7 +48,7 @@ def test_coefficients_are_the_best_ones_for_the_range_that_each_step_leaves():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gram_form_equals_the_polynomials_of_the_singular_values(shape):
+def test_iteration_equals_the_polynomials_of_the_singular_values(shape):
     g = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, s, vt = torch.linalg.svd(g, full_matrices=False)
     expected = u @ torch.diag(polynomials(s / (s**4).sum() ** 0.25)) @ vt
