@@ -54,6 +54,8 @@ def script_obstacle(config: PipelineConfig) -> str | None:
     """Why there can be no script for this configuration; None where there can."""
     if not config.model.tied_embeddings:
         return "untied embeddings are of imported models, which no script trains"
+    if config.train.precision == "auto":
+        return "train.precision=auto depends on the machine; train with the one of metrics.precision"
     return None
 
 

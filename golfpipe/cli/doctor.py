@@ -9,7 +9,7 @@ from golfpipe.errors import StageFailed
 
 
 def doctor(options: OutputOptions) -> Answer:
-    """Check this machine: packages, devices, memory, disk, compiler.
+    """Check this machine: packages, devices, fast paths, memory, disk.
 
     Reads nothing and writes nothing. Exits 1 if something that golfpipe needs is missing.
 

@@ -28,6 +28,9 @@ def train(
             help="Where memory runs out, go on with fewer sequences per pass; short for --set train.auto_batch=true.",
         ),
     ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or auto (the faster one here); short for --set train.precision=...")
+    ] = None,
     replay: Annotated[
         str | None,
         typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
@@ -49,7 +52,8 @@ def train(
     from golfpipe.pipeline.single import Request, prepare_training
     from golfpipe.stages.replay_log import replay_arguments
 
-    settings = settings_of(options, *(("train.auto_batch=true",) if auto_batch else ()))
+    short = [("train.auto_batch=true", auto_batch), (f"train.precision={precision}", precision is not None)]
+    settings = settings_of(options, *(text for text, given in short if given))
     arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
     request = Request(
         stage="train",

@@ -4,7 +4,7 @@ Weights are fp32 and are cast to the activations' dtype where they are used, so 
 """
 
 # Shapes: B batch, T time, D model width, H query heads, K kv heads, E head width, F MLP hidden width,
-# R half of the rotary width
+# R half of the rotary width, S the last positions, whose outputs are wanted
 
 from __future__ import annotations
 
@@ -58,20 +58,16 @@ class CastLinear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim): two [T, R] in fp32; None without rotation."""
-    if config.rope_dim == 0:
-        return None
+def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> Tensor:
+    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R is 0 without rotation."""
     exponent_R = torch.arange(0, config.rope_dim, 2, device=device, dtype=torch.float32) / config.rope_dim
     angle_TR = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rope_base**-exponent_R
-    return angle_TR.cos(), angle_TR.sin()
+    return torch.stack((angle_TR.cos(), angle_TR.sin()))
 
 
-def rotate_partial(x_BHTE: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
+def rotate_partial(x_BHTE: Tensor, tables_2TR: Tensor) -> Tensor:
     """Turn the pairs (i, i + R) of the first 2R values of each head; the rest passes through."""
-    if tables is None:
-        return x_BHTE
-    cos_TR, sin_TR = (table.to(x_BHTE.dtype) for table in tables)
+    cos_TR, sin_TR = tables_2TR.to(x_BHTE.dtype)
     half = cos_TR.shape[-1]
     a, b, rest = x_BHTE.split([half, half, x_BHTE.shape[-1] - 2 * half], dim=-1)
     return torch.cat((a * cos_TR + b * sin_TR, b * cos_TR - a * sin_TR, rest), dim=-1)
@@ -102,25 +98,31 @@ class Attention(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
+        asking_BSD: Tensor,
         kv: KVProjection,
-        tables: tuple[Tensor, Tensor] | None,
+        tables_2TR: Tensor,
         delta: ProjectionDelta | None,
     ) -> Tensor:
-        query_BTD, key, value = self.query(x_BTD), kv.key(x_BTD), kv.value(x_BTD)
+        """Outputs [B, S, D] of the last S positions, whose inputs are `asking_BSD`; keys and values are of all."""
+        query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
-            query_BTD = query_BTD + delta(self.layer, "query", x_BTD)
+            query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)
             value = value + delta(self.layer, "value", x_BTD)
-        q_BHTE = self._split_heads(query_BTD, self.num_heads)
+        q_BHSE = self._split_heads(query_BSD, self.num_heads)
         k_BKTE = self._split_heads(key, self.num_kv_heads)
         v_BKTE = self._split_heads(value, self.num_kv_heads)
-        q_BHTE = rotate_partial(rms_norm(q_BHTE), tables) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
-        k_BKTE = rotate_partial(rms_norm(k_BKTE), tables)
-        y_BHTE = F.scaled_dot_product_attention(
-            q_BHTE, k_BKTE, v_BKTE, is_causal=True, enable_gqa=self.num_heads != self.num_kv_heads
+        k_BKTE = rotate_partial(rms_norm(k_BKTE), tables_2TR)
+        length, last = x_BTD.shape[1], asking_BSD.shape[1]
+        visible_ST = None
+        if last < length:
+            visible_ST = x_BTD.new_ones(last, length, dtype=torch.bool).tril(length - last)
+        q_BHSE = rotate_partial(rms_norm(q_BHSE), tables_2TR[:, -last:]) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
+        y_BHSE = F.scaled_dot_product_attention(
+            q_BHSE, k_BKTE, v_BKTE, visible_ST, is_causal=visible_ST is None, enable_gqa=True
         )
         if self.exclusive:
-            y_BHTE = remove_own_value(y_BHTE, v_BKTE)
-        return self.output(y_BHTE.transpose(1, 2).flatten(2))
+            y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
+        return self.output(y_BHSE.transpose(1, 2).flatten(2))
 
     def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
         return x_BTD.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
@@ -178,11 +180,16 @@ class Block(nn.Module):
         x_BTD: Tensor,
         x0_BTD: Tensor,
         kv: KVProjection,
-        tables: tuple[Tensor, Tensor] | None,
+        tables_2TR: Tensor,
         delta: ProjectionDelta | None,
+        last: int = 0,
     ) -> Tensor:
+        """Activations after the block, of the last `last` positions only where it is not 0."""
         mix = self.residual_mix.to(x_BTD.dtype)
         x_BTD = mix[0] * x_BTD + mix[1] * x0_BTD
-        attended_BTD = self.attention(rms_norm(x_BTD), kv, tables, delta)
-        x_BTD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BTD
-        return x_BTD + self.mlp_scale.to(x_BTD.dtype) * self.mlp(rms_norm(x_BTD))
+        normed_BTD = asking_BSD = rms_norm(x_BTD)
+        if last:
+            x_BTD, asking_BSD = x_BTD[:, -last:], normed_BTD[:, -last:]
+        attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, delta)
+        x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
+        return x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))

@@ -41,10 +41,11 @@ class Network(nn.Module):
             return None
         return NgramEmbedding(buckets, width, self.config.model_dim, factors, boundary)
 
-    def hidden(self, tokens_BT: Tensor, delta: ProjectionDelta | None = None) -> Tensor:
+    def hidden(self, tokens_BT: Tensor, delta: ProjectionDelta | None = None, last: int = 0) -> Tensor:
         """Normed final activations [B, T, D] for int64 tokens [B, T]. Position t depends on tokens 0..t only.
 
-        `delta` adds to query and value projections: the adapters of score-first LoRA.
+        `delta` adds to query and value projections: the adapters of score-first LoRA. With `last` those of the last
+        positions alone [B, last, D]: all layers but the last one need every position, for keys and values above them.
         """
         dtype = self.compute_dtype
         x_BTD = self.token_embedding(tokens_BT).to(dtype)
@@ -54,13 +55,14 @@ class Network(nn.Module):
             x_BTD = x_BTD + self.trigram(tokens_BT, dtype)
         x_BTD = self.smear(rms_norm(x_BTD), tokens_BT)
         x0_BTD = x_BTD
-        tables = rotary_tables(self.config, tokens_BT.shape[1], tokens_BT.device)
+        tables_2TR = rotary_tables(self.config, tokens_BT.shape[1], tokens_BT.device)
         num_skips = self.config.num_skips
         stack: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
             if layer >= num_skips and stack:
                 x_BTD = x_BTD + self.skip_weights[layer - num_skips].to(dtype) * stack.pop()
-            x_BTD = block(x_BTD, x0_BTD, self.kv_projections[self.config.kv_source[layer]], tables, delta)
+            kv = self.kv_projections[self.config.kv_source[layer]]
+            x_BTD = block(x_BTD, x0_BTD, kv, tables_2TR, delta, last if layer == self.config.num_layers - 1 else 0)
             if layer < num_skips:
                 stack.append(x_BTD)
         return rms_norm(x_BTD)

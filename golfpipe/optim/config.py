@@ -20,8 +20,6 @@ class OptimConfig:
     """Muon momentum after its warm-up."""
     momentum_start: float = 0.92
     momentum_warmup_steps: int = 1500
-    ns_steps: int = 5
-    """Newton-Schulz iterations."""
     beta1: float = 0.9
     beta2: float = 0.95
     eps: float = 1e-8
@@ -35,7 +33,5 @@ class OptimConfig:
         for key in ("momentum", "momentum_start", "beta1", "beta2"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"optim.{key}={getattr(self, key)} must lie in [0, 1)")
-        if not 1 <= self.ns_steps <= 20:
-            raise ConfigError(f"optim.ns_steps={self.ns_steps} must lie in 1..20")
         if not self.eps > 0:
             raise ConfigError(f"optim.eps={self.eps} must be positive")

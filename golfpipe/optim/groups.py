@@ -26,7 +26,7 @@ def group_parameters(network: nn.Module) -> dict[str, dict[str, Tensor]]:
     return groups
 
 
-def build_optimizers(network: nn.Module, config: OptimConfig, ns_dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def build_optimizers(network: nn.Module, config: OptimConfig, muon_dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the matrices, one fused AdamW with two learning rates for tables and scalars.
 
     Each parameter group carries `peak_lr`; `set_lr_factor` scales it.
@@ -37,8 +37,7 @@ def build_optimizers(network: nn.Module, config: OptimConfig, ns_dtype: torch.dt
         lr=config.matrix_lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
-        ns_steps=config.ns_steps,
-        ns_dtype=ns_dtype,
+        dtype=muon_dtype,
     )
     adam = torch.optim.AdamW(
         [

@@ -12,25 +12,27 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Quintic iteration with the steepest slope at 0 that keeps singular values near 1."""
-NS_EPS = 1e-7
+POLAR_STEPS = ((8.176, -22.8, 15.94), (3.988, -2.799, 0.4963), (3.607, -2.549, 0.4706), (2.729, -1.934, 0.4089))
+"""Quintics a s + b s^3 + c s^5 for the singular values, one after the other, each the best approximation of 1 on the
+range that the ones before it leave (Polar Express, arXiv 2505.16932), from [0.0022, 1] and with 3 % of room for
+rounding. Four of them do what five of one fixed quintic do: values from 0.0022 up come within 0.35 of 1."""
+NORM_FLOOR = 1e-7
+CPU_BATCH_VALUES = 1 << 21
+"""Values per batch on a CPU, so that a batch stays in its cache; other devices take all matrices of a shape at once."""
 
 
-def newton_schulz(g_NRC: Tensor, steps: int) -> Tensor:
-    """Replace the singular values of each matrix by values near 1. Any leading dimensions are a batch.
-
-    Products run in the dtype of the input; the spectral norm is bounded first by the Frobenius norm.
-    """
-    a, b, c = NS_COEFFICIENTS
+def orthogonalize(g_NRC: Tensor) -> Tensor:
+    """Replace the singular values of each matrix by values near 1 [N, R, C]. Products run in the input's dtype."""
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
-    x = g_NRC.mT if tall else g_NRC
-    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + NS_EPS)).reshape(-1, *x.shape[-2:])
-    for _ in range(steps):
+    x = g_NRC.mT.contiguous() if tall else g_NRC
+    for step, (a, b, c) in enumerate(POLAR_STEPS):
         gram = x @ x.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
-    return (x.mT if tall else x).reshape(g_NRC.shape)
+        if step == 0:
+            # The spectral norm is at most (sum of s^4)^(1/4): tighter than the Frobenius norm, and at hand.
+            bound = gram.norm(dim=(-2, -1), keepdim=True).sqrt() + NORM_FLOOR
+            x, gram = x / bound, gram / bound.square()
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 def aspect_scale(rows: int, columns: int) -> float:
@@ -38,53 +40,50 @@ def aspect_scale(rows: int, columns: int) -> float:
     return max(1.0, rows / columns) ** 0.5
 
 
-def muon_update(grad_NRC: Tensor, momentum_NRC: Tensor, beta: float, ns_steps: int, ns_dtype: torch.dtype) -> Tensor:
-    """Orthogonalized Nesterov momentum, scaled by the aspect. Changes `momentum_NRC` in place."""
-    momentum_NRC.lerp_(grad_NRC, 1 - beta)
-    nesterov_NRC = grad_NRC.lerp(momentum_NRC, beta)
-    update_NRC = newton_schulz(nesterov_NRC.to(ns_dtype), ns_steps).to(grad_NRC.dtype)
-    return update_NRC * aspect_scale(grad_NRC.shape[-2], grad_NRC.shape[-1])
+def muon_update(grads: list[Tensor], momenta: list[Tensor], beta: float, dtype: torch.dtype) -> Tensor:
+    """Orthogonalized Nesterov momentum [N, R, C] of N matrices, in `dtype`, scaled by the aspect.
+
+    Changes the momenta in place and uses the gradients up.
+    """
+    torch._foreach_lerp_(momenta, grads, 1 - beta)
+    torch._foreach_lerp_(grads, momenta, beta)
+    nesterov_NRC = torch.stack(grads).to(dtype)
+    return orthogonalize(nesterov_NRC) * aspect_scale(*nesterov_NRC.shape[1:])
 
 
 class Muon(torch.optim.Optimizer):
-    """One batched orthogonalization per matrix shape. Weight decay is decoupled and uses the unscaled lr."""
+    """Batched orthogonalization of equal shapes. Weight decay is decoupled and uses the unscaled lr. Uses .grad up."""
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-        ns_steps: int,
-        ns_dtype: torch.dtype,
+        self, parameters: Iterable[Tensor], lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
     ) -> None:
+        """`dtype`: of the products of the orthogonalization."""
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.ns_steps, self.ns_dtype = ns_steps, ns_dtype
+        self.dtype = dtype
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         assert closure is None
         for group in self.param_groups:
-            for same_shape in _by_shape(group["params"]):
-                grads_NRC = torch.stack([parameter.grad for parameter in same_shape])  # type: ignore[misc]  # has one
-                buffers = [self._momentum(parameter) for parameter in same_shape]
-                momentum_NRC = torch.stack(buffers)
-                update_NRC = muon_update(grads_NRC, momentum_NRC, group["momentum"], self.ns_steps, self.ns_dtype)
-                torch._foreach_copy_(buffers, list(momentum_NRC.unbind()))
-                torch._foreach_mul_(same_shape, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(same_shape, list(update_NRC.unbind()), alpha=-group["lr"])
-
-    def _momentum(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        return state["momentum"]
+            for batch in _batches(group["params"]):
+                grads = [parameter.grad for parameter in batch]
+                momenta = [self.state[parameter]["momentum"] for parameter in batch]
+                update_NRC = muon_update(grads, momenta, group["momentum"], self.dtype)  # type: ignore[arg-type]
+                torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(batch, list(update_NRC.to(batch[0].dtype).unbind()), alpha=-group["lr"])
 
 
-def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters with a gradient, grouped by shape in order of first appearance."""
+def _batches(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Parameters of one shape together, in order of first appearance."""
     groups: dict[torch.Size, list[Tensor]] = {}
     for parameter in parameters:
-        if parameter.grad is not None:
-            groups.setdefault(parameter.shape, []).append(parameter)
-    return list(groups.values())
+        groups.setdefault(parameter.shape, []).append(parameter)
+    return [
+        group[first : first + most]
+        for group in groups.values()
+        for most in [max(1, CPU_BATCH_VALUES // group[0].numel()) if group[0].is_cpu else len(group)]
+        for first in range(0, len(group), most)
+    ]

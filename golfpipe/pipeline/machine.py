@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Literal
 from golfpipe import __version__
 from golfpipe.config.resolve import load_stages
 from golfpipe.errors import ConfigError
-from golfpipe.stages.base import cpu_count, source_commit
+from golfpipe.stages.base import cpu_count, select_device, source_commit
 from golfpipe.store.files import free_bytes
 from golfpipe.units import format_bytes
 
@@ -44,7 +43,6 @@ def check_machine() -> list[Check]:
         Check("cpu cores", "ok", str(cpu_count())),
         _memory(),
         Check("disk", "ok", f"{format_bytes(free_bytes(Path.cwd()))} free here"),
-        _compiler(),
         _stages_file(),
     ]
 
@@ -71,19 +69,16 @@ def _devices() -> Iterator[Check]:
     if torch.backends.mps.is_available():
         yield Check("mps", "ok", "Apple GPU")
     yield Check("torch threads", "ok", str(torch.get_num_threads()))
+    from golfpipe.stages.fast_paths import fast_paths
+
+    for path in fast_paths(torch.device(select_device("auto"))):
+        yield Check(path.name, "ok" if path.on else "note", path.found)
 
 
 def _memory() -> Check:
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return Check("memory", "note", "not known")
     return Check("memory", "ok", format_bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
-
-
-def _compiler() -> Check:
-    found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
-    if found is None:
-        return Check("c++ compiler", "note", "none: train.compile=on does not work on CPU")
-    return Check("c++ compiler", "ok", found)
 
 
 def _stages_file() -> Check:

@@ -56,14 +56,13 @@ def window_inputs(tokens: np.ndarray, windows: list[Window], device: torch.devic
 
 
 def window_nats(network: Network, tokens: np.ndarray, windows: list[Window], device: torch.device) -> Tensor:
-    """fp32 nats of the windows' scored targets, in order [N]. Logits are computed for these positions only."""
+    """fp32 nats of the windows' scored targets, in order [N]; all windows score as many. The last layer and the logits
+    are computed for these positions only."""
     inputs_BT, targets_BT = window_inputs(tokens, windows, device)
-    hidden_BTD = network.hidden(inputs_BT)
-    counts = [window.score_end - window.score_start for window in windows]
-    # A window scores its last positions, so a slice from the end finds them.
-    hidden_ND = torch.cat([hidden_BTD[row, -count:] for row, count in enumerate(counts)])
-    targets_N = torch.cat([targets_BT[row, -count:] for row, count in enumerate(counts)])
-    return network.nats(hidden_ND, targets_N)
+    count = windows[0].score_end - windows[0].score_start
+    # A window scores its last positions.
+    hidden_BTD = network.hidden(inputs_BT, last=count % inputs_BT.shape[1])
+    return network.nats(hidden_BTD.flatten(0, 1), targets_BT[:, -count:].flatten())
 
 
 def score_windows(

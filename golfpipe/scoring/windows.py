@@ -51,11 +51,13 @@ def plan_windows(num_targets: int, config: EvaluateConfig) -> Iterator[Window]:
 
 
 def batch_windows(windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
-    """Runs of neighboring windows of equal length, at most `batch_tokens` input tokens (and at least one window)."""
+    """Runs of neighboring windows of equal length that score equally many targets, at most `batch_tokens` input tokens
+    (and at least one window)."""
     batch: list[Window] = []
+    shape = (0, 0)
     for window in windows:
-        length = window.end - window.start
-        if batch and (length != batch[0].end - batch[0].start or (len(batch) + 1) * length > batch_tokens):
+        before, shape = shape, (window.end - window.start, window.score_end - window.score_start)
+        if batch and (shape != before or (len(batch) + 1) * shape[0] > batch_tokens):
             yield batch
             batch = []
         batch.append(window)

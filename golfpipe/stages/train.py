@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.fast_paths import compile_obstacle, fast_paths, faster_precision, keep_compiled_code
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
@@ -51,9 +52,13 @@ HUMAN_LOG = "train.log"
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
     config = job.config
+    device = torch.device(select_device(job.context.device))
+    if config.train.precision == "auto":
+        precision = faster_precision(device, config.model.model_dim)
+        config = replace(config, train=replace(config.train, precision=precision))
     check_tracker(config.train.track)
     select_threads(job.context.threads)
-    device = torch.device(select_device(job.context.device))
+    job.context.reporter.note("; ".join(map(str, fast_paths(device))))
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config.model, tokenizer)
     shards, bad_shards = load_training_shards(job.inputs["data"], config.train.on_bad_shard)
@@ -71,7 +76,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if "init" in job.inputs:
         _warm_start(network, job.inputs["init"])
     network.to(device)
-    compiled = config.train.compile == "on" or (config.train.compile == "auto" and device.type == "cuda")
+    compiled = _compiles(job, device)
     trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
     resumed = _resume(trainer, out)
     if compiled:
@@ -109,6 +114,19 @@ def _train(
                 exit_code=stop.exit_code,
             )
     return events.finish(reason, skipped_shards)
+
+
+def _compiles(job: Job, device: torch.device) -> bool:
+    """Whether the network is compiled. Where that is wished for but cannot be, one line says why not."""
+    choice = job.config.train.compile
+    if choice == "off" or (choice == "auto" and device.type != "cuda"):
+        return False
+    obstacle = compile_obstacle(device)
+    if obstacle is not None:
+        job.context.reporter.warn(f"train.compile={choice}: {obstacle}; training goes on uncompiled")
+        return False
+    keep_compiled_code()
+    return True
 
 
 def _warm_start(network: Network, source: Artifact) -> None:
@@ -228,6 +246,9 @@ class _Events:
                     "seed": config.seed,
                     "parameters": parameters,
                     "device": str(trainer.device),
+                    "precision": trainer.config.precision,
+                    "compiled": trainer.loss_of is not trainer.network,
+                    "fast_paths": {path.name: path.on for path in fast_paths(trainer.device)},
                     "config": plain_config(config),
                 }
             ],
@@ -259,6 +280,7 @@ class _Events:
             "stop_reason": reason,
             "warmdown_start_step": trainer.warmdown_start_step,
             "qat_first_step": trainer.qat_first_step,
+            "precision": trainer.config.precision,
             "train_seconds": round(trainer.elapsed_seconds, 3),
             "step_avg_ms": round(step_ms, 3),
             "peak_memory_bytes": memory,

@@ -60,8 +60,8 @@ class Trainer:
         self.replay = replay
         self.max_steps = len(replay.lr_factors) if replay is not None else config.max_steps
         self.max_seconds = config.max_seconds if replay is None else 0.0
-        ns_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.optimizers = build_optimizers(network, optim, ns_dtype)
+        muon_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.optimizers = build_optimizers(network, optim, muon_dtype)
         self.average = WeightAverage(network, config.ema_decay, config.ema_bias_correction)
         self.loss_of = torch.compile(network, dynamic=False) if compiled else network
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}

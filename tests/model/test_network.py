@@ -80,6 +80,19 @@ def test_a_later_token_changes_no_earlier_score(name):
             assert not torch.equal(network.hidden(changed)[:, cut:], before[:, cut:])
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("last", [1, 5, 23])
+def test_the_last_positions_alone_equal_those_of_the_whole_pass(name, last):
+    network = random_network(VARIANTS[name]).double()
+    network.compute_dtype = torch.float64
+    tokens = torch.from_numpy(tokens_with_boundaries())[None].repeat(2, 1)
+    tokens[1] = (tokens[1] + 7) % 50
+    with torch.no_grad():
+        whole, part = network.hidden(tokens), network.hidden(tokens, last=last)
+    # Norms are computed in fp32, everything else here in float64.
+    torch.testing.assert_close(part, whole[:, -last:], rtol=0, atol=1e-12)
+
+
 def test_documents_do_not_reach_hash_and_smear_of_the_next_one():
     masked, crossing = random_network(SMALL), random_network(VARIANTS["crossing-documents"])
     tokens = torch.tensor([[1, 5, 6, 7, 1, 9, 10, 11]])

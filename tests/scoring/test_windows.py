@@ -48,6 +48,11 @@ def test_batches_keep_order_length_and_size(total, context, batch):
         assert len(windows) == 1 or len(windows) * lengths.pop() <= batch
 
 
+def test_windows_of_a_batch_score_equally_many_targets():
+    sizes = [{w.score_end - w.score_start for w in batch} for batch in batch_windows(sliding_windows(100, 16, 5), 64)]
+    assert sizes == [{16}, *[{5}] * 4, {4}]
+
+
 def test_the_stride_of_the_configuration_is_what_runs():
     strides = {
         stride: sum(1 for _ in plan_windows(1000, EvaluateConfig(context_length=128, stride=stride)))

@@ -154,3 +154,22 @@ def test_averaged_weights_stand_in_and_go_again():
     assert_same(inside, trainer.average.state())
     assert_same(own, {name: p.detach() for name, p in trainer.network.named_parameters()})
     assert not torch.equal(inside["smear.gate"], own["smear.gate"])
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # from inside the compiler
+def test_one_compilation_serves_the_whole_run():
+    """Quantization starts, micro-batches and the average swapped in change no shape and no code."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    counter = CompileCounterWithBackend("aot_eager")
+    settings = replace(TRAIN, qat_start=0.5, micro_batch_sequences=3)
+    plain, compiled = new_trainer(settings), new_trainer(settings)
+    compiled.loss_of = torch.compile(compiled.network, dynamic=False, fullgraph=True, backend=counter)
+    compiled.warm_up(2)
+    losses = run(compiled, 5)
+    with compiled.averaged_weights():
+        pass
+    losses += run(compiled, 4)
+    assert compiled.qat_first_step == 6
+    assert counter.frame_count == 1
+    assert losses == pytest.approx(run(plain, 9), rel=1e-4)

@@ -1,0 +1,108 @@
+"""What makes a run fast on this machine: which ways are open, and why one is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+BF16_WIDTH_WITHOUT_TILES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FastPath:
+    """`found` says what it is where it is on, and why not where it is off."""
+
+    name: str
+    on: bool
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {'on' if self.on else 'off'} ({self.found})"
+
+
+def fast_paths(device: torch.device) -> list[FastPath]:
+    """All of them on this device, whatever a configuration makes of them."""
+    obstacle = compile_obstacle(device)
+    return [
+        _attention(device),
+        FastPath("compile", obstacle is None, obstacle or compile_cache()),
+        _bf16(device),
+        FastPath("fused AdamW", True, "one kernel for all tables and scalars"),
+    ]
+
+
+def compile_obstacle(device: torch.device) -> str | None:
+    """Why torch.compile cannot make code for this device; None where it can."""
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "no package triton"
+        capability = torch.cuda.get_device_capability(device)
+        return None if capability >= (7, 0) else f"compute capability {capability[0]}.{capability[1]} is below 7.0"
+    if device.type != "cpu":
+        return f"not on {device.type}"
+    named = os.environ.get("CXX")
+    candidates = [named] if named else ["g++", "clang++", "c++"]
+    if any(shutil.which(candidate) for candidate in candidates):
+        return None
+    return f"no C++ compiler ({', '.join(candidates)})"
+
+
+def compile_cache() -> str:
+    """Folder in which compiled code outlives the process; $TORCHINDUCTOR_CACHE_DIR if that is set."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(Path(cache) / "golfpipe" / "compiled")
+
+
+def keep_compiled_code() -> None:
+    """Before the first compilation: put its cache where the next process finds it."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compile_cache()
+
+
+def faster_precision(device: torch.device, model_dim: int) -> Literal["fp32", "bf16"]:
+    """What train.precision=auto stands for. Measured with forward and backward of 4 layers: AMX tiles gain 13 % at
+    width 128, 30 % at 256 and 75 % at 512; AVX512-BF16 without them loses at 128 and gains at 512."""
+    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported() and model_dim < BF16_WIDTH_WITHOUT_TILES:
+        return "fp32"
+    return "bf16" if _bf16(device).on else "fp32"
+
+
+def _attention(device: torch.device) -> FastPath:
+    if device.type == "cpu":
+        return FastPath("flash attention", True, "torch's kernel for CPUs; grouped queries natively")
+    if device.type != "cuda":
+        return FastPath("flash attention", False, f"not on {device.type}")
+    if not torch.backends.cuda.is_flash_attention_available():
+        return FastPath("flash attention", False, "this build of torch is without it")
+    if not torch.backends.cuda.flash_sdp_enabled():
+        return FastPath("flash attention", False, "switched off by torch.backends.cuda.enable_flash_sdp(False)")
+    return FastPath("flash attention", True, "FlashAttention-3" if _use_flash_3(device) else "FlashAttention-2")
+
+
+def _use_flash_3(device: torch.device) -> bool:
+    """Switch to FlashAttention-3 where torch, the GPU (Hopper) and the package that holds its kernels allow it."""
+    import torch.nn.attention as attention
+
+    offered = hasattr(attention, "list_flash_attention_impls") and "FA3" in attention.list_flash_attention_impls()
+    package = importlib.util.find_spec("flash_attn_interface") is not None
+    if not (offered and package and torch.cuda.get_device_capability(device) == (9, 0)):
+        return False
+    attention.activate_flash_attention_impl("FA3")
+    return True
+
+
+def _bf16(device: torch.device) -> FastPath:
+    if device.type == "cuda":
+        on = torch.cuda.is_bf16_supported(including_emulation=False)
+        return FastPath("bf16", on, "tensor cores" if on else "this GPU only emulates it")
+    if device.type != "cpu":
+        return FastPath("bf16", False, f"not known on {device.type}")
+    if torch.cpu._is_amx_tile_supported():
+        return FastPath("bf16", True, "AMX tiles")
+    on = torch.cpu._is_avx512_bf16_supported()
+    return FastPath("bf16", on, "AVX512-BF16" if on else "no AVX512-BF16: fp32 is faster")
