@@ -91,7 +91,7 @@ class OpenTensor:
         )
         finest_R = np.maximum(rms_R * 2.0**_FINEST_STEP, absmax_R / _MOST_CODE * 2.0 ** (-parts[1].min() / LOG_STEPS))
         needed_R = np.log2(np.maximum(finest_R, 1e-30)) * LOG_STEPS
-        parts[0] = np.maximum(parts[0] + middle, np.ceil(needed_R / _SPREAD_UNIT) * _SPREAD_UNIT)
+        parts[0] = middle + np.maximum(parts[0], np.ceil((needed_R - middle) / _SPREAD_UNIT) * _SPREAD_UNIT)
         log_steps: np.ndarray = np.clip(np.concatenate(parts), -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
         return log_steps
 

@@ -152,8 +152,9 @@ def _shift_some(
     """
     by_size = sorted(tensors, key=lambda tensor: tensor.w_RC.numel())
     done: dict[str, float] = {}
+    response = 1.0  # bits per weight and octave; below 1 where codes are zeros, or steps already at their finest
     for _ in range(4):
-        missing = 8 * (size - target * (1 - _AIM))
+        missing = 8 * (size - target * (1 - _AIM)) / response
         chosen, weights = [], 0
         for tensor in by_size:
             chosen.append(tensor)
@@ -163,7 +164,8 @@ def _shift_some(
         for tensor in chosen:
             done[tensor.name] = done.get(tensor.name, level) + missing / weights
         pieces |= quantize_all({tensor.name: (tensor, done[tensor.name]) for tensor in chosen})
-        size = measure(pieces)
+        before, size = size, measure(pieces)
         if target * (1 - TOLERANCE) <= size <= target:
             return size
+        response = min(max(8 * (before - size) / missing, 0.25), 2.0)
     return None
