@@ -38,8 +38,6 @@ from golfpipe.errors import ArtifactError
 
 # Shapes: R rows, C codes per row, K classes, N symbols, S symbols of a table
 
-CoderModel = constriction.stream.model.Categorical
-
 _WRITTEN_TABLE = 255
 _ARRAY_RANGES = ((-MAX_LOG_STEP, MAX_LOG_STEP),) * 2 + ((0, MAX_CLASSES),) * 2 + ((MIN_LOG_SCALE, MAX_LOG_SCALE),)
 
@@ -134,7 +132,7 @@ class _Writer:
 
     header: bytearray = field(default_factory=bytearray)
     escapes: list[bytes] = field(default_factory=list)
-    _segments: list[tuple[np.ndarray, CoderModel]] = field(default_factory=list)
+    _segments: list[tuple[np.ndarray, constriction.stream.model.Categorical]] = field(default_factory=list)
 
     def add_array(self, values_N: np.ndarray) -> None:
         least, center = int(values_N.min()), int(np.sort(values_N)[len(values_N) // 2])
@@ -214,7 +212,8 @@ class _Reader:
                 first, model = table_model(frequencies_S)
                 symbols_N = self._decode(length, model) + first
             else:
-                symbols_N = self.symbols(length, *self.take("<b"), table, 0.0)
+                (log_scale,) = self.take("<b")
+                symbols_N = self.symbols(length, log_scale, table, 0.0)
             values_N += unit * symbols_N.astype(np.int64)
         if values_N.min() < least or values_N.max() > most:
             raise ArtifactError(f"numbers {values_N.min()}..{values_N.max()} of the header exceed {least}..{most}")
@@ -233,7 +232,7 @@ class _Reader:
         symbols_N[ends_M] += np.sign(symbols_N[ends_M]) * rest_M
         return symbols_N
 
-    def _decode(self, count: int, model: CoderModel) -> np.ndarray:
+    def _decode(self, count: int, model: constriction.stream.model.Categorical) -> np.ndarray:
         symbols_N = np.empty(count, dtype=np.int32)
         for start in range(0, count, CODER_CHUNK):
             size = min(CODER_CHUNK, count - start)
