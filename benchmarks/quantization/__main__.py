@@ -1,4 +1,4 @@
-"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and results/quantization-tiny.json.
+"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and results/quantization_tiny.json.
 
 python -m benchmarks.quantization artifacts/data/mixed artifacts/tiny-s0/train artifacts/tiny-s1/train
 python -m benchmarks.quantization DATA MODEL --only "trellis 3" --max-targets 20000       # CPU, a minute
@@ -29,7 +29,7 @@ from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.models import load_weights, model_config
 from golfpipe.store.artifact import Artifact, open_artifact
 
-RESULTS = Path(__file__).parents[1] / "results" / "quantization-tiny.json"
+RESULTS = Path(__file__).parents[1] / "results" / "quantization_tiny.json"
 REFERENCE = "reference (PR 951, zstd-22)"
 ROOM_BYTES = 15_950_000
 """Of a submission at the limit, for weights."""

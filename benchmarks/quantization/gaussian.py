@@ -1,6 +1,6 @@
 """Coded bytes of Gaussian weights against the rate-distortion bound, for the scalar and the trellis quantizers.
 
-python -m benchmarks.quantization.gaussian            # one core, half a minute; writes results/quantization-gaussian.json
+python -m benchmarks.quantization.gaussian            # one core, half a minute; writes results/quantization_gaussian.json
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from golfpipe.quant.sensitivity import flat_sensitivity
 
 SHAPE = (2048, 512)
 RATES = (2.0, 3.0, 4.0)
-RESULTS = Path(__file__).parents[1] / "results" / "quantization-gaussian.json"
+RESULTS = Path(__file__).parents[1] / "results" / "quantization_gaussian.json"
 
 
 def measure(w_RC: torch.Tensor, bits: int, rate: float) -> dict[str, float | int]:

@@ -13,14 +13,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 import zstandard
 from torch import Tensor
 
+from benchmarks.models import gaussian_weights
 from benchmarks.settings import preset
 from golfpipe.codec.nibble import pack_int4
 from golfpipe.codec.pieces import Piece
-from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
+from golfpipe.model.config import ModelConfig, parameter_count, possible_names
 from golfpipe.quant.export import dequantize_weights, quantize_weights
 from golfpipe.stages.models import load_weights, model_config
 from golfpipe.store.artifact import open_artifact
@@ -55,15 +55,6 @@ def reference_path(weights: Mapping[str, Tensor], model: ModelConfig) -> tuple[i
     """(bytes, the weights that come back)."""
     pieces = reference_pieces(weights, model)
     return reference_bytes(pieces), dequantize_weights(pieces)
-
-
-def gaussian_weights(model: ModelConfig) -> dict[str, Tensor]:
-    """Matrices and tables of deviation 0.05, vectors of ones."""
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.randn(shape, generator=generator) * 0.05 if len(shape) > 1 else torch.ones(shape)
-        for name, shape in parameter_shapes(model).items()
-    }
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Preset 16l at the byte limit: exact total, time, memory, and the loss before and after; results/quantization-16l.json.
+"""Preset 16l at the byte limit: exact total, time, memory, and the loss before and after; results/quantization_16l.json.
 
 golfpipe train DATA --preset 16l --name 16l --set train.max_steps=30 --set train.max_seconds=0 --set train.batch_tokens=1024 \\
     --set train.context_length=256 --set train.qat_start=1 --set train.ema_decay=0.9 --set train.ema_bias_correction=true
@@ -9,28 +9,25 @@ python -m benchmarks.quantization.sixteen DATA artifacts/16l/train "trained: tre
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.quantization.reference import gaussian_weights
+from benchmarks.child import measured, peak_memory_bytes
+from benchmarks.models import write_gaussian_model
 from benchmarks.settings import preset
-from golfpipe.config.schema import plain_config
 from golfpipe.stages.base import STAGES, Context, Job, run_job
-from golfpipe.store.artifact import Artifact, begin, finish, open_artifact
-from golfpipe.store.manifest import Result
+from golfpipe.store.artifact import Artifact, open_artifact
 
-RESULTS = Path(__file__).parents[1] / "results" / "quantization-16l.json"
+RESULTS = Path(__file__).parents[1] / "results" / "quantization_16l.json"
 WORK = Path("artifacts/quantization-16l")
 BASE = ("quantize.target_bytes=limit", "evaluate.method=chunked", "evaluate.context_length=512",
         "evaluate.max_targets=20000", "evaluate.precision=fp32")  # fmt: skip
-EQUAL_STEPS = ("quantize.method=rate", "quantize.rate_weight=0", "quantize.sensitive_steps=false")
 CALIBRATED = ("quantize.calibration=train",)
+EQUAL_STEPS = ("quantize.method=rate", "quantize.rate_weight=0", "quantize.sensitive_steps=false")
 CASES: dict[str, tuple[str, ...] | None] = {
     "trained: unquantized": None,
     "trained: trellis, calibrated": ("quantize.method=trellis", *CALIBRATED),
@@ -40,67 +37,53 @@ CASES: dict[str, tuple[str, ...] | None] = {
     "gaussian: trellis": ("quantize.method=trellis",),
     "gaussian: equal steps": EQUAL_STEPS,
 }
-ONE = "--one"
-"""A case runs in a process of its own, for its peak memory."""
 
 
 def main() -> None:
-    if sys.argv[1] == ONE:
-        print(json.dumps(_measure(*sys.argv[2:])))
-        return
+    data, model, *chosen = sys.argv[1:]
     rows = {row["case"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    for case in sys.argv[3:] or CASES:
-        command = [sys.executable, "-m", "benchmarks.quantization.sixteen", ONE, case, *sys.argv[1:3]]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        rows[case] = json.loads(output.splitlines()[-1])
+    for case in chosen or CASES:
+        # A process for each, whose peak memory then is its own.
+        rows[case] = measured("benchmarks.quantization.sixteen:run_case", case, data, model).returned
         print(rows[case], flush=True)
         ordered = [rows[name] for name in CASES if name in rows]
         RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
-def _measure(case: str, data_path: str, model_path: str) -> dict[str, Any]:
-    data, model = open_artifact(Path(data_path)), open_artifact(_gaussian() if "gaussian" in case else Path(model_path))
+def run_case(case: str, data_path: str, model_path: str, preset_name: str = "16l") -> dict[str, Any]:
+    """Quantize, pack and, of trained weights, score; what is there already is done again."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    if "gaussian" in case:
+        model_path = str(WORK / "gaussian-weights")
+        shutil.rmtree(model_path, ignore_errors=True)
+        write_gaussian_model(Path(model_path), preset(preset_name))
+    model = open_artifact(Path(model_path))
     row: dict[str, Any] = {"case": case, "threads": torch.get_num_threads()}
-    folder = WORK / case.replace(": ", "/").replace(", ", "-").replace(" ", "-")
-    overrides = CASES[case]
+    folder, overrides = WORK / case.replace(": ", "-").replace(", ", "-").replace(" ", "-"), CASES[case]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+    def run(stage: str, source: Artifact) -> Artifact:
+        config = preset(preset_name, *BASE, *(overrides or ()))
+        inputs = {"model": source}
+        if stage == "evaluate" or (stage == "quantize" and "calibrated" in case):
+            inputs["data"] = open_artifact(Path(data_path))
+        return run_job(
+            Job(stage=STAGES[stage], config=config, inputs=inputs, out=folder / stage, context=Context(device="cpu"))
+        ).artifact
+
     if overrides is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        quantized = _run("quantize", overrides, folder, model=model, data=data)
-        row["peak_memory_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        model = _run("pack", overrides, folder, model=quantized)
-        row |= {
-            key: quantized.manifest.metrics.get(key)
-            for key in ("seconds", "calibration_seconds", "solved_bytes", "bits_by_class", "relative_mse")
-        }
-        row |= {key: model.manifest.metrics[key] for key in ("packed_bytes", "total_bytes", "entropy_bytes", "fits")}
+        quantized = run("quantize", model)
+        row["peak_memory_bytes"] = peak_memory_bytes()
+        model = run("pack", quantized)
+        for key in ("seconds", "calibration_seconds", "solved_bytes", "bits_by_class", "relative_mse"):
+            row[key] = quantized.manifest.metrics.get(key)
+        for key in ("packed_bytes", "total_bytes", "entropy_bytes", "fits"):
+            row[key] = model.manifest.metrics[key]
     if "trained" in case:
-        scored = _run("evaluate", overrides or (), folder, model=model, data=data)
+        scored = run("evaluate", model)
         row |= {key: scored.manifest.metrics[key] for key in ("val_loss_nats", "val_bpb")}
     return row
-
-
-def _run(stage: str, overrides: tuple[str, ...], folder: Path, **inputs: Artifact) -> Artifact:
-    folder.mkdir(parents=True, exist_ok=True)
-    config = preset("16l", *BASE, *overrides)
-    return run_job(
-        Job(stage=STAGES[stage], config=config, inputs=inputs, out=folder / stage, context=Context(device="cpu"))
-    ).artifact
-
-
-def _gaussian() -> Path:
-    """The artifact with Gaussian weights, made where it is not there yet."""
-    config, out = preset("16l"), WORK / "gaussian-weights"
-    if (out / "manifest.json").exists():
-        return out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    writer = begin(out)
-    model = plain_config(config.model)
-    writer.write_tensors("ema.safetensors", gaussian_weights(config.model), {"model": model})
-    finish(
-        writer, out, Result(kind="trained_model", metrics={}, model=model), stage="import", key="gaussian",
-        config=plain_config(config), inputs=(), provenance={},
-    )  # fmt: skip
-    return out
 
 
 if __name__ == "__main__":
