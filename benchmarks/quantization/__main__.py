@@ -1,71 +1,101 @@
-"""Bytes against val_bpb of one checkpoint under every quantizer, as a markdown table on stdout.
+"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and results/quantization_tiny.json.
 
-python -m benchmarks.quantization artifacts/tiny/train artifacts/data/mixed --preset tiny --work artifacts/quantization
-python -m benchmarks.quantization MODEL DATA --only trellis --max-targets 20000 --unquantized-bpb 2.3425   # CPU, minutes
+python -m benchmarks.quantization artifacts/data/mixed artifacts/tiny-s0/train artifacts/tiny-s1/train
+python -m benchmarks.quantization DATA MODEL --only "trellis 3" --max-targets 20000       # CPU, a minute
+python -m benchmarks.quantization DATA QAT-MODEL --anchor 2.3345 --results none           # gaps against a run without QAT
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
-import time
+import statistics
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.quantization.reference import reference_path
-from benchmarks.quantization.study import run_setting, score_trained, settings
-from golfpipe.config.resolve import load_stages, resolve_config
+from benchmarks.quantization.study import Cell, run_setting, score_trained, settings
+from benchmarks.settings import preset
 from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.model.config import parameter_count
 from golfpipe.model.network import load_network
 from golfpipe.scoring.score import score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.models import load_weights, model_config
 from golfpipe.store.artifact import Artifact, open_artifact
 
+RESULTS = Path(__file__).parents[1] / "results" / "quantization_tiny.json"
+REFERENCE = "reference (PR 951, zstd-22)"
+ROOM_BYTES = 15_950_000
+"""Of a submission at the limit, for weights."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="trained model")
     parser.add_argument("data", type=Path, help="token data with train and validation tokens")
+    parser.add_argument("models", type=Path, nargs="+", help="trained models, alike but for the seed")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--work", type=Path, default=Path("artifacts/quantization"))
     parser.add_argument("--only", default="", help="settings whose name contains this")
     parser.add_argument("--max-targets", type=int, default=0, help="0: the whole validation split")
-    parser.add_argument("--unquantized-bpb", type=float, default=math.nan, help="of an equal-token run without QAT")
-    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--anchor", type=float, default=math.nan, help="val_bpb of an equal-token run without QAT")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file to write; `none` writes none")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model, data = open_artifact(arguments.model), open_artifact(arguments.data)
-    base = ["evaluate.method=chunked", f"evaluate.max_targets={arguments.max_targets}", *arguments.overrides]
-    trained = score_trained(arguments.preset, model, data, arguments.work, base)
-    anchor = trained if math.isnan(arguments.unquantized_bpb) else arguments.unquantized_bpb
-    print(f"EMA weights: val_bpb {trained:.4f}; gaps against {anchor:.4f}\n")
-    print("| setting | packed bytes | matrices, b/weight | token table, b/weight | val_bpb | gap | quantize, s |")
+    data = open_artifact(arguments.data)
+    base = ["evaluate.method=chunked", f"evaluate.max_targets={arguments.max_targets}"]
+    models = [open_artifact(path) for path in arguments.models]
+    works = [arguments.work / f"seed{model.manifest.config['seed']}" for model in models]
+    trained = [score_trained(arguments.preset, m, data, w, base) for m, w in zip(models, works, strict=True)]
+    anchors = trained if math.isnan(arguments.anchor) else [arguments.anchor] * len(models)
+    print(f"EMA weights: val_bpb {', '.join(f'{bpb:.4f}' for bpb in trained)}\n")
+    print("| setting | packed bytes | matrices, b/weight | token table, b/weight | val_bpb | gap | weights that fit |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    if arguments.only in "reference":
-        started = time.perf_counter()
-        size, weights = reference_path(load_weights(model), model_config(model))
-        seconds = time.perf_counter() - started
-        bpb = _score(arguments.preset, model, data, weights, base)
-        print(
-            f"| reference (PR 951, zstd-22) | {size:,} | - | 16 | {bpb:.4f} | {bpb - anchor:+.4f} | {seconds:.0f} |",
-            flush=True,
-        )
+    rows: list[dict[str, Any]] = []
+    if arguments.only in REFERENCE:
+        cells = [_reference(arguments.preset, m, data, base) for m in models]
+        rows.append(_row(cells, anchors, parameter_count(model_config(models[0]))))
     for setting in settings():
         if arguments.only in setting.name:
-            cell = run_setting(setting, arguments.preset, model, data, arguments.work, base)
-            print(
-                f"| {cell.name} | {cell.packed_bytes:,} | {cell.matrix_bits:.3f} | {cell.token_bits:.2f} |"
-                f" {cell.val_bpb:.4f} | {cell.val_bpb - anchor:+.4f} | {cell.seconds:.0f} |",
-                flush=True,
-            )
+            cells = [
+                run_setting(setting, arguments.preset, m, data, w, base) for m, w in zip(models, works, strict=True)
+            ]
+            rows.append(_row(cells, anchors, parameter_count(model_config(models[0]))))
+    if str(arguments.results) != "none":
+        content = {"seeds": [m.manifest.config["seed"] for m in models], "val_bpb_trained": trained, "rows": rows}
+        arguments.results.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _score(preset: str, model: Artifact, data: Artifact, weights: dict[str, torch.Tensor], base: list[str]) -> float:
+def _row(cells: list[Cell], anchors: list[float], num_weights: int) -> dict[str, Any]:
+    """Print the mean over seeds; give all of it."""
+    mean = {key: statistics.fmean(asdict(cell)[key] for cell in cells) for key in ("packed_bytes", "val_bpb")}
+    gaps = [cell.val_bpb - anchor for cell, anchor in zip(cells, anchors, strict=True)]
+    fits = ROOM_BYTES / mean["packed_bytes"] * num_weights
+    listed = f" ({', '.join(f'{gap:+.4f}' for gap in gaps)})" if len(gaps) > 1 else ""
+    print(
+        f"| {cells[0].name} | {mean['packed_bytes']:,.0f} | {cells[0].matrix_bits:.3f} | {cells[0].token_bits:.2f} |"
+        f" {mean['val_bpb']:.4f} | {statistics.fmean(gaps):+.4f}{listed} | {fits / 1e6:.1f} M |",
+        flush=True,
+    )
+    return {"setting": cells[0].name, "seeds": [asdict(c) | {"gap": g} for c, g in zip(cells, gaps, strict=True)]}
+
+
+def _reference(preset_name: str, model: Artifact, data: Artifact, base: list[str]) -> Cell:
+    size, weights = reference_path(load_weights(model), model_config(model))
+    bpb = _score(preset_name, model, data, weights, base)
+    return Cell(REFERENCE, size, math.nan, 16.0, bpb, 0.0)
+
+
+def _score(
+    preset_name: str, model: Artifact, data: Artifact, weights: dict[str, torch.Tensor], base: list[str]
+) -> float:
     """val_bpb of weights that are in no artifact, with the windows of the evaluate stage."""
-    windows = resolve_config(load_stages(), preset=preset, overrides=base).config.evaluate
+    windows = preset(preset_name, *base).evaluate
     tokenizer = load_tokenizer(data)
     tokens, _ = load_validation(data, windows.max_targets)
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from golfpipe.config.resolve import load_stages, resolve_config
+from benchmarks.settings import preset
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.quant.config import MATRIX_CLASSES
 from golfpipe.stages.base import STAGES, Context, Job, run_job
 from golfpipe.store.artifact import Artifact
-
-MATRIX_CLASSES = ("mlp", "attention", "ngram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +58,11 @@ class Cell:
     """Of quantizing, calibration included."""
 
 
-def run_setting(setting: Setting, preset: str, model: Artifact, data: Artifact, work: Path, base: list[str]) -> Cell:
+def run_setting(
+    setting: Setting, preset_name: str, model: Artifact, data: Artifact, work: Path, base: list[str]
+) -> Cell:
     """Run the three stages below work/<name>; what is up to date is not done again."""
-    config = resolve_config(load_stages(), preset=preset, overrides=[*base, *setting.overrides]).config
+    config = preset(preset_name, *base, *setting.overrides)
     folder = work / setting.name.replace(" ", "_").replace("/", "-").replace(",", "")
     quantized = _run("quantize", config, folder, model=model, data=data)
     packed = _run("pack", config, folder, model=quantized)
@@ -82,9 +83,9 @@ def run_setting(setting: Setting, preset: str, model: Artifact, data: Artifact, 
     )
 
 
-def score_trained(preset: str, model: Artifact, data: Artifact, work: Path, base: list[str]) -> float:
+def score_trained(preset_name: str, model: Artifact, data: Artifact, work: Path, base: list[str]) -> float:
     """val_bpb of the checkpoint itself."""
-    config = resolve_config(load_stages(), preset=preset, overrides=base).config
+    config = preset(preset_name, *base)
     return float(_run("evaluate", config, work / "trained", model=model, data=data).manifest.metrics["val_bpb"])
 
 

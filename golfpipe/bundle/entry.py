@@ -238,14 +238,13 @@ class Script:
         if quantize.has_target:
             shapes = parameter_shapes(settings.model)
             target = size_target(quantize, settings.pack, asdict(settings.model), shapes, script_packed_file)
-        with search_threads(quantize, self.device) as workers:
+        with search_threads(quantize):
             return quantize_weights(
                 weights,
                 quantize,
                 universe=possible_names(settings.model),
                 calibration=calibration,
                 target=target,
-                workers=workers,
             ).pieces
 
     def calibrate(self, weights: dict[str, Tensor]) -> CalibrationData:

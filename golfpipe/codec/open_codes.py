@@ -1,12 +1,13 @@
 """Open-ended codes as streams: a header, one ANS stream, and the escapes.
 
     header   for each of five arrays of whole numbers (row steps, column steps, row classes, column classes, table
-             scales): unit (a byte; 0: constant), center (int16), and where the unit is not 0 log scale (int8) and
-             exponent (a byte) of its table; at the end the exponent of the codes' tables (a byte)
+             scales): unit (a byte; 0: constant) and center (int16); where the unit is not 0 a byte for the table: its
+             exponent, and a log scale (int8) follows, or 255, and a written table follows (frequencies.py); at the
+             end the exponent of the codes' tables (a byte)
     words    ANS: the arrays as (value - center) / unit, then the codes class by class, each class in row order
-    escapes  uint16 each, in the order of their symbols: what exceeds the end of a table
+    escapes  uint16 each, in the order of their symbols: what exceeds the end of a computed table
 
-All little-endian. Tables are computed (code_shapes), never written.
+All little-endian. Tables of codes are computed (code_shapes), never written; arrays take whichever is shorter.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from golfpipe.codec.code_shapes import (
     shape_frequencies,
     shape_model,
 )
-from golfpipe.codec.frequencies import entropy_bits
+from golfpipe.codec.frequencies import TABLE_TOTAL, entropy_bits, normalize_counts, read_table, write_table
 from golfpipe.codec.pieces import MAX_LOG_STEP, MAX_OPEN_CODE, OPEN_STATES, Piece, row_layout
 from golfpipe.codec.scale_classes import MAX_CLASSES, ScaleClasses, class_counts, plan_classes
-from golfpipe.codec.symbols import ANS_END, CODER_CHUNK
+from golfpipe.codec.symbols import ANS_END, CODER_CHUNK, table_model
 from golfpipe.errors import ArtifactError
 
-# Shapes: R rows, C codes per row, K classes, N symbols
+# Shapes: R rows, C codes per row, K classes, N symbols, S symbols of a table
 
+_WRITTEN_TABLE = 255
 _ARRAY_RANGES = ((-MAX_LOG_STEP, MAX_LOG_STEP),) * 2 + ((0, MAX_CLASSES),) * 2 + ((MIN_LOG_SCALE, MAX_LOG_SCALE),)
 
 
@@ -130,21 +132,32 @@ class _Writer:
 
     header: bytearray = field(default_factory=bytearray)
     escapes: list[bytes] = field(default_factory=list)
-    _segments: list[tuple[np.ndarray, int, int, float]] = field(default_factory=list)
+    _segments: list[tuple[np.ndarray, constriction.stream.model.Categorical]] = field(default_factory=list)
 
     def add_array(self, values_N: np.ndarray) -> None:
-        center = int(np.median(values_N))
-        unit = int(np.gcd.reduce(values_N - center)) if (values_N != values_N[0]).any() else 0
+        least, center = int(values_N.min()), int(np.sort(values_N)[len(values_N) // 2])
+        unit = int(np.gcd.reduce(values_N - least))
         if unit > 255:  # the header has a byte for it, and a divisor of the unit will do
             unit = max(divisor for divisor in range(1, 256) if unit % divisor == 0)
-        self.header += struct.pack("<Bh", unit, center)
-        if unit:
-            symbols_N = (values_N - center) // unit
-            most = int(min(MAX_SYMBOL, np.abs(symbols_N).max()))
-            counts_S = np.bincount(np.clip(symbols_N, -most, most) + most, minlength=2 * most + 1)
-            (log_scale,), exponent, _ = fit_shapes(counts_S[None], 0.0)
-            self.header += struct.pack("<bB", log_scale, exponent)
-            self.add_symbols(symbols_N, int(log_scale), exponent, 0.0)
+        if not unit:
+            self.header += struct.pack("<Bh", 0, center)
+            return
+        symbols_N = (values_N - center) // unit
+        most = int(min(MAX_SYMBOL, np.abs(symbols_N).max()))
+        counts_S = np.bincount(np.clip(symbols_N, -most, most) + most, minlength=2 * most + 1)
+        (log_scale,), exponent, (bits,) = fit_shapes(counts_S[None], 0.0)
+        from_least_N = (values_N - least) // unit
+        if from_least_N.max() < 256:
+            counts_S = np.bincount(from_least_N, minlength=256)
+            frequencies_S = normalize_counts(counts_S)
+            table = write_table(frequencies_S)
+            written_bits = float((counts_S * np.log2(TABLE_TOTAL / np.maximum(frequencies_S, 1))).sum())
+            if written_bits + 8 * len(table) < bits + 8:
+                self.header += struct.pack("<BhB", unit, least, _WRITTEN_TABLE) + table
+                self._segments.append((from_least_N.astype(np.int32), table_model(frequencies_S)[1]))
+                return
+        self.header += struct.pack("<BhBb", unit, center, exponent, log_scale)
+        self.add_symbols(symbols_N, int(log_scale), exponent, 0.0)
 
     def add_symbols(self, symbols_N: np.ndarray, log_scale: int, exponent: int, offset: float) -> None:
         if not len(symbols_N):
@@ -152,12 +165,12 @@ class _Writer:
         half = len(shape_frequencies(log_scale, exponent, offset)) // 2
         beyond_N = np.abs(symbols_N.astype(np.int32)) - half
         self.escapes.append(beyond_N[beyond_N >= 0].astype("<u2").tobytes())
-        self._segments.append((np.clip(symbols_N, -half, half).astype(np.int32) + half, log_scale, exponent, offset))
+        clipped_N = np.clip(symbols_N, -half, half).astype(np.int32) + half
+        self._segments.append((clipped_N, shape_model(log_scale, exponent, offset)))
 
     def words(self) -> bytes:
         coder = constriction.stream.stack.AnsCoder(ANS_END)
-        for symbols_N, *shape in reversed(self._segments):
-            model = shape_model(*shape)
+        for symbols_N, model in reversed(self._segments):
             for start in range((len(symbols_N) - 1) // CODER_CHUNK * CODER_CHUNK, -1, -CODER_CHUNK):
                 coder.encode_reverse(symbols_N[start : start + CODER_CHUNK], model)
         words: np.ndarray = coder.get_compressed().astype("<u4")
@@ -190,8 +203,18 @@ class _Reader:
         unit, center = self.take("<Bh")
         values_N = np.full(length, center, dtype=np.int64)
         if unit:
-            log_scale, exponent = self.take("<bB")
-            values_N += unit * self.symbols(length, log_scale, exponent, 0.0).astype(np.int64)
+            (table,) = self.take("<B")
+            if table == _WRITTEN_TABLE:
+                frequencies_S, size = read_table(self._header[self._position :])
+                self._position += size
+                if np.count_nonzero(frequencies_S) < 2:
+                    raise ArtifactError("header of the codes: a table of a single number")
+                first, model = table_model(frequencies_S)
+                symbols_N = self._decode(length, model) + first
+            else:
+                (log_scale,) = self.take("<b")
+                symbols_N = self.symbols(length, log_scale, table, 0.0)
+            values_N += unit * symbols_N.astype(np.int64)
         if values_N.min() < least or values_N.max() > most:
             raise ArtifactError(f"numbers {values_N.min()}..{values_N.max()} of the header exceed {least}..{most}")
         return values_N
@@ -200,18 +223,20 @@ class _Reader:
         """int32 [count] with escapes resolved."""
         if not (MIN_LOG_SCALE <= log_scale <= MAX_LOG_SCALE and exponent < len(EXPONENTS)):
             raise ArtifactError(f"table of scale {log_scale} and exponent {exponent} does not exist")
-        model = shape_model(log_scale, exponent, offset)
         half = len(shape_frequencies(log_scale, exponent, offset)) // 2
-        symbols_N = np.empty(count, dtype=np.int32)
-        for start in range(0, count, CODER_CHUNK):
-            size = min(CODER_CHUNK, count - start)
-            symbols_N[start : start + size] = self._coder.decode(model, size)
-        symbols_N -= half
+        symbols_N = self._decode(count, shape_model(log_scale, exponent, offset)) - half
         ends_M = np.flatnonzero(np.abs(symbols_N) == half)
         if len(ends_M) > len(self._escapes):
             raise ArtifactError("coded stream has fewer escapes than it needs")
         rest_M, self._escapes = self._escapes[: len(ends_M)], self._escapes[len(ends_M) :]
         symbols_N[ends_M] += np.sign(symbols_N[ends_M]) * rest_M
+        return symbols_N
+
+    def _decode(self, count: int, model: constriction.stream.model.Categorical) -> np.ndarray:
+        symbols_N = np.empty(count, dtype=np.int32)
+        for start in range(0, count, CODER_CHUNK):
+            size = min(CODER_CHUNK, count - start)
+            symbols_N[start : start + size] = self._coder.decode(model, size)
         return symbols_N
 
     def finish(self) -> None:

@@ -44,7 +44,7 @@ def encode_symbols(symbols_N: np.ndarray) -> bytes:
     frequencies = normalize_counts(counts)
     coded = bytes((_MODE_ANS,)) + write_table(frequencies)
     if np.count_nonzero(frequencies) > 1:
-        first, model = _ans_model(frequencies)
+        first, model = table_model(frequencies)
         coder = constriction.stream.stack.AnsCoder(ANS_END)
         # ANS is a stack: the last chunk goes in first, so that the first one comes out first.
         for start in range((len(symbols_N) - 1) // CODER_CHUNK * CODER_CHUNK, -1, -CODER_CHUNK):
@@ -80,7 +80,7 @@ def _decode_words(words: np.ndarray, frequencies: np.ndarray, num_symbols: int) 
         coder = constriction.stream.stack.AnsCoder(words)
     except ValueError as error:  # the last word is zero, which no encoder writes
         raise ArtifactError(f"coded stream: {error}") from error
-    first, model = _ans_model(frequencies)
+    first, model = table_model(frequencies)
     symbols_N = np.empty(num_symbols, dtype=np.uint8)
     for start in range(0, num_symbols, CODER_CHUNK):
         count = min(CODER_CHUNK, num_symbols - start)
@@ -91,7 +91,7 @@ def _decode_words(words: np.ndarray, frequencies: np.ndarray, num_symbols: int) 
     return symbols_N
 
 
-def _ans_model(frequencies: np.ndarray) -> tuple[int, constriction.stream.model.Categorical]:
+def table_model(frequencies: np.ndarray) -> tuple[int, constriction.stream.model.Categorical]:
     """(first symbol, model of the symbols from there to the last one). At least two symbols have a frequency."""
     present = np.flatnonzero(frequencies)
     first, last = int(present[0]), int(present[-1])

@@ -7,30 +7,41 @@ from collections.abc import Mapping
 
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
-from golfpipe.quant.config import FLOAT_BITS, QuantPolicy
+from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
 
 FLOAT_BYTES = 4
 SCALE_BYTES = 2
+_GAUSSIAN_WIDTH = math.sqrt(2 * math.pi * math.e)
+"""A Gaussian's entropy in steps of k deviations is log2(4.13 / k) bits."""
 
 
-def weight_bytes(model: ModelConfig, policy: QuantPolicy) -> int:
-    """Bytes of all weights at their bit widths, scales included, before entropy coding, which saves some more."""
+def weight_bytes(config: PipelineConfig) -> int:
+    """Bytes of all weights: the target where quantize has one in bytes, else what their bit widths give, scales included,
+    before entropy coding, which saves some more."""
+    policy = config.quantize
+    if policy.target_bytes != "none":
+        return math.ceil(target_bytes_of(policy, config.pack.limit_bytes, config.pack.code_bytes_reserve))
     total = 0.0
-    for name, shape in parameter_shapes(model).items():
+    for name, shape in parameter_shapes(config.model).items():
         count = math.prod(shape)
-        target = next((rule.to for rule in policy.rules if rule.matches(name, count)), None)
-        if target is None:
+        found = next((rule.to for rule in policy.rules if rule.matches(name, count)), None)
+        if found is None:
             continue
-        bits = getattr(policy, target).bits
-        rows = shape[0] if len(shape) == 2 and bits not in FLOAT_BITS else 0
-        total += count * bits / 8 + rows * SCALE_BYTES
+        scheme: ClassScheme = getattr(policy, found)
+        if policy.target_bits and found in MATRIX_CLASSES:
+            total += count * policy.target_bits / 8
+        elif scheme.step:
+            total += count * max(0.0, math.log2(_GAUSSIAN_WIDTH / scheme.step)) / 8
+        else:
+            rows = shape[0] if len(shape) == 2 and not scheme.is_float else 0
+            total += count * scheme.bits / 8 + rows * SCALE_BYTES
     return math.ceil(total)
 
 
 def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
     """`output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None: unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
-    codes = weight_bytes(model, config.quantize)
+    codes = weight_bytes(config)
     seconds = config.train.max_seconds or None
     known: Mapping[str, tuple[int | None, int | None, float | None]] = {
         # weights, gradients, average, and at most two moments

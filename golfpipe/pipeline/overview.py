@@ -42,7 +42,7 @@ def model_facts(config: PipelineConfig) -> dict[str, Any]:
         "head_dim": model.head_dim,
         "rope_dim": model.rope_dim,
         "mlp_hidden": model.mlp_hidden,
-        "bytes_before_coding": weight_bytes(model, config.quantize),
+        "bytes_before_coding": weight_bytes(config),
     }
 
 
@@ -56,7 +56,7 @@ def preset_facts(settings: Settings) -> list[dict[str, Any]]:
                 "name": name,
                 "about": preset.about,
                 "parameters": parameter_count(config.model),
-                "weight_bytes": weight_bytes(config.model, config.quantize),
+                "weight_bytes": weight_bytes(config),
                 "settings": flatten(preset.settings),
             }
         )

@@ -10,6 +10,9 @@ from golfpipe.errors import ConfigError
 
 TensorClass = Literal["mlp", "attention", "ngram", "token_table", "small"]
 
+MATRIX_CLASSES: tuple[TensorClass, ...] = ("mlp", "attention", "ngram")
+"""Those that quantize.target_bits counts."""
+
 CLIP_GRIDS: dict[str, tuple[float, ...]] = {
     # PR 951. Nearly every int4 row of trained weights picks its lower edge, hence `wide`.
     "pr951": (0.80, 0.85, 0.90, 0.93, 0.95, 0.97, 0.98, 0.99, 1.00),
@@ -164,6 +167,20 @@ class QuantizeConfig(QuantPolicy):
     @property
     def has_target(self) -> bool:
         return self.target_bytes != "none" or self.target_bits > 0
+
+
+LIMIT_MARGIN = 2_000
+"""Bytes that target_bytes=limit leaves free under the limit."""
+
+
+def target_bytes_of(settings: QuantizeConfig, limit_bytes: int, code_bytes_reserve: int) -> float:
+    """quantize.target_bytes as a number; it is not `none`. Raises ConfigError where the limit leaves nothing."""
+    if settings.target_bytes != "limit":
+        return float(settings.target_bytes)
+    size = limit_bytes - code_bytes_reserve - LIMIT_MARGIN
+    if size <= 0:
+        raise ConfigError(f"pack.limit_bytes={limit_bytes} leaves nothing beside the code reserve")
+    return size
 
 
 MLP_ONLY = QuantPolicy(

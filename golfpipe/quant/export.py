@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,14 +70,12 @@ def quantize_weights(
     progress: Callable[[int], None] | None = None,
     calibration: CalibrationData | None = None,
     target: Target | None = None,
-    workers: int = 1,
 ) -> QuantizedWeights:
     """Quantize every tensor as its class and the method say.
 
     weights: any float dtype and device; the search runs where a tensor lies. universe: see assign_classes. progress
-    is called after each tensor with the number of values done so far; workers: tensors under a target that are searched
-    at the same time, each in a thread of its own (the result does not depend on it). Raises ConfigError for rules that do not
-    fit, StageFailed (naming the tensor) for weights that are not finite or overflow fp16, or for a target out of reach.
+    is called after each tensor with the number of values done so far. Raises ConfigError for rules that do not fit,
+    StageFailed (naming the tensor) for weights that are not finite or overflow fp16, or for a target out of reach.
     """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     classes = assign_classes(config, shapes, universe)
@@ -94,9 +91,7 @@ def quantize_weights(
         return quantize_open_tensor(tensor, level, config.rate_weight)
 
     def quantize_all(jobs: Mapping[str, tuple[OpenTensor, float]]) -> dict[str, Piece]:
-        # A thread of the pool begins with torch's full number of threads, which the short steps of a search cannot use.
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return dict(zip(jobs, pool.map(lambda job: quantize_at(*job), jobs.values()), strict=True))
+        return {name: quantize_at(*job) for name, job in jobs.items()}
 
     for name, weight in weights.items():
         if name in opened:

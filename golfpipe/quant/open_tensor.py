@@ -24,9 +24,9 @@ from golfpipe.quant.trellis_search import TRELLIS_PRICE, search_trellis_codes
 _SPREAD_UNIT = LOG_STEPS // 4
 """Steps of rows and columns differ by whole quarters of an octave: finer gains nothing, and costs bits to store."""
 _MAX_SPREAD = 16 * _SPREAD_UNIT
-_FINEST_STEP = -8.0
-"""log2 of a tensor's smallest middle step over its root mean square, about 10 bits a weight: however much an error seems
-to cost (a few training steps make some tensors thousands of times as sensitive as others), finer has no use."""
+_FINEST_STEP = -7.0
+"""log2 of a row's smallest step over its root mean square, about 9 bits a weight: however much an error seems to cost
+(a few training steps make some rows thousands of times as sensitive as others), finer has no use."""
 _MOST_CODE = 30_000
 """No step is so small that a weight's code leaves the storable range; error feedback needs some room."""
 # Measured on Gaussian weights, 8 states: log2 of their deviation in scalar steps, and how much less than a scalar
@@ -61,11 +61,23 @@ class OpenTensor:
         mean_square = float(self.w_RC.double().square().mean())
         return math.log2(step * math.sqrt(mean_square)) - self.log_size if mean_square else 0.0
 
+    def log_deviation_R(self) -> np.ndarray:
+        """log2 of each row's root mean square in its steps at the level 0, fp64 [R]; -inf for a row of zeros."""
+        log_step_R, log_step_C = self.sensitivity.log_step_R, self.sensitivity.log_step_C
+        if not self.with_spread:
+            log_step_R, log_step_C = (
+                np.full_like(log_step_R, log_step_R.mean()),
+                np.full_like(log_step_C, log_step_C.mean()),
+            )
+        per_step_C = torch.from_numpy(np.exp2(-log_step_C)).to(self.w_RC)
+        norm_R = torch.linalg.vector_norm(self.w_RC * per_step_C, dim=1, dtype=torch.float64).cpu().numpy()
+        with np.errstate(divide="ignore"):
+            deviation_R: np.ndarray = np.log2(norm_R / self.w_RC.shape[1] ** 0.5) - log_step_R
+        return deviation_R
+
     def log_steps(self, level: float) -> np.ndarray:
         """int16 [R + C] of a scalar piece: steps 2^level * (row * column)^(-1/2), spreads in quarter octaves."""
-        mean_square = float(self.w_RC.double().square().mean()) or 1.0
-        log_step = max(level + self.log_size, 0.5 * math.log2(mean_square) + _FINEST_STEP)
-        middle = int(nearest_log_steps(np.exp2(np.array(log_step))))
+        middle = int(nearest_log_steps(np.exp2(np.array(level + self.log_size))))
         row_R, column_C = np.zeros(len(self.w_RC)), np.zeros(self.w_RC.shape[1])
         if self.with_spread:
             row_R, column_C = self.sensitivity.log_step_R, self.sensitivity.log_step_C
@@ -74,8 +86,12 @@ class OpenTensor:
             spread = np.rint((log_spread - log_spread.mean()) * LOG_STEPS / _SPREAD_UNIT) * _SPREAD_UNIT
             parts.append(np.clip(spread, -_MAX_SPREAD, _MAX_SPREAD))
         absmax_R = self.w_RC.abs().amax(dim=1).double().cpu().numpy()
-        needed_R = np.log2(np.maximum(absmax_R, 1e-30) / _MOST_CODE) * LOG_STEPS - parts[1].min()
-        parts[0] = np.maximum(parts[0] + middle, np.ceil(needed_R / _SPREAD_UNIT) * _SPREAD_UNIT)
+        rms_R = (
+            torch.linalg.vector_norm(self.w_RC, dim=1, dtype=torch.float64).cpu().numpy() / self.w_RC.shape[1] ** 0.5
+        )
+        finest_R = np.maximum(rms_R * 2.0**_FINEST_STEP, absmax_R / _MOST_CODE * 2.0 ** (-parts[1].min() / LOG_STEPS))
+        needed_R = np.log2(np.maximum(finest_R, 1e-30)) * LOG_STEPS
+        parts[0] = middle + np.maximum(parts[0], np.ceil((needed_R - middle) / _SPREAD_UNIT) * _SPREAD_UNIT)
         log_steps: np.ndarray = np.clip(np.concatenate(parts), -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
         return log_steps
 

@@ -6,8 +6,11 @@ the allocation over tensors, rows and columns follows from one number, and only 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from golfpipe.codec.pieces import Piece
 from golfpipe.errors import StageFailed
@@ -23,6 +26,9 @@ _COARSEST, _FINEST = 8.0, -7.0
 _MAX_SHIFT = 0.08
 """Octaves by which part of the tensors may leave the common level to meet the size without another full pass."""
 _NEAR = 0.01
+_MOST_BITS = 9.0
+_GAUSSIAN = 2 * math.pi * math.e
+"""A Gaussian of deviation d in steps has about 1/2 log2(1 + 2 pi e d^2) bits, nearly exactly so from d = 1 on."""
 
 Measure = Callable[[Mapping[str, Piece]], float]
 QuantizeAll = Callable[[Mapping[str, tuple[OpenTensor, float]]], dict[str, Piece]]
@@ -58,10 +64,10 @@ def solve_level(
     if start is None and any(tensor.bits for tensor in tensors):
         scalar = [replace(tensor, bits=0) for tensor in tensors]
         start = solve_level(scalar, quantize_all, measure, target).level
-    num_weights = sum(tensor.w_RC.numel() for tensor in tensors)
+    expected = _ExpectedBytes(tensors)
     centers = sorted(tensor.level_of_step(1.0) for tensor in tensors)
     coarsest, finest = centers[-1] + _COARSEST, centers[0] + _FINEST
-    level = start if start is not None else centers[len(centers) // 2] - 1.0
+    level = start if start is not None else expected.level_of(target, finest, coarsest)
     below: tuple[float, float] | None = None  # (level, size) of the largest size that fits
     above: tuple[float, float] | None = None
     for passes in range(1, _MAX_PASSES + 1):
@@ -84,30 +90,51 @@ def solve_level(
                 f"quantize.target_bytes={target:.0f} cannot be reached: with every code at zero {size:.0f} bytes remain",
                 hint="raise the target, or store fewer classes as floats",
             )
-        level += _next_step(level, size, target, num_weights, below, above, passes)
-        level = min(max(level, finest), coarsest)
+        level = _next_level(level, size, target * (1 - _AIM), expected, (finest, coarsest), below, above, passes)
     raise StageFailed(
         f"no level gives {target:.0f} bytes: {below} is too small, {above} too large after {_MAX_PASSES} passes"
     )
 
 
-def _next_step(
+class _ExpectedBytes:
+    """What tensors of Gaussian rows would take: near enough to start from, and to follow from a measured size."""
+
+    def __init__(self, tensors: Sequence[OpenTensor]) -> None:
+        self._deviation_N = np.concatenate([tensor.log_deviation_R() for tensor in tensors])
+        self._width_N = np.concatenate([np.full(len(t.w_RC), t.w_RC.shape[1]) for t in tensors])
+
+    def at(self, level: float) -> float:
+        bits_N = 0.5 * np.log2(1 + _GAUSSIAN * np.exp2(2 * np.minimum(self._deviation_N - level, 64.0)))
+        return float((np.minimum(bits_N, _MOST_BITS) * self._width_N).sum()) / 8
+
+    def level_of(self, size: float, finest: float, coarsest: float) -> float:
+        """The level within the bounds whose expected size is nearest."""
+        if self.at(finest) <= size:
+            return finest
+        for _ in range(40):
+            middle = (finest + coarsest) / 2
+            finest, coarsest = (middle, coarsest) if self.at(middle) > size else (finest, middle)
+        return (finest + coarsest) / 2
+
+
+def _next_level(
     level: float,
     size: float,
-    target: float,
-    num_weights: int,
+    aim: float,
+    expected: _ExpectedBytes,
+    bounds: tuple[float, float],
     below: tuple[float, float] | None,
     above: tuple[float, float] | None,
     passes: int,
 ) -> float:
-    """Octaves from this level to the next one to try."""
-    aim = target * (1 - _AIM)
+    """The level to try after this one."""
     if below is not None and above is not None and above[1] > below[1]:
         share = (above[1] - aim) / (above[1] - below[1])
-        return above[0] + min(max(share, 0.02), 0.98) * (below[0] - above[0]) - level
-    # An octave of the step is about a bit per weight; less where many codes are zero already.
-    step = 8 * (size - aim) / num_weights
-    return min(max(step * (1.0 if passes < 3 else 2.0 ** (passes - 2)), -4.0), 4.0)
+        return above[0] + min(max(share, 0.02), 0.98) * (below[0] - above[0])
+    # The expectation's own ratio of sizes; farther each time where it does not lead across the target.
+    found = expected.level_of(aim * expected.at(level) / size, *bounds)
+    level += (found - level) * (1.0 if passes < 3 else 2.0 ** (passes - 2))
+    return min(max(level, bounds[0]), bounds[1])
 
 
 def _shift_some(
@@ -125,8 +152,9 @@ def _shift_some(
     """
     by_size = sorted(tensors, key=lambda tensor: tensor.w_RC.numel())
     done: dict[str, float] = {}
+    response = 1.0  # bits per weight and octave; below 1 where codes are zeros, or steps already at their finest
     for _ in range(4):
-        missing = 8 * (size - target * (1 - _AIM))
+        missing = 8 * (size - target * (1 - _AIM)) / response
         chosen, weights = [], 0
         for tensor in by_size:
             chosen.append(tensor)
@@ -136,7 +164,8 @@ def _shift_some(
         for tensor in chosen:
             done[tensor.name] = done.get(tensor.name, level) + missing / weights
         pieces |= quantize_all({tensor.name: (tensor, done[tensor.name]) for tensor in chosen})
-        size = measure(pieces)
+        before, size = size, measure(pieces)
         if target * (1 - TOLERANCE) <= size <= target:
             return size
+        response = min(max(8 * (before - size) / missing, 0.25), 2.0)
     return None

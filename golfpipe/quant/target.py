@@ -1,4 +1,4 @@
-"""The size that a configuration asks for, how it is measured while the solver looks for it, and with how many threads."""
+"""The size that a configuration asks for, how it is measured while the solver looks for it, and the thread it takes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import encode_payload
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.streams import Coder, piece_to_streams
-from golfpipe.errors import ConfigError
-from golfpipe.quant.config import QuantizeConfig
+from golfpipe.quant.config import MATRIX_CLASSES, QuantizeConfig, target_bytes_of
 from golfpipe.quant.export import Target
 from golfpipe.quant.policy import assign_classes
-
-LIMIT_MARGIN = 2_000
-"""Bytes that target_bytes=limit leaves free under the limit."""
-
-_MATRIX_CLASSES = ("mlp", "attention", "ngram")
 
 
 class StreamCache:
@@ -50,20 +44,14 @@ def size_target(
     cache = StreamCache()
     if settings.target_bits:
         classes = assign_classes(settings, shapes, None)
-        names = {name for name, tensor_class in classes.items() if tensor_class in _MATRIX_CLASSES}
+        names = {name for name, tensor_class in classes.items() if tensor_class in MATRIX_CLASSES}
         count = sum(math.prod(shape) for name, shape in shapes.items() if name in names)
         return Target(
             settings.target_bits * count / 8,
             lambda pieces: sum(len(s) for name in names for s in cache.streams_of(pieces[name], pack.coder)),
         )
-    size = settings.target_bytes
-    if size == "limit":
-        size = pack.limit_bytes - pack.code_bytes_reserve - LIMIT_MARGIN
-        if size <= 0:
-            raise ConfigError(f"pack.limit_bytes={pack.limit_bytes} leaves nothing beside the code reserve")
-    assert not isinstance(size, str)
     return Target(
-        size,
+        target_bytes_of(settings, pack.limit_bytes, pack.code_bytes_reserve),
         lambda pieces: len(
             file_of(encode_payload(model, pieces.values(), coder=pack.coder, streams_of=cache.streams_of))
         ),
@@ -71,15 +59,13 @@ def size_target(
 
 
 @contextmanager
-def search_threads(settings: QuantizeConfig, device: torch.device) -> Iterator[int]:
-    """Within: one torch thread for searches column by column, whose steps are too short to share (two threads on two
-    busy cores took 14 times as long). Gives the number of tensors to search side by side."""
-    if not settings.is_open and settings.method != "gptq":
-        yield 1
-        return
+def search_threads(settings: QuantizeConfig) -> Iterator[None]:
+    """Within: one torch thread for the searches column by column, whose steps are too short to share (two threads on two
+    busy cores took 14 times as long; a Python thread per core took longer than one)."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if settings.is_open or settings.method == "gptq":
+        torch.set_num_threads(1)
     try:
-        yield threads if device.type == "cpu" else 1
+        yield
     finally:
         torch.set_num_threads(threads)

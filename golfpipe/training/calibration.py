@@ -18,8 +18,10 @@ from golfpipe.training.shards import TokenStream
 
 # Shapes: B batch, T time, V vocabulary, N tokens, C inputs of a linear map
 
-CALIBRATION_PASS_TOKENS = 1024
-"""Tokens per backward pass: the Fisher diagonal is a mean over passes, so many small ones say more."""
+_SMALL_MODEL = 10_000_000
+"""Parameters up to which a model has CALIBRATION_TOKENS, and passes of 1,024 tokens; larger ones take fewer tokens, in
+passes of 512, so that time and memory (1 GB less for 16 layers) stay bounded."""
+CALIBRATION_TOKENS = 65_536
 
 CALIBRATION_SEED = 0
 """Of the drawn targets and texts: the same checkpoint is always calibrated alike."""
@@ -44,10 +46,12 @@ def plan_calibration(settings: QuantizeConfig, num_parameters: int, context_leng
 
     context_length: tokens per sequence that the model was trained with.
     """
-    by_size = int(min(65_536, max(8_192, 65_536 * 10_000_000 // num_parameters)))
+    by_size = int(min(CALIBRATION_TOKENS, max(8_192, CALIBRATION_TOKENS * _SMALL_MODEL // num_parameters)))
     wanted = settings.calibration_tokens or by_size
-    length = min(context_length, wanted)
-    sequences = max(1, min(CALIBRATION_PASS_TOKENS, wanted) // length)
+    # The Fisher diagonal is a mean over passes, so many small ones say more.
+    most = 1024 if num_parameters <= _SMALL_MODEL else 512
+    length = min(context_length, wanted, most)
+    sequences = max(1, min(most, wanted) // length)
     return CalibrationPlan(max(1, wanted // (sequences * length)), sequences, length)
 
 
@@ -74,8 +78,8 @@ def calibrate(
         drawn_N = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(device)
         network.zero_grad(set_to_none=True)
         F.cross_entropy(logits_NV, drawn_N).backward()
-        gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-        add_fisher(fisher, gradients, tokens_BT.numel())
+        add_fisher(fisher, {n: p.grad for n, p in network.named_parameters() if p.grad is not None}, tokens_BT.numel())
+        network.zero_grad(set_to_none=True)  # memory that the next pass can use
         if advance is not None:
             advance(tokens_BT.numel())
     return CalibrationData(
@@ -123,7 +127,7 @@ def _added_moments(network: Network, sums: dict[str, Tensor]) -> Iterator[None]:
     def add(name: str, x: Tensor) -> None:
         x_NC = x.detach().flatten(0, -2).float()
         product_CC = x_NC.T @ x_NC
-        sums[name] = sums[name] + product_CC if name in sums else product_CC
+        sums[name] = sums[name].add_(product_CC) if name in sums else product_CC
 
     hooks = [
         module.register_forward_pre_hook(lambda _, inputs, name=name: add(f"{name}.weight", inputs[0]))

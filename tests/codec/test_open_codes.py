@@ -99,7 +99,23 @@ def test_streams_are_pinned():
 
 
 # header: constant row steps -768; column steps 0 + 32 times a symbol; no classes; one table; its exponent.
-PINNED = ["0000fd200000fd0000000000000000e4ff06", "c31a660765f6812f", ""]
+PINNED = ["0000fd20000000fd00000000000000e4ff06", "c31a660765f6812f", ""]
+
+
+def test_arrays_that_fit_no_computed_table_get_a_written_one():
+    rng = np.random.default_rng(0)
+    steps = np.concatenate([rng.choice([-640, -512, 64, 1024], 2000, p=[0.4, 0.1, 0.4, 0.1]), np.zeros(4)])
+    piece = Piece(name="w", shape=(2000, 4), bits=0, codes=np.zeros((2000, 4), np.int16), scales=steps.astype(np.int16))
+    streams = open_piece_to_streams(piece)
+    share = np.array([0.4, 0.1, 0.4, 0.1])
+    assert 8 * sum(map(len, streams)) < 2000 * -(share * np.log2(share)).sum() * 1.02 + 500
+    decoded, log_steps = streams_to_open_codes(streams, piece.shape, 0)
+    np.testing.assert_array_equal(log_steps, piece.scales)
+    assert not decoded.any()
+    header = streams[0]
+    assert header[:4] == bytes((64, 128, 253, 255)), "unit 64 from -640 on, then the table"
+    with pytest.raises(ArtifactError, match="single number"):
+        streams_to_open_codes([header[:4] + b"\0\0" + header[4:], *streams[1:]], piece.shape, 0)
 
 
 def test_hostile_streams_decode_or_raise_artifact_error():

@@ -192,8 +192,20 @@ def test_the_key_holds_what_decides_and_nothing_else() -> None:
     assert stale_reasons(STAGES["train"], job.config, digests, None) == ["no artifact yet"]
 
 
+def test_bytes_of_targets_and_steps() -> None:
+    def bytes_with(*overrides: str) -> int:
+        return weight_bytes(Settings(preset="16l", overrides=overrides).resolve().config)
+
+    assert bytes_with("quantize.target_bytes=1.5e7") == 15_000_000
+    assert bytes_with("quantize.target_bytes=limit", "pack.code_bytes_reserve=50000") == 16_000_000 - 52_000
+    bits = [bytes_with("quantize.method=trellis", f"quantize.target_bits={b}") for b in (2, 3)]
+    assert bits[1] - bits[0] == pytest.approx(41_385_984 / 8, rel=0.03)
+    half = [bytes_with("quantize.method=rate", f"quantize.mlp.step={step}") for step in (0.5, 1.0)]
+    assert half[0] - half[1] == pytest.approx(29_360_128 / 8, rel=1e-3), "half the step is a bit more"
+
+
 def test_bytes_before_coding() -> None:
     config = Settings(preset="16l").resolve().config
     assert estimate("train", config, config.model)["output_bytes"] == 4 * 41_947_778
-    assert 20_000_000 < weight_bytes(config.model, config.quantize) < 30_000_000
+    assert 20_000_000 < weight_bytes(config) < 30_000_000
     assert estimate("submit", config, config.model) == {"output_bytes": None, "memory_bytes": None, "seconds": None}

@@ -10,6 +10,7 @@ from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.quant.config import ClassScheme, QuantizeConfig
 from golfpipe.quant.export import QuantizedWeights, Target, quantize_weights
 from golfpipe.quant.sensitivity import CalibrationData, measured_sensitivity
+from golfpipe.quant.target import search_threads
 
 MODEL = ModelConfig(vocab_size=128, num_layers=2, model_dim=64, num_heads=4, num_kv_heads=2, bigram_buckets=300,
                     bigram_dim=16, trigram_buckets=0)  # fmt: skip
@@ -61,11 +62,24 @@ def test_a_tighter_target_costs_every_class():
     assert errors[0] > 2 * errors[1]
 
 
-def test_the_same_weights_give_the_same_bytes():
-    first, second = solve(40_000), solve(40_000)
-    assert encode_payload({}, first.pieces.values(), coder="range") == encode_payload(
-        {}, second.pieces.values(), coder="range"
-    )
+@pytest.mark.parametrize("method", ["gptq", "rate", "trellis"])
+def test_the_same_calibration_gives_the_same_bytes_on_any_number_of_threads(method):
+    size = {} if method == "gptq" else {"target_bytes": 40_000}
+    config = QuantizeConfig(method=method, calibration="train", **size)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            with search_threads(config):
+                result = quantize_weights(
+                    random_weights(), config, universe=UNIVERSE, calibration=random_calibration(),
+                    target=Target(40_000, payload_bytes) if size else None,
+                )  # fmt: skip
+            assert torch.get_num_threads() == count
+            found.append(encode_payload({}, result.pieces.values(), coder="range"))
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
 
 
 def test_a_class_with_a_step_or_32_bits_keeps_out_of_the_allocation():

@@ -14,6 +14,7 @@ PARAMETERS = {  # the table of PR 951's series: 512 wide, 8/4 heads, bigram 2048
     "13l-xsa4": 36_632_170,
     "14l-xsa6": 39_059_570,
     "16l": 41_947_778,
+    "16l-fit": 41_947_778,
     "12l-fit": 29_355_618,
     "11l-xsa": 29_189_209,
 }
@@ -22,13 +23,14 @@ PARAMETERS = {  # the table of PR 951's series: 512 wide, 8/4 heads, bigram 2048
 @pytest.mark.parametrize("preset", PRESETS)
 def test_preset_trains_quantizes_packs_adapts_and_scores(chain, fresh, preset):
     settings = ["train.max_steps=2", "train.precision=fp32", "evaluate.max_targets=500", "data.source=demo"]
+    settings += ["quantize.calibration_tokens=512"]
 
     def run(stage, out, model=None, **inputs):
         roles = inputs | ({"model": model} if model else {})
         return chain.run(stage, fresh(out), *settings, preset=preset, **roles)
 
     trained = run("train", "train", data=chain.data)
-    quantized = run("quantize", "quantize", trained)
+    quantized = run("quantize", "quantize", trained, data=chain.data)
     packed = run("pack", "pack", quantized)
     adapted = run("ttt", "ttt", packed, data=chain.data)
     if adapted.manifest.kind == "adapted_model":

@@ -1,0 +1,59 @@
+"""Coded bytes of Gaussian weights against the rate-distortion bound, for the scalar and the trellis quantizers.
+
+python -m benchmarks.quantization.gaussian            # one core, half a minute; writes results/quantization_gaussian.json
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+
+from golfpipe.codec.pieces import OPEN_STATES
+from golfpipe.codec.streams import ideal_bytes, piece_to_streams
+from golfpipe.quant.open_tensor import OpenTensor, open_points, quantize_open_tensor
+from golfpipe.quant.sensitivity import flat_sensitivity
+
+SHAPE = (2048, 512)
+RATES = (2.0, 3.0, 4.0)
+RESULTS = Path(__file__).parents[1] / "results" / "quantization_gaussian.json"
+
+
+def measure(w_RC: torch.Tensor, bits: int, rate: float) -> dict[str, float | int]:
+    """A point near `rate` bits: coded bits a weight (all bytes), mean squared error, bits above 1/2 log2(1 / error)."""
+    tensor = OpenTensor("w", tuple(w_RC.shape), w_RC, bits, flat_sensitivity(w_RC), True)
+    low, high = -6.0, 4.0  # levels; the coarser, the fewer bits
+    for _ in range(12):
+        level = (low + high) / 2
+        piece = quantize_open_tensor(tensor, level, rate_weight=1.0)
+        coded = 8 * sum(map(len, piece_to_streams(piece, "range"))) / w_RC.numel()
+        low, high = (level, high) if coded > rate else (low, level)
+    error = float((open_points(piece) - w_RC).double().square().mean() / w_RC.double().square().mean())
+    return {
+        "states": OPEN_STATES[piece.bits],
+        "bits": coded,
+        "relative_mse": error,
+        "above_bound": coded - 0.5 * math.log2(1 / error),
+        "above_ideal_share": coded * w_RC.numel() / 8 / ideal_bytes(piece) - 1,
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    w_RC = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    rows = [measure(w_RC, bits, rate) for bits in OPEN_STATES for rate in RATES]
+    print(
+        "| states | coded bits | relative MSE | bits above the bound | over the ideal length |\n|---|---|---|---|---|"
+    )
+    for row in rows:
+        print(
+            f"| {row['states']} | {row['bits']:.3f} | {row['relative_mse']:.5f} | {row['above_bound']:.3f}"
+            f" | {row['above_ideal_share']:.4%} |"
+        )
+    RESULTS.write_text(json.dumps({"shape": SHAPE, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

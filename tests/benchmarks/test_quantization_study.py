@@ -1,0 +1,38 @@
+"""The programs of the quantization study run at toy size, and measure what they say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.models import gaussian_weights
+from benchmarks.quantization import gaussian, sixteen
+from benchmarks.quantization.reference import reference_path
+from benchmarks.settings import preset
+
+
+@pytest.mark.parametrize("bits", [0, -8])
+def test_gaussian_weights_against_the_bound(bits: int) -> None:
+    found = gaussian.measure(torch.randn(256, 256, generator=torch.Generator().manual_seed(1)), bits, 2.0)
+    assert found["bits"] == pytest.approx(2.0, abs=0.02)
+    assert (0.2 < found["above_bound"] < 0.3) if bits == 0 else (0.05 < found["above_bound"] < 0.12)
+
+
+def test_the_reference_path_stores_what_it_gives_back() -> None:
+    model = preset("tiny").model
+    weights = gaussian_weights(model)
+    size, restored = reference_path(weights, model)
+    assert set(restored) == set(weights)
+    assert 500_000 < size < 800_000
+    name = "blocks.0.mlp.input.weight"
+    error = (restored[name] - weights[name]).square().mean() / weights[name].square().mean()
+    assert 0.005 < float(error) < 0.04
+
+
+def test_a_case_of_the_limit(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sixteen, "WORK", tmp_path)
+    case = "gaussian: equal steps"
+    monkeypatch.setitem(sixteen.CASES, case, (*sixteen.EQUAL_STEPS, "quantize.target_bytes=300000"))
+    row = sixteen.run_case(case, "none", "none", "tiny")
+    assert row["fits"] and row["solved_bytes"] == row["packed_bytes"]
+    assert 299_700 <= row["packed_bytes"] <= 300_000
