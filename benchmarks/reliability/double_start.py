@@ -73,7 +73,7 @@ def _spread(seconds: list[float]) -> dict[str, float]:
 
 def _start(out: Path, folder: Path) -> tuple[int, float]:
     """Process number and time of the start."""
-    words = [sys.executable, "-m", "golfpipe", *words_of("pack", out)]
+    words = [sys.executable, "-m", "golfpipe", *words_of("evaluate", out)]
     nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (1, 2)]
     started = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
