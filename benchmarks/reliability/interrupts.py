@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.reliability.stage_commands import content_of, run_child, run_words, words_of, workplace
 from golfpipe.cli.app import main
-from golfpipe.store.files import partial_folder
 from golfpipe.store.arrays import metadata_from_bytes
+from golfpipe.store.files import partial_folder
 
 LONGER = ("--set", "train.max_steps=30", "--set", "train.checkpoint_every=0", "--set", "train.validate_every=7")
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143}

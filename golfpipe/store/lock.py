@@ -45,6 +45,8 @@ class Hold:
             return lock_path(self.out).read_bytes() != self.content
         except FileNotFoundError:
             return True
+        except OSError:  # cannot be told now; a hiccup of the network must not cost the work
+            return False
 
     def check(self) -> None:
         """Raises Busy where the lock is lost: what this process made may be mixed with another one's work."""
