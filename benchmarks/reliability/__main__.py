@@ -18,7 +18,14 @@ from benchmarks.timing import machine
 
 # Name -> count of the full run. Each is a module of this package with `run(count, seed) -> dict`; the dict holds
 # "failures", a list of what went wrong (empty: the figure holds), and whatever else it counted.
-PROGRAMS: dict[str, int] = {}
+PROGRAMS: dict[str, int] = {
+    "kill": 200,
+    "io_errors": 200,
+    "interrupts": 100,
+    "training_faults": 90,
+    "double_start": 100,
+    "determinism": 3,
+}
 RESULTS = Path(__file__).parents[1] / "results"
 
 

@@ -45,6 +45,8 @@ class Hold:
             return lock_path(self.out).read_bytes() != self.content
         except FileNotFoundError:
             return True
+        except OSError:  # cannot be told now; a hiccup of the network must not cost the work
+            return False
 
     def check(self) -> None:
         """Raises Busy where the lock is lost: what this process made may be mixed with another one's work."""
@@ -143,17 +145,18 @@ def _create(path: Path, content: bytes) -> float | None:
 
 def _create_exclusively(path: Path, content: bytes) -> bool:
     """Make the lock file in two steps; False where there is one."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        return False
-    try:
-        with writing(path, len(content)), os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-    except BaseException:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise
+    with writing(path, len(content)):
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
     return True
 
 

@@ -11,7 +11,7 @@ import pytest
 from fake_stages import make_artifact
 
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
-from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish, open_artifact, try_open
+from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish, finish_interrupted, open_artifact, try_open
 from golfpipe.store.files import old_folder, partial_folder, recover, write_file
 from golfpipe.store.lock import output_lock
 from golfpipe.store.manifest import FileEntry, InputRef, Manifest, Result, is_plain_name, parse_manifest, timeless
@@ -160,6 +160,45 @@ def test_a_crash_between_the_renames_is_undone(tmp_path: Path) -> None:
     old_folder(out).mkdir()
     recover(out)
     assert not old_folder(out).exists()
+
+
+def test_what_was_complete_is_put_in_place(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    make_artifact(out, "evaluation", key="old")
+    made = make_artifact(tmp_path / "b", "evaluation", key="new")
+    os.replace(made.path, partial_folder(out))
+    (partial_folder(out) / "checkpoint").write_bytes(b"of the work")
+    (partial_folder(out) / ".x.tmp").write_bytes(b"half")
+    assert finish_interrupted(out, "other") is None
+    assert finish_interrupted(out, "new") == made.manifest
+    assert sorted(path.name for path in out.iterdir()) == ["content.txt", "manifest.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_was_complete_and_is_damaged_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    os.replace(make_artifact(tmp_path / "b", "evaluation", key="new").path, partial_folder(out))
+    (partial_folder(out) / "content.txt").write_bytes(b"CONTENT")
+    assert finish_interrupted(out, "new") is None
+    begin(out, keep_partial=True)
+    assert not (partial_folder(out) / "manifest.json").exists()
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace = tmp_path / "a", os.replace
+    old = make_artifact(out, "evaluation", key="old")
+
+    def fail(source: Path, target: Path) -> None:
+        if Path(target) == out and Path(source) == partial_folder(out):
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(StageFailed, match=r"a: cannot be written: Input/output error"):
+        make_artifact(out, "evaluation", key="new")
+    assert out.is_dir() and open_artifact(out).manifest == old.manifest
 
 
 def test_a_reader_does_not_disturb_a_replacement_in_progress(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,10 +12,11 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from golfpipe.errors import Busy
+from golfpipe.errors import Busy, StageFailed
 from golfpipe.store.lock import STALE_SECONDS, lock_path, output_lock
 
 HOLDER = """
@@ -121,6 +123,56 @@ def test_release_leaves_a_lock_that_somebody_took_over(tmp_path: Path) -> None:
     with output_lock(out):
         _write_lock(out, {"host": "elsewhere", "pid": 1})
     assert lock_path(out).exists()
+
+
+def test_without_hard_links_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*paths: object) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with output_lock(tmp_path / "a"), pytest.raises(Busy), output_lock(tmp_path / "a"):
+        pass
+    full = mock.Mock(side_effect=OSError(errno.ENOSPC, "full"))
+    with monkeypatch.context() as patch, pytest.raises(StageFailed, match="were needed"):
+        patch.setattr(os, "fdopen", full)
+        with output_lock(tmp_path / "a"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_whose_answer_was_lost_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def lossy(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)  # the network's second try
+
+    monkeypatch.setattr(os, "link", lossy)
+    with output_lock(tmp_path / "a"):
+        pass
+
+
+def test_a_container_of_the_same_name_is_another_host(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    _write_lock(out, {"host": socket.gethostname(), "pid_namespace": "pid:[1]", "pid": _dead_pid()})
+    with pytest.raises(Busy), output_lock(out):
+        pass
+
+
+def test_heartbeats_are_judged_by_the_clock_of_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "a"
+    _write_lock(out, {"host": "elsewhere", "pid": 1})
+    monkeypatch.setattr(time, "time", lambda: 4e9)  # this host's clock is years ahead
+    with pytest.raises(Busy), output_lock(out):
+        pass
+
+
+def test_who_was_silent_too_long_stops(tmp_path: Path) -> None:
+    with output_lock(tmp_path / "a") as hold:
+        hold.check()
+        _write_lock(tmp_path / "a", {"host": "elsewhere", "pid": 1})
+        with pytest.raises(Busy, match="took over"):
+            hold.check()
 
 
 def _write_lock(out: Path, owner: dict[str, object]) -> None:
