@@ -12,6 +12,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from golfpipe.optim.process_group import ALONE, ProcessGroup
+from golfpipe.optim.sharded import orthogonalize_shared
+
 NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic iteration with the steepest slope at 0 that keeps singular values near 1."""
 NS_EPS = 1e-7
@@ -38,16 +41,11 @@ def aspect_scale(rows: int, columns: int) -> float:
     return max(1.0, rows / columns) ** 0.5
 
 
-def muon_update(grad_NRC: Tensor, momentum_NRC: Tensor, beta: float, ns_steps: int, ns_dtype: torch.dtype) -> Tensor:
-    """Orthogonalized Nesterov momentum, scaled by the aspect. Changes `momentum_NRC` in place."""
-    momentum_NRC.lerp_(grad_NRC, 1 - beta)
-    nesterov_NRC = grad_NRC.lerp(momentum_NRC, beta)
-    update_NRC = newton_schulz(nesterov_NRC.to(ns_dtype), ns_steps).to(grad_NRC.dtype)
-    return update_NRC * aspect_scale(grad_NRC.shape[-2], grad_NRC.shape[-1])
-
-
 class Muon(torch.optim.Optimizer):
-    """One batched orthogonalization per matrix shape. Weight decay is decoupled and uses the unscaled lr."""
+    """One batched orthogonalization per matrix shape. Weight decay is decoupled and uses the unscaled lr.
+
+    `processes` share the orthogonalization; gradients must be the same on all of them.
+    """
 
     def __init__(
         self,
@@ -57,22 +55,34 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float,
         ns_steps: int,
         ns_dtype: torch.dtype,
+        processes: ProcessGroup = ALONE,
     ) -> None:
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.ns_steps, self.ns_dtype = ns_steps, ns_dtype
+        self.ns_steps, self.ns_dtype, self.processes = ns_steps, ns_dtype, processes
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         assert closure is None
         for group in self.param_groups:
-            for same_shape in _by_shape(group["params"]):
-                grads_NRC = torch.stack([parameter.grad for parameter in same_shape])  # type: ignore[misc]  # has one
-                buffers = [self._momentum(parameter) for parameter in same_shape]
-                momentum_NRC = torch.stack(buffers)
-                update_NRC = muon_update(grads_NRC, momentum_NRC, group["momentum"], self.ns_steps, self.ns_dtype)
-                torch._foreach_copy_(buffers, list(momentum_NRC.unbind()))
+            shapes = _by_shape(group["params"])
+            momenta = (self._nesterov(same_shape, group["momentum"]) for same_shape in shapes)
+            updates = orthogonalize_shared(momenta, self._orthogonalize, self.processes)
+            for same_shape, update_NRC in zip(shapes, updates, strict=True):
+                update_NRC = update_NRC.to(same_shape[0].dtype) * aspect_scale(*update_NRC.shape[-2:])
                 torch._foreach_mul_(same_shape, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(same_shape, list(update_NRC.unbind()), alpha=-group["lr"])
+
+    def _nesterov(self, same_shape: list[Tensor], beta: float) -> Tensor:
+        """Move the momentum of the parameters; their Nesterov momentum in the dtype of the products [N, R, C]."""
+        grads_NRC = torch.stack([parameter.grad for parameter in same_shape])  # type: ignore[misc]  # has one
+        buffers = [self._momentum(parameter) for parameter in same_shape]
+        momentum_NRC = torch.stack(buffers)
+        momentum_NRC.lerp_(grads_NRC, 1 - beta)
+        torch._foreach_copy_(buffers, list(momentum_NRC.unbind()))
+        return grads_NRC.lerp(momentum_NRC, beta).to(self.ns_dtype)
+
+    def _orthogonalize(self, nesterov_NRC: Tensor) -> Tensor:
+        return newton_schulz(nesterov_NRC, self.ns_steps)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]

@@ -15,11 +15,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from golfpipe import __version__
 from golfpipe.config.resolve import changed_keys
@@ -33,6 +33,9 @@ from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
 from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Manifest, Result
+
+if TYPE_CHECKING:
+    from golfpipe.optim.process_group import ProcessGroup
 
 JOB_FILE = "job.json"
 """In the partial folder of a precious stage: the key, settings and inputs that the work began with."""
@@ -48,6 +51,10 @@ class Context:
     resume: bool = False
     reporter: Reporter = field(default_factory=SilentReporter)
     argv: tuple[str, ...] = ()
+    processes: ProcessGroup | None = None
+    """Of which this is one; None: it is alone."""
+    announce: Callable[[str, bool], None] = lambda key, run: None
+    """Tells the other processes the key, and whether there is work to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +136,14 @@ def run_job(job: Job) -> Outcome:
             existing = try_open(job.out)
             key = job.key
             if existing is not None and existing.manifest.key == key and not job.context.force and is_intact(existing):
+                job.context.announce(key, False)
                 return Outcome(artifact=existing, up_to_date=True)
             keep = False
             if job.stage.precious:
                 _guard_finished(job, existing)
                 keep = _guard_unfinished(job, key)
             manifest = None if job.context.force else finish_interrupted(job.out, key)
+            job.context.announce(key, manifest is None)
             if manifest is None:
                 manifest = _run_and_finish(job, key, keep, hold)
             return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
