@@ -51,8 +51,7 @@ class Context:
     resume: bool = False
     reporter: Reporter = field(default_factory=SilentReporter)
     argv: tuple[str, ...] = ()
-    processes: ProcessGroup | None = None
-    """Of which this is one; None: it is alone."""
+    processes: ProcessGroup | None = None  # of which this is one, if it is not alone
     announce: Callable[[str, bool], None] = lambda key, run: None
     """Tells the other processes the key, and whether there is work to do."""
 
