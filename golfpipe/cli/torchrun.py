@@ -92,7 +92,7 @@ def launch(wanted: Launch, words: Sequence[str]) -> int:
         try:
             torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
         except ChildFailedError as failed:
-            return _exit_code(failed.failures)
+            return exit_code_of(failed.failures)
         except SignalException as stop:
             return 128 + stop.sigval
     return 0
@@ -114,7 +114,7 @@ def _restored_afterwards(environment: dict[str, str]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _exit_code(failures: dict[int, Any]) -> int:
+def exit_code_of(failures: dict[int, Any]) -> int:
     """That of the process which failed; the others were stopped. In order of being found."""
     for rank, failure in failures.items():
         if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
