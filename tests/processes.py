@@ -25,7 +25,9 @@ def in_processes(function: Callable[..., Any], folder: Path, size: int = 2) -> l
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(size)]
 
 
-def run_processes(words: Sequence[str], size: int = 2) -> list[subprocess.CompletedProcess[str]]:
+def run_processes(
+    words: Sequence[str], size: int = 2, cwd: Path | None = None
+) -> list[subprocess.CompletedProcess[str]]:
     """`python WORDS` in `size` processes with the environment that torchrun would give them, by rank."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -41,6 +43,7 @@ def run_processes(words: Sequence[str], size: int = 2) -> list[subprocess.Comple
     started = [
         subprocess.Popen(
             [sys.executable, *words],
+            cwd=cwd,
             env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -76,16 +76,6 @@ def test_ctrl_c_saves_in_all_and_one_process_goes_on(here: Path) -> None:
     assert _steps(model.path / "log.jsonl") == list(range(1, 151))
 
 
-def test_an_evaluation_of_two_processes_is_that_of_one(here: Path) -> None:
-    words = ["evaluate", "one/train", "--set", "evaluate.batch_tokens=192", "-q"]
-    assert main([*words, "-o", "one/alone", "--threads", "1"]) == 0
-    finished = run_processes(["-m", "golfpipe", *words, "-o", "one/together"])
-    assert [(process.returncode, process.stdout) for process in finished] == [(0, "one/together\n"), (0, "")]
-    digests = [open_artifact(here / "one" / name).manifest.digest for name in ("alone", "together")]
-    assert digests[0] == digests[1]
-    assert not list((here / "one").glob(".together*"))
-
-
 FAILING = """
 import os, sys
 from golfpipe.cli.app import main
