@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from golfpipe.optim.process_group import ALONE, ProcessGroup
-from golfpipe.optim.sharded import orthogonalize_shared
 
 NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic iteration with the steepest slope at 0 that keeps singular values near 1."""
@@ -44,7 +43,7 @@ def aspect_scale(rows: int, columns: int) -> float:
 class Muon(torch.optim.Optimizer):
     """One batched orthogonalization per matrix shape. Weight decay is decoupled and uses the unscaled lr.
 
-    `processes` share the orthogonalization; gradients must be the same on all of them.
+    `processes` share the orthogonalization; the gradients must be the same on all of them.
     """
 
     def __init__(
@@ -64,22 +63,19 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         assert closure is None
         for group in self.param_groups:
-            shapes = _by_shape(group["params"])
-            momenta = (self._nesterov(same_shape, group["momentum"]) for same_shape in shapes)
-            updates = orthogonalize_shared(momenta, self._orthogonalize, self.processes)
-            for same_shape, update_NRC in zip(shapes, updates, strict=True):
-                update_NRC = update_NRC.to(same_shape[0].dtype) * aspect_scale(*update_NRC.shape[-2:])
+            dealt = 0
+            for same_shape in _by_shape(group["params"]):
+                grads_NRC = torch.stack([parameter.grad for parameter in same_shape])  # type: ignore[misc]  # has one
+                buffers = [self._momentum(parameter) for parameter in same_shape]
+                momentum_NRC = torch.stack(buffers)
+                momentum_NRC.lerp_(grads_NRC, 1 - group["momentum"])
+                torch._foreach_copy_(buffers, list(momentum_NRC.unbind()))
+                nesterov_NRC = grads_NRC.lerp(momentum_NRC, group["momentum"]).to(self.ns_dtype)
+                update_NRC = self.processes.map_rows(self._orthogonalize, nesterov_NRC, dealt).to(grads_NRC.dtype)
+                update_NRC *= aspect_scale(*update_NRC.shape[1:])
+                dealt += len(same_shape)
                 torch._foreach_mul_(same_shape, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(same_shape, list(update_NRC.unbind()), alpha=-group["lr"])
-
-    def _nesterov(self, same_shape: list[Tensor], beta: float) -> Tensor:
-        """Move the momentum of the parameters; their Nesterov momentum in the dtype of the products [N, R, C]."""
-        grads_NRC = torch.stack([parameter.grad for parameter in same_shape])  # type: ignore[misc]  # has one
-        buffers = [self._momentum(parameter) for parameter in same_shape]
-        momentum_NRC = torch.stack(buffers)
-        momentum_NRC.lerp_(grads_NRC, 1 - beta)
-        torch._foreach_copy_(buffers, list(momentum_NRC.unbind()))
-        return grads_NRC.lerp(momentum_NRC, beta).to(self.ns_dtype)
 
     def _orthogonalize(self, nesterov_NRC: Tensor) -> Tensor:
         return newton_schulz(nesterov_NRC, self.ns_steps)

@@ -6,7 +6,7 @@ same code. The caller joins torch.distributed's default group; control values tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -55,6 +55,21 @@ class ProcessGroup:
             flat = torch.nn.utils.parameters_to_vector(sums)
             self.sum_(flat)
             torch.nn.utils.vector_to_parameters(flat, sums)
+
+    def map_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor, dealt: int) -> Tensor:
+        """function(rows), where it treats each row (along the first dimension) by itself and keeps its shape.
+
+        Rows are dealt out one by one, `dealt` before these, so that over many calls every process gets as many as every
+        other. A process leaves the others' rows at zero and all are added up, which changes no bit.
+        """
+        if self.size == 1:
+            return function(rows)
+        own = slice((self.rank - dealt) % self.size, None, self.size)
+        done = torch.zeros_like(rows)
+        if len(rows[own]):
+            done[own] = function(rows[own])
+        self.sum_(done)
+        return done
 
     def merge(self, values: np.ndarray) -> None:
         """Fill in what other processes know, in place. Values are at least 0; NaN marks what a process does not know."""

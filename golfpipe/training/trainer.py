@@ -67,8 +67,7 @@ class Trainer:
         self.replay = replay
         self.max_steps = len(replay.lr_factors) if replay is not None else config.max_steps
         self.max_seconds = config.max_seconds if replay is None else 0.0
-        self.weights_dtype = next(network.parameters()).dtype
-        ns_dtype = torch.bfloat16 if config.precision == "bf16" else self.weights_dtype
+        ns_dtype = torch.bfloat16 if config.precision == "bf16" else next(network.parameters()).dtype
         self.optimizers = build_optimizers(network, optim, ns_dtype, processes)
         self.average = WeightAverage(network, config.ema_decay, config.ema_bias_correction)
         self.loss_of = torch.compile(network, dynamic=False) if compiled else network
@@ -183,13 +182,13 @@ class Trainer:
         """This process's part of the step's gradient and loss."""
         length, own, micro = self.config.context_length, self.sequences, self.micro_batch
         weight = micro / (own * self.processes.size)
-        total = torch.zeros((), device=self.device, dtype=self.weights_dtype)
+        total = torch.zeros((), device=self.device)
         self.stream.skip(self.processes.rank * own * length)
         for _ in range(own // micro):
             inputs_BT, targets_BT = self.stream.next_batch(micro, length)
             loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT))
             (loss * weight).backward()
-            total += loss.detach() * weight
+            total = total + loss.detach() * weight
         self.stream.skip((self.processes.size - 1 - self.processes.rank) * own * length)
         return total
 
