@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from golfpipe.cli.answer import Answer
@@ -60,10 +59,10 @@ def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
     if num_processes() == 1:
         return Launch(options.nproc)
     from golfpipe.stages.base import SilentReporter
-    from golfpipe.stages.processes import announce, follow_job, join_processes, leave_processes
+    from golfpipe.stages.processes import follow_job, join_processes, leave_processes
 
     group = join_processes(job.context.device)
-    context = replace(job.context, processes=group, announce=partial(announce, group))
+    context = replace(job.context, processes=group)
     answer = None
     if group.rank == 0:
         answer = work(replace(job, context=context), options)
@@ -82,9 +81,11 @@ def launch(wanted: Launch, words: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    from golfpipe.stages.base import cpu_count
+
     environment = {
         LAUNCHED: "1",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // wanted.nproc))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cpu_count() // wanted.nproc))),
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVE_SECONDS),
     }
     options = ["--standalone", f"--nproc-per-node={wanted.nproc}", "--module", "--", "golfpipe", *words]

@@ -35,7 +35,7 @@ class ProcessGroup:
             distributed.all_reduce(tensor)
 
     def first(self, value: Shared) -> Shared:
-        """The value of process 0: a number or bytes. It has the clock that counts, and the files."""
+        """The value of process 0, which has the clock that counts and the files."""
         values = [value]
         if self.size > 1:
             distributed.broadcast_object_list(values)

@@ -5,7 +5,6 @@ what to do; these compute along and leave no trace.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 
 import torch
@@ -49,21 +48,16 @@ def meeting_store() -> distributed.Store:
     return distributed.PrefixStore("golfpipe", store)
 
 
-def announce(processes: ProcessGroup, key: str, run: bool) -> None:
-    """As the first process: tell the others whether the work of that key is to be done."""
-    processes.first(json.dumps({"key": key, "run": run}).encode())
-
-
 def follow_job(job: Job, processes: ProcessGroup) -> None:
     """As one of the others: compute along with the first process's `run_job`, if there is something to do.
 
     Raises UsageError where this process was started for other work.
     """
-    lead = json.loads(processes.first(b""))
-    if lead["key"] != job.key:
+    key, run = processes.first(("", False))
+    if key != job.key:
         raise UsageError(
             f"process {processes.rank} has other settings or inputs than process 0",
             hint="start all with the same command, stages.yaml and artifacts",
         )
-    if lead["run"]:
+    if run:
         importlib.import_module(job.stage.module).run(job, IdleWriter(partial_folder(job.out)))

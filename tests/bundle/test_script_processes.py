@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from golfpipe.bundle.verify import SCRIPT_NAME, Numbers, read_numbers, run_stage
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.stages.base import Job, Outcome, run_job
-from golfpipe.stages.processes import announce, follow_job
+from golfpipe.stages.processes import follow_job
 from golfpipe.store.artifact import open_artifact
 
 
@@ -28,7 +27,7 @@ def staged(group: ProcessGroup) -> Numbers:
     def run_together(job: Job) -> Outcome:
         """The first process runs every stage, the others follow where there is something to share."""
         shared = job.stage.name in ("train", "ttt", "evaluate")
-        together = replace(job, context=replace(job.context, processes=group, announce=partial(announce, group)))
+        together = replace(job, context=replace(job.context, processes=group))
         if group.rank == 0:
             outcome = run_job(together if shared else job)
             group.first(0)  # it is written
