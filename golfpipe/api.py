@@ -20,10 +20,18 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from golfpipe.pipeline.grid import Grid, override_texts
 from golfpipe.pipeline.runner import RunRequest, Step, plan_run, run_pipeline
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import DEMO_DATA, Request, prepare, prepare_training
+from golfpipe.pipeline.single import (
+    DEMO_DATA,
+    Request,
+    prepare,
+    prepare_merge,
+    prepare_shard,
+    prepare_training,
+)
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.stages.base import Context, run_job
 from golfpipe.stages.reporter import Reporter, SilentReporter
+from golfpipe.stages.shard import parse_shard
 from golfpipe.store import artifact as artifacts
 from golfpipe.store.artifact import Artifact
 
@@ -170,12 +178,23 @@ def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -
     return _stage("ttt", {"model": model, "data": data}, options)
 
 
-def evaluate(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """The score of any model, as `golfpipe evaluate`. An evaluation comes back as it is."""
+def evaluate(
+    model: Source, data: Source | None = None, *, shard: str | None = None, **options: Unpack[Options]
+) -> Artifact:
+    """The score of any model, as `golfpipe evaluate`. An evaluation comes back as it is. `shard`: "2/4" scores the
+    second of four parts."""
     opened = open_artifact(_known_path(model))
     if opened.manifest.kind == "evaluation":  # what score-first `ttt` returns
         return opened
-    return _stage("evaluate", {"model": opened, "data": data}, options)
+    request = _request("evaluate", {"model": opened, "data": data}, options, {}, "")
+    return run_job(prepare(request) if shard is None else prepare_shard(request, parse_shard(shard))).artifact
+
+
+def evaluate_merge(*parts: Source, **options: Unpack[Options]) -> Artifact:
+    """The evaluation whose parts `evaluate(shard=...)` wrote, as `golfpipe evaluate merge`."""
+    return run_job(
+        prepare_merge([_known_path(part) for part in parts], _request("evaluate", {}, options, {}, ""))
+    ).artifact
 
 
 def submit(*evaluations: Source, **options: Unpack[Options]) -> Artifact:

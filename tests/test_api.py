@@ -15,7 +15,12 @@ import golfpipe
 from golfpipe.cli.app import COMMANDS, main
 from golfpipe.errors import ConfigError
 
-OF_COMMANDS = {"demo": "demo_data", "tokenize": "tokenize", "report": "write_report"}
+OF_COMMANDS = {
+    "demo": "demo_data",
+    "tokenize": "tokenize",
+    "report": "write_report",
+    "evaluate merge": "evaluate_merge",
+}
 WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "presets", "doctor", "clean", "import"}
 """Commands about files, settings or the machine, and `import`, a word of the language."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from golfpipe.adapt.config import CosineRecipe
 from golfpipe.adapt.full_weights import cosine_factor, full_weight_step, training_batches
 from golfpipe.model.network import Network
+from golfpipe.optim.process_group import ALONE, ProcessGroup
 
 
 def lr_scale(name: str, recipe: CosineRecipe) -> float:
@@ -32,8 +33,9 @@ def adapt_cosine(
     device: torch.device,
     on_epoch: Callable[[int, float, float], None],
     on_step: Callable[[int], None],
+    processes: ProcessGroup = ALONE,
 ) -> None:
-    """Change the network's weights in place. `tokens`: uint16, the whole split.
+    """Change the network's weights in place. `tokens`: uint16, the whole split. `processes` share each batch.
 
     `on_epoch(epoch, mean loss in nats per target, last lr factor)` after each epoch, `on_step(targets)` after each
     step. Nothing is done for an lr of 0 but computing the losses.
@@ -57,7 +59,7 @@ def adapt_cosine(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * factor * group["scale"]
             count = sum(window.score_end - window.score_start for window in windows)
-            loss = full_weight_step(network, optimizer, tokens, windows, recipe.grad_clip, device)
+            loss = full_weight_step(network, optimizer, tokens, windows, recipe.grad_clip, device, processes)
             nats += loss.to(nats.device, torch.float64) * count
             step += 1
             on_step(count)

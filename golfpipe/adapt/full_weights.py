@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from golfpipe.model.network import Network
+from golfpipe.optim.process_group import ALONE, ProcessGroup
 from golfpipe.scoring.score import window_inputs
 from golfpipe.scoring.windows import Window, batch_windows, chunked_windows
 
@@ -30,16 +31,23 @@ def full_weight_step(
     windows: list[Window],
     grad_clip: float,
     device: torch.device,
+    processes: ProcessGroup = ALONE,
 ) -> Tensor:
-    """Gradient of the mean loss over the windows, clipped by global norm, one step. Returns the loss, on the device."""
-    inputs_BT, targets_BT = window_inputs(tokens, windows, device)
-    loss = network(inputs_BT, targets_BT)
+    """Gradient of the mean loss over the windows, clipped by global norm, one step. Returns the loss, on the device.
+
+    The windows, all of one length, are shared by `processes`.
+    """
     optimizer.zero_grad(set_to_none=True)
+    own = list(processes.share(windows))
+    # A process without a window goes along, with one that counts for nothing.
+    loss = network(*window_inputs(tokens, own or windows[:1], device)) * (len(own) / len(windows))
     loss.backward()
+    loss = loss.detach()
+    processes.sum_gradients(network.parameters(), loss)
     if grad_clip > 0:
         torch.nn.utils.clip_grad_norm_(network.parameters(), grad_clip, foreach=True)
     optimizer.step()
-    return loss.detach()
+    return loss
 
 
 def cosine_factor(done: int, total: int) -> float:

@@ -19,6 +19,7 @@ from torch import Tensor
 from golfpipe.adapt.config import LoraRecipe
 from golfpipe.adapt.lora import DocumentAdapters
 from golfpipe.model.network import Network
+from golfpipe.optim.process_group import ALONE, ProcessGroup
 from golfpipe.scoring.documents import document_starts
 
 ADAM_BETAS = (0.9, 0.95)
@@ -72,12 +73,17 @@ def score_first_lora(
     seed: int,
     device: torch.device,
     on_scored: Callable[[int, float], None] | None = None,
+    processes: ProcessGroup = ALONE,
 ) -> np.ndarray:
-    """Nats per target, fp32 [len(tokens) - 1]. The network's own weights do not change."""
+    """Nats per target, fp32 [len(tokens) - 1]. The network's own weights do not change.
+
+    Batches of documents know nothing of each other, so `processes` share them.
+    """
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
     network.requires_grad_(False)
-    for spans in document_batches(tokens, bos_id, recipe.batch_documents):
+    for spans in processes.share(document_batches(tokens, bos_id, recipe.batch_documents)):
         _score_batch(network, tokens, spans, recipe, seed, device, nats, on_scored)
+    processes.merge(nats)
     return nats
 
 

@@ -3,6 +3,8 @@
 This module is the only code of train_gpt.py that is not also a stage's: it reads shards and tokenizer, takes settings
 from the environment, and writes log and model. golfpipe.bundle.generate puts the cores before it.
 
+Started by torchrun, its processes share training and scoring; the first one writes.
+
     DATA_PATH               folder of the shards *train_*.bin and *val_*.bin
     TOKENIZER_PATH          SentencePiece model
     SEED, RUN_ID            random seed; name of logs/<RUN_ID>.txt
@@ -26,7 +28,7 @@ import numpy as np
 import safetensors.torch
 import sentencepiece
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe, TttConfig
 from golfpipe.adapt.cosine import adapt_cosine
@@ -38,6 +40,7 @@ from golfpipe.codec.pieces import Piece
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
+from golfpipe.optim.process_group import ALONE, ProcessGroup
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.export import dequantize_weights, quantize_weights
 from golfpipe.quant.sensitivity import CalibrationData
@@ -169,8 +172,8 @@ def script_piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -
 class Script:
     """One run: what it was set to, its data, its log."""
 
-    def __init__(self, settings: Settings, data: ScriptData, run_id: str) -> None:
-        self.settings, self.data = settings, data
+    def __init__(self, settings: Settings, data: ScriptData, run_id: str, processes: ProcessGroup) -> None:
+        self.settings, self.data, self.processes = settings, data, processes
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.log_path = Path("logs", run_id + ".txt")
         self.log_path.parent.mkdir(exist_ok=True)
@@ -178,9 +181,10 @@ class Script:
 
     def say(self, line: str) -> None:
         """To stdout and into the log."""
-        print(line, flush=True)
-        with self.log_path.open("a") as file:
-            file.write(line + "\n")
+        if self.processes.rank == 0:
+            print(line, flush=True)
+            with self.log_path.open("a") as file:
+                file.write(line + "\n")
 
     # ---- training: what run_training calls --------------------------------------------------------------------
 
@@ -215,7 +219,9 @@ class Script:
         network.to(self.device)
         compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
         stream = TokenStream(self.data.shards("train"))
-        self.trainer = trainer = Trainer(network, stream, train, settings.optim, self.device, compiled)
+        self.trainer = trainer = Trainer(
+            network, stream, train, settings.optim, self.device, compiled, processes=self.processes
+        )
         self.say(start_lines(settings.seed, parameter_count(settings.model), train, trainer.max_steps))
         if compiled:
             trainer.warm_up(train.compile_warmup_steps)
@@ -273,7 +279,8 @@ class Script:
     def score(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> Score:
         nats = np.full(len(tokens) - 1, np.nan, np.float32)
         batches = batch_windows(windows, self.settings.evaluate.batch_tokens)
-        score_windows(network, tokens, batches, nats, self.device)
+        score_windows(network, tokens, self.processes.share(batches), nats, self.device)
+        self.processes.merge(nats)
         return self.summary(tokens, nats)
 
     def summary(self, tokens: np.ndarray, nats: np.ndarray) -> Score:
@@ -285,7 +292,7 @@ class Script:
     def evaluate(self, content: bytes) -> Score:
         """Read the packed file back, adapt, score."""
         settings = self.settings
-        ttt, windows = settings.ttt, settings.evaluate
+        ttt, windows, processes = settings.ttt, settings.evaluate, self.processes
         tokens = self.data.validation(windows.max_targets)
         num_targets = len(tokens) - 1
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
@@ -294,17 +301,21 @@ class Script:
             network = self.network(weights, ttt.precision)
             if ttt.method == "cosine":
                 recipe = cast(CosineRecipe, ttt.recipe())
-                adapt_cosine(network, tokens, recipe, self.device, self.say_epoch, lambda count: None)
+                adapt_cosine(network, tokens, recipe, self.device, self.say_epoch, lambda count: None, processes)
                 weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
             elif ttt.method == "score_first_lora":
                 lora = cast(LoraRecipe, ttt.recipe())
                 bos_id = settings.model.bos_id
-                return self.summary(tokens, score_first_lora(network, tokens, bos_id, lora, settings.seed, self.device))
+                return self.summary(
+                    tokens,
+                    score_first_lora(network, tokens, bos_id, lora, settings.seed, self.device, processes=processes),
+                )
             else:
                 sgd = cast(SgdRecipe, ttt.recipe())
                 plan = plan_windows(num_targets, windows)
                 return self.summary(
-                    tokens, score_first_sgd(network, tokens, plan, sgd, windows.batch_tokens, self.device)
+                    tokens,
+                    score_first_sgd(network, tokens, plan, sgd, windows.batch_tokens, self.device, processes=processes),
                 )
         return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
 
@@ -313,7 +324,8 @@ class Script:
 
     def run(self) -> None:
         settings = self.settings
-        content = self.write_model(self.train())
+        weights = self.train()
+        content = self.processes.first(self.write_model(weights) if self.processes.rank == 0 else b"")
         started = time.perf_counter()
         score = self.evaluate(content)
         seconds = time.perf_counter() - started
@@ -326,15 +338,19 @@ class Script:
 
 def main(environ: Mapping[str, str]) -> None:
     """Run the script. SystemExit for settings and data that do not fit."""
+    processes = ALONE
     if int(environ.get("WORLD_SIZE", "1")) > 1:
-        raise SystemExit("WORLD_SIZE: this script trains in one process")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(environ["LOCAL_RANK"]))
+        distributed.init_process_group()
+        processes = ProcessGroup(int(environ["RANK"]), int(environ["WORLD_SIZE"]))
     settings = script_settings(environ)
     data = ScriptData(environ)
     if data.vocab_size != settings.model.vocab_size:
         raise SystemExit(
             f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
-    Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex)).run()
+    Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes).run()
 
 
 if __name__ == "__main__":

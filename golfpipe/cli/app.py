@@ -26,6 +26,7 @@ from golfpipe.cli.data_inspect import data_inspect
 from golfpipe.cli.data_tokenize import data_tokenize
 from golfpipe.cli.doctor import doctor
 from golfpipe.cli.evaluate import evaluate
+from golfpipe.cli.evaluate_merge import evaluate_merge
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
 from golfpipe.cli.generate import generate
 from golfpipe.cli.import_checkpoint import import_checkpoint
@@ -38,6 +39,7 @@ from golfpipe.cli.run import run
 from golfpipe.cli.status import status
 from golfpipe.cli.submit import submit
 from golfpipe.cli.sweep import sweep
+from golfpipe.cli.torchrun import Launch, check_can_share, launch
 from golfpipe.cli.train import train
 from golfpipe.cli.ttt import ttt
 from golfpipe.cli.unpack import unpack
@@ -53,10 +55,15 @@ _typer_settings: dict[str, Any] = {
 
 
 class _PipelineOrder(typer.core.TyperGroup):
-    """Lists commands and groups as PIPELINE_ORDER has them; typer would list the groups last."""
+    """Lists commands and groups as PIPELINE_ORDER has them (typer would list the groups last), and knows commands of
+    two words."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=PIPELINE_ORDER.index)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        both = " ".join(args[:2])
+        return super().resolve_command(ctx, [both, *args[2:]] if both in PIPELINE_ORDER else args)
 
 
 app = typer.Typer(**_typer_settings, cls=_PipelineOrder)
@@ -77,6 +84,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "pack", STEPS, pack),
     (app, "ttt", STEPS, ttt),
     (app, "evaluate", STEPS, evaluate),
+    (app, "evaluate merge", STEPS, evaluate_merge),
     (app, "submit", STEPS, submit),
     (app, "status", REVIEW, status),
     (app, "sweep", REVIEW, sweep),
@@ -96,7 +104,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 
 # fmt: off
 PIPELINE_ORDER = (
-    "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "submit",
+    "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
     "status", "sweep", "compare", "audit", "generate", "unpack", "clean", "report", "config", "presets", "doctor",
 )
 # fmt: on
@@ -154,8 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _terminate_like_interrupt()
     try:
         # Typer returns what the command returned, or an int where --help or --version ended it.
+        check_can_share(words)
         with bash_equals_signs():
             answer = app(words, prog_name="golfpipe", standalone_mode=False)
+        if isinstance(answer, Launch):
+            return launch(answer, words)
         return show_answer(answer, mode) if answer is not None and not isinstance(answer, int) else answer or 0
     except BaseException as error:
         return show_failure(error, mode)

@@ -30,6 +30,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "adapted_model": ("protocol", "eligible"),
     "evaluation": ("val_loss_nats", "val_bpb", "scored_targets", "scored_bytes", "method", "context_length", "stride",
                    "protocol", "eligible"),
+    "partial_evaluation": ("shard", "num_shards", "scored_targets", "all_targets"),
     "submission": ("val_loss_nats", "val_bpb", "total_bytes", "limit_bytes"),
 }  # fmt: skip
 """Metrics that people see, by kind of artifact; --json has all."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import typer
 
 from golfpipe.cli.answer import Answer, answer_json
+from golfpipe.cli.torchrun import lost_the_others, speaks_for_all
 from golfpipe.errors import GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.units import format_bytes
 
@@ -76,10 +77,12 @@ def _show_failure(error: BaseException, mode: Mode) -> int:
         known = _bug(error)
         if mode.verbose:
             traceback.print_exception(error)
-    if mode.json:
-        print(answer_json(Answer(error=known)), flush=True)
-    _print_error(known)
-    return known.exit_code
+    speaks, code = speaks_for_all(known.exit_code, error)
+    if speaks:
+        if mode.json:
+            print(answer_json(Answer(error=known)), flush=True)
+        _print_error(known)
+    return code
 
 
 def interruption(error: BaseException) -> Interrupted:
@@ -111,6 +114,11 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
         )
     if isinstance(error, OSError):
         return _system_error(error)
+    if lost_the_others(error):
+        return StageFailed(
+            f"process {os.environ['RANK']} lost its connection to another one: {str(error).splitlines()[0][:200]}",
+            hint="that one was killed, or the network failed; torchrun's own messages name it",
+        )
     return None
 
 

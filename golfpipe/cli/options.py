@@ -106,6 +106,22 @@ class StageOptions(WorkOptions):
     ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SharedOptions(StageOptions):
+    """Options of the commands whose work many processes can share."""
+
+    nproc: Annotated[
+        int,
+        typer.Option(
+            "--nproc",
+            min=1,
+            metavar="N",
+            help="Processes on this machine, one per GPU, started by torchrun.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = 1
+
+
 def spread(command: Callable[..., Any]) -> Callable[..., Any]:
     """Replace the parameter of an options dataclass by its fields, so that typer offers them as options."""
     hints = typing.get_type_hints(command, include_extras=True)

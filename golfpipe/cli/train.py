@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import context_of, input_path, output_path, settings_of, work
-from golfpipe.cli.options import StageOptions
+from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.options import SharedOptions
+from golfpipe.cli.torchrun import Launch, work_together
 
 
 def train(
-    options: StageOptions,
+    options: SharedOptions,
     data: Annotated[str | None, typer.Argument(help="Token data (artifact folder); not needed with --resume.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; default the preset.")] = None,
     resume: Annotated[
@@ -35,7 +36,7 @@ def train(
         str | None,
         typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
     ] = None,
-) -> Answer:
+) -> Answer | Launch | None:
     """Train a model from token data.
 
     Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
@@ -70,4 +71,4 @@ def train(
     job = prepare_training(request, name)
     if settings.preset is None and not resume:
         job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
-    return work(job, options)
+    return work_together(job, options)

@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import input_path, run_stage
-from golfpipe.cli.options import StageOptions
+from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.options import SharedOptions
+from golfpipe.cli.torchrun import Launch, work_together
 
 
 def ttt(
     model: Annotated[str, typer.Argument(help="Any model (artifact folder).")],
-    options: StageOptions,
+    options: SharedOptions,
     data: Annotated[str | None, typer.Argument(help="Token data; default that of the model.")] = None,
-) -> Answer:
+) -> Answer | Launch | None:
     """Adapt a model to the text that it is scored on.
 
     Reads a model, packed or not, and token_data. The method `cosine` writes an adapted_model, which is not eligible
@@ -27,5 +28,13 @@ def ttt(
       golfpipe ttt artifacts/demo/pack
       golfpipe ttt artifacts/demo/pack -o artifacts/demo/lora --set ttt.method=score_first_lora --set ttt.epochs=1
     """
-    paths = {"model": input_path(model), "data": input_path(data) if data is not None else None}
-    return run_stage("ttt", options, inputs=paths)
+    from golfpipe.pipeline.single import Request, prepare
+
+    request = Request(
+        stage="ttt",
+        inputs={"model": input_path(model), "data": input_path(data) if data is not None else None},
+        settings=settings_of(options),
+        context=context_of(options),
+        out=output_path(options.out),
+    )
+    return work_together(prepare(request), options)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from golfpipe.model.layers import widened
+
 BLOCK_ROWS = 512
 
 
@@ -22,7 +24,7 @@ def capped_logits(hidden: Tensor, head_VD: Tensor, softcap: float) -> Tensor:
 
 
 def _tanh_logits(hidden: Tensor, cast_VD: Tensor, softcap: float) -> Tensor:
-    return (hidden @ cast_VD.T).float().div(softcap).tanh()
+    return widened(hidden @ cast_VD.T).div(softcap).tanh()
 
 
 class _CappedMeanLoss(torch.autograd.Function):
@@ -30,7 +32,7 @@ class _CappedMeanLoss(torch.autograd.Function):
     def forward(ctx, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
         cast_VD = head_VD.to(hidden_ND.dtype)
         rows = len(targets_N)
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        total = widened(hidden_ND.new_zeros(()))
         grad_hidden_ND = torch.empty_like(hidden_ND)
         grad_head_VD = torch.zeros_like(head_VD)
         for first in range(0, rows, BLOCK_ROWS):

@@ -23,12 +23,17 @@ ProjectionDelta = Callable[[int, str, Tensor], Tensor]
 """(layer, "query" or "value", that layer's normalized input [B, T, D]) -> what to add to the projection's output."""
 
 
+def widened(x: Tensor) -> Tensor:
+    """x in fp32 at least: float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class _RmsNorm(torch.autograd.Function):
     """x / sqrt(mean(x^2) + eps). By hand, because the composed form walks over the activations twice as often."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        wide = x.float()
+        wide = widened(x)
         mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         inverse = mean_square.add_(NORM_EPS).rsqrt_()
         y = wide * inverse
@@ -38,13 +43,13 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
         y, inverse = ctx.saved_tensors
-        wide = grad.float()
+        wide = widened(grad)
         along = (wide * y).mean(-1, keepdim=True)
         return torch.addcmul(wide, y, along, value=-1).mul_(inverse).to(grad.dtype)
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    """Weight-free RMS norm over the last dimension, computed in fp32."""
+    """Weight-free RMS norm over the last dimension, computed in fp32 at least."""
     return _RmsNorm.apply(x)
 
 

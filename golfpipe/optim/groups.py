@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.muon import Muon
+from golfpipe.optim.process_group import ALONE, ProcessGroup
 
 
 def parameter_group(name: str, ndim: int) -> str:
@@ -26,7 +27,9 @@ def group_parameters(network: nn.Module) -> dict[str, dict[str, Tensor]]:
     return groups
 
 
-def build_optimizers(network: nn.Module, config: OptimConfig, muon_dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    network: nn.Module, config: OptimConfig, muon_dtype: torch.dtype, processes: ProcessGroup = ALONE
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices, one fused AdamW with two learning rates for tables and scalars.
 
     Each parameter group carries `peak_lr`; `set_lr_factor` scales it.
@@ -38,6 +41,7 @@ def build_optimizers(network: nn.Module, config: OptimConfig, muon_dtype: torch.
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         dtype=muon_dtype,
+        processes=processes,
     )
     adam = torch.optim.AdamW(
         [

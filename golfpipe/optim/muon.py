@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from golfpipe.optim.process_group import ALONE, ProcessGroup
+
 POLAR_STEPS = ((8.176, -22.8, 15.94), (3.988, -2.799, 0.4963), (3.607, -2.549, 0.4706), (2.729, -1.934, 0.4089))
 """Quintics a s + b s^3 + c s^5 for the singular values, one after the other, each the best approximation of 1 on the
 range that the ones before it leave (Polar Express, arXiv 2505.16932), from [0.0022, 1] and with 3 % of room for
@@ -40,38 +42,44 @@ def aspect_scale(rows: int, columns: int) -> float:
     return max(1.0, rows / columns) ** 0.5
 
 
-def muon_update(grads: list[Tensor], momenta: list[Tensor], beta: float, dtype: torch.dtype) -> Tensor:
-    """Orthogonalized Nesterov momentum [N, R, C] of N matrices, in `dtype`, scaled by the aspect.
-
-    Changes the momenta in place and uses the gradients up.
-    """
+def nesterov_momentum(grads: list[Tensor], momenta: list[Tensor], beta: float) -> Tensor:
+    """Nesterov momentum [N, R, C] of N matrices. Moves the momenta in place and uses the gradients up."""
     torch._foreach_lerp_(momenta, grads, 1 - beta)
     torch._foreach_lerp_(grads, momenta, beta)
-    nesterov_NRC = torch.stack(grads).to(dtype)
-    return orthogonalize(nesterov_NRC) * aspect_scale(*nesterov_NRC.shape[1:])
+    return torch.stack(grads)
 
 
 class Muon(torch.optim.Optimizer):
-    """Batched orthogonalization of equal shapes. Weight decay is decoupled and uses the unscaled lr. Uses .grad up."""
+    """Batched orthogonalization of equal shapes. Weight decay is decoupled and uses the unscaled lr. Uses .grad up.
+
+    `processes` share the orthogonalization; the gradients must be the same on all of them.
+    """
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        dtype: torch.dtype,
+        processes: ProcessGroup = ALONE,
     ) -> None:
         """`dtype`: of the products of the orthogonalization."""
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.dtype = dtype
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        self.dtype, self.processes = dtype, processes
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         assert closure is None
         for group in self.param_groups:
+            dealt = 0
             for batch in _batches(group["params"]):
                 grads = [parameter.grad for parameter in batch]
-                momenta = [self.state[parameter]["momentum"] for parameter in batch]
-                update_NRC = muon_update(grads, momenta, group["momentum"], self.dtype)  # type: ignore[arg-type]
+                momenta = [self._momentum(parameter) for parameter in batch]
+                nesterov_NRC = nesterov_momentum(grads, momenta, group["momentum"])  # type: ignore[arg-type]
+                update_NRC = self.processes.map_rows(orthogonalize, nesterov_NRC.to(self.dtype), dealt)
+                update_NRC = update_NRC * aspect_scale(*update_NRC.shape[1:])
+                dealt += len(batch)
                 torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(batch, list(update_NRC.to(batch[0].dtype).unbind()), alpha=-group["lr"])
 

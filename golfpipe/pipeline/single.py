@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from golfpipe.stages.base import (
     unfinished_input,
 )
 from golfpipe.stages.registry import MODEL_KINDS, STAGES, Stage
+from golfpipe.stages.shard import Shard, check_parts
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import InputRef
 from golfpipe.store.search import find_artifact
@@ -159,6 +160,35 @@ def finished_evaluation(path: Path) -> Artifact | None:
     """The artifact, if it is an evaluation already. Raises UsageError or ArtifactError for a path that is none."""
     artifact = open_artifact(path)
     return artifact if artifact.manifest.kind == "evaluation" else None
+
+
+def prepare_shard(request: Request, shard: Shard) -> Job:
+    """As `prepare`, for one part of an evaluation, by default in a folder of its own."""
+    whole = prepare(request)
+    out = whole.out if request.out is not None else whole.out.with_name(f"{whole.out.name}-{shard.folder}")
+    return replace(whole, out=checked_out(out), arguments={"shard": shard}, argument_digest=shard.digest)
+
+
+def prepare_merge(paths: Sequence[Path], request: Request) -> Job:
+    """The evaluation whose parts are in the folders `paths`: the same job as without shards, by default beside them.
+
+    Raises UsageError for parts that are missing, given twice, or of another evaluation.
+    """
+    stage = STAGES["evaluate"]
+    parts = [open_artifact(path, "partial_evaluation") for path in paths]
+    first = parts[0]
+    inherited = known_settings(first.manifest.config, str(first.path), request.context.reporter.warn)
+    config = request.settings.resolve(inherited=inherited).config
+    inputs = {ref.role: find_artifact(ref, first.path) for ref in first.manifest.inputs}
+    check_parts(parts, config, {role: artifact.manifest.digest for role, artifact in inputs.items()})
+    return Job(
+        stage=stage,
+        config=config,
+        inputs=inputs,
+        out=checked_out(request.out or first.path.parent / default_out(stage, inputs["model"]).name),
+        arguments={"parts": parts},
+        context=request.context,
+    )
 
 
 def default_out(stage: Stage, source: Artifact | None) -> Path:

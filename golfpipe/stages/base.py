@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from golfpipe import __version__
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
+from golfpipe.stages.device_name import device_name
 from golfpipe.stages.memory import peak_memory_bytes, reset_peak
 from golfpipe.stages.registry import STAGES as STAGES
 from golfpipe.stages.registry import Stage
@@ -34,6 +35,9 @@ from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
 from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Manifest, Result
+
+if TYPE_CHECKING:
+    from golfpipe.optim.process_group import ProcessGroup
 
 JOB_FILE = "job.json"
 """In the partial folder of a precious stage: the key, settings and inputs that the work began with."""
@@ -49,6 +53,7 @@ class Context:
     resume: bool = False
     reporter: Reporter = field(default_factory=SilentReporter)
     argv: tuple[str, ...] = ()
+    processes: ProcessGroup | None = None  # of which this is one, if it is not alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +135,14 @@ def run_job(job: Job) -> Outcome:
             existing = try_open(job.out)
             key = job.key
             if existing is not None and existing.manifest.key == key and not job.context.force and is_intact(existing):
+                _announce(job, key, False)
                 return Outcome(artifact=existing, up_to_date=True)
             keep = False
             if job.stage.precious:
                 _guard_finished(job, existing)
                 keep = _guard_unfinished(job, key)
             manifest = None if job.context.force else finish_interrupted(job.out, key)
+            _announce(job, key, manifest is None)
             if manifest is None:
                 manifest = _run_and_finish(job, key, keep, hold)
             return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
@@ -146,6 +153,12 @@ def run_job(job: Job) -> Outcome:
         raise StageFailed(
             f"{path}: {error.strerror or error}", hint="earlier artifacts are as they were", path=str(path)
         ) from error
+
+
+def _announce(job: Job, key: str, run: bool) -> None:
+    """Tell the other processes the key, and whether there is work to do; `processes.follow_job` listens."""
+    if job.context.processes is not None:
+        job.context.processes.first((key, run))
 
 
 def is_intact(artifact: Artifact) -> bool:
@@ -352,20 +365,6 @@ def source_commit() -> str | None:
     except (subprocess.SubprocessError, OSError):
         return None
     return commit.stdout.strip()
-
-
-def device_name(device: str) -> str:
-    """The product name of a device that is there: of the GPU, or of the processor."""
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if models:
-            return f"{len(models)} x {models[0]}"
-    return platform.processor() or platform.machine()
 
 
 def select_threads(threads: int | None) -> None:

@@ -2,29 +2,37 @@
 
 golfpipe evaluate artifacts/demo/pack
 golfpipe evaluate artifacts/demo/train artifacts/data/demo --set evaluate.method=chunked
+golfpipe evaluate artifacts/demo/pack --shard 1/2         # on one machine; --shard 2/2 on another; then
+golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
 golfpipe evaluate artifacts/demo/pack -o artifacts/demo/evaluate-stride16 --set evaluate.stride=16 --set evaluate.max_targets=20000
 """
 
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 import numpy as np
 import torch
 
 from golfpipe.data.token_data import load_tokenizer, load_validation
-from golfpipe.model.network import load_network
+from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.errors import StageFailed
+from golfpipe.model.network import Network, load_network
+from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.stages.parts import merged_nats, write_part
+from golfpipe.stages.shard import Shard
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Write documents.safetensors and the metrics of the split."""
+    """Write documents.safetensors and the metrics of the split; or, of one shard, part.safetensors."""
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
     source, settings = job.inputs["model"], job.config.evaluate
@@ -32,16 +40,39 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config, tokenizer)
     tokens, split_targets = load_validation(job.inputs["data"], settings.max_targets)
-    network = load_network(config, load_weights(source), COMPUTE_DTYPES[settings.precision]).to(device)
-    nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
-    started = time.perf_counter()
-    with job.context.reporter.task("evaluate", len(nats), "targets") as task:
-        on_scored = RunningScore(task, tokens, tokenizer.byte_table).add
-        batches = batch_windows(plan_windows(len(nats), settings), settings.batch_tokens)
-        score_windows(network, tokens, batches, nats, device, on_scored)
-    seconds = time.perf_counter() - started
+    shard, parts = job.arguments.get("shard"), job.arguments.get("parts")
+    if parts is not None:
+        nats, seconds = (
+            merged_nats(parts, len(tokens) - 1),
+            sum(part.manifest.metrics["eval_seconds"] for part in parts),
+        )
+    else:
+        network = load_network(config, load_weights(source), COMPUTE_DTYPES[settings.precision]).to(device)
+        started = time.perf_counter()
+        nats = _score(job, network, tokens, tokenizer, shard, device)
+        seconds = time.perf_counter() - started
+    if shard is not None:
+        return write_part(out, source, nats, shard, seconds)
     score = summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id)
     protocol = "pre_eval" if source.manifest.kind == "adapted_model" else "none"
     return write_evaluation(
         out, source, score, job.config, split_targets=split_targets, protocol=protocol, eval_seconds=seconds
     )
+
+
+def _score(
+    job: Job, network: Network, tokens: np.ndarray, tokenizer: Tokenizer, shard: Shard | None, device: torch.device
+) -> np.ndarray:
+    """Nats per target, float32; NaN outside of the shard, where there is one. All processes together."""
+    settings, processes = job.config.evaluate, job.context.processes or ALONE
+    part = Shard(1, 1) if shard is None else shard
+    nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
+    with job.context.reporter.task("evaluate", -(-len(nats) // part.count), "targets") as task:
+        running = RunningScore(task, tokens, tokenizer.byte_table, processes.size)
+        batches = batch_windows(plan_windows(len(nats), settings), settings.batch_tokens)
+        own = processes.share(islice(batches, part.index - 1, None, part.count))
+        score_windows(network, tokens, own, nats, device, running.add)
+    if np.isfinite(nats).sum() != running.targets:
+        raise StageFailed("a score is not finite", hint="the weights are broken, or evaluate.precision=bf16 overflows")
+    processes.merge(nats)
+    return nats

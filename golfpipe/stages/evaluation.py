@@ -20,8 +20,10 @@ DOCUMENTS = "documents.safetensors"
 class RunningScore:
     """Shows the loss so far, in bits per byte of the split's mean token, behind the progress bar."""
 
-    def __init__(self, task: Task, tokens: np.ndarray, table: ByteTable) -> None:
+    def __init__(self, task: Task, tokens: np.ndarray, table: ByteTable, processes: int = 1) -> None:
+        """`processes`: how many score at this pace, each another part."""
         self.task, self.nats, self.targets = task, 0.0, 0
+        self.processes, self.left = processes, len(tokens) - 1
         self.bytes_per_target = float(target_bytes(table, tokens[:-1], tokens[1:]).mean())
 
     def add(self, count: int, nats: float) -> None:
@@ -29,7 +31,9 @@ class RunningScore:
         self.nats += nats
         self.targets += count
         size = round(self.targets * self.bytes_per_target)
-        self.task.advance(count, f"bpb about {bits_per_byte(self.nats, size):.4f}" if size else "")
+        done = min(count * self.processes, self.left)
+        self.left -= done
+        self.task.advance(done, f"bpb about {bits_per_byte(self.nats, size):.4f}" if size else "")
 
 
 def write_evaluation(

@@ -165,7 +165,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.evaluate",
             version=1,
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("evaluation",),
+            output=("evaluation", "partial_evaluation"),
             sections=("evaluate",),
             neutral=("evaluate.batch_tokens",),
         ),

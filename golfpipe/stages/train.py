@@ -24,6 +24,7 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import Network, build_network, initialize
+from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
@@ -53,8 +54,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
     config = job.config
     device = torch.device(select_device(job.context.device))
+    processes = job.context.processes or ALONE
     if config.train.precision == "auto":
-        precision = faster_precision(device, config.model.model_dim)
+        faster = faster_precision(device, config.model.model_dim)
+        precision = "bf16" if processes.first(faster == "bf16") else "fp32"  # one for all processes
         config = replace(config, train=replace(config.train, precision=precision))
     check_tracker(config.train.track)
     select_threads(job.context.threads)
@@ -76,8 +79,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if "init" in job.inputs:
         _warm_start(network, job.inputs["init"])
     network.to(device)
-    compiled = _compiles(job, device)
-    trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, job.arguments.get("replay"))
+    compiled, replay = _compiles(job, device), job.arguments.get("replay")
+    trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, replay, processes)
     resumed = _resume(trainer, out)
     if compiled:
         job.context.reporter.note("compiling, outside the training clock")
@@ -110,8 +113,9 @@ def _train(
         if reason == "interrupted":
             raise Interrupted(
                 f"stopped after step {trainer.steps_done} of {trainer.max_steps}; the state is saved",
-                hint=f"golfpipe train --resume -o {job.out}{job.arguments.get('replay_words', '')}",
-                exit_code=stop.exit_code,
+                hint=f"golfpipe train --resume -o {job.out}{job.arguments.get('replay_words', '')}"
+                + (f" --nproc {trainer.processes.size}" if trainer.processes.size > 1 else ""),
+                exit_code=events.exit_code,
             )
     return events.finish(reason, skipped_shards)
 
@@ -141,7 +145,7 @@ def _warm_start(network: Network, source: Artifact) -> None:
 
 
 class _Events:
-    """Logs, validations and checkpoints of one run, on disk."""
+    """Logs, validations and checkpoints of one run. The first process writes them to disk."""
 
     def __init__(
         self,
@@ -155,6 +159,9 @@ class _Events:
     ) -> None:
         self.job, self.out, self.trainer, self.tokenizer = job, out, trainer, tokenizer
         self.stop_request, self.task, self.track = stop, task, track
+        self.processes = trainer.processes
+        self.writes = self.processes.rank == 0
+        self.exit_code = 0
         self.settings = job.config.train
         self.tokens, self.split_targets = load_validation(job.inputs["data"], self.settings.validation_targets)
         self.last_loss: float | None = None
@@ -197,6 +204,8 @@ class _Events:
         )
 
     def checkpoint(self, step: int) -> None:
+        if not self.writes:
+            return
         tensors = {name: tensor.contiguous() for name, tensor in self.trainer.state_tensors().items()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -225,7 +234,10 @@ class _Events:
             self.checkpoint(self.trainer.steps_done)
 
     def stop_requested(self) -> bool:
-        return self.stop_request.requested
+        """A signal to any process stops all of them after the same step."""
+        signal_number = self.processes.largest(self.stop_request.signal_number or 0)
+        self.exit_code = 128 + signal_number
+        return signal_number > 0
 
     # ---- beginning and end ------------------------------------------------------------------------------------
 
@@ -236,8 +248,9 @@ class _Events:
             self.last_loss, self.skipped_steps = resumed["last_loss"], resumed.get("skipped_steps", 0)
             self._append([{"type": "resume", "step": trainer.steps_done}])
             return
-        for path in (self.log_path, self.human_path):
-            path.unlink(missing_ok=True)
+        if self.writes:
+            for path in (self.log_path, self.human_path):
+                path.unlink(missing_ok=True)
         parameters = parameter_count(config.model)
         self._append(
             [
@@ -295,9 +308,10 @@ class _Events:
         """Averaged weights on the validation prefix, in disjoint windows of the training length."""
         nats = np.full(len(self.tokens) - 1, np.nan, dtype=np.float32)
         windows = chunked_windows(len(nats), self.settings.context_length)
-        batch_tokens = EvaluateConfig().batch_tokens
+        batches = self.processes.share(batch_windows(windows, EvaluateConfig().batch_tokens))
         with self.trainer.averaged_weights() as network:
-            score_windows(network, self.tokens, batch_windows(windows, batch_tokens), nats, self.trainer.device)
+            score_windows(network, self.tokens, batches, nats, self.trainer.device)
+        self.processes.merge(nats)
         return summarize(self.tokens, nats, self.tokenizer.byte_table, self.tokenizer.bos_id)
 
     # ---- log lines --------------------------------------------------------------------------------------------
@@ -315,11 +329,17 @@ class _Events:
         return f"{self.last_loss:.4f}" if self.last_loss is not None else "unknown"
 
     def _append(self, records: list[dict]) -> None:
-        _append_lines(self.log_path, [canonical_json(record) for record in records])
+        self._append_lines(self.log_path, [canonical_json(record) for record in records])
         self.track(records)
 
     def _append_text(self, lines: list[str]) -> None:
-        _append_lines(self.human_path, lines)
+        self._append_lines(self.human_path, lines)
+
+    def _append_lines(self, path: Path, lines: list[str]) -> None:
+        if self.writes:
+            text = "".join(f"{line}\n" for line in lines)
+            with writing(path, len(text)), path.open("a", encoding="utf-8") as stream:
+                stream.write(text)
 
 
 def _step_record(step: FinishedStep, fault: str | None) -> dict[str, Any]:
@@ -329,25 +349,19 @@ def _step_record(step: FinishedStep, fault: str | None) -> dict[str, Any]:
     return record if fault is None else record | {"fault": fault}
 
 
-def _append_lines(path: Path, lines: list[str]) -> None:
-    text = "".join(f"{line}\n" for line in lines)
-    with writing(path, len(text)), path.open("a", encoding="utf-8") as stream:
-        stream.write(text)
-
-
 def _resume(trainer: GuardedTrainer, out: ArtifactWriter) -> dict | None:
     """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment. Returns its
-    values."""
-    path = out.folder / CHECKPOINT
-    if not path.is_file():
+    values. The first process reads it for all."""
+    path, reads = out.folder / CHECKPOINT, trainer.processes.rank == 0
+    content = trainer.processes.first(path.read_bytes() if reads and path.is_file() else b"")
+    if not content:
         return None
-    content = path.read_bytes()
     tensors, values = tensors_from_bytes(content, str(path)), metadata_from_bytes(content, str(path))
     try:
         trainer.load_state(tensors, values)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a checkpoint of this run ({error})", hint="--force starts afresh") from error
-    for name, size in ((LOG, values["log_bytes"]), (HUMAN_LOG, values["human_log_bytes"])):
+    for name, size in ((LOG, values["log_bytes"]), (HUMAN_LOG, values["human_log_bytes"])) if reads else ():
         with (out.folder / name).open("r+b") as stream:
             stream.truncate(size)
     return values

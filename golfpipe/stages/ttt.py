@@ -24,6 +24,7 @@ from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
 from golfpipe.model.network import Network, load_network
+from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize
 from golfpipe.scoring.windows import plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
@@ -67,13 +68,14 @@ def _score_first(
     recipe: LoraRecipe | SgdRecipe,
     device: torch.device,
 ) -> np.ndarray:
-    settings = job.config.evaluate
+    settings, processes = job.config.evaluate, job.context.processes or ALONE
     with job.context.reporter.task(f"ttt {job.config.ttt.method}", len(tokens) - 1, "targets") as task:
-        on_scored = RunningScore(task, tokens, tokenizer.byte_table).add
+        on_scored = RunningScore(task, tokens, tokenizer.byte_table, processes.size).add
         if isinstance(recipe, LoraRecipe):
-            return score_first_lora(network, tokens, tokenizer.bos_id, recipe, job.config.seed, device, on_scored)
+            bos_id, seed = tokenizer.bos_id, job.config.seed
+            return score_first_lora(network, tokens, bos_id, recipe, seed, device, on_scored, processes)
         windows = plan_windows(len(tokens) - 1, settings)
-        return score_first_sgd(network, tokens, windows, recipe, settings.batch_tokens, device, on_scored)
+        return score_first_sgd(network, tokens, windows, recipe, settings.batch_tokens, device, on_scored, processes)
 
 
 def _adapt(
@@ -95,7 +97,8 @@ def _adapt(
             if not np.isfinite(loss):
                 raise StageFailed(f"test-time training diverged in epoch {epoch}: loss {loss}", hint="lower ttt.lr")
 
-        adapt_cosine(network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note))
+        processes = job.context.processes or ALONE
+        adapt_cosine(network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note), processes)
     out.write("ttt.jsonl", "".join(canonical_json(line) + "\n" for line in epochs).encode(), content=False)
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     model = plain_config(model_config(job.inputs["model"]))

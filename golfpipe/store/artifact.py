@@ -212,6 +212,21 @@ class ArtifactWriter:
         self.write(name, tensors_to_bytes(tensors, metadata), content=content)
 
 
+class IdleWriter(ArtifactWriter):
+    """For the processes of a run that only compute along: nothing is written."""
+
+    def path(self, name: str, *, content: bool = True) -> Path:
+        return self.folder / name
+
+    def write(self, name: str, data: bytes, *, content: bool = True) -> None:
+        pass
+
+    def write_tensors(
+        self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True
+    ) -> None:
+        pass
+
+
 def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
     """Start building `out`. `keep_partial` keeps what an interrupted run left (train resumes from it).
 

@@ -28,6 +28,7 @@ Kind = Literal[
     "packed_model",
     "adapted_model",
     "evaluation",
+    "partial_evaluation",
     "submission",
 ]
 
@@ -38,6 +39,7 @@ KIND_VERSIONS: dict[Kind, int] = {
     "packed_model": 1,
     "adapted_model": 1,
     "evaluation": 1,
+    "partial_evaluation": 1,
     "submission": 1,
 }
 

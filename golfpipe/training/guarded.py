@@ -132,7 +132,8 @@ class GuardedTrainer(Trainer):
 
     def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
         super().load_state(tensors, values)
-        self.micro_batch = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
+        fitting = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
+        self.micro_batch = micro_batch_sequences(self.sequences, self.config.context_length, fitting)
         self.watch.mean = values.get("mean_loss")
 
     def warm_up(self, steps: int) -> None:

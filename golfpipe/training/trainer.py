@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from golfpipe.errors import ConfigError
 from golfpipe.model.config import possible_names
 from golfpipe.model.network import Network
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.ema import WeightAverage
 from golfpipe.optim.groups import build_optimizers, set_lr_factor, set_momentum
+from golfpipe.optim.process_group import ALONE, ProcessGroup
 from golfpipe.optim.schedule import muon_momentum, step_factor, time_factor
 from golfpipe.optim.state import load_optimizer_tensors, optimizer_tensors
 from golfpipe.quant.fake import FakeQuantizer
@@ -54,24 +56,29 @@ class Trainer:
         device: torch.device,
         compiled: bool = False,
         replay: Replay | None = None,
+        processes: ProcessGroup = ALONE,
     ) -> None:
-        """`replay` repeats what the clock decided in an earlier run, in place of this configuration's schedule."""
+        """`replay` repeats what the clock decided in an earlier run, in place of this configuration's schedule.
+
+        `processes` share each step's sequences. Raises ConfigError where these do not divide.
+        """
         self.network, self.stream, self.config, self.optim, self.device = network, stream, config, optim, device
+        self.processes = processes
         self.replay = replay
         self.max_steps = len(replay.lr_factors) if replay is not None else config.max_steps
         self.max_seconds = config.max_seconds if replay is None else 0.0
-        muon_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.optimizers = build_optimizers(network, optim, muon_dtype)
+        muon_dtype = torch.bfloat16 if config.precision == "bf16" else next(network.parameters()).dtype
+        self.optimizers = build_optimizers(network, optim, muon_dtype, processes)
         self.average = WeightAverage(network, config.ema_decay, config.ema_bias_correction)
         self.loss_of = torch.compile(network, dynamic=False) if compiled else network
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
         self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
         self.qat_first_step: int | None = None
-        self.sequences = config.batch_tokens // config.context_length
+        self.sequences = sequences_of_each(config, processes)
         self.micro_batch = micro_batch_sequences(self.sequences, config.context_length, config.micro_batch_sequences)
         self.steps_done = 0
         self.warmdown_start_step: int | None = None
-        self._elapsed = 0.0
+        self._elapsed = self._clock = 0.0
         self._running_since: float | None = None
         self._timed_from: float | None = None
 
@@ -98,7 +105,11 @@ class Trainer:
         timed = self.steps_done - UNTIMED_STEPS
         if self._timed_from is None or timed <= 0:
             return None
-        return (self.elapsed_seconds - self._timed_from) / timed
+        return (self._clock - self._timed_from) / timed
+
+    def _read_clock(self) -> None:
+        """Once a step: all processes decide by the clock of the first."""
+        self._clock = self.processes.first(self.elapsed_seconds) if self.max_seconds > 0 else self.elapsed_seconds
 
     # ---- schedule ---------------------------------------------------------------------------------------------
 
@@ -114,14 +125,15 @@ class Trainer:
         warmdown = min(self.config.warmdown_steps, round(self.config.warmdown_fraction * expected))
         factor = step_factor(self.steps_done, self.max_steps, warmdown)
         if capped and step_seconds:
-            factor = min(factor, time_factor(self.elapsed_seconds, self.max_seconds, warmdown, step_seconds))
+            factor = min(factor, time_factor(self._clock, self.max_seconds, warmdown, step_seconds))
         return factor
 
     def stop_reason(self) -> str | None:
         """`max_steps` or `max_seconds` once the run is over, else None."""
         if self.steps_done >= self.max_steps:
             return "max_steps"
-        return "max_seconds" if 0 < self.max_seconds <= self.elapsed_seconds else None
+        self._read_clock()
+        return "max_seconds" if 0 < self.max_seconds <= self._clock else None
 
     def _quantization_is_on(self) -> bool:
         """Whether the coming step trains through the fake quantizer; decided by share of steps or of seconds."""
@@ -136,15 +148,16 @@ class Trainer:
             return self.steps_done == self.replay.qat_first_step
         share = self.steps_done / self.max_steps
         if self.max_seconds > 0:
-            share = max(share, self.elapsed_seconds / self.max_seconds)
+            share = max(share, self._clock / self.max_seconds)
         return share >= self.config.qat_start
 
     # ---- one step ---------------------------------------------------------------------------------------------
 
     def step(self) -> StepRecord:
         """One optimizer step over train.batch_tokens tokens."""
+        self._read_clock()
         if self._timed_from is None and self.steps_done >= UNTIMED_STEPS:
-            self._timed_from = self.elapsed_seconds
+            self._timed_from = self._clock
         factor = self.lr_factor()
         if factor < 1 and self.warmdown_start_step is None:
             self.warmdown_start_step = self.steps_done
@@ -152,6 +165,7 @@ class Trainer:
         set_momentum(self.optimizers, muon_momentum(self.steps_done, self.optim))
         with self._forward_weights():
             loss = self._accumulate_gradients()
+        self.processes.sum_gradients(self.network.parameters(), loss)
         self._update_weights(loss)
         self.steps_done += 1
         return StepRecord(self.steps_done, loss, factor, self.elapsed_seconds)
@@ -165,13 +179,17 @@ class Trainer:
         self.average.update(self.network)
 
     def _accumulate_gradients(self) -> Tensor:
-        length, sequences, micro = self.config.context_length, self.sequences, self.micro_batch
+        """This process's part of the step's gradient and loss."""
+        length, own, micro = self.config.context_length, self.sequences, self.micro_batch
+        weight = micro / (own * self.processes.size)
         total = torch.zeros((), device=self.device)
-        for _ in range(sequences // micro):
+        self.stream.skip(self.processes.rank * own * length)
+        for _ in range(own // micro):
             inputs_BT, targets_BT = self.stream.next_batch(micro, length)
             loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT))
-            (loss * (micro / sequences)).backward()
-            total += loss.detach() * (micro / sequences)
+            (loss * weight).backward()
+            total = total + loss.detach() * weight
+        self.stream.skip((self.processes.size - 1 - self.processes.rank) * own * length)
         return total
 
     def _to_device(self, tokens_BT: Tensor) -> Tensor:
@@ -260,6 +278,18 @@ class Trainer:
         for _ in range(min(steps, self.max_steps)):
             self.step()
         self.load_state(tensors, values)
+
+
+def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
+    """Sequences of a step for each process. Raises ConfigError where the processes cannot share them evenly."""
+    sequences = config.batch_tokens // config.context_length
+    if sequences % processes.size:
+        raise ConfigError(
+            f"train.batch_tokens={config.batch_tokens} are {sequences} sequences of {config.context_length} tokens,"
+            f" which {processes.size} processes cannot share evenly",
+            hint=f"a multiple of {processes.size * config.context_length} tokens, or another number of processes",
+        )
+    return sequences // processes.size
 
 
 def micro_batch_sequences(sequences: int, length: int, requested: int) -> int:

@@ -1,0 +1,41 @@
+"""`golfpipe evaluate merge PART...`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import context_of, input_path, output_path, settings_of, work
+from golfpipe.cli.options import StageOptions
+
+
+def evaluate_merge(
+    parts: Annotated[
+        list[str], typer.Argument(metavar="PART...", help="All that `evaluate --shard` wrote, any order.")
+    ],
+    options: StageOptions,
+) -> Answer:
+    """Put the parts of an evaluation together.
+
+    Reads partial_evaluations, one per shard, with the model and token_data that they name. Writes the evaluation that
+    `golfpipe evaluate` without --shard would, by default beside the first part. Parts that are missing, given twice, or of
+    another model, data or settings are refused.
+
+    \b
+    Examples:
+      golfpipe evaluate artifacts/demo/pack --shard 1/2
+      golfpipe evaluate artifacts/demo/pack --shard 2/2
+      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
+      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-* -o artifacts/demo/merged
+    """
+    from golfpipe.pipeline.single import Request, prepare_merge
+
+    request = Request(
+        stage="evaluate",
+        settings=settings_of(options),
+        context=context_of(options),
+        out=output_path(options.out),
+    )
+    return work(prepare_merge([input_path(part) for part in parts], request), options)

@@ -1,0 +1,150 @@
+"""Many processes: starting them with torchrun, and the one message with which a failure of any of them ends all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import work
+from golfpipe.cli.options import SharedOptions
+from golfpipe.errors import StageFailed, UsageError
+
+if TYPE_CHECKING:  # L5 sees these only through L4
+    from golfpipe.stages.base import Job
+
+COMMANDS = ("train", "ttt", "evaluate")
+"""Those that many processes can share."""
+LAUNCHED = "GOLFPIPE_LAUNCHED"
+"""In the environment of processes that golfpipe itself started: it then reports the ones that were killed."""
+SAVE_SECONDS = 900
+"""After Ctrl-C, for the step at hand and the checkpoint, before torchrun kills."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""That torchrun passes on to the processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The answer of a command that wants to be started anew, as `nproc` processes."""
+
+    nproc: int
+
+
+def num_processes() -> int:
+    """Of the run that this process is part of; 1 without torchrun."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    started = all(name in os.environ for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"))
+    return int(size) if started and size.isdigit() else 1
+
+
+def check_can_share(words: Sequence[str]) -> None:
+    """Raises UsageError for a command that torchrun has started many times and that one process does alone."""
+    if num_processes() > 1 and not set(words[:1]) <= set(COMMANDS):
+        raise UsageError(
+            f"golfpipe {' '.join(words[:1])} runs in one process, torchrun started {num_processes()}",
+            hint=f"without torchrun; it is for {', '.join(COMMANDS)}",
+        )
+
+
+def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
+    """As `work`, for a command that many processes can share: with --nproc the answer is to start them, and of those
+    that torchrun started all but the first have none."""
+    if options.dry_run or (options.nproc == 1 and num_processes() == 1):
+        return work(job, options)
+    if num_processes() == 1:
+        return Launch(options.nproc)
+    from golfpipe.stages.base import SilentReporter
+    from golfpipe.stages.processes import follow_job, join_processes, leave_processes
+
+    group = join_processes(job.context.device)
+    context = replace(job.context, processes=group)
+    answer = None
+    if group.rank == 0:
+        answer = work(replace(job, context=context), options)
+    else:
+        follow_job(replace(job, context=replace(context, reporter=SilentReporter())), group)
+    leave_processes()
+    return answer
+
+
+def launch(wanted: Launch, words: Sequence[str]) -> int:
+    """Run `golfpipe WORDS` in many processes under torchrun, and return their exit code; they speak for themselves.
+
+    Raises StageFailed where the system killed one.
+    """
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    from golfpipe.stages.base import cpu_count
+
+    environment = {
+        LAUNCHED: "1",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cpu_count() // wanted.nproc))),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVE_SECONDS),
+    }
+    options = ["--standalone", f"--nproc-per-node={wanted.nproc}", "--module", "--", "golfpipe", *words]
+    with _restored_afterwards(environment):
+        try:
+            torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
+        except ChildFailedError as failed:
+            return exit_code_of(failed.failures)
+        except SignalException as stop:
+            return 128 + stop.sigval
+    return 0
+
+
+@contextmanager
+def _restored_afterwards(environment: dict[str, str]) -> Iterator[None]:
+    """Within: the environment with these variables. After: it and the signal handlers as they were."""
+    before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in SIGNALS}
+    os.environ.update(environment)
+    logging.disable(logging.ERROR)  # the processes themselves say what happens
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        os.environ.clear()
+        os.environ.update(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def exit_code_of(failures: dict[int, Any]) -> int:
+    """That of the process which failed; the others were stopped. In order of being found."""
+    for rank, failure in failures.items():
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+            raise StageFailed(
+                f"process {rank} was killed by {signal.Signals(-failure.exitcode).name}",
+                hint="perhaps for lack of memory: fewer processes, or a lower train.micro_batch_sequences",
+            )
+    return max(1, *(int(failure.exitcode) for failure in failures.values()))
+
+
+def speaks_for_all(code: int, error: BaseException) -> tuple[bool, int]:
+    """Whether this failing process, exit code `code`, is to say so; and the exit code for it to end with.
+
+    The first one to fail speaks. The others fail of the same, or of the first one being gone.
+    """
+    if num_processes() == 1:
+        return True, code
+    from golfpipe.stages.processes import meeting_store
+
+    mine = f"{os.environ['RANK']}:{code}"
+    try:
+        first = meeting_store().compare_set("failure", "", mine).decode()
+    except Exception:  # the process that kept the store has gone
+        return False, code
+    silent = lost_the_others(error) and LAUNCHED in os.environ
+    return first == mine and not silent, int(first.partition(":")[2])
+
+
+def lost_the_others(error: BaseException) -> bool:
+    """Told by names and text, so as not to import torch for it."""
+    is_theirs = type(error).__name__.startswith("Dist") or "gloo" in str(error)
+    return num_processes() > 1 and isinstance(error, RuntimeError) and is_theirs

@@ -1,0 +1,82 @@
+"""The processes that share a run, as the cores see them: one per device, each on its part of the data.
+
+Every process makes the same calls in the same order. Alone a process sends nothing, so one process and many run the
+same code. The caller joins torch.distributed's default group; control values travel between hosts, not devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+
+Shared = TypeVar("Shared")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """Number `rank` of `size` processes."""
+
+    rank: int = 0
+    size: int = 1
+
+    def share(self, items: Iterable[Shared]) -> Iterator[Shared]:
+        """This process's part of what all would do: every `size`-th item, so that parts are even and order stays."""
+        return islice(items, self.rank, None, self.size)
+
+    def sum_(self, tensor: Tensor) -> None:
+        """Replace `tensor` by its sum over the processes, which has the same bits on all of them."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+
+    def first(self, value: Shared) -> Shared:
+        """The value of process 0, which has the clock that counts and the files."""
+        values = [value]
+        if self.size > 1:
+            distributed.broadcast_object_list(values)
+        return values[0]
+
+    def largest(self, value: int) -> int:
+        """The largest value of all processes."""
+        found = torch.tensor(value)
+        if self.size > 1:
+            distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return int(found.item())
+
+    def sum_gradients(self, parameters: Iterable[Tensor], loss: Tensor) -> None:
+        """Replace gradients and loss by their sums over the processes, in one transfer."""
+        if self.size > 1:
+            sums = [parameter.grad for parameter in parameters if parameter.grad is not None] + [loss]
+            flat = torch.nn.utils.parameters_to_vector(sums)
+            self.sum_(flat)
+            torch.nn.utils.vector_to_parameters(flat, sums)
+
+    def map_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor, dealt: int) -> Tensor:
+        """function(rows), where it treats each row (along the first dimension) by itself and keeps its shape.
+
+        Rows are dealt out one by one, `dealt` before these, so that over many calls every process gets as many as every
+        other. A process leaves the others' rows at zero and all are added up, which changes no bit.
+        """
+        if self.size == 1:
+            return function(rows)
+        own = slice((self.rank - dealt) % self.size, None, self.size)
+        done = torch.zeros_like(rows)
+        if len(rows[own]):
+            done[own] = function(rows[own])
+        self.sum_(done)
+        return done
+
+    def merge(self, values: np.ndarray) -> None:
+        """Fill in what other processes know, in place. Values are at least 0; NaN marks what a process does not know."""
+        if self.size > 1:
+            known = np.nan_to_num(values, nan=-1)
+            distributed.all_reduce(torch.from_numpy(known), distributed.ReduceOp.MAX)
+            values[:] = np.where(known == -1, np.nan, known)
+
+
+ALONE = ProcessGroup()
