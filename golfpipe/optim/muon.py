@@ -83,6 +83,12 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(batch, list(update_NRC.to(batch[0].dtype).unbind()), alpha=-group["lr"])
 
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        return state["momentum"]
+
 
 def _batches(parameters: list[Tensor]) -> list[list[Tensor]]:
     """Parameters of one shape together, in order of first appearance."""

@@ -84,6 +84,9 @@ def test_every_example_runs_as_written(
         request.getfixturevalue("hub")
     if "evaluate-train" in line:
         assert main(["evaluate", "artifacts/demo/train", "-q"]) == 0
+    if "shard-" in line:
+        for shard in ("1/2", "2/2"):
+            assert main(["evaluate", "artifacts/demo/pack", "--shard", shard, "-q"]) == 0
     if "artifacts/demo/submit" in line:
         assert main(["submit", "artifacts/demo/evaluate-pack", "-q"]) == 0
     if command not in REAL:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fake_stages import make_artifact
+from sweep_inline import in_this_process
 
 from golfpipe.cli.app import main
 from golfpipe.errors import Busy, Interrupted, UsageError
@@ -233,9 +234,7 @@ def test_what_is_being_written_stays() -> None:
 
 
 def test_cells_of_an_earlier_sweep_go_and_shared_steps_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    from test_sweep import InlinePool
-
-    monkeypatch.setattr("golfpipe.pipeline.sweep_run.ProcessPoolExecutor", InlinePool)
+    in_this_process(monkeypatch)
     assert (
         main(
             ["sweep", str(RUN / "train"), "--grid", "quantize.mlp.bits=3,4", "--grid", "pack.coder=range,nibble", "-q"]
