@@ -235,7 +235,7 @@ def test_what_is_being_written_stays() -> None:
 def test_cells_of_an_earlier_sweep_go_and_shared_steps_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     from test_sweep import InlinePool
 
-    monkeypatch.setattr("golfpipe.pipeline.sweep_run.ProcessPoolExecutor", InlinePool)
+    monkeypatch.setattr("golfpipe.pipeline.sweep_workers.ProcessPoolExecutor", InlinePool)
     assert (
         main(
             ["sweep", str(RUN / "train"), "--grid", "quantize.mlp.bits=3,4", "--grid", "pack.coder=range,nibble", "-q"]
