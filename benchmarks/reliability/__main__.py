@@ -18,7 +18,13 @@ from benchmarks.timing import machine
 
 # Name -> count of the full run. Each is a module of this package with `run(count, seed) -> dict`; the dict holds
 # "failures", a list of what went wrong (empty: the figure holds), and whatever else it counted.
-PROGRAMS: dict[str, int] = {}
+PROGRAMS = {
+    "mutants": 100_000,
+    "bombs": 100,
+    "attacks": 100,
+    "configurations": 10_000,
+    "byte_counts": 10_000,
+}
 RESULTS = Path(__file__).parents[1] / "results"
 
 
