@@ -24,25 +24,27 @@ def drop_locals(program: Program, types: Types, purity: Purity) -> bool:
 
 
 def drop_attributes(types: Types, purity: Purity, dynamic: Collection[str]) -> bool:
-    """Assignments to attributes of self that nobody reads, in classes that no library looks into.
+    """Assignments to attributes of self that nobody reads. Of classes that a library looks into (modules, whose
+    attributes may be parameters) only copies of settings.
 
     dynamic: classes whose attributes are read by computed names, which stay as they are.
     """
     read = types.attributes_read
     changed = False
     for name, info in types.classes.items():
-        if info.external or name in dynamic:
+        if name in dynamic:
             continue
         for method in info.methods.values():
-            dropper = _AttributeDropper(read | info.methods.keys(), purity, types.scope(method, name))
+            scope = types.scope(method, name)
+            dropper = _AttributeDropper(read | info.methods.keys(), purity, scope, types if info.external else None)
             dropper.visit(method)
             changed |= dropper.changed
     return changed
 
 
 class _AttributeDropper(ast.NodeTransformer):
-    def __init__(self, read: set[str], purity: Purity, scope: dict) -> None:
-        self.read, self.purity, self.scope = read, purity, scope
+    def __init__(self, read: set[str], purity: Purity, scope: dict, only_settings: Types | None) -> None:
+        self.read, self.purity, self.scope, self.types = read, purity, scope, only_settings
         self.changed = False
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
@@ -76,7 +78,14 @@ class _AttributeDropper(ast.NodeTransformer):
             and ast.unparse(target.value) == "self"
             and target.attr not in self.read
             and self.purity.pure(value, self.scope)
+            and (self.types is None or self._is_setting(value, self.types))
         )
+
+    def _is_setting(self, value: ast.expr, types: Types) -> bool:
+        while isinstance(value, ast.Attribute | ast.Subscript):
+            value = value.value
+        owner = types.of(value, self.scope)
+        return isinstance(owner, str) and types.classes[owner].is_dataclass and not types.classes[owner].external
 
 
 def _counters(function: FunctionNode) -> set[str]:

@@ -33,19 +33,30 @@ def instances(settings: Any) -> Iterator[Any]:
 def setting_facts(settings: Any, is_settable: Any) -> Facts:
     """What the environment cannot change and all instances of a class agree on."""
     found: dict[tuple[str, str], list[object]] = {}
+    sections: set[str] = set()  # classes that the environment reaches: it does not look into tuples
     for instance in instances(settings):
         for kind in type(instance).__mro__:
             if dataclasses.is_dataclass(kind):
                 for item in dataclasses.fields(kind):
                     found.setdefault((kind.__name__, item.name), []).append(getattr(instance, item.name))
+    for section in _sections(settings):
+        sections.update(kind.__name__ for kind in type(section).__mro__)
     facts: Facts = {}
     for (owner, name), values in found.items():
         first = values[0]
         same = all(type(value) is type(first) and value == first for value in values)
         plain = first is None or isinstance(first, bool | str | int | float)
-        if plain and same and not is_settable(name, first):
+        if plain and same and not (owner in sections and is_settable(name, first)):
             facts[owner, name] = typing.cast(Plain, first)
     return facts
+
+
+def _sections(settings: Any) -> Iterator[Any]:
+    """The settings and every section below them."""
+    yield settings
+    for item in dataclasses.fields(settings):
+        if dataclasses.is_dataclass(value := getattr(settings, item.name)):
+            yield from _sections(value)
 
 
 def changed_settings(program: Program) -> set[str]:

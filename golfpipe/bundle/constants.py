@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from typing import cast
 
-from golfpipe.bundle.bake import Facts
+from golfpipe.bundle.bake import Facts, Plain
 from golfpipe.bundle.program import Program, walk
 from golfpipe.bundle.types import FunctionNode, Types
 
@@ -112,26 +113,46 @@ def uniform_tables(program: Program) -> dict[str, ast.expr]:
 
 
 def constant_attributes(types: Types) -> Facts:
-    """Attributes that __init__ sets to a constant and that nothing else ever sets, whoever it belongs to."""
+    """Attributes that are only ever set in __init__, and to one constant whoever they belong to."""
     stores: dict[str, int] = {}
     for node in types.all_nodes():
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
             stores[node.attr] = stores.get(node.attr, 0) + 1
-    found: Facts = {}
+    constants: dict[str, list[tuple[str, ast.Constant]]] = {}
     for name, info in types.classes.items():
         for statement in getattr(info.methods.get("__init__"), "body", []):
-            targets, value = _plain_assignment(statement)
-            for target, part in zip(targets, value, strict=False):
+            targets, values = _plain_assignment(statement)
+            for target, value in zip(targets, values, strict=False):
                 if (
                     isinstance(target, ast.Attribute)
                     and ast.unparse(target.value) == "self"
-                    and stores[target.attr] == 1
-                    and isinstance(part, ast.Constant)
+                    and isinstance(value, ast.Constant)
+                    and isinstance(value.value, bool | str | int | float | None)
                 ):
-                    value_found = part.value
-                    if value_found is None or isinstance(value_found, bool | str | int | float):
-                        found[name, target.attr] = value_found
-    return found
+                    constants.setdefault(target.attr, []).append((name, value))
+    return {
+        (owner, attribute): cast(Plain, value.value)
+        for attribute, found in constants.items()
+        if len(found) == stores[attribute] and len({ast.dump(value) for _, value in found}) == 1
+        for owner, value in found
+    }
+
+
+def yielded_at_once(function: FunctionNode | None) -> ast.Constant | None:
+    """The constant that a context manager gives where it does nothing else."""
+    if function is None or [ast.unparse(d) for d in function.decorator_list] != ["contextmanager"]:
+        return None
+    body = [s for s in function.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    if len(body) == 2 and isinstance(body[1], ast.Return) and body[1].value is None:
+        body = body[:1]
+    first = body[0] if len(body) == 1 else None
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Yield)
+        and isinstance(first.value.value, ast.Constant)
+    ):
+        return first.value.value
+    return None
 
 
 def _plain_assignment(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:

@@ -20,6 +20,7 @@ from golfpipe.bundle.constants import (
     empty_tables,
     is_empty_container,
     uniform_tables,
+    yielded_at_once,
 )
 from golfpipe.bundle.program import Program, clone
 from golfpipe.bundle.purity import Purity
@@ -126,6 +127,19 @@ class _Folder(ast.NodeTransformer):
             self.changed = True
             return node.orelse if not empty else []
         return node
+
+    def visit_With(self, node: ast.With) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        item = node.items[0]
+        call = item.context_expr
+        if len(node.items) > 1 or not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            return node
+        given = yielded_at_once(self.types.functions.get(call.func.id))
+        if given is None or not self._pure_arguments(call):
+            return node
+        self.changed = True
+        bound = [ast.Assign([item.optional_vars], clone(given), lineno=node.lineno)] if item.optional_vars else []
+        return [*bound, *node.body]
 
     # ---- expressions ------------------------------------------------------------------------------------------
 
@@ -246,6 +260,20 @@ class _Folder(ast.NodeTransformer):
             or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not))
             for value in node.values
         )
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        self.generic_visit(node)
+        parts: list[ast.expr] = []
+        for value in node.values:
+            plain = isinstance(value, ast.FormattedValue) and value.conversion == -1 and value.format_spec is None
+            if plain and isinstance(value.value, ast.Constant) and isinstance(value.value.value, str):
+                value = self.replace(value.value)
+            if parts and isinstance(value, ast.Constant) and isinstance(parts[-1], ast.Constant):
+                parts[-1] = ast.Constant(parts[-1].value + value.value)
+            else:
+                parts.append(value)
+        node.values = parts
+        return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)

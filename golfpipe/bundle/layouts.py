@@ -46,7 +46,7 @@ def compressed(text: str) -> bytes:
     packed = zlib.compress(code, 9, -15), _lzma(code)
     scripts = [
         b"import zlib,base64\nexec(zlib.decompress(base64.b85decode(%r),-15))" % base64.b85encode(packed[0]),
-        b"import lzma,base64\nexec(lzma.decompress(base64.b85decode(%r),3,None,[{'id':33,'pb':0}]))"
+        b"import lzma,base64\nexec(lzma.decompress(base64.b85decode(%r),3,None,[{'id':33}]))"
         % base64.b85encode(packed[1]),
     ]
     return min(scripts, key=len) + b"\n"

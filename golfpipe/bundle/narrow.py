@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from golfpipe.bundle.bake import Facts, instances
 from golfpipe.bundle.entry import OFF_AT_ZERO, Settings
-from golfpipe.bundle.program import Program
+from golfpipe.bundle.program import Program, walk
 
 OPEN_TABLE = "OPEN_STATES"
 """codec.pieces: kinds of open-ended codes."""
@@ -30,6 +30,8 @@ def narrow(program: Program, settings: Settings, facts: Facts) -> None:
     if settings.model.exclusive_attention in ("none", "all"):
         facts["Attention", "exclusive"] = settings.model.exclusive_attention == "all"
     facts["PayloadHeader", "coder"] = settings.pack.coder
+    if settings.adaptation == "none" or settings.ttt.method != "score_first_lora":
+        _leave_out(program, "delta")
 
 
 def constant_results(settings: Settings) -> dict[str, object]:
@@ -58,6 +60,20 @@ def _keep_keys(program: Program, name: str, keys: Collection[object]) -> None:
             if key is not None and ast.literal_eval(key) in keys
         ]
         table.keys, table.values = [key for key, _ in kept], [value for _, value in kept]
+
+
+def _leave_out(program: Program, parameter: str) -> None:
+    """Read None where functions of the network read this parameter. Modules are called in ways that `calls` cannot see."""
+    for definition in program.definitions:
+        if definition.module.startswith("golfpipe.model."):
+            for node in walk(definition.node):
+                for name, value in ast.iter_fields(node):
+                    if isinstance(value, ast.Name) and value.id == parameter and isinstance(value.ctx, ast.Load):
+                        setattr(node, name, ast.Constant(None))
+                    elif isinstance(value, list):
+                        for position, part in enumerate(value):
+                            if isinstance(part, ast.Name) and part.id == parameter:
+                                value[position] = ast.Constant(None)
 
 
 def _set_constant(program: Program, name: str, value: ast.expr) -> None:

@@ -56,6 +56,8 @@ class Purity:
             if func.id in self.types.classes:
                 info = self.types.classes[func.id]
                 return info.is_dataclass and not info.external and self.types.method(func.id, "__post_init__") is None
+            if func.id == "next":
+                return isinstance(node.args[0], ast.GeneratorExp)  # of anything else it takes something away
             return func.id in _BUILTINS
         if isinstance(func, ast.Attribute):
             if isinstance(func.value, ast.Name) and func.value.id in _MODULES:
@@ -65,7 +67,9 @@ class Purity:
             owner = self.types.of(func.value, scope)
             if isinstance(owner, str) and owner in self.types.classes:
                 method = self.types.method(owner, func.attr)
-                return method is not None and self._pure_function(method, owner)
+                if method is None:  # of the library that the class derives from
+                    return func.attr in _METHODS
+                return self._pure_function(method, owner)
             return func.attr in _METHODS and not any(func.attr in info.methods for info in self.types.classes.values())
         return False
 

@@ -16,23 +16,21 @@ _REFLECTION = {"asdict", "astuple", "fields"}
 
 
 def shake(program: Program, *, annotations: bool) -> bool:
-    """Remove unused code until none is left. `annotations`: whether names in annotations count as used.
+    """Remove unused code; what only that used is found by another call. `annotations`: whether names in annotations
+    count as used.
 
     Returns whether anything was removed.
     """
     changed = _drop_definitions(program, annotations=annotations)
-    while True:
-        # Within a round types and calls are those of its start: names that have gone by then only count as used.
-        types = Types(program)
-        calls, purity = Calls(program, types), Purity(types)
-        dynamic = dynamic_classes(program, types)
-        round_changed = drop_locals(program, types, purity) | _drop_methods(program, types)
-        round_changed |= _drop_parameters(program, calls, purity) | _drop_fields(program, types, calls, purity, dynamic)
-        round_changed |= drop_attributes(types, purity, dynamic)
-        round_changed |= _drop_definitions(program, annotations=annotations)
-        if not round_changed:
-            return changed
-        changed = True
+    # Types and calls are those of the start: names that go on the way still count as used.
+    types = Types(program)
+    calls, purity = Calls(program, types), Purity(types)
+    dynamic = dynamic_classes(program, types)
+    changed |= drop_locals(program, types, purity) | _drop_methods(program, types)
+    changed |= _drop_parameters(program, calls, purity) | _drop_fields(program, types, calls, purity, dynamic)
+    changed |= drop_attributes(types, purity, dynamic)
+    changed |= _drop_definitions(program, annotations=annotations)
+    return changed
 
 
 # ---- definitions ----------------------------------------------------------------------------------------------

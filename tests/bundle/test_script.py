@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from script_runs import Small, sources_with
 
 from golfpipe.bundle.entry import main, script_settings
-from golfpipe.bundle.generate import flat_program, generate_script, make_program, script_obstacle, script_settings_of
+from golfpipe.bundle.generate import flat_program, generate_script, script_obstacle, script_settings_of
 from golfpipe.bundle.layouts import readable
+from golfpipe.bundle.program import bound_names
 from golfpipe.bundle.sources import read_source
 from golfpipe.bundle.verify import (
     Numbers,
@@ -143,22 +145,14 @@ def test_the_entry_names_what_is_wrong(environment: dict[str, str], message: str
 
 
 def test_a_script_holds_only_what_its_configuration_uses(small: Small) -> None:
-    def names(*overrides: str, adaptation="none") -> set[str]:
-        program = make_program(small.settings(*overrides, adaptation=adaptation), golf=True)
-        assert all("golfpipe" not in text for text in program.imports.values())
-        return {name for definition in program.definitions for name in definition.names}
-
-    plain = names()
-    absent = {
-        "adapt_cosine",
-        "score_first_lora",
-        "score_first_sgd",
-        "pack_int4",
-        "solve_level",
-        "remove_own_value",
-        "Replay",
-    }
-    assert not plain & (absent | {"open_piece_to_streams", "search_trellis_codes", "GolfpipeError", "TensorReport"})
+    code = generate_script(small.settings(adaptation="ttt"), "readable").decode()
+    names = {name for statement in ast.parse(code).body for name in bound_names(statement)}
+    assert {"adapt_cosine", "FakeQuantizer", "encode_payload"} <= names
+    assert not names & {
+        "score_first_lora", "score_first_sgd", "pack_int4", "solve_level", "calibrate", "remove_own_value", "Replay",
+        "open_piece_to_streams", "search_trellis_codes", "search_threads", "possible_names", "TensorReport",
+    }  # fmt: skip
+    assert "golfpipe" not in {word.split(".")[0] for word in re.findall(r"^(?:from|import) (\S+)", code, re.M)}
 
 
 CHANGES = [
@@ -212,6 +206,21 @@ def test_the_entry_reads_settings_as_the_script_does() -> None:
 def test_the_16_layer_preset_with_its_test_time_training_stays_below_16000_bytes() -> None:
     config = resolve_config(load_stages(), preset="16l").config
     assert len(generate_script(script_settings_of(config, "ttt"), "compressed")) < 16_000
+
+
+LIMIT = ("quantize.target_bytes=limit", "quantize.calibration=train")
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides"),
+    [("tiny", ("ttt.method=score_first_lora",)), ("16l", LIMIT), ("14l-xsa6", LIMIT), ("11l-xsa", LIMIT)],
+    ids=["tiny", "16l", "14l-xsa6", "11l-xsa"],
+)
+def test_scripts_fit_the_reserve_of_their_preset(preset: str, overrides: tuple[str, ...]) -> None:
+    """The presets whose code differs, with test-time training and, for models near the limit, solved to it."""
+    config = resolve_config(load_stages(), preset=preset, overrides=overrides).config
+    script = generate_script(script_settings_of(config, "ttt"), "compressed")
+    assert len(script) <= config.pack.code_bytes_reserve
 
 
 # ---- verification ---------------------------------------------------------------------------------------------

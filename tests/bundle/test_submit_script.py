@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from script_runs import Small, sources_with
+from script_runs import Small
 
 from golfpipe.bundle.generate import generate_script, script_settings_of
+from golfpipe.bundle.layouts import compressed
 from golfpipe.cli.app import main
 from golfpipe.errors import OverLimit
 from golfpipe.stages.base import STAGES, Context, Job, run_job
@@ -81,10 +82,10 @@ def test_a_script_that_differs_exits_1_and_says_where(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    read = sources_with("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3")
-    monkeypatch.setattr(
-        "golfpipe.stages.submit.generate_script", lambda settings, layout: generate_script(settings, layout, read)
-    )
+    code = generate_script(small.settings(), "minified").decode()
+    assert code.count("1.1920929e-07") == 1
+    other = compressed(code.replace("1.1920929e-07", "1e-3"))
+    monkeypatch.setattr("golfpipe.stages.submit.generate_script", lambda settings, layout: other)
     out = tmp_path / "submit"
     code = main(["submit", str(evaluation.path), "-o", str(out), "--verify", "--layout", "compressed", "--json"])
     answer = json.loads(capsys.readouterr().out)

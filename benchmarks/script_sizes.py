@@ -1,0 +1,41 @@
+"""Bytes of the generated script by preset, test-time training and quantizer, in each layout; as a Markdown table.
+
+python -m benchmarks.script_sizes        # CPU, a minute
+"""
+
+from __future__ import annotations
+
+from golfpipe.bundle.generate import Layout, generate_script, script_settings_of
+from golfpipe.config.resolve import load_stages, resolve_config
+
+TO_LIMIT = ("quantize.target_bytes=limit", "quantize.calibration=train")
+CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("demo", ()),
+    ("14l-xsa6", ("ttt.method=score_first_lora",)),
+    ("16l", ()),
+    ("16l", ("ttt.method=cosine",)),
+    ("16l", ("ttt.method=score_first_sgd",)),
+    ("11l-xsa", ()),
+    ("16l", ("quantize.method=rate",)),
+    ("16l", ("quantize.method=trellis",)),
+    ("16l", ("quantize.target_bytes=limit",)),
+    ("16l", TO_LIMIT),
+    ("16l", (*TO_LIMIT, "ttt.method=cosine")),
+    ("14l-xsa6", (*TO_LIMIT, "ttt.method=score_first_lora")),
+)
+LAYOUTS: tuple[Layout, ...] = ("readable", "minified", "compressed")
+
+
+def main() -> None:
+    """Print a row per case."""
+    print("| preset | settings | readable | minified | compressed |\n|---|---|---:|---:|---:|")
+    for preset, overrides in CASES:
+        config = resolve_config(load_stages(), preset=preset, overrides=overrides).config
+        adapted = any(override.startswith("ttt.") for override in overrides)
+        settings = script_settings_of(config, "ttt" if adapted else "none")
+        sizes = " | ".join(f"{len(generate_script(settings, layout)):,}" for layout in LAYOUTS)
+        print(f"| `{preset}` | {', '.join(f'`{override}`' for override in overrides)} | {sizes} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
