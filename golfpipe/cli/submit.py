@@ -15,6 +15,13 @@ from golfpipe.cli.options import StageOptions
 from golfpipe.errors import StageFailed
 
 
+class Track(StrEnum):
+    """Part of the challenge."""
+
+    record = "10min_16mb"
+    other = "non_record_16mb"
+
+
 class Layout(StrEnum):
     """Form of the script."""
 
@@ -26,6 +33,10 @@ class Layout(StrEnum):
 def submit(
     evaluations: Annotated[list[str], typer.Argument(metavar="EVALUATION...", help="One evaluation per seed.")],
     options: StageOptions,
+    track: Annotated[
+        Track | None,
+        typer.Option(help="10min_16mb refuses what breaks a rule; non_record_16mb, the default, states it."),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="RECORD", help="Test against val_bpb of a record's seeds (1.2244,1.2250) or its folder."),
@@ -55,7 +66,7 @@ def submit(
     \b
     Examples:
       golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
-      golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --set submit.name=Demo
+      golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --track non_record_16mb
       golfpipe submit artifacts/demo/evaluate-pack --verify
       golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239 --launcher torchrun
     """
@@ -64,6 +75,8 @@ def submit(
     overrides = ["submit.execute=true"] if execute else []
     if verify:
         overrides.append("submit.verify=true")
+    if track is not None:
+        overrides.append(f"submit.track={track.value}")
     if layout is not None:
         overrides.append(f"submit.layout={layout.value}")
     if launcher:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeRun, submit_job
 
+from golfpipe.cli.app import main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.errors import ArtifactError, ConfigError, OverLimit, RuleBroken, UsageError
 from golfpipe.stages.base import run_job
@@ -174,6 +175,7 @@ def test_the_record_track_refuses_and_leaves_nothing_behind(fake: FakeRun):
         submit([fake], "submit.track=10min_16mb", evaluation="evaluate-ttt")
     assert "Rule 3" in caught.value.message
     assert "Rule 11" in caught.value.message
+    assert main(["submit", str(fake.folder / "evaluate-ttt"), "--track", "10min_16mb", "-q"]) == 5
     assert not list(fake.folder.parent.glob("*submitted*"))
 
 
