@@ -18,8 +18,19 @@ def use_positions(program: Program) -> None:
         if sites is not None:
             _by_position(function, sites, owner is not None)
     named = _named_arguments(program)
-    for function, _ in functions_of(program):
-        _mark(function, named)
+    anywhere = {keyword for keywords in named.values() for keyword in keywords}
+    for function, owner in functions_of(program):
+        if not function.name.startswith("__"):
+            used = named.get(function.name, set()) | named[None]
+        elif function.name == "__init__" and owner is not None and owner not in calls.escaping_classes:
+            heirs = [name for name in types.classes if owner in types.lineage(name)]
+            used = named[None].union(*(named.get(name, set()) for name in (*heirs, "__init__")))
+        else:
+            used = anywhere
+        _mark(function.args, used)
+        for inner in types.nodes[id(function)]:
+            if isinstance(inner, ast.FunctionDef | ast.Lambda):
+                _mark(inner.args, anywhere)
 
 
 def _by_position(function: FunctionNode, sites: list[ast.Call], is_method: bool) -> None:
@@ -77,17 +88,10 @@ def _named_arguments(program: Program) -> dict[str | None, set[str]]:
     return found
 
 
-def _mark(function: FunctionNode, named: dict[str | None, set[str]]) -> None:
+def _mark(arguments: ast.arguments, used: set[str]) -> None:
     """Make the leading parameters that no call names positional-only."""
-    arguments = function.args
     if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
         return
-    # A function or module that is stored under another name is called by that one: self.loss_of(...).
-    used = (
-        {keyword for keywords in named.values() for keyword in keywords}
-        if function.name.startswith("__")
-        else (named.get(function.name, set()) | named[None])
-    )
     count = 0
     while count < len(arguments.args) and arguments.args[count].arg not in used:
         count += 1

@@ -90,7 +90,7 @@ def quantize_weights(
             if level is None:
                 continue
             pieces[name] = quantize_at(tensor, level)
-        elif schemes[name].is_float:
+        elif config.is_open or schemes[name].is_float:  # open codes take all that is no float
             pieces[name] = _float_piece(name, kept[name], schemes[name].bits)
         elif schemes[name].step:
             pieces[name] = plain_step_piece(name, shapes[name], as_rows(kept[name]), schemes[name].step)
