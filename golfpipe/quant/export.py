@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,14 +40,27 @@ class Target:
     """Complete set of pieces (those of fixed tensors included) -> size, in the unit of `size`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class QuantizedWeights:
     """Everything that quantizing gives, keyed by name in the order of the weights."""
 
     pieces: dict[str, Piece]
-    reports: dict[str, TensorReport]
-    solution: Solution | None = None
+    solution: Solution | None
     """How the target was met; None without one."""
+    weights: Mapping[str, Tensor]
+    """What was quantized."""
+    classes: Mapping[str, TensorClass]
+    ratio_index: Mapping[str, Tensor]
+    """Of codes on a grid: int64 [R], which clip ratio each row took."""
+    num_ratios: int
+
+    @functools.cached_property
+    def reports(self) -> dict[str, TensorReport]:
+        """Error and entropy of each tensor."""
+        return {
+            name: _report(self.weights[name], piece, self.classes[name], self.ratio_index.get(name), self.num_ratios)
+            for name, piece in self.pieces.items()
+        }
 
 
 def quantize_weights(
@@ -112,12 +126,7 @@ def quantize_weights(
         pieces |= solution.pieces
         if progress is not None:
             progress(sum(weight.numel() for weight in weights.values()))
-    pieces = _ordered(weights, pieces)
-    reports = {
-        name: _report(weights[name], piece, classes[name], ratio_index.get(name), len(config.clip_ratios))
-        for name, piece in pieces.items()
-    }
-    return QuantizedWeights(pieces, reports, solution)
+    return QuantizedWeights(_ordered(weights, pieces), solution, weights, classes, ratio_index, len(config.clip_ratios))
 
 
 def dequantize_piece(piece: Piece) -> Tensor:
