@@ -129,6 +129,8 @@ def _origin_obstacle(lineage: Lineage) -> str | None:
         return "the weights were imported, so no script can train them"
     if lineage.trained.manifest.input("init") is not None:
         return "training began from another model's weights (--init), which a script does not have"
+    if lineage.trained.manifest.metrics.keys() & {"skipped_steps", "skipped_shards"}:
+        return "training left out bad steps or shards, which a script would train on"
     return None
 
 
