@@ -265,13 +265,15 @@ class _Folder(ast.NodeTransformer):
         self.generic_visit(node)
         parts: list[ast.expr] = []
         for value in node.values:
-            plain = isinstance(value, ast.FormattedValue) and value.conversion == -1 and value.format_spec is None
-            if plain and isinstance(value.value, ast.Constant) and isinstance(value.value.value, str):
-                value = self.replace(value.value)
-            if parts and isinstance(value, ast.Constant) and isinstance(parts[-1], ast.Constant):
-                parts[-1] = ast.Constant(parts[-1].value + value.value)
-            else:
+            text = _text_of(value)
+            before = _text_of(parts[-1]) if parts else None
+            if text is None:
                 parts.append(value)
+            elif before is None:
+                parts.append(ast.Constant(text))
+            else:
+                parts[-1] = ast.Constant(before + text)
+        self.changed |= len(parts) < len(node.values)
         node.values = parts
         return node
 
@@ -361,6 +363,13 @@ def _literal(node: ast.expr) -> object:
     if isinstance(node, ast.Tuple) and all(isinstance(part, ast.Constant) for part in node.elts):
         return tuple(part.value for part in node.elts if isinstance(part, ast.Constant))
     return _UNKNOWN
+
+
+def _text_of(part: ast.expr) -> str | None:
+    """The text that a part of an f-string is, where it is known."""
+    if isinstance(part, ast.FormattedValue) and part.conversion == -1 and part.format_spec is None:
+        part = part.value
+    return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else None
 
 
 def _never_none(node: ast.expr) -> bool:
