@@ -138,7 +138,11 @@ class _Folder(ast.NodeTransformer):
         if given is None or not self._pure_arguments(call):
             return node
         self.changed = True
-        bound = [ast.Assign([item.optional_vars], clone(given), lineno=node.lineno)] if item.optional_vars else []
+        bound = (
+            [ast.Assign([item.optional_vars], ast.Constant(given.value), lineno=node.lineno)]
+            if item.optional_vars
+            else []
+        )
         return [*bound, *node.body]
 
     # ---- expressions ------------------------------------------------------------------------------------------

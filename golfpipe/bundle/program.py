@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -117,13 +116,18 @@ _WITHOUT_NODES = {
 """Fields that hold names and numbers, or nodes that nobody asks for: contexts and operators."""
 
 
-@functools.cache
-def _node_fields(kind: type[ast.AST], annotations: bool) -> tuple[str, ...]:
-    """Fields of a node in which other nodes may lie, last first."""
-    if kind is ast.Constant:
-        return ()
-    left_out = _WITHOUT_NODES if annotations else _WITHOUT_NODES | {"annotation", "returns"}
-    return tuple(name for name in reversed(kind._fields) if name not in left_out)
+def _node_fields(left_out: set[str]) -> dict[type[ast.AST], tuple[str, ...]]:
+    """Kind of node -> its fields in which other nodes may lie, last first."""
+    kinds = [kind for kind in ast.__dict__.values() if isinstance(kind, type) and issubclass(kind, ast.AST)]
+    found = {kind: tuple(name for name in reversed(kind._fields) if name not in left_out) for kind in kinds}
+    return found | {ast.Constant: ()}
+
+
+_FIELDS = {
+    True: _node_fields(_WITHOUT_NODES),
+    False: _node_fields(_WITHOUT_NODES | {"annotation", "returns"}),
+}
+"""With and without annotations."""
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
@@ -133,11 +137,12 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 def walk_code(node: ast.AST, *, annotations: bool) -> Iterator[ast.AST]:
     """As walk; without annotations on request."""
+    fields = _FIELDS[annotations]
     waiting = [node]
     while waiting:
         node = waiting.pop()
         yield node
-        for name in _node_fields(type(node), annotations):
+        for name in fields[type(node)]:
             value = getattr(node, name, None)
             if isinstance(value, list):
                 waiting += [child for child in reversed(value) if isinstance(child, ast.AST)]
