@@ -208,16 +208,10 @@ def test_the_16_layer_preset_with_its_test_time_training_stays_below_16000_bytes
     assert len(generate_script(script_settings_of(config, "ttt"), "compressed")) < 16_000
 
 
-LIMIT = ("quantize.target_bytes=limit", "quantize.calibration=train")
-
-
-@pytest.mark.parametrize(
-    ("preset", "overrides"),
-    [("tiny", ("ttt.method=score_first_lora",)), ("16l", LIMIT), ("14l-xsa6", LIMIT), ("11l-xsa", LIMIT)],
-    ids=["tiny", "16l", "14l-xsa6", "11l-xsa"],
-)
-def test_scripts_fit_the_reserve_of_their_preset(preset: str, overrides: tuple[str, ...]) -> None:
-    """The presets whose code differs, with test-time training and, for models near the limit, solved to it."""
+@pytest.mark.parametrize("preset", ["16l", "14l-xsa6"])
+def test_scripts_fit_the_reserve_of_their_preset(preset: str) -> None:
+    """The largest there are, solved to the limit and with test-time training; other presets leave parts of them out."""
+    overrides = ["quantize.target_bytes=limit", "quantize.calibration=train"]
     config = resolve_config(load_stages(), preset=preset, overrides=overrides).config
     script = generate_script(script_settings_of(config, "ttt"), "compressed")
     assert len(script) <= config.pack.code_bytes_reserve
