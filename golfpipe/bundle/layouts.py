@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import base64
 import lzma
-import zlib
 
 import python_minifier
 
@@ -41,19 +39,25 @@ def minified(program: Program) -> str:
 
 
 def compressed(text: str) -> bytes:
-    """A script of one line whose code is in a string: the smaller of lzma and zlib, in base 85."""
-    code = text.encode()
-    packed = zlib.compress(code, 9, -15), _lzma(code)
-    scripts = [
-        b"import zlib,base64\nexec(zlib.decompress(base64.b85decode(%r),-15))" % base64.b85encode(packed[0]),
-        b"import lzma,base64\nexec(lzma.decompress(base64.b85decode(%r),3,None,[{'id':33}]))"
-        % base64.b85encode(packed[1]),
-    ]
-    return min(scripts, key=len) + b"\n"
+    """A script that unpacks itself: raw LZMA2, written as a number in base 92."""
+    packed = lzma.compress(text.encode(), lzma.FORMAT_RAW, filters=_LZMA_FILTERS)
+    return (
+        b'import lzma\nn=0\nfor c in b"%s":n=n*92+c-(c>34)-(c>92)-33\n'
+        b'exec(lzma.decompress(n.to_bytes(%d,"big"),3,None,[{"id":33}]))\n' % (_digits(packed), len(packed))
+    )
 
 
-def _lzma(code: bytes) -> bytes:
-    return lzma.compress(code, lzma.FORMAT_RAW, filters=_LZMA_FILTERS)
+def _digits(content: bytes) -> bytes:
+    """The number in base 92. Its digits are the printable characters but blank, quote and backslash; base 85, which a
+    library would decode, takes 2 % more."""
+    number, digits = int.from_bytes(content, "big"), bytearray()
+    while number:
+        number, digit = divmod(number, 92)
+        symbol = digit + 33
+        symbol += symbol >= 34
+        symbol += symbol >= 92
+        digits.append(symbol)
+    return bytes(reversed(digits))
 
 
 def _imports(program: Program) -> str:
