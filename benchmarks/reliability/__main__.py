@@ -25,6 +25,11 @@ PROGRAMS: dict[str, int] = {
     "training_faults": 90,
     "double_start": 100,
     "determinism": 3,
+    "mutants": 100_000,
+    "bombs": 100,
+    "attacks": 100,
+    "configurations": 10_000,
+    "byte_counts": 10_000,
 }
 RESULTS = Path(__file__).parents[1] / "results"
 

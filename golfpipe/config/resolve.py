@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from golfpipe.config.yaml_file import parse_yaml, read_yaml
 from golfpipe.errors import ConfigError
 
 STAGES_FILE = "stages.yaml"
+_STEP_NAME = re.compile(r"\w[\w-]{0,63}", re.ASCII)
+"""A step is a folder inside the run's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,12 +85,12 @@ def load_stages(given: Path | None = None) -> StagesFile:
         if key not in known:
             raise unknown_name(str(key), f"section of {path}:", known)
     defaults = raw.get("defaults") or {}
-    check_keys(defaults, PipelineConfig, "")
+    _check_section(defaults, f"{path}: defaults")
     presets = {}
     for name, body in _mapping(raw.get("presets"), f"{path}: presets").items():
         settings = dict(_mapping(body, f"{path}: preset {name}"))
         about = settings.pop("about", "")
-        check_keys(settings, PipelineConfig, "")
+        _check_section(settings, f"{path}: preset {name}")
         presets[name] = Preset(name=name, about=str(about), settings=settings)
     pipeline = tuple(
         _node(name, body, path) for name, body in _mapping(raw.get("pipeline"), f"{path}: pipeline").items()
@@ -98,7 +101,18 @@ def load_stages(given: Path | None = None) -> StagesFile:
     return StagesFile(path=path, defaults=defaults, presets=presets, pipeline=pipeline, default_preset=default_preset)
 
 
+def _check_section(settings: Any, where: str) -> None:
+    try:
+        check_keys(settings, PipelineConfig, "")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
+
+
 def _node(name: str, body: Any, path: Path) -> NodeSpec:
+    if _STEP_NAME.fullmatch(name) is None:
+        raise ConfigError(
+            f"{path}: pipeline: step {name[:100]!r} names no folder; letters, digits, - and _ do, at most 64 of them"
+        )
     fields = _mapping(body, f"{path}: pipeline.{name}")
     for key in fields:
         if key not in ("stage", "inputs"):
@@ -143,7 +157,10 @@ def resolve_config(
         _merge(merged, parse_override(text), PipelineConfig, "", "--set", origin)
     if seed is not None:
         _merge(merged, {"seed": seed}, PipelineConfig, "", "--seed", origin)
-    config = build_config(merged)
+    try:
+        config = build_config(merged)
+    except ConfigError as error:
+        raise ConfigError(error.message + _blame(error.message, origin, stages.path), hint=error.hint) from error
     if before:
         after = plain_config(config)
         for change in changed_keys({k: before[k] for k in decided}, {k: after[k] for k in decided}):
@@ -152,6 +169,16 @@ def resolve_config(
                 hint="run that step again with this setting",
             )
     return Resolved(config, origin)
+
+
+def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
+    """Where the settings beside those that a message names come from, if not from the command line alone."""
+    named = re.findall(r"[a-z_]\w*(?:\.\w+)+", message)
+    sections = tuple(key.partition(".")[0] + "." for key in named)  # a rule about one key may be broken by another
+    layers = {layer for key, layer in origin.items() if key.startswith(sections)} - {"default", "--set", "--seed"}
+    if "input" in layers:
+        return " (in the settings that the input carries)"
+    return f" (in {path})" if layers else ""
 
 
 def find_preset(stages: StagesFile, name: str) -> Preset:

@@ -13,7 +13,10 @@ import yaml
 
 from golfpipe.errors import ConfigError
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 100_000
+"""Ten times the file that comes with golfpipe; the parser takes seconds for a megabyte."""
+MAX_BRACKETS = 2000
+"""Flow lists and mappings in one text; the parser's time grows with the square of how deep they nest."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -74,6 +77,8 @@ def read_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str, name: str) -> Any:
     """Parse YAML text. Raises ConfigError naming `name` and the line."""
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise ConfigError(f"{name}: more than {MAX_BRACKETS} opening brackets, which no configuration needs")
     try:
         loader = _StrictLoader(text)
         loader.name = name

@@ -10,23 +10,25 @@ import numpy as np
 from golfpipe.data.shard_files import ShardFile, Split, open_shard
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError
-from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact import Artifact, part_of_artifact
 from golfpipe.training.config import OnBad
 from golfpipe.training.shards import SHARD_TOKEN_DTYPE, TokenSource
 
 
 def load_tokenizer(data: Artifact) -> Tokenizer:
-    """The artifact's tokenizer. Raises ArtifactError or DataError."""
+    """The artifact's tokenizer. Raises ArtifactError."""
     name = data.manifest.metrics.get("tokenizer_file")
     if not isinstance(name, str):
         raise ArtifactError(f"{data.path}: the manifest names no tokenizer_file")
-    return Tokenizer(data.read(name), name=str(data.folder / name))
+    with part_of_artifact():
+        return Tokenizer(data.read(name), name=str(data.path_of(name)))
 
 
 def load_shards(data: Artifact, split: Split) -> list[np.ndarray]:
     """Memory maps of the split's shards in file order, sha256 checked. Raises ArtifactError, or DataError where the
     split is empty."""
-    shards = [open_shard(data.file(name)) for name in _shard_names(data, split)]
+    with part_of_artifact():
+        shards = [open_shard(data.file(name)) for name in _shard_names(data, split)]
     _check_not_empty(data, split, shards)
     return shards
 
@@ -50,7 +52,8 @@ def load_training_shards(data: Artifact, on_bad_shard: OnBad) -> tuple[list[Toke
     bad: dict[str, str] = {}
     for name in _shard_names(data, "train"):
         try:
-            shards.append(ShardFile(data.file(name)))
+            with part_of_artifact():
+                shards.append(ShardFile(data.file(name)))
         except ArtifactError as error:
             if on_bad_shard == "stop":
                 raise ArtifactError(

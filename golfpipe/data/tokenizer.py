@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
+from golfpipe.data.tokenizer_file import check_model_file
 from golfpipe.errors import DataError
 from golfpipe.scoring.byte_table import ByteTable, build_byte_table, check_ids_in_vocabulary, target_bytes
 
 MAX_MODEL_BYTES = 64_000_000
 """Far above any tokenizer with 65,536 pieces; a larger file is something else."""
-MAX_VOCAB_SIZE = 65_536
-"""Shards hold uint16 tokens."""
 MAX_TRAINING_BYTES = 100_000_000
 """Text that tokenizer training looks at; the trainer keeps all of it in memory."""
 MAX_SENTENCE_CHARACTERS = 100_000
@@ -41,20 +40,29 @@ class Tokenizer:
         self.model_bytes = model_bytes
         self.name = name
         self.digest = hashlib.sha256(model_bytes).hexdigest()
-        self._processor = _load_processor(model_bytes, name)
-        self.vocab_size: int = self._processor.vocab_size()
-        self.bos_id: int = self._processor.bos_id()
-        if self.vocab_size > MAX_VOCAB_SIZE:
-            raise DataError(f"{name}: has {self.vocab_size} pieces, but shards hold ids below {MAX_VOCAB_SIZE}")
+        check_model_file(model_bytes, name)
+        try:
+            self._read()
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter where the library's message quotes the file
+            raise DataError(f"{name}: is not a SentencePiece model ({len(model_bytes)} bytes): {error}") from error
         if self.bos_id < 0:
             raise DataError(f"{name}: has no BOS piece, which marks where documents begin")
+        self.byte_table: ByteTable = build_byte_table(self.pieces, self.piece_types)
+
+    def _read(self) -> None:
+        """Raises RuntimeError, UnicodeDecodeError."""
+        self._processor = sentencepiece.SentencePieceProcessor()
+        self._processor.LoadFromSerializedProto(self.model_bytes)
+        self.vocab_size: int = self._processor.vocab_size()
+        self.bos_id: int = self._processor.bos_id()
         self.pieces: list[str] = [self._processor.id_to_piece(token_id) for token_id in range(self.vocab_size)]
         self.piece_types: list[str] = [_piece_type(self._processor, token_id) for token_id in range(self.vocab_size)]
-        self.byte_table: ByteTable = build_byte_table(self.pieces, self.piece_types)
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Raises DataError, naming the file, if it cannot be read or is no usable model."""
+        if path.exists() and not path.is_file():  # a pipe would block
+            raise DataError(f"{path}: not a plain file, so no tokenizer", path=str(path))
         try:
             with path.open("rb") as file:
                 model_bytes = file.read(MAX_MODEL_BYTES + 1)
@@ -129,15 +137,6 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
             hint=f"give more text, or set data.vocab_size to {tokenizer.vocab_size} or less",
         )
     return tokenizer
-
-
-def _load_processor(model_bytes: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
-    processor = sentencepiece.SentencePieceProcessor()
-    try:
-        processor.LoadFromSerializedProto(model_bytes)
-    except RuntimeError as error:
-        raise DataError(f"{name}: is not a SentencePiece model ({len(model_bytes)} bytes): {error}") from error
-    return processor
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) -> str:

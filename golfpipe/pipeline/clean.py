@@ -17,7 +17,7 @@ from golfpipe.errors import Busy, UsageError
 from golfpipe.pipeline.status import run_status
 from golfpipe.pipeline.sweep import CELLS, SWEEP
 from golfpipe.pipeline.sweep_results import RESULTS_FILE
-from golfpipe.stages.base import JOB_FILE
+from golfpipe.stages.unfinished import JOB_FILE
 from golfpipe.store.artifact import open_artifact, try_open
 from golfpipe.store.files import partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
@@ -160,7 +160,7 @@ def _named_by(results: Path) -> set[str]:
     for line in results.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             artifacts = json.loads(line).get("artifacts", {})
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             continue
         if isinstance(artifacts, dict):
             names |= {Path(path).name for path in artifacts.values() if isinstance(path, str)}

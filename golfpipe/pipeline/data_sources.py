@@ -16,7 +16,7 @@ from golfpipe.errors import DataError, UsageError
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.stages.base import cpu_count
-from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
 
 WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -68,7 +68,7 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
 
 def only_tokenizer(folder: Path) -> Path:
     """The one *.model file in the folder. Raises UsageError where there is none, or more than one."""
-    models = sorted(folder.glob("*.model"))
+    models = sorted(path for path in folder.glob("*.model") if path.is_file())
     if len(models) != 1:
         found = ", ".join(path.name for path in models) or "no *.model file"
         raise UsageError(f"{folder}: which tokenizer? found {found}", hint="--tokenizer FILE", path=str(folder))
@@ -86,8 +86,12 @@ def inspect_data(
         artifact = open_artifact(folder, "token_data")
         for name in artifact.manifest.files:
             artifact.file(name)
-        model = Tokenizer.load(tokenizer) if tokenizer is not None else load_tokenizer(artifact)
-        return artifact, model, inspect_shards(artifact.folder, model)
+        if tokenizer is not None:  # a wrong one is no damage
+            model = Tokenizer.load(tokenizer)
+            return artifact, model, inspect_shards(artifact.folder, model)
+        model = load_tokenizer(artifact)
+        with part_of_artifact():
+            return artifact, model, inspect_shards(artifact.folder, model)
     model = Tokenizer.load(tokenizer if tokenizer is not None else only_tokenizer(folder))
     return None, model, inspect_shards(folder, model)
 

@@ -10,15 +10,10 @@ from typing import Any
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
-from golfpipe.stages.base import (
-    Context,
-    Job,
-    data_reference,
-    unfinished_config,
-    unfinished_input,
-)
+from golfpipe.stages.base import Context, Job, data_reference
 from golfpipe.stages.registry import MODEL_KINDS, STAGES, Stage
 from golfpipe.stages.shard import Shard, check_parts
+from golfpipe.stages.unfinished import JOB_FILE, read_begun
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import InputRef
 from golfpipe.store.search import find_artifact
@@ -117,13 +112,18 @@ def _opened_init(path: Path | None) -> Artifact | None:
 def _begun(out: Path) -> tuple[dict[str, Any], InputRef, InputRef | None]:
     """Settings, data and initial model of the interrupted run in `out`, or of the finished one, which then is up to
     date."""
-    config, data = unfinished_config(out), unfinished_input(out, "data")
-    if config is not None and data is not None:
-        return config, data, unfinished_input(out, "init")
+    begun = read_begun(out)
+    data = begun.input("data") if begun is not None else None
+    if begun is not None and data is not None:
+        return begun.config, data, begun.input("init")
     finished = try_open(out)
     data = finished.manifest.input("data") if finished is not None else None
     if finished is None or data is None:
-        raise UsageError(f"{out}: nothing to resume here", hint="--name or -o tells which run", path=str(out))
+        raise UsageError(
+            f"{out}: nothing to resume here, no {JOB_FILE} of an unfinished run",
+            hint="--name or -o tells which run",
+            path=str(out),
+        )
     return finished.manifest.config, data, finished.manifest.input("init")
 
 

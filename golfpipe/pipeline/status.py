@@ -20,8 +20,9 @@ from golfpipe.pipeline.graph import Node, build_graph
 from golfpipe.pipeline.runner import RunPlan, Step, dry_run
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.pipeline.single import source_name
-from golfpipe.stages.base import Context, data_reference, is_intact, unfinished_config
+from golfpipe.stages.base import Context, data_reference, is_intact
 from golfpipe.stages.registry import STAGES
+from golfpipe.stages.unfinished import read_begun
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import partial_folder
 from golfpipe.store.lock import lock_holder
@@ -202,7 +203,7 @@ def _with_work_in_progress(line: StatusLine) -> StatusLine:
 def _progress(out: Path) -> str:
     """How far an interrupted step came, from its log."""
     try:
-        resumable = unfinished_config(out) is not None
+        resumable = read_begun(out) is not None
     except ArtifactError:
         resumable = False
     step = _last_step(partial_folder(out) / "log.jsonl")

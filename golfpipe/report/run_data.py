@@ -19,6 +19,7 @@ SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
 """The folder below a run, and the file in it."""
 MAX_POINTS = 1500
 """Of a curve: more cannot be told apart on a page."""
+MAX_LOG_BYTES = 64_000_000
 
 _ORDER: tuple[Kind, ...] = (
     "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
@@ -176,7 +177,7 @@ def _json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
     if name not in artifact.manifest.files:
         return []
     lines = []
-    for raw in artifact.read(name).splitlines():
+    for raw in artifact.read(name, at_most=MAX_LOG_BYTES).splitlines():
         try:
             line = json.loads(raw)
         except (ValueError, RecursionError):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 import os
 import platform
 import shutil
@@ -24,23 +23,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from golfpipe import __version__
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
-from golfpipe.errors import ArtifactError, StageFailed, UsageError
+from golfpipe.errors import StageFailed, UsageError
 from golfpipe.stages.device_name import device_name
 from golfpipe.stages.memory import peak_memory_bytes, reset_peak
 from golfpipe.stages.registry import STAGES as STAGES
 from golfpipe.stages.registry import Stage
 from golfpipe.stages.reporter import Reporter, SilentReporter
+from golfpipe.stages.unfinished import JOB_FILE, Begun, read_begun, write_begun
 from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, finish_interrupted, try_open
-from golfpipe.store.canonical import digest_of, parse_json
-from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover, write_file
+from golfpipe.store.canonical import digest_of
+from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover
 from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef, Manifest, Result
 
 if TYPE_CHECKING:
     from golfpipe.optim.process_group import ProcessGroup
-
-JOB_FILE = "job.json"
-"""In the partial folder of a precious stage: the key, settings and inputs that the work began with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,9 +196,8 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     in_place = job.arguments.get("in_place", False)
     writer = ArtifactWriter(job.out) if in_place else begin(job.out, keep_partial=keep)
     if job.stage.precious:
-        references = [asdict(artifact.reference(role)) for role, artifact in job.inputs.items()]
-        begun = {"key": key, "config": plain_config(job.config), "inputs": references}
-        write_file(writer.folder / JOB_FILE, json.dumps(begun).encode())
+        references = [artifact.reference(role) for role, artifact in job.inputs.items()]
+        write_begun(writer.folder, Begun(key=key, config=plain_config(job.config), inputs=tuple(references)))
         writer.path(JOB_FILE, content=False)
     started = time.time()
     clock = time.perf_counter()
@@ -250,42 +246,22 @@ def _guard_finished(job: Job, existing: Artifact | None) -> None:
 
 def _guard_unfinished(job: Job, key: str) -> bool:
     """Whether to go on from what an interrupted run left."""
-    path = partial_folder(job.out) / JOB_FILE
-    if not path.is_file():
+    if not (partial_folder(job.out) / JOB_FILE).is_file():
         if job.context.resume:
             raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))
         return False
     if job.context.force:
         return False
-    begun = _read_job_file(path)
-    if begun["key"] == key:
+    begun = read_begun(job.out)
+    assert begun is not None
+    if begun.key == key:
         return True
-    changes = _changes(begun["config"], plain_config(job.config), job.stage)
+    changes = _changes(begun.config, plain_config(job.config), job.stage)
     raise UsageError(
         f"{job.out}: an unfinished run of other settings is here ({'; '.join(changes) or 'other inputs'})",
         hint="--resume goes on with its settings; --force discards it; -o or --name starts elsewhere",
         path=str(job.out),
     )
-
-
-def _read_job_file(path: Path) -> Plain:
-    begun = parse_json(path.read_bytes(), str(path))
-    if not isinstance(begun, dict) or not {"key", "config", "inputs"} <= begun.keys():
-        raise ArtifactError(f"{path}: not the record of an unfinished run", hint="--force discards it", path=str(path))
-    return begun
-
-
-def unfinished_config(out: Path) -> Plain | None:
-    """Settings of the interrupted run in `out`, for --resume; None where there is none."""
-    path = partial_folder(out) / JOB_FILE
-    return dict(_read_job_file(path)["config"]) if path.is_file() else None
-
-
-def unfinished_input(out: Path, role: str) -> InputRef | None:
-    """The input of that role with which the interrupted run in `out` began, for --resume."""
-    path = partial_folder(out) / JOB_FILE
-    references = _read_job_file(path)["inputs"] if path.is_file() else []
-    return next((InputRef(**reference) for reference in references if reference.get("role") == role), None)
 
 
 def data_reference(manifest: Manifest) -> InputRef | None:

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.scoring.bootstrap import PairedDifference, paired_bootstrap
 from golfpipe.stages.evaluation import DOCUMENTS
 from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.tensors import check_tensors
 
 WINDOW_METRICS = ("method", "context_length", "stride")
 """Of an evaluation: the windows that it scored in."""
+_DOCUMENT_DTYPES = {"nats": torch.float64, "targets": torch.int64, "bytes": torch.int64}
+_MOST_PER_DOCUMENT = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +66,21 @@ def _check_comparable(left: Artifact, right: Artifact) -> None:
     ]
     if windows[0] != windows[1]:
         raise UsageError(
-            f"the evaluations scored in different windows: {'; '.join(changed_keys(*windows))}",
+            f"{left.path} and {right.path} scored in different windows: {'; '.join(changed_keys(*windows))}",
             hint="evaluate both with the same evaluate.method, context_length, stride and max_targets",
         )
 
 
 def _documents(evaluation: Artifact) -> dict[str, np.ndarray]:
-    tensors = {name: tensor.numpy() for name, tensor in evaluation.read_tensors(DOCUMENTS).items()}
-    shapes = {tensor.shape for tensor in tensors.values()}
-    if tensors.keys() != {"nats", "targets", "bytes"} or len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise ArtifactError(f"{evaluation.path / DOCUMENTS}: expected nats, targets and bytes of every document")
-    if not np.isfinite(tensors["nats"]).all() or (tensors["bytes"] < 0).any() or tensors["bytes"].sum() == 0:
-        raise ArtifactError(f"{evaluation.path / DOCUMENTS}: holds values that are no scores")
-    return tensors
+    name, tensors = str(evaluation.path / DOCUMENTS), evaluation.read_tensors(DOCUMENTS)
+    length = tuple(tensors["nats"].shape[:1]) if "nats" in tensors else (0,)
+    check_tensors(tensors, dict.fromkeys(_DOCUMENT_DTYPES, length), name)
+    for key, dtype in _DOCUMENT_DTYPES.items():
+        if tensors[key].dtype != dtype:
+            raise ArtifactError(f"{name}: tensor {key} is {tensors[key].dtype}, expected {dtype}")
+    for key, least in (("targets", 1), ("bytes", 0)):
+        if tensors[key].numel() == 0 or int(tensors[key].min()) < least or int(tensors[key].max()) > _MOST_PER_DOCUMENT:
+            raise ArtifactError(f"{name}: tensor {key} is empty or holds numbers that are no counts")
+    if int(tensors["bytes"].sum()) == 0:
+        raise ArtifactError(f"{name}: tensor bytes says that no document has text")
+    return {key: tensor.numpy() for key, tensor in tensors.items()}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from golfpipe.config.checkpoint_names import Inferred
 from golfpipe.config.schema import plain_config
-from golfpipe.errors import DataError, UsageError
+from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.model.config import parameter_count, parameter_shapes
 from golfpipe.stages.base import Job
 from golfpipe.store.artifact import ArtifactWriter
@@ -39,7 +39,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         if source not in tensors or not tensors[source].is_floating_point():
             raise DataError(f"{file}: tensor {source} is missing or holds no floating-point numbers", path=str(file))
         weights[name] = tensors[source].to(torch.float32).reshape(shape).contiguous()
-    check_tensors(weights, parameter_shapes(config), str(file), dtype=torch.float32)
+    try:
+        check_tensors(weights, parameter_shapes(config), str(file), dtype=torch.float32)
+    except ArtifactError as error:  # no artifact yet, but somebody's file
+        raise DataError(error.message, path=str(file)) from error
     model = plain_config(config)
     out.write_tensors("ema.safetensors", weights, {"model": model})
     dtypes = {str(tensors[source].dtype).removeprefix("torch.") for source in inferred.sources.values()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def read_pieces(artifact: Artifact) -> dict[str, Piece]:
         match entry:
             case [str(key), list(shape), int(bits)] if key not in pieces and tuple(shape) == shapes.get(key):
                 parts = {part: stored.pop(f"{key}.{part}", None) for part in ("codes", "scales", "floats")}
-                pieces[key] = Piece(name=key, shape=tuple(shape), bits=bits, **parts)
+                with _naming(name):
+                    pieces[key] = Piece(name=key, shape=tuple(shape), bits=bits, **parts)
             case _:
                 raise ArtifactError(f"{name}: piece {entry!r} does not belong to this architecture")
     if pieces.keys() != shapes.keys() or stored:
@@ -78,9 +80,20 @@ def read_packed(artifact: Artifact) -> dict[str, Piece]:
     payload = stored.get("payload")
     if stored.keys() != {"payload"} or payload is None or payload.dtype != np.uint8 or payload.ndim != 1:
         raise ArtifactError(f"{name}: expected one uint8 tensor `payload`, found {sorted(stored)}")
-    model, pieces = decode_payload(
-        payload.tobytes(), shapes_of_model=lambda found: parameter_shapes(parse_model(found, name))
-    )
+    source = artifact.manifest.input("model")
+    with _naming(name, hint=f"write it again: golfpipe pack {source.path if source is not None else 'QUANTIZED'}"):
+        model, pieces = decode_payload(
+            payload.tobytes(), shapes_of_model=lambda found: parameter_shapes(parse_model(found, "the payload"))
+        )
     if model != artifact.manifest.model:
         raise ArtifactError(f"{name}: the architecture inside differs from the manifest's")
     return pieces
+
+
+@contextmanager
+def _naming(name: str, hint: str | None = None) -> Iterator[None]:
+    """Within: errors of the cores, which open no files, get the name of the file."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: {error.message}", hint=error.hint or hint, path=name) from error

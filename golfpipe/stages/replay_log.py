@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import DataError, UsageError
-from golfpipe.store.artifact import open_artifact
+from golfpipe.store.artifact import open_artifact, part_of_artifact
 from golfpipe.store.canonical import digest_of
 from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.training.replay import Replay, parse_replay
 
 LOG = "log.jsonl"
+MAX_LOG_BYTES = 64_000_000
+"""A step takes 150 bytes."""
 
 
 def replay_arguments(path: Path) -> tuple[dict[str, Any], str]:
@@ -30,11 +32,21 @@ def read_replay(path: Path) -> tuple[Replay, str]:
     if path.is_dir():
         if not (path / MANIFEST_NAME).is_file():
             raise UsageError(f"{path}: no trained model, whose {LOG} could be replayed", path=str(path))
-        path = open_artifact(path, "trained_model").file(LOG)
+        log = open_artifact(path, "trained_model").file(LOG)
+        with part_of_artifact():
+            return _read(log)
+    return _read(path)
+
+
+def _read(path: Path) -> tuple[Replay, str]:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such log", hint=f"the {LOG} of a trained model", path=str(path))
+    if path.stat().st_size > MAX_LOG_BYTES:
+        raise DataError(
+            f"{path}: {path.stat().st_size} bytes, a training log has at most {MAX_LOG_BYTES}", path=str(path)
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such log", hint=f"the {LOG} of a trained model", path=str(path)) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a training log ({error})", path=str(path)) from error
     replay = parse_replay(lines, str(path))

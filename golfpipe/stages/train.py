@@ -39,7 +39,7 @@ from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file, write_file, writing
 from golfpipe.store.manifest import Result
-from golfpipe.store.tensors import tensors_from_bytes, tensors_to_bytes
+from golfpipe.store.tensors import seal, tensors_from_bytes, tensors_to_bytes
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.log_lines import cap_line, memory_line, start_lines, train_line, validation_line
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
@@ -222,7 +222,7 @@ class _Events:
             "log_bytes": self.log_path.stat().st_size,
             "human_log_bytes": self.human_path.stat().st_size,
         }
-        write_file(self.checkpoint_path, tensors_to_bytes(tensors, values))
+        write_file(self.checkpoint_path, tensors_to_bytes(tensors, values | {"sha256": seal(tensors, values)}))
 
     def save_what_is_good(self) -> None:
         """After a step that could not be made, for unreadable data or too little memory: the state before it. After a
@@ -356,12 +356,20 @@ def _resume(trainer: GuardedTrainer, out: ArtifactWriter) -> dict | None:
     content = trainer.processes.first(path.read_bytes() if reads and path.is_file() else b"")
     if not content:
         return None
+    hint = "--force starts afresh"
     tensors, values = tensors_from_bytes(content, str(path)), metadata_from_bytes(content, str(path))
+    if values.pop("sha256", None) != seal(tensors, values):
+        raise ArtifactError(f"{path}: sha256 differs from the one inside: the file was altered", hint=hint)
+    logs = [(out.folder / name, values.get(key)) for name, key in ((LOG, "log_bytes"), (HUMAN_LOG, "human_log_bytes"))]
+    for log, size in logs if reads else ():
+        found = log.stat().st_size if log.is_file() else None
+        if type(size) is not int or size < 0 or found is None or found < size:
+            raise ArtifactError(f"{log}: {found} bytes, the checkpoint was made when it had {size}", hint=hint)
     try:
         trainer.load_state(tensors, values)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a checkpoint of this run ({error})", hint="--force starts afresh") from error
-    for name, size in ((LOG, values["log_bytes"]), (HUMAN_LOG, values["human_log_bytes"])) if reads else ():
-        with (out.folder / name).open("r+b") as stream:
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path}: not a checkpoint of this run ({error})", hint=hint) from error
+    for log, size in logs if reads else ():
+        with log.open("r+b") as stream:
             stream.truncate(size)
     return values

@@ -6,12 +6,13 @@ import difflib
 import hashlib
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from golfpipe.errors import ArtifactError, Busy, UsageError
+from golfpipe.errors import ArtifactError, Busy, DataError, UsageError
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import (
     old_folder,
@@ -72,17 +73,20 @@ class Artifact:
             raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
         return path
 
-    def read(self, name: str) -> bytes:
-        """Content of a listed file; the bytes returned are the bytes checked. Raises ArtifactError."""
+    def read(self, name: str, *, at_most: int | None = None) -> bytes:
+        """Content of a listed file; the bytes returned are the bytes checked. Raises ArtifactError, also for a file of
+        more than `at_most` bytes: a file of holes takes no room on the disk."""
         entry, path = self._entry(name), self.path_of(name)
         self._check_size(path, entry)
+        if at_most is not None and entry.bytes > at_most:
+            raise ArtifactError(f"{path}: {entry.bytes} bytes, at most {at_most} belong here", path=str(path))
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
         return content
 
     def read_json(self, name: str) -> Any:
-        return parse_json(self.read(name), str(self.path_of(name)))
+        return parse_json(self.read(name, at_most=MAX_MANIFEST_BYTES), str(self.path_of(name)))
 
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         from golfpipe.store.tensors import tensors_from_bytes
@@ -163,6 +167,15 @@ def _settle(path: Path) -> None:
             time.sleep(0.05)
 
 
+@contextmanager
+def part_of_artifact() -> Iterator[None]:
+    """Within: what cannot be used is part of an artifact, which then is a damaged one (exit 3)."""
+    try:
+        yield
+    except DataError as error:
+        raise ArtifactError(error.message, hint=error.hint, path=error.path) from error
+
+
 def try_open(path: Path) -> Artifact | None:
     """The artifact in `path`, or None where there is none or it cannot be used."""
     try:
@@ -235,12 +248,22 @@ def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
     recover(out)
     check_replaceable(out)
     partial = partial_folder(out)
+    if partial.is_symlink():
+        partial.unlink()
     if not keep_partial:
         shutil.rmtree(partial, ignore_errors=True)
     with writing(out):
         partial.mkdir(parents=True, exist_ok=True)
+        _refuse_links(partial)
         (partial / MANIFEST_NAME).unlink(missing_ok=True)  # of a folder that was complete, and was then damaged
     return ArtifactWriter(partial)
+
+
+def _refuse_links(partial: Path) -> None:
+    """Raises ArtifactError for a file in an unfinished folder that is also one elsewhere: going on would write there."""
+    for path in partial.rglob("*"):
+        if path.is_symlink() or (not path.is_dir() and path.stat().st_nlink > 1):
+            raise ArtifactError(f"{path}: a link, which no run of golfpipe leaves", hint="--force starts afresh")
 
 
 def check_replaceable(out: Path) -> None:
@@ -297,7 +320,7 @@ def finish(
         metrics=result.metrics,
         provenance=provenance | result.provenance,
         location=result.location,
-    )
+    ).sealed()
     write_file(writer.folder / MANIFEST_NAME, manifest.to_json())
     if writer.folder != out:  # `data add` writes its manifest into the folder of shards itself
         _put_in_place(out, manifest)

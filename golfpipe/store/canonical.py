@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import ArtifactError
+
+MAX_DEPTH = 100
+"""Of nested objects and lists: far above what golfpipe writes, far below what any walk over them can bear."""
 
 
 def canonical_json(value: Any) -> str:
@@ -27,7 +31,8 @@ def file_sha256(path: Path) -> str:
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Strict JSON: duplicate keys, NaN and infinities are errors. Raises ArtifactError naming `name`."""
+    """Strict JSON: duplicate keys, NaN, numbers beyond fp64 and deep nesting are errors. Raises ArtifactError naming
+    `name`."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -40,7 +45,30 @@ def parse_json(text: str | bytes, name: str) -> Any:
     def refuse(constant: str) -> Any:
         raise ArtifactError(f"{name}: {constant} is not allowed in JSON")
 
+    def finite(number: str) -> float:
+        value = float(number)
+        return value if math.isfinite(value) else refuse(number[:30])
+
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{name}: not valid JSON ({error})", hint="recreate the artifact with --force") from error
+    if _is_deep(value):
+        raise ArtifactError(f"{name}: objects and lists nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether `value` nests deeper than MAX_DEPTH; level by level, so that no nesting exhausts the stack."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True

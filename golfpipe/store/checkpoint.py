@@ -1,8 +1,15 @@
-"""A PyTorch checkpoint of somebody else, read without running anything that it holds."""
+"""A PyTorch checkpoint of somebody else, read without running anything that it holds.
+
+`weights_only` keeps code out. What it does not bound is looked at before: entries that a zip declares larger than the
+file, CRCs, and pickles of a few bytes whose tuples of tuples take for ever to hash.
+"""
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +20,10 @@ if TYPE_CHECKING:
 
 _INNER = ("model", "state_dict", "model_state_dict")
 """Where training scripts put the weights when the file holds more."""
+_ZIP_MAGIC = b"PK\x03\x04"
+_MAX_PICKLE_BYTES = 16_000_000
+"""Names and shapes of the tensors; those of a model with a thousand layers take 3 MB."""
+_TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -24,9 +35,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     try:
         size = path.stat().st_size
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        loaded: Any = torch.load(_sound_container(path, size), map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=str(path)) from error
+    except DataError:
+        raise
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path}: holds more than tensors and plain containers, which is not read: it could run code",
@@ -45,7 +58,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise DataError(f"{path}: {str(name)[:100]!r} is no tensor with a name", path=str(path))
+            shown = name[:100] if isinstance(name, str) else f"a {type(name).__name__}"
+            raise DataError(f"{path}: {shown!r} is no tensor with a name", path=str(path))
         if tensor.layout != torch.strided or tensor.is_quantized:
             raise DataError(
                 f"{path}: tensor {name[:100]} is stored as {tensor.layout}, expected a dense one", path=str(path)
@@ -55,3 +69,49 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > 2 * size:
         raise DataError(f"{path}: its tensors claim more bytes than the file has", path=str(path))
     return tensors
+
+
+def _sound_container(path: Path, size: int) -> io.BytesIO:
+    """The zip's entries in a new zip. Two readers of one zip can be made to see different entries; torch sees those
+    whose sizes, CRCs and pickles were checked. Raises DataError for what is no zip of torch.save."""
+    with path.open("rb") as stream:
+        if stream.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:
+            raise DataError(
+                f"{path}: not the zip file that torch.save writes",
+                hint="save it again: torch.save(model.state_dict(), 'final_model.pt')",
+                path=str(path),
+            )
+    sound = io.BytesIO()
+    with zipfile.ZipFile(path) as container, zipfile.ZipFile(sound, "w", zipfile.ZIP_STORED) as copy:
+        entries = container.infolist()
+        names = [entry.filename for entry in entries]
+        if len(set(names)) != len(names):
+            raise DataError(f"{path}: two entries of the zip have one name", path=str(path))
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise DataError(f"{path}: entries of the zip are compressed, which torch.save never does", path=str(path))
+        if sum(entry.file_size for entry in entries) > size:
+            raise DataError(f"{path}: its entries declare more bytes than the file has", path=str(path))
+        for entry in entries:
+            content = container.read(entry)
+            if entry.filename.endswith(".pkl"):
+                _check_pickle(content, path)
+            copy.writestr(entry.filename, content)
+    sound.seek(0)
+    return sound
+
+
+def _check_pickle(content: bytes, path: Path) -> None:
+    """Raises DataError for a pickle that is too large, or uses a tuple twice: 40 pairs of one pair hash for days."""
+    if len(content) > _MAX_PICKLE_BYTES:
+        raise DataError(f"{path}: {len(content)} bytes of names and shapes", path=str(path))
+    tuples: set[int] = set()
+    memo_size, previous = 0, ""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            place = memo_size if opcode.name == "MEMOIZE" else int(argument or 0)
+            memo_size += 1
+            if previous in _TUPLES:
+                tuples.add(place)
+        elif opcode.name == "DUP" or (opcode.name in ("GET", "BINGET", "LONG_BINGET") and int(argument or 0) in tuples):
+            raise DataError(f"{path}: its pickle uses a tuple twice, which no state dict does", path=str(path))
+        previous = opcode.name

@@ -24,7 +24,8 @@ def write_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path, len(content)):
         try:
-            with temporary.open("wb") as stream:
+            temporary.unlink(missing_ok=True)  # of a crash, or a link that somebody planted: it is not written through
+            with temporary.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())

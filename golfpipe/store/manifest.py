@@ -6,7 +6,7 @@ and paths are in neither, so that equal work has equal names on every machine.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from golfpipe.errors import ArtifactError
 from golfpipe.store.canonical import canonical_json, digest_of, parse_json
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 since the manifest carries a checksum of itself; 1 is still read."""
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 32_000_000
 """Far above any manifest, so that a reader's memory is bounded."""
@@ -88,9 +89,16 @@ class Manifest:
     provenance: dict[str, Any]
     location: str | None = None
     """token_data only: the folder of the files that are not in the artifact's own."""
+    checksum: str | None = None
+    """sha256 of the canonical JSON of all other fields: damage outside of what the digest covers shows too. None in
+    schema 1."""
 
     def to_json(self) -> bytes:
         return (canonical_json(asdict(self)) + "\n").encode()
+
+    def sealed(self) -> Manifest:
+        """The same with its checksum."""
+        return replace(self, checksum=_checksum(asdict(self)))
 
     def input(self, role: str) -> InputRef | None:
         """The first input of that role."""
@@ -122,10 +130,10 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
         raise ArtifactError(f"{name}: field {where}: {first['msg']}") from error
-    if manifest.schema != SCHEMA or manifest.kind_version != KIND_VERSIONS[manifest.kind]:
+    if not 1 <= manifest.schema <= SCHEMA or manifest.kind_version != KIND_VERSIONS[manifest.kind]:
         raise ArtifactError(
             f"{name}: schema {manifest.schema}, {manifest.kind} version {manifest.kind_version};"
-            f" this golfpipe reads schema {SCHEMA}, version {KIND_VERSIONS[manifest.kind]}",
+            f" this golfpipe reads schema 1 to {SCHEMA}, version {KIND_VERSIONS[manifest.kind]}",
             hint=f"run golfpipe {manifest.stage} again with --force",
         )
     for file_name in manifest.files:
@@ -135,7 +143,16 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         raise ArtifactError(
             f"{name}: field digest does not match the files and metrics listed", hint="the manifest was edited"
         )
+    if manifest.checksum != (_checksum(raw) if manifest.schema > 1 else None):
+        raise ArtifactError(
+            f"{name}: field checksum does not match the other fields: the manifest was damaged or edited",
+            hint=f"copy it again, or run golfpipe {manifest.stage} again with --force",
+        )
     return manifest
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    return digest_of({key: value for key, value in fields.items() if key != "checksum"})
 
 
 def is_plain_name(name: str) -> bool:

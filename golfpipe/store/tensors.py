@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from golfpipe.errors import ArtifactError
 from golfpipe.store.arrays import metadata_text
-from golfpipe.store.canonical import parse_json
+from golfpipe.store.canonical import canonical_json, parse_json
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> bytes:
@@ -28,6 +29,16 @@ def tensors_from_bytes(content: bytes, name: str) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{name}: not a readable safetensors file ({error})") from error
+
+
+def seal(tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
+    """sha256 over names, dtypes, shapes, values of the tensors, and `values`: for a file that no manifest covers."""
+    digest = hashlib.sha256(canonical_json(values).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().to("cpu").contiguous()
+        digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def check_tensors(

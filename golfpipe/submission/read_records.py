@@ -24,7 +24,7 @@ from golfpipe.submission.script_kind import Script, look_at_script
 from golfpipe.submission.train_log import LoggedNumbers, agree, differences, read_log
 from golfpipe.units import format_bytes
 
-MAX_FILE_BYTES = 64_000_000
+MAX_FILE_BYTES = 16_000_000
 """Far above any log; a larger file is something else."""
 MAX_LOGS = 64
 MAX_ENTRIES = 10_000
@@ -133,6 +133,8 @@ def compare_logs(record: dict[str, Any], logs: dict[str, str]) -> tuple[str, ...
 def _record(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """submission.json, and what is wrong with it as a file."""
     path = folder / SUBMISSION_FILE
+    if path.is_symlink():
+        return {}, [f"{SUBMISSION_FILE} is a link, which is not followed"]
     try:
         record = parse_json(_read(path), SUBMISSION_FILE)
     except OSError as error:
@@ -150,12 +152,12 @@ def _missing_files(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Plain files of the folder and one level below, hidden ones left out, in order of their names."""
+    """Plain files of the folder and one level below, hidden ones and links left out, in order of their names."""
     looked_at = 0
     for root in (folder, *_subfolders(folder)):
         try:
             with os.scandir(root) as entries:
-                found = sorted((entry.name, entry.is_file()) for entry in entries)
+                found = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in entries)
         except OSError:
             continue
         for name, is_file in found:

@@ -19,16 +19,17 @@ class Script:
 
 
 def look_at_script(path: Path) -> Script | None:
-    """None where there is no such file, or it cannot be read."""
+    """None where there is no such file, or it cannot be read. A link may lead anywhere and is not followed."""
     try:
-        if not path.is_file():
+        if path.is_symlink() or not path.is_file():
             return None
         size = path.stat().st_size
         with path.open("rb") as stream:
             content = stream.read(_LOOKED_AT)
     except OSError:
         return None
-    code = re.sub(rb"""(['"])(?:(?!\1)[^\\\n]|\\.){300,}\1""", b"''", content).decode("latin-1")
+    # Possessive: the body cannot hold the closing quote, and backtracking into a megabyte would take a gigabyte.
+    code = re.sub(rb"""(['"])(?:(?!\1)[^\\\n]|\\.){300,}+\1""", b"''", content).decode("latin-1")
     binary = len(re.findall(rb"[^\t\n\r -~]", content)) * 4 > len(content)
     if re.search(r"\b(exec|eval)\s*\(|runpy|types\.ModuleType", code) is None:
         return Script(size, None)

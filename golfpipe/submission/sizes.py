@@ -46,30 +46,35 @@ class SizeTable:
         return sum(row.bytes for row in self.rows)
 
 
+_MOST = 1 << 50
+"""Of any count: far above all models, and sums of it stay exact."""
+
+
 class _Tensor(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     name: str
     tensor_class: str = Field(alias="class")
-    values: int = Field(ge=0)
+    values: int = Field(ge=0, le=_MOST)
 
 
 class _PackedTensor(_Tensor):
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=_MOST)
 
 
 class _Sizes(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    header_bytes: int = Field(ge=0)
+    header_bytes: int = Field(ge=0, le=_MOST)
     tensors: list[_PackedTensor]
 
 
 class _QuantizedTensor(_Tensor):
-    bits: int = Field(ge=1, le=32)
-    entropy_bits: float | None = Field(default=None, ge=0)
+    bits: int = Field(ge=-8, le=32)
+    """0, -4, -8: open-ended codes, as wide as their entropy."""
+    entropy_bits: float | None = Field(default=None, ge=0, le=64)
     """Bits per code; None for floats."""
-    entropy_bytes: float | None = Field(default=None, ge=0)
+    entropy_bytes: float | None = Field(default=None, ge=0, le=_MOST)
     """Codes and scales together at their entropy."""
 
 
@@ -119,7 +124,7 @@ def _quantized_table(artifact: Artifact) -> SizeTable:
 def _coded_bytes(tensor: _QuantizedTensor) -> float:
     if tensor.entropy_bytes is not None:
         return tensor.entropy_bytes
-    return tensor.values * (tensor.entropy_bits if tensor.entropy_bits is not None else tensor.bits) / 8
+    return tensor.values * (tensor.entropy_bits if tensor.entropy_bits is not None else max(tensor.bits, 0)) / 8
 
 
 def _weights_table(artifact: Artifact) -> SizeTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,13 +28,23 @@ def parse_replay(lines: Iterable[str], name: str) -> Replay:
             record = json.loads(line)
             kind = record["type"]
             if kind == "step":
-                factors.append(float(record["lr_factor"]))
-                if record["step"] != len(factors) or not math.isfinite(factors[-1]):
-                    raise ValueError(f"step {record['step']} follows step {len(factors) - 1}")
+                factors.append(_factor(record["lr_factor"]))
+                if type(record["step"]) is not int or record["step"] != len(factors):
+                    raise ValueError(f"step {str(record['step'])[:30]} follows step {len(factors) - 1}")
             elif kind == "end":
                 end = record
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             raise DataError(f"{name}, line {number}: not a line of a training log ({error})") from error
-    if not factors or end.get("steps") != len(factors):
+    if not factors or type(end.get("steps")) is not int or end["steps"] != len(factors):
         raise DataError(f"{name}: not the log of a finished run", hint="the log.jsonl of a trained model")
-    return Replay(tuple(factors), end.get("qat_first_step"))
+    first = end.get("qat_first_step")
+    if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
+        raise DataError(f"{name}: field qat_first_step of the last line is no step of this run")
+    return Replay(tuple(factors), first)
+
+
+def _factor(value: object) -> float:
+    """Raises ValueError for what no schedule gives."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e6:
+        raise ValueError(f"lr_factor {str(value)[:30]} is no factor")
+    return float(value)

@@ -78,7 +78,11 @@ def _edited(path: Path, change: dict[str, object]) -> bytes:
         {"unknown": 1},
         {"kind": "model"},
         {"schema": "1"},
-        {"schema": 2},
+        {"schema": 1},
+        {"schema": 3},
+        {"config": {"train": {"max_steps": 7}}},
+        {"provenance": {"host": "elsewhere"}},
+        {"checksum": None},
         {"kind_version": 9},
         {"metrics": {"val_bpb": 0.5}},
         {"digest": "0" * 64},
@@ -257,7 +261,7 @@ def test_writer_refuses_names_outside(tmp_path: Path) -> None:
 
 def test_manifest_json_is_canonical() -> None:
     manifest = Manifest(
-        schema=1, kind="evaluation", kind_version=1, stage="s", key="k", digest="d", config={"b": 1, "a": 2}, inputs=(),
+        schema=2, kind="evaluation", kind_version=1, stage="s", key="k", digest="d", config={"b": 1, "a": 2}, inputs=(),
         files={"x": FileEntry(sha256="0", bytes=1, content=True)}, model=None, metrics={}, provenance={},
     )  # fmt: skip
-    assert manifest.to_json().startswith(b'{"config":{"a":2,"b":1},"digest":"d",')
+    assert manifest.to_json().startswith(b'{"checksum":null,"config":{"a":2,"b":1},"digest":"d",')

@@ -1,0 +1,56 @@
+"""What an interrupted run of a precious stage leaves beside its checkpoint: the work that it began with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from golfpipe.config.schema import Plain
+from golfpipe.errors import ArtifactError
+from golfpipe.store.canonical import digest_of, parse_json
+from golfpipe.store.files import partial_folder, write_file
+from golfpipe.store.manifest import InputRef
+
+JOB_FILE = "job.json"
+"""In the partial folder."""
+_FIELDS = {"key": str, "config": dict, "inputs": list}
+_HINT = "--force discards it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Key, settings and inputs of the work."""
+
+    key: str
+    config: Plain
+    inputs: tuple[InputRef, ...]
+
+    def input(self, role: str) -> InputRef | None:
+        return next((reference for reference in self.inputs if reference.role == role), None)
+
+
+def write_begun(folder: Path, begun: Begun) -> None:
+    """Write it into the partial folder, with a checksum: no manifest covers it yet."""
+    fields = {"key": begun.key, "config": begun.config, "inputs": [asdict(reference) for reference in begun.inputs]}
+    write_file(folder / JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
+
+
+def read_begun(out: Path) -> Begun | None:
+    """Of the interrupted run in `out`; None where there is none. Raises ArtifactError naming file and field."""
+    path = partial_folder(out) / JOB_FILE
+    if not path.is_file():
+        return None
+    raw = parse_json(path.read_bytes(), str(path))
+    for name, kind in _FIELDS.items():
+        if not isinstance(raw, dict) or not isinstance(raw.get(name), kind):
+            raise ArtifactError(f"{path}: field {name} is missing or no {kind.__name__}", hint=_HINT, path=str(path))
+    if raw.get("checksum") != digest_of({name: raw[name] for name in _FIELDS}):
+        raise ArtifactError(
+            f"{path}: field checksum does not match the others: damaged or edited", hint=_HINT, path=str(path)
+        )
+    try:
+        inputs = tuple(InputRef(**reference) for reference in raw["inputs"])
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: field inputs: {error}", hint=_HINT, path=str(path)) from error
+    return Begun(key=raw["key"], config=raw["config"], inputs=inputs)
