@@ -56,8 +56,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     device = torch.device(select_device(job.context.device))
     processes = job.context.processes or ALONE
     if config.train.precision == "auto":
-        faster = faster_precision(device, config.model.model_dim)
-        precision = "bf16" if processes.first(faster == "bf16") else "fp32"  # one for all processes
+        precision = processes.first(faster_precision(device, config.model.model_dim))
         config = replace(config, train=replace(config.train, precision=precision))
     check_tracker(config.train.track)
     select_threads(job.context.threads)
