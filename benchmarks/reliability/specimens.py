@@ -167,12 +167,12 @@ def _interrupted_training(small: SmallRun) -> None:
     """artifacts/begun/.train.partial: what a run that was stopped after two steps leaves."""
     from golfpipe.stages import train as stage
 
-    out = io.StringIO()
+    out, stop_requested = io.StringIO(), stage._Events.stop_requested
 
     def stop_at_two(events: Any) -> bool:
         if events.trainer.steps_done >= 2:
             signal.raise_signal(signal.SIGTERM)
-        return bool(events.stop_request.requested)
+        return stop_requested(events)
 
     patched = mock.patch.object(stage._Events, "stop_requested", stop_at_two)
     with patched, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM; `exit_code` is 128 + the signal's number."""
+    """Set by the first SIGINT or SIGTERM."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -18,11 +18,6 @@ class StopRequest:
     @property
     def requested(self) -> bool:
         return self.signal_number is not None
-
-    @property
-    def exit_code(self) -> int:
-        assert self.signal_number is not None
-        return 128 + self.signal_number
 
 
 @contextmanager
