@@ -79,7 +79,7 @@ def test_a_window_that_knows_where_its_document_ends_is_caught(make, monkeypatch
 
 
 def test_the_cosine_recipe_of_the_pull_request_is_caught(make):
-    scorer, tokens = make(PackedScorer, "ttt.method=cosine", adapted=True)
+    scorer, tokens = make(PackedScorer, "ttt.method=cosine", "ttt.cosine.lr=2e-3", adapted=True)
     assert (scorer.name, scorer.adapts) == ("cosine+sliding", True)
     cuts, sums = check_cuts(scorer, tokens), check_sums(scorer, tokens)
     assert cuts.repeats and cuts.changed > 0.9 * cuts.compared
