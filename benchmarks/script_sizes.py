@@ -1,4 +1,4 @@
-"""Bytes of the generated script by preset, test-time training and quantizer, in each layout; as a Markdown table.
+"""Bytes of the generated script by preset, test-time training and quantizer, in the small layouts; a Markdown table.
 
 python -m benchmarks.script_sizes        # CPU, a minute
 """
@@ -15,20 +15,17 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("16l", ()),
     ("16l", ("ttt.method=cosine",)),
     ("16l", ("ttt.method=score_first_sgd",)),
-    ("11l-xsa", ()),
-    ("16l", ("quantize.method=rate",)),
     ("16l", ("quantize.method=trellis",)),
     ("16l", ("quantize.target_bytes=limit",)),
     ("16l", TO_LIMIT),
-    ("16l", (*TO_LIMIT, "ttt.method=cosine")),
     ("14l-xsa6", (*TO_LIMIT, "ttt.method=score_first_lora")),
 )
-LAYOUTS: tuple[Layout, ...] = ("readable", "minified", "compressed")
+LAYOUTS: tuple[Layout, ...] = ("minified", "compressed")
 
 
 def main() -> None:
     """Print a row per case."""
-    print("| preset | settings | readable | minified | compressed |\n|---|---|---:|---:|---:|")
+    print("| preset | settings | minified | compressed |\n|---|---|---:|---:|")
     for preset, overrides in CASES:
         config = resolve_config(load_stages(), preset=preset, overrides=overrides).config
         adapted = any(override.startswith("ttt.") for override in overrides)
