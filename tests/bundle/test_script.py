@@ -30,7 +30,7 @@ from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.errors import StageFailed
 
 SIZE_CEILINGS = {"readable": 140_000, "minified": 34_300, "compressed": 16_600}
-"""Of the demo preset, the readable one with test-time training: measured 124,000, 30,700 and 15,130."""
+"""Of the demo preset, the readable one with test-time training; measured 32,037 and 15,691 in the small layouts."""
 
 
 @pytest.mark.parametrize("layout", ["readable", "minified", "compressed"])
@@ -203,9 +203,9 @@ def test_the_entry_reads_settings_as_the_script_does() -> None:
         script_settings({"GOLF_OPTIM_MATRIX_LRS": "1"})
 
 
-def test_the_16_layer_preset_with_its_test_time_training_stays_small() -> None:
+def test_the_script_of_the_16_layer_preset_stays_below_16000_bytes() -> None:
     config = resolve_config(load_stages(), preset="16l").config
-    assert len(generate_script(script_settings_of(config, "ttt"), "compressed")) < 16_800
+    assert len(generate_script(script_settings_of(config, "none"), "compressed")) < 16_000
 
 
 @pytest.mark.parametrize("preset", ["16l", "14l-xsa6"])
