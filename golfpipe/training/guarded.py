@@ -133,11 +133,13 @@ class GuardedTrainer(Trainer):
     def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
         super().load_state(tensors, values)
         fitting = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
-        self.micro_batch = micro_batch_sequences(self.sequences, self.config.context_length, fitting)
+        # Never more than is known to fit: what the compile warm-up learned outlives the state before it.
+        most = min(self.micro_batch, fitting)
+        self.micro_batch = micro_batch_sequences(self.sequences, self.config.context_length, most)
         self.watch.mean = values.get("mean_loss")
 
     def warm_up(self, steps: int) -> None:
-        """As Trainer.warm_up; what it learned of the memory stays."""
+        """As Trainer.warm_up; its steps are not judged."""
         super().warm_up(steps)
         self.unjudged.clear()
 

@@ -117,6 +117,15 @@ def test_auto_batch_goes_on_as_if_told_so():
     assert resumed.micro_batch == 2
 
 
+def test_what_the_warm_up_learns_of_the_memory_stays():
+    trainer = guarded(replace(TRAIN, auto_batch=True))
+    fail_above(trainer, 2)
+    before = weights(trainer)
+    trainer.warm_up(2)
+    assert trainer.micro_batch == 2 and trainer.unjudged == []
+    assert_same(before, weights(trainer))
+
+
 def test_not_one_sequence_fits():
     trainer = guarded(replace(TRAIN, auto_batch=True))
     fail_above(trainer, 0)
