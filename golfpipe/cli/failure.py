@@ -105,7 +105,7 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
         hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
         message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
         return UsageError(message or "a command is missing", hint=hint)
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
+    if isinstance(error, KeyboardInterrupt | typer.Abort) or _is_interrupted_import(error):
         return interruption(error)
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
@@ -128,6 +128,11 @@ def _system_error(error: OSError) -> GolfpipeError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = f"{format_bytes(shutil.disk_usage(os.getcwd()).free)} are free here; earlier artifacts are as they were"
     return StageFailed(f"{path + ': ' if path else ''}{error.strerror or error}", hint=hint, path=path)
+
+
+def _is_interrupted_import(error: BaseException) -> bool:
+    """The entropy coder imports NumPy at its first call; Ctrl-C just then comes out as a panic of its Rust code."""
+    return type(error).__name__ == "PanicException" and "KeyboardInterrupt" in str(error)
 
 
 def _is_torch_memory_error(error: BaseException) -> bool:

@@ -222,6 +222,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (MemoryError(), 1, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (type("PanicException", (BaseException,), {})("value: KeyboardInterrupt()"), 130, "interrupted"),
         (Interrupted("stopped after step 3", hint="golfpipe train --resume"), 130, "stopped after step 3"),
         (Interrupted("stopped", exit_code=143), 143, "stopped"),
     ],
