@@ -102,7 +102,7 @@ def _leftovers(folder: Path, only: str | None = None) -> Iterator[Removable]:
             if why is not None:
                 yield Removable(path=path, why=why, bytes=_size(path))
     if only is None:
-        for path in sorted(folder.glob(".*.tmp")):
+        for path in sorted([*folder.glob(".*.tmp"), *folder.glob(".*.lock.*")]):  # of files, and of locks
             if path.is_file() and time.time() - path.stat().st_mtime > TEMPORARY_SECONDS:
                 yield Removable(path=path, why="temporary file of a crash", bytes=_size(path))
 

@@ -175,8 +175,11 @@ def test_leftovers_and_stale_artifacts_go_and_the_rest_stays(capsys: pytest.Capt
     temporary.write_text("x")
     young = RUN / ".young.tmp"
     young.write_text("x")
+    draft = RUN / ".pack.lock.0123456789ab"
+    draft.write_text("x")
     past = time.time() - 7200
-    os.utime(temporary, (past, past))
+    for path in (temporary, draft):
+        os.utime(path, (past, past))
     assert main(["clean", str(RUN)]) == 0
     shown = capsys.readouterr().out
     assert "--yes removes them" in shown and partial.is_dir() and lock.is_file()
@@ -187,6 +190,7 @@ def test_leftovers_and_stale_artifacts_go_and_the_rest_stays(capsys: pytest.Capt
         ".pack.partial",
         ".quantize.old",
         ".pack.lock",
+        ".pack.lock.0123456789ab",
         ".report.html.tmp",
         "quantize",
         "pack",
