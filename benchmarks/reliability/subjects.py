@@ -231,7 +231,11 @@ def _checkpoint_reader(folder: Path) -> Callable[[], Taken]:
             made.append(GuardedTrainer(network, stream, job.config.train, job.config.optim, torch.device("cpu")))
         logs = {path: path.read_bytes() for path in partial.iterdir() if path.suffix in (".jsonl", ".log")}
         try:
-            train_stage._resume(made[0], ArtifactWriter(partial))
+            if (
+                train_stage._resume(made[0], ArtifactWriter(partial)) is None
+                and (partial / train_stage.CHECKPOINT).exists()
+            ):
+                raise Malformed("a checkpoint that is there as none")
         finally:
             for path, content in logs.items():
                 path.write_bytes(content)

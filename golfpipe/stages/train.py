@@ -352,8 +352,8 @@ def _resume(trainer: GuardedTrainer, out: ArtifactWriter) -> dict | None:
     """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment. Returns its
     values. The first process reads it for all."""
     path, reads = out.folder / CHECKPOINT, trainer.processes.rank == 0
-    content = trainer.processes.first(path.read_bytes() if reads and path.is_file() else b"")
-    if not content:
+    content = trainer.processes.first(path.read_bytes() if reads and path.is_file() else None)
+    if content is None:  # not so for an empty file, which is a damaged one
         return None
     hint = "--force starts afresh"
     tensors, values = tensors_from_bytes(content, str(path)), metadata_from_bytes(content, str(path))
