@@ -241,6 +241,8 @@ def _largest(runs: Sequence[RunFacts]) -> int:
 def _evaluations(submission: Artifact) -> list[Artifact]:
     """What was submitted, one per seed. Raises ArtifactError for one that is not found."""
     references = [ref for ref in submission.manifest.inputs if ref.role.startswith("evaluation")]
+    if not references:
+        raise ArtifactError(f"{submission.path / MANIFEST_NAME}: field inputs names no evaluation")
     return [find_artifact(reference, submission.path) for reference in references]
 
 

@@ -12,7 +12,7 @@ from golfpipe.data.shard_files import SPLITS, Split, list_shards
 from golfpipe.data.text_files import find_text_files
 from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.errors import DataError, UsageError
+from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.stages.base import cpu_count
@@ -84,6 +84,8 @@ def inspect_data(
     """
     if (folder / MANIFEST_NAME).is_file() or not folder.is_dir():
         artifact = open_artifact(folder, "token_data")
+        if not artifact.folder.is_dir():
+            raise ArtifactError(f"{folder / MANIFEST_NAME}: field location: {artifact.folder} is no folder")
         for name in artifact.manifest.files:
             artifact.file(name)
         if tokenizer is not None:  # a wrong one is no damage
