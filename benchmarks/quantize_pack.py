@@ -28,7 +28,7 @@ COMMAND_REPEATS = 3
 
 def run(quick: bool) -> dict[str, Any]:
     """Seconds of quantize, pack and decoding; weights are random, preset `16l` (41.9 M), method gptq_lite."""
-    name, repeats = ("tiny", 1) if quick else ("16l", 3)
+    name, repeats = ("tiny", 1) if quick else ("16l", 2)
     with tempfile.TemporaryDirectory() as folder:
         write_gaussian_model(Path(folder) / "train", preset(name))
         return {

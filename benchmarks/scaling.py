@@ -8,14 +8,13 @@ Each point is a process of its own. The exponent of a curve is the slope of its 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.child import measured
+from benchmarks.child import clock, measured, peak_memory_bytes
 from benchmarks.evaluation import text
 from benchmarks.models import gaussian_weights
 from benchmarks.settings import preset
@@ -72,8 +71,6 @@ def exponent(values: tuple[int, ...], measured_values: list[float]) -> float:
 
 def work(sizes_json: str) -> tuple[int, float]:
     """In the child: (resident bytes before the work, seconds of its fastest repetition)."""
-    from benchmarks.child import peak_memory_bytes
-
     sizes = json.loads(sizes_json)
     config = preset("16l", f"model.num_layers={sizes['layers']}", "model.model_dim=256", "model.num_heads=4",
                     "model.num_kv_heads=2", "model.bigram_buckets=2048", "model.trigram_buckets=1024")  # fmt: skip
@@ -81,9 +78,9 @@ def work(sizes_json: str) -> tuple[int, float]:
     before = peak_memory_bytes()
     seconds = []
     for _ in range(REPEATS + 1):
-        started = time.perf_counter()
+        started = clock()
         once()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return before, min(seconds[1:])
 
 

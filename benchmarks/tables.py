@@ -107,8 +107,9 @@ def machine_line(kept: Mapping[str, Any]) -> str:
     """Where, with what and on which commit a result was measured."""
     machine = kept["machine"]
     where = f"{machine['gpu']}, {machine['processor']}" if machine["gpu"] else machine["processor"]
+    clock = "CPU seconds on a machine busy with other work, " if machine["clock"] == "cpu" else ""
     return (
-        f"{where}, {machine['threads']} threads, torch {machine['torch']}, Python {machine['python']}; commit "
+        f"{where}, {clock}{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}, torch {machine['torch']}, Python {machine['python']}; commit "
         f"{kept['commit']}; {kept['wall_seconds']:.0f} s, peak {format_figure('bytes', kept['peak_memory_bytes'])}"
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from benchmarks.child import CLOCK, clock
 
 
 def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
@@ -17,10 +18,10 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeats + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if turn > 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: summary(values) for name, values in seconds.items()}
 
 
@@ -56,6 +57,7 @@ def machine() -> dict[str, Any]:
         "processor": f"{len(models)} x {models[0]}" if models else platform.processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
+        "clock": CLOCK,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -21,23 +21,21 @@ from golfpipe.model.network import build_network, initialize
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer
 
-CASES = {"tiny": (16, 256, 8), "16l": (4, 512, 3)}
-"""Preset -> sequences, length, repetitions."""
+CASES = {"tiny/fp32": (16, 256, 8), "tiny/bf16": (16, 256, 8), "16l/bf16": (4, 512, 3)}
+"""Preset and precision -> sequences, length, repetitions."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run(quick: bool) -> dict[str, Any]:
     """Seconds per step and the ratios to plain and floor, per preset and precision."""
     if quick:
-        return {"tiny/bf16": case("tiny", 2, 64, "bf16", 1)}
+        return {"tiny/bf16": case("tiny", "bf16", 2, 64, 1)}
     return {
-        f"{name}/{precision}": case(name, *sizes, precision, repeats)
-        for name, (*sizes, repeats) in CASES.items()
-        for precision in DTYPES
+        key: case(*key.split("/"), sequences, length, repeats) for key, (sequences, length, repeats) in CASES.items()
     }
 
 
-def case(name: str, sequences: int, length: int, precision: str, repeats: int) -> dict[str, Any]:
+def case(name: str, precision: str, sequences: int, length: int, repeats: int) -> dict[str, Any]:
     trainer = golfpipe_trainer(name, sequences, length, precision)
     plain, batch = plain_trainer(name, sequences, length, precision)
 

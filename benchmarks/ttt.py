@@ -5,7 +5,6 @@ python -m benchmarks ttt [--quick]
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.child import clock
 from benchmarks.evaluation import text
 from benchmarks.floor import training_floor
 from benchmarks.models import gaussian_weights
@@ -39,7 +39,6 @@ def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]
     plain = plain_step(config, tokens, sequences)
     others = {"plain": plain, **training_floor(config.model, sequences, length, torch.bfloat16)}
     seconds: dict[str, list[float]] = {key: [] for key in ("golfpipe", *others)}
-    clock = time.perf_counter
 
     def after_step(targets: int) -> None:
         nonlocal started

@@ -20,7 +20,7 @@ def test_the_page_has_every_table() -> None:
 
 
 def test_a_table_is_made_of_its_result() -> None:
-    machine = {"gpu": None, "processor": "2 x CPU", "threads": 2, "torch": "2", "python": "3"}
+    machine = {"gpu": None, "processor": "2 x CPU", "threads": 2, "clock": "wall", "torch": "2", "python": "3"}
     kept = {"machine": machine, "commit": "abc", "wall_seconds": 5.0, "peak_memory_bytes": 10**9}
     kept["results"] = {"16l/4 x 512": {"speedup_over_plain": 1.25}}
     page = "before\n\n<!-- table ttt -->\nold\n<!-- end -->\n\nafter\n\n<!-- table gpu -->\n<!-- end -->\n"

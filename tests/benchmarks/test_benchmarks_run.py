@@ -34,7 +34,7 @@ def one_thread():
 
 def test_training_scoring_and_adapting(one_thread) -> None:
     for found in (
-        train_step.case("tiny", 2, 64, "bf16", 1),
+        train_step.case("tiny", "bf16", 2, 64, 1),
         evaluation.case("tiny", 64, 16, 3, 1),
         ttt.case("tiny", 2, 64, 1),
     ):
