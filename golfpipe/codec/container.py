@@ -2,7 +2,7 @@
 
     offset  bytes  content
     0       8      magic "GOLFPIPE"
-    8       1      format version (2; 1 knew no open-ended codes)
+    8       1      format version: 3 where a tensor has open-ended codes, else 2
     9       1      coder (0 nibble, 1 range)
     10      32     sha256 of every other byte from offset 8 on
     42      4      H, length of the compressed header, little-endian
@@ -30,7 +30,8 @@ from golfpipe.codec.streams import Coder, num_streams, piece_to_streams, streams
 from golfpipe.errors import ArtifactError
 
 PAYLOAD_MAGIC = b"GOLFPIPE"
-PAYLOAD_VERSION = 2
+PAYLOAD_VERSIONS = (2, 3)
+"""Without and with open-ended codes. Those of version 2 had other arrays of steps and classes; version 1 knew none."""
 MAX_HEADER_BYTES = 4_000_000
 """Most that a header may decompress to; that of the 16-layer model has 8 KB."""
 
@@ -100,7 +101,7 @@ def encode_payload(
         ],
     }
     header_bytes = compress_lzma(_canonical_json(header).encode("ascii"))
-    front = bytes((PAYLOAD_VERSION, _CODER_IDS[coder]))
+    front = bytes((_version_of([piece.bits for piece in pieces]), _CODER_IDS[coder]))
     body = b"".join(
         (len(header_bytes).to_bytes(4, "little"), header_bytes, *(s for streams in streams_of_pieces for s in streams))
     )
@@ -158,9 +159,16 @@ def read_header(payload: bytes) -> PayloadHeader:
     ):
         raise ArtifactError("packed payload: header must hold `model` (a mapping) and `tensors` (a list)")
     entries = tuple(_parse_entry(row, coder) for row in parsed["tensors"])
+    version = _version_of([entry.bits for entry in entries])
+    if payload[8] != version:
+        raise ArtifactError(f"packed payload: format version {payload[8]}, this program reads such codes in {version}")
     header = PayloadHeader(coder=coder, model=parsed["model"], entries=entries, overhead_bytes=overhead)
     _check_sizes(header, len(payload))
     return header
+
+
+def _version_of(bits: list[int]) -> int:
+    return PAYLOAD_VERSIONS[any(code in OPEN_STATES for code in bits)]
 
 
 def _check_front(payload: bytes) -> Coder:
@@ -169,8 +177,8 @@ def _check_front(payload: bytes) -> Coder:
     if len(payload) < _HEADER_START:
         raise ArtifactError(f"packed payload: cut off after {len(payload)} bytes")
     version, coder_id = payload[8], payload[9]
-    if version != PAYLOAD_VERSION:
-        raise ArtifactError(f"packed payload: format version {version}, this program reads {PAYLOAD_VERSION}")
+    if version not in PAYLOAD_VERSIONS:
+        raise ArtifactError(f"packed payload: format version {version}, this program reads {PAYLOAD_VERSIONS}")
     digest_end = _HEADER_START - 4
     digest = hashlib.sha256(payload[8:_DIGEST_START])
     digest.update(memoryview(payload)[digest_end:])

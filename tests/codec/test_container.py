@@ -189,6 +189,7 @@ def test_two_tensors_of_one_name_are_refused():
         (lambda p: b"\x80\x02}q" + p[4:], "begins with"),
         (lambda p: p[:30], "cut off"),
         (lambda p: p[:8] + b"\x01" + p[9:], "format version 1"),
+        (lambda p: sealed(p[:8] + b"\x02" + p[9:]), "format version 2, this program reads such codes in 3"),
         (lambda p: sealed(p[:9] + b"\x07" + p[10:]), "unknown coder 7"),
         (lambda p: p[:9] + b"\x00" + p[10:], "sha256"),
         (lambda p: p[:-1], "sha256"),
