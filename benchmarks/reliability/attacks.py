@@ -25,6 +25,8 @@ from benchmarks.reliability.confined import Peak, run_confined
 from benchmarks.reliability.specimens import build, working_in
 from golfpipe.cli.app import main
 
+REPOSITORY = Path(__file__).parents[2]
+
 
 def run(count: int, seed: int) -> dict[str, Any]:
     """All attacks, or the first `count`."""
@@ -69,7 +71,7 @@ def _attempt(attack: Attack, base: Path, root: Path) -> tuple[int, str, str | No
         with working_in(place.work), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = main([*words, "-q"])
         after = _snapshot(Path(name))
-        message = said.getvalue().replace(name, "...")[:300]
+        message = said.getvalue().replace(name, "...").replace(f"{REPOSITORY}/", "")[:300]
         if place.pwned.exists():
             return code, message, "code ran"
         allowed = tuple(f"work/{start}" for start in attack.writes)
