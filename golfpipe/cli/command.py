@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from golfpipe.units import format_bytes
 if TYPE_CHECKING:  # L5 sees these only through L4
     from golfpipe.pipeline.plan import Plan
     from golfpipe.pipeline.settings import Settings
+    from golfpipe.pipeline.single import Request
     from golfpipe.stages.base import Context, Job
     from golfpipe.store.artifact import Artifact
 
@@ -87,20 +88,26 @@ def run_stage(
     argument_digest: str = "",
 ) -> Answer:
     """Run one stage as its command, or plan it with --dry-run. `out`: where to without -o; None: beside the input."""
-    from golfpipe.pipeline.single import Request, prepare
+    from golfpipe.pipeline.single import prepare
 
-    job = prepare(
-        Request(
-            stage=stage,
-            inputs=inputs or {},
-            settings=settings_of(options, *overrides),
-            context=context_of(options),
-            out=output_path(options.out) or out,
-            arguments=arguments or {},
-            argument_digest=argument_digest,
-        )
+    request = stage_request(stage, options, inputs=inputs or {}, overrides=overrides)
+    request = replace(request, out=request.out or out, arguments=arguments or {}, argument_digest=argument_digest)
+    return work(prepare(request), options)
+
+
+def stage_request(
+    stage: str, options: StageOptions, *, inputs: Mapping[str, Path | None], overrides: tuple[str, ...] = ()
+) -> Request:
+    """What the options ask of a stage."""
+    from golfpipe.pipeline.single import Request
+
+    return Request(
+        stage=stage,
+        inputs=inputs,
+        settings=settings_of(options, *overrides),
+        context=context_of(options),
+        out=output_path(options.out),
     )
-    return work(job, options)
 
 
 def work(job: Job, options: StageOptions) -> Answer:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import artifact_answer, context_of, input_path, output_path, settings_of
+from golfpipe.cli.command import artifact_answer, input_path, stage_request
 from golfpipe.cli.options import SharedOptions
 from golfpipe.cli.torchrun import Launch, work_together
 
@@ -32,19 +32,14 @@ def evaluate(
       golfpipe evaluate artifacts/demo/train -o artifacts/demo/quick --set evaluate.method=chunked --set evaluate.max_targets=4096
       golfpipe evaluate artifacts/demo/pack --shard 1/2
     """
-    from golfpipe.pipeline.single import Request, finished_evaluation, prepare, prepare_shard
+    from golfpipe.pipeline.single import finished_evaluation, prepare, prepare_shard
     from golfpipe.stages.shard import parse_shard
 
     path = input_path(model)
     finished = finished_evaluation(path)
     if finished is not None:  # what score-first ttt returns; so scripts need not tell the methods apart
         return artifact_answer(finished, up_to_date=True)
-    request = Request(
-        stage="evaluate",
-        inputs={"model": path, "data": input_path(data) if data is not None else None},
-        settings=settings_of(options),
-        context=context_of(options),
-        out=output_path(options.out),
-    )
+    paths = {"model": path, "data": input_path(data) if data is not None else None}
+    request = stage_request("evaluate", options, inputs=paths)
     job = prepare(request) if shard is None else prepare_shard(request, parse_shard(shard))
     return work_together(job, options)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import context_of, input_path, output_path, settings_of, work
+from golfpipe.cli.command import input_path, stage_request, work
 from golfpipe.cli.options import StageOptions
 
 
@@ -30,12 +30,7 @@ def evaluate_merge(
       golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
       golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2 -o artifacts/demo/merged
     """
-    from golfpipe.pipeline.single import Request, prepare_merge
+    from golfpipe.pipeline.single import prepare_merge
 
-    request = Request(
-        stage="evaluate",
-        settings=settings_of(options),
-        context=context_of(options),
-        out=output_path(options.out),
-    )
+    request = stage_request("evaluate", options, inputs={})
     return work(prepare_merge([input_path(part) for part in parts], request), options)

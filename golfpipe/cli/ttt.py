@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.command import input_path, stage_request
 from golfpipe.cli.options import SharedOptions
 from golfpipe.cli.torchrun import Launch, work_together
 
@@ -28,13 +28,7 @@ def ttt(
       golfpipe ttt artifacts/demo/pack
       golfpipe ttt artifacts/demo/pack -o artifacts/demo/lora --set ttt.method=score_first_lora --set ttt.epochs=1
     """
-    from golfpipe.pipeline.single import Request, prepare
+    from golfpipe.pipeline.single import prepare
 
-    request = Request(
-        stage="ttt",
-        inputs={"model": input_path(model), "data": input_path(data) if data is not None else None},
-        settings=settings_of(options),
-        context=context_of(options),
-        out=output_path(options.out),
-    )
-    return work_together(prepare(request), options)
+    paths = {"model": input_path(model), "data": input_path(data) if data is not None else None}
+    return work_together(prepare(stage_request("ttt", options, inputs=paths)), options)

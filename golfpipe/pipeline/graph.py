@@ -87,7 +87,6 @@ def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
 
 
 def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> Node:
-    _check_folder_name(spec.name)
     if spec.stage == DATA:
         if spec.inputs:
             raise ConfigError(f"pipeline.{spec.name}: the data step has no inputs, found {list(spec.inputs)}")
@@ -176,8 +175,3 @@ def _needed_by(nodes: Sequence[Node], name: str) -> set[str]:
             needed.add(current)
             waiting += by_name[current].inputs.values()
     return needed
-
-
-def _check_folder_name(name: str) -> None:
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith(".") or len(name) > 100:
-        raise ConfigError(f"pipeline: step {name!r} must be letters, digits, - and _, because it names a folder")

@@ -25,7 +25,7 @@ from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
-from golfpipe.stages.parts import merged_nats, write_part
+from golfpipe.stages.parts import merged_nats, merged_seconds, write_part
 from golfpipe.stages.shard import Shard
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -42,10 +42,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     tokens, split_targets = load_validation(job.inputs["data"], settings.max_targets)
     shard, parts = job.arguments.get("shard"), job.arguments.get("parts")
     if parts is not None:
-        nats, seconds = (
-            merged_nats(parts, len(tokens) - 1),
-            sum(part.manifest.metrics["eval_seconds"] for part in parts),
-        )
+        nats, seconds = merged_nats(parts, len(tokens) - 1), merged_seconds(parts)
     else:
         network = load_network(config, load_weights(source), COMPUTE_DTYPES[settings.precision]).to(device)
         started = time.perf_counter()

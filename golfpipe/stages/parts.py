@@ -41,6 +41,17 @@ def write_part(out: ArtifactWriter, model: Artifact, nats: np.ndarray, shard: Sh
     )
 
 
+def merged_seconds(parts: Sequence[Artifact]) -> float:
+    """Of scoring all parts. Raises ArtifactError."""
+    total = 0.0
+    for part in parts:
+        seconds = part.manifest.metrics.get("eval_seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            raise ArtifactError(f"{part.path}: metric eval_seconds is {seconds!r}, no time", path=str(part.path))
+        total += seconds
+    return total
+
+
 def merged_nats(parts: Sequence[Artifact], num_targets: int) -> np.ndarray:
     """Nats of every target, float32. Raises ArtifactError for parts that do not make up a whole."""
     nats = np.full(num_targets, np.nan, dtype=np.float32)

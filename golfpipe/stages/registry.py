@@ -146,7 +146,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="pack",
             module="golfpipe.stages.pack",
-            version=1,
+            version=2,
             inputs={"model": ("quantized_model",)},
             output=("packed_model",),
             sections=("pack",),
@@ -163,7 +163,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="evaluate",
             module="golfpipe.stages.evaluate",
-            version=1,
+            version=2,
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
             output=("evaluation", "partial_evaluation"),
             sections=("evaluate",),

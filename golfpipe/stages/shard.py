@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.errors import UsageError
+from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.stages.base import STAGES, stale_reasons
 from golfpipe.store.artifact import Artifact
+
+MAX_SHARDS = 999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +68,9 @@ def check_parts(parts: Sequence[Artifact], config: PipelineConfig, input_digests
 
 
 def _shard(part: Artifact) -> Shard:
-    return Shard(part.manifest.metrics["shard"], part.manifest.metrics["num_shards"])
+    index, count = (part.manifest.metrics.get(name) for name in ("shard", "num_shards"))
+    if type(index) is not int or type(count) is not int or not 1 <= index <= count <= MAX_SHARDS:
+        raise ArtifactError(
+            f"{part.path}: metrics shard={index!r} and num_shards={count!r} name no part", path=str(part.path)
+        )
+    return Shard(index, count)

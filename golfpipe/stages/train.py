@@ -29,7 +29,7 @@ from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.fast_paths import compile_obstacle, fast_paths, faster_precision, keep_compiled_code
+from golfpipe.stages.fast_paths import compile_obstacle, faster_precision, keep_compiled_code, paths_taken
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
@@ -60,7 +60,6 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         config = replace(config, train=replace(config.train, precision=precision))
     check_tracker(config.train.track)
     select_threads(job.context.threads)
-    job.context.reporter.note("; ".join(map(str, fast_paths(device))))
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config.model, tokenizer)
     shards, bad_shards = load_training_shards(job.inputs["data"], config.train.on_bad_shard)
@@ -243,6 +242,9 @@ class _Events:
     def start(self, resumed: dict | None) -> None:
         """`resumed`: the values of the checkpoint from which the run goes on."""
         config, trainer = self.job.config, self.trainer
+        compiled = trainer.loss_of is not trainer.network
+        paths = paths_taken(trainer.device, trainer.config.precision, trainer.config.compile, compiled)
+        self.job.context.reporter.note("; ".join(map(str, paths)))
         if resumed is not None:
             self.last_loss, self.skipped_steps = resumed["last_loss"], resumed.get("skipped_steps", 0)
             self._append([{"type": "resume", "step": trainer.steps_done}])
@@ -259,8 +261,8 @@ class _Events:
                     "parameters": parameters,
                     "device": str(trainer.device),
                     "precision": trainer.config.precision,
-                    "compiled": trainer.loss_of is not trainer.network,
-                    "fast_paths": {path.name: path.on for path in fast_paths(trainer.device)},
+                    "compiled": compiled,
+                    "fast_paths": {path.name: path.on for path in paths},
                     "config": plain_config(config),
                 }
             ],

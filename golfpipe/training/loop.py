@@ -35,7 +35,10 @@ class TrainingEvents(Protocol):
 
 
 def run_training(trainer: Trainer, events: TrainingEvents) -> str:
-    """Train to the end. Returns `max_steps`, `max_seconds`, or `interrupted` (a checkpoint is then written). Raises what `log` raises for a bad step."""
+    """Train to the end. Returns `max_steps`, `max_seconds`, or `interrupted` (a checkpoint is then written).
+
+    Raises what `log` raises for a bad step.
+    """
     config = trainer.config
     pending: list[StepRecord] = []
     trainer.start_clock()

@@ -1,5 +1,7 @@
 """Parts of an evaluation: together they are the evaluation, and nothing else passes for it."""
 
+from dataclasses import replace
+
 import pytest
 
 from golfpipe.errors import ArtifactError, UsageError
@@ -7,6 +9,7 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare, prepare_merge, prepare_shard
 from golfpipe.stages.base import run_job
 from golfpipe.stages.shard import Shard, parse_shard
+from golfpipe.store.manifest import result_digest
 
 SMALL_BATCHES = "evaluate.batch_tokens=192"
 
@@ -85,6 +88,23 @@ def test_a_part_that_was_altered_is_refused(score, merge):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="the file was altered"):
+        merge(one, two)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"shard": None}, "shard=None and num_shards=2 name no part"),
+        ({"shard": 3}, "shard=3 and num_shards=2 name no part"),
+        ({"eval_seconds": "x"}, "eval_seconds is 'x', no time"),
+    ],
+)
+def test_forged_metrics_are_refused(score, merge, tmp_path, metrics, message):
+    one, two = score(1, 2, name=f"forged-{tmp_path.name}"), score(2, 2)
+    manifest = replace(one.manifest, metrics=one.manifest.metrics | metrics)
+    digest = result_digest(manifest.kind, manifest.files, manifest.model, manifest.metrics)
+    (one.path / "manifest.json").write_bytes(replace(manifest, digest=digest).sealed().to_json())
+    with pytest.raises(ArtifactError, match=message):
         merge(one, two)
 
 
