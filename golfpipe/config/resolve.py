@@ -174,6 +174,8 @@ def resolve_config(
 def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
     """Where the settings beside those that a message names come from, if not from the command line alone."""
     named = re.findall(r"[a-z_]\w*(?:\.\w+)+", message)
+    if any(origin.get(key) == "--set" for key in named):
+        return ""
     sections = tuple(key.partition(".")[0] + "." for key in named)  # a rule about one key may be broken by another
     layers = {layer for key, layer in origin.items() if key.startswith(sections)} - {"default", "--set", "--seed"}
     if "input" in layers:

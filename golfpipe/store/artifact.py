@@ -131,7 +131,7 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     manifest = parse_manifest(_read_manifest(manifest_path), str(manifest_path))
     if kinds and manifest.kind not in kinds:
         raise ArtifactError(
-            f"{path}: a {manifest.kind}, expected {' or '.join(kinds)}",
+            f"{path}: kind {manifest.kind}, expected {' or '.join(kinds)}",
             hint=f"{manifest.kind} is what `golfpipe {manifest.stage.replace('data-', 'data ')}` writes",
             path=str(path),
         )

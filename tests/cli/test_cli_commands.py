@@ -166,7 +166,7 @@ def test_dry_run_writes_nothing(golfpipe: Any, tmp_path: Path) -> None:
         ("submit ''", 3, "empty string"),
         ("audit ''", 3, "empty string"),
         ("evaluate nowhere", 2, "nowhere: no such artifact"),
-        (f"pack {TEXT}", 3, "a token_data, expected quantized_model"),
+        (f"pack {TEXT}", 3, "kind token_data, expected quantized_model"),
         (f"train {TEXT} -o ''", 2, "-o is an empty string"),
         (f"train {TEXT} --preset dmeo", 2, "unknown preset dmeo"),
         (f"train {TEXT} --set train.max_step=1", 2, "unknown key train.max_step"),

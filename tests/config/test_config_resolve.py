@@ -68,6 +68,18 @@ def test_decided_sections_are_left_alone_by_presets_and_defended_against_overrid
         resolve_config(stages, inherited=before, decided=["train"], overrides=["train.max_steps=9"])
 
 
+def test_a_wrong_value_is_blamed_on_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "stages.yaml"
+    path.write_text("presets: {a: {train: {max_steps: 3, compile: maybe}}, b: {train: {max_steps: 3}}}\n")
+    stages = load_stages(path)
+    with pytest.raises(ConfigError) as caught:
+        resolve_config(stages, preset="a")
+    assert caught.value.message.endswith(f"found 'maybe' (in {path})")
+    with pytest.raises(ConfigError) as caught:
+        resolve_config(stages, preset="b", overrides=["train.compile=maybe"])
+    assert caught.value.message.endswith("found 'maybe'")
+
+
 @pytest.mark.parametrize("name", list(STAGES.presets))
 def test_every_preset_builds(name: str) -> None:
     resolved = resolve_config(STAGES, preset=name)
@@ -125,6 +137,9 @@ def test_overrides_take_yaml() -> None:
         ("defaults: {trian: {}}", "unknown key trian"),
         ("presets: {a: {train: {steps: 1}}}", r"unknown key train\.steps"),
         ("presets: {a: 3}", "expected a mapping"),
+        ("pipeline: {../x: {stage: data}}", "letters, digits"),
+        ("pipeline: {.x: {stage: data}}", "letters, digits"),
+        ("pipeline: {'': {stage: data}}", "letters, digits"),
         ("pipeline: {train: {input: [data]}}", "unknown key in"),
         ("pipeline: {train: {inputs: data}}", "must be a list"),
         ("default_preset: nowhere\npresets: {somewhere: {}}", "unknown preset"),

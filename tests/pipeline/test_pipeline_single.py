@@ -108,7 +108,7 @@ def test_settings_of_another_golfpipe_do_not_make_a_model_unusable() -> None:
 
 def test_wrong_kinds_and_names() -> None:
     run_job(_train())
-    with pytest.raises(ArtifactError, match="a trained_model, expected quantized_model"):
+    with pytest.raises(ArtifactError, match="kind trained_model, expected quantized_model"):
         _made("pack", "artifacts/a/train")
     with pytest.raises(UsageError, match="train needs token data"):
         _train(data=None)

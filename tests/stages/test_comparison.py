@@ -57,4 +57,4 @@ def test_one_document_is_refused(chain: Any, fresh: Callable[[str], str]) -> Non
 
 def test_only_evaluations_compare(chain: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(chain.packed.path), str(chain.packed.path)]) == 3
-    assert "a packed_model, expected evaluation" in capsys.readouterr().err
+    assert "kind packed_model, expected evaluation" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_what_is_no_log_is_refused(chain: Any, tmp_path: Path, capsys: pytest.Ca
         with pytest.raises(error):
             read_replay(path)
     assert main(_words(chain, "a", "--replay", str(chain.packed.path))) == 3
-    assert "a packed_model, expected trained_model" in capsys.readouterr().err
+    assert "kind packed_model, expected trained_model" in capsys.readouterr().err
 
 
 def test_force_is_needed_to_replace(chain: Any) -> None:

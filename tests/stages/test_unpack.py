@@ -53,7 +53,7 @@ def test_damage_is_found(chain: Any, tmp_path: Path) -> None:
 def test_what_is_no_output_or_no_packed_model_is_refused(chain: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unpack writes one file"):
         unpack_model(chain.packed.path, tmp_path)
-    with pytest.raises(ArtifactError, match="a trained_model, expected packed_model"):
+    with pytest.raises(ArtifactError, match="kind trained_model, expected packed_model"):
         unpack_model(chain.trained.path)
 
 

@@ -125,7 +125,7 @@ def test_paths_that_are_no_artifacts(tmp_path: Path) -> None:
         with pytest.raises(error, match=name):
             open_artifact(tmp_path / name)
         assert try_open(tmp_path / name) is None
-    with pytest.raises(ArtifactError, match="a evaluation, expected trained_model or packed_model"):
+    with pytest.raises(ArtifactError, match="kind evaluation, expected trained_model or packed_model"):
         open_artifact(tmp_path / "a", "trained_model", "packed_model")
 
 
