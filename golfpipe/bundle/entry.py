@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import os
 import time
 import uuid
@@ -342,6 +343,8 @@ def main(environ: Mapping[str, str]) -> None:
     if int(environ.get("WORLD_SIZE", "1")) > 1:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(environ["LOCAL_RANK"]))
+        # Imported later it would keep the group, whose threads could then abort the process at its end.
+        importlib.import_module("torch._dynamo")
         distributed.init_process_group()
         processes = ProcessGroup(int(environ["RANK"]), int(environ["WORLD_SIZE"]))
     settings = script_settings(environ)
@@ -351,6 +354,8 @@ def main(environ: Mapping[str, str]) -> None:
             f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
     Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes).run()
+    if processes.size > 1:
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
