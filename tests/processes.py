@@ -61,12 +61,12 @@ def run_processes(
 def _main(module: str, name: str, folder: str) -> None:
     import importlib
 
-    from golfpipe.stages.processes import join_processes, leave_processes
+    from golfpipe.stages.processes import join_processes
 
     group = join_processes("cpu")
     result = getattr(importlib.import_module(module), name)(group)
     Path(folder, f"{group.rank}.pickle").write_bytes(pickle.dumps(result))
-    leave_processes()
+    group.leave()
     # A gloo thread that outlives the group can abort the process at its end.
     left = [task for task in Path("/proc/self/task").glob("*/comm") if "gloo" in task.read_text()]
     assert not left, "gloo threads are left"

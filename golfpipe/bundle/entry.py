@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import os
 import time
 import uuid
@@ -29,7 +28,7 @@ import numpy as np
 import safetensors.torch
 import sentencepiece
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe, TttConfig
 from golfpipe.adapt.cosine import adapt_cosine
@@ -41,7 +40,7 @@ from golfpipe.codec.pieces import Piece
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
-from golfpipe.optim.process_group import ALONE, ProcessGroup
+from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.export import dequantize_weights, quantize_weights
 from golfpipe.quant.sensitivity import CalibrationData
@@ -339,14 +338,10 @@ class Script:
 
 def main(environ: Mapping[str, str]) -> None:
     """Run the script. SystemExit for settings and data that do not fit."""
-    processes = ALONE
-    if int(environ.get("WORLD_SIZE", "1")) > 1:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(environ["LOCAL_RANK"]))
-        # Imported later it would keep the group, whose threads could then abort the process at its end.
-        importlib.import_module("torch._dynamo")
-        distributed.init_process_group()
-        processes = ProcessGroup(int(environ["RANK"]), int(environ["WORLD_SIZE"]))
+    processes = ProcessGroup(int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1")))
+    if processes.size > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(environ["LOCAL_RANK"]))
+    processes.meet()
     settings = script_settings(environ)
     data = ScriptData(environ)
     if data.vocab_size != settings.model.vocab_size:
@@ -354,8 +349,7 @@ def main(environ: Mapping[str, str]) -> None:
             f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
     Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes).run()
-    if processes.size > 1:
-        distributed.destroy_process_group()
+    processes.leave()
 
 
 if __name__ == "__main__":

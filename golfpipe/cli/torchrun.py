@@ -59,7 +59,7 @@ def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
     if num_processes() == 1:
         return Launch(options.nproc)
     from golfpipe.stages.base import SilentReporter
-    from golfpipe.stages.processes import follow_job, join_processes, leave_processes
+    from golfpipe.stages.processes import follow_job, join_processes
 
     group = join_processes(job.context.device)
     context = replace(job.context, processes=group)
@@ -68,7 +68,7 @@ def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
         answer = work(replace(job, context=context), options)
     else:
         follow_job(replace(job, context=replace(context, reporter=SilentReporter())), group)
-    leave_processes()
+    group.leave()
     return answer
 
 

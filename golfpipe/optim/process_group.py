@@ -1,11 +1,12 @@
 """The processes that share a run, as the cores see them: one per device, each on its part of the data.
 
 Every process makes the same calls in the same order. Alone a process sends nothing, so one process and many run the
-same code. The caller joins torch.distributed's default group; control values travel between hosts, not devices.
+same code. They meet in torch.distributed's default group; control values travel between hosts, not devices.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,20 @@ class ProcessGroup:
 
     rank: int = 0
     size: int = 1
+
+    def meet(self, store: distributed.Store | None = None) -> None:
+        """Join the others, who are in `store` or where torchrun's environment says."""
+        if self.size > 1:
+            # The first optimizer step imports it, and what is imported after the group exists keeps the group as a
+            # default argument: leaving would not end gloo's threads, and one that still holds a tensor when Python ends
+            # aborts the process.
+            importlib.import_module("torch._dynamo")
+            distributed.init_process_group(store=store, rank=self.rank, world_size=self.size)
+
+    def leave(self) -> None:
+        """At the good end of the run."""
+        if self.size > 1:
+            distributed.destroy_process_group()
 
     def share(self, items: Iterable[Shared]) -> Iterator[Shared]:
         """This process's part of what all would do: every `size`-th item, so that parts are even and order stays."""

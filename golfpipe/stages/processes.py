@@ -33,16 +33,9 @@ def join_processes(device: str) -> ProcessGroup:
                 hint="a process for each GPU, or --device cpu",
             )
         torch.cuda.set_device(local)
-    # The first optimizer step imports it, and what is imported after the group exists keeps the group as a default
-    # argument: then leaving would not end gloo's threads, and one that still holds a tensor at exit aborts the process.
-    importlib.import_module("torch._dynamo")
-    distributed.init_process_group(store=meeting_store(), rank=rank, world_size=size)
-    return ProcessGroup(rank, size)
-
-
-def leave_processes() -> None:
-    """At the good end of the run."""
-    distributed.destroy_process_group()
+    processes = ProcessGroup(rank, size)
+    processes.meet(meeting_store())
+    return processes
 
 
 def meeting_store() -> distributed.Store:
