@@ -21,8 +21,10 @@ from benchmarks.timing import alternate, floor_seconds, shares
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.scoring.score import score_windows
+from golfpipe.scoring.score import LastNats, score_windows
 from golfpipe.scoring.windows import Window, batch_windows, plan_windows
+from golfpipe.stages.compiling import compiled_for
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES
 
 STRIDES = (64, 32)
@@ -34,15 +36,21 @@ def run(quick: bool) -> dict[str, Any]:
     """Seconds for a text of 33 windows and the ratios to plain and floor, per stride."""
     if quick:
         return {"tiny/stride 16": case("tiny", 64, 16, 3, 1)}
-    return {f"16l/stride {stride}": case("16l", CONTEXT, stride, WINDOWS, REPEATS) for stride in STRIDES}
+    return {
+        f"16l/stride {stride}{', compiled' * compiled}": case(
+            "16l", CONTEXT, stride, WINDOWS, REPEATS, compiled=compiled
+        )
+        for stride in STRIDES
+        for compiled in (True, False)
+    }
 
 
-def case(name: str, context: int, stride: int, windows: int, repeats: int) -> dict[str, Any]:
+def case(name: str, context: int, stride: int, windows: int, repeats: int, *, compiled: bool = False) -> dict[str, Any]:
     config = preset(name)
     settings = replace(config.evaluate, context_length=context, stride=stride, precision="bf16", method="sliding")
     tokens = text(context + stride * (windows - 1) + 1)
-    batches = list(batch_windows(plan_windows(len(tokens) - 1, settings), settings.batch_tokens))
-    score = golfpipe_scoring(config, settings, tokens)
+    batches = list(batch_windows(plan_windows(len(tokens) - 1, settings), settings.pass_tokens("cpu")))
+    score = golfpipe_scoring(config, settings, tokens, compiled=compiled)
     times = alternate(
         {
             "golfpipe": score,
@@ -65,15 +73,21 @@ def text(num_tokens: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 1024, num_tokens).astype(np.uint16)
 
 
-def golfpipe_scoring(config: PipelineConfig, settings: EvaluateConfig, tokens: np.ndarray) -> Callable[[], None]:
+def golfpipe_scoring(
+    config: PipelineConfig, settings: EvaluateConfig, tokens: np.ndarray, *, compiled: bool = False
+) -> Callable[[], None]:
     """What the evaluate stage does with a text, once its weights are loaded."""
-    weights = gaussian_weights(config.model)
-    network = load_network(config.model, weights, COMPUTE_DTYPES[settings.precision])
+    keep_freed_memory()
+    weights, dtype = gaussian_weights(config.model), COMPUTE_DTYPES[settings.precision]
+    network, pass_tokens = load_network(config.model, weights, dtype).to(dtype), settings.pass_tokens("cpu")
+    last_nats: LastNats = network.last_nats
+    if compiled:
+        last_nats = compiled_for(last_nats, (pass_tokens // settings.context_length, settings.context_length))
 
     def score() -> None:
         nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
-        batches = batch_windows(plan_windows(len(nats), settings), settings.batch_tokens)
-        score_windows(network, tokens, batches, nats, torch.device("cpu"))
+        batches = batch_windows(plan_windows(len(nats), settings), pass_tokens)
+        score_windows(last_nats, tokens, batches, nats, torch.device("cpu"))
 
     return score
 

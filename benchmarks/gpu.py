@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from benchmarks.tables import RESULTS, detail_table
 from benchmarks.timing import machine
 from golfpipe.api import Artifact, evaluate, open_artifact, pack, quantize, train, ttt
 from golfpipe.config.schema import build_config
-from golfpipe.model.config import ModelConfig, parameter_shapes
+from golfpipe.model.config import forward_flops
 from golfpipe.stages.base import source_commit
 from golfpipe.stages.reporter import SilentReporter, SilentTask, Task
 from golfpipe.store.manifest import MANIFEST_NAME
@@ -148,7 +147,7 @@ def training_figures(trained: Artifact, compile_seconds: float | None) -> dict[s
     step_seconds = metrics["train_seconds"] / metrics["steps"]
     config = build_config(trained.manifest.config)
     tokens_per_second = config.train.batch_tokens / step_seconds
-    flops = flops_per_token(config.model, config.train.context_length)
+    flops = 3 * forward_flops(config.model, config.train.context_length)
     peak = peak_flops(torch.cuda.get_device_name()) if trained.manifest.provenance["device"] == "cuda" else None
     return {
         "steps": metrics["steps"],
@@ -160,19 +159,6 @@ def training_figures(trained: Artifact, compile_seconds: float | None) -> dict[s
         "compile_seconds": compile_seconds,
         "stage_seconds": metrics["seconds"],
     }
-
-
-def flops_per_token(config: ModelConfig, context: int) -> float:
-    """6 N + 6 L d T."""
-    return 6 * multiplied_weights(config) + 6 * config.num_layers * config.model_dim * context
-
-
-def multiplied_weights(config: ModelConfig) -> int:
-    """Weights that take part in a product for each token: projections of every layer, n-gram projections, logits."""
-    kv = 2 * config.model_dim * config.num_kv_heads * config.head_dim
-    total = config.num_layers * kv + config.vocab_size * config.model_dim
-    ends = ("query.weight", "output.weight", "input.weight", "projection.weight")
-    return total + sum(math.prod(shape) for name, shape in parameter_shapes(config).items() if name.endswith(ends))
 
 
 def peak_flops(device: str) -> float | None:

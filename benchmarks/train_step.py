@@ -18,10 +18,11 @@ from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
 from benchmarks.timing import alternate, floor_seconds, shares
 from golfpipe.model.network import build_network, initialize
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer
 
-CASES = {"tiny/fp32": (16, 256, 8), "tiny/bf16": (16, 256, 8), "16l/bf16": (4, 512, 3)}
+CASES = {"tiny/fp32": (16, 256, 8), "tiny/bf16": (16, 256, 8), "16l/bf16": (4, 512, 5)}
 """Preset and precision -> sequences, length, repetitions."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -31,12 +32,16 @@ def run(quick: bool) -> dict[str, Any]:
     if quick:
         return {"tiny/bf16": case("tiny", "bf16", 2, 64, 1)}
     return {
-        key: case(*key.split("/"), sequences, length, repeats) for key, (sequences, length, repeats) in CASES.items()
+        key + ", compiled" * compiled: case(*key.split("/"), sequences, length, repeats, compiled=compiled)
+        for key, (sequences, length, repeats) in CASES.items()
+        for compiled in (True, False)
     }
 
 
-def case(name: str, precision: str, sequences: int, length: int, repeats: int) -> dict[str, Any]:
-    trainer = golfpipe_trainer(name, sequences, length, precision)
+def case(
+    name: str, precision: str, sequences: int, length: int, repeats: int, *, compiled: bool = False
+) -> dict[str, Any]:
+    trainer = golfpipe_trainer(name, sequences, length, precision, compiled=compiled)
     plain, batch = plain_trainer(name, sequences, length, precision)
 
     def plain_step() -> None:
@@ -63,8 +68,9 @@ def case(name: str, precision: str, sequences: int, length: int, repeats: int) -
     } | shares(trainer.step)
 
 
-def golfpipe_trainer(name: str, sequences: int, length: int, precision: str) -> Trainer:
+def golfpipe_trainer(name: str, sequences: int, length: int, precision: str, *, compiled: bool = False) -> Trainer:
     """A run with quantization-aware training on, at its first step."""
+    keep_freed_memory()
     config = preset(name)
     train = replace(
         config.train, batch_tokens=sequences * length, context_length=length, precision=precision,
@@ -73,7 +79,7 @@ def golfpipe_trainer(name: str, sequences: int, length: int, precision: str) -> 
     network = build_network(config.model, DTYPES[precision])
     initialize(network, 0)
     stream = TokenStream([_tokens(50 * sequences * length)])
-    trainer = Trainer(network, stream, train, config.optim, torch.device("cpu"))
+    trainer = Trainer(network, stream, train, config.optim, torch.device("cpu"), compiled)
     trainer.start_clock()
     return trainer
 

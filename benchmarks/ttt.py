@@ -22,6 +22,8 @@ from benchmarks.timing import floor_seconds, summary
 from golfpipe.adapt.cosine import adapt_cosine
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
+from golfpipe.stages.compiling import compiled_for
+from golfpipe.stages.memory import keep_freed_memory
 
 SEQUENCES, LENGTH, REPEATS = 4, 512, 5
 
@@ -30,10 +32,15 @@ def run(quick: bool) -> dict[str, Any]:
     """Seconds per step and the ratios to plain and floor."""
     if quick:
         return {"tiny/4 x 64": case("tiny", 4, 64, 1)}
-    return {f"16l/{SEQUENCES} x {LENGTH}": case("16l", SEQUENCES, LENGTH, REPEATS)}
+    return {
+        f"16l/{SEQUENCES} x {LENGTH}{', compiled' * compiled}": case(
+            "16l", SEQUENCES, LENGTH, REPEATS, compiled=compiled
+        )
+        for compiled in (True, False)
+    }
 
 
-def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]:
+def case(name: str, sequences: int, length: int, repeats: int, *, compiled: bool = False) -> dict[str, Any]:
     config = preset(name)
     tokens = text(sequences * length + 1)
     plain = plain_step(config, tokens, sequences)
@@ -51,7 +58,7 @@ def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]
 
     # The text is one batch, so an epoch is a step; the first one warms up.
     started = clock()
-    golfpipe_steps(config, tokens, sequences, repeats + 1, after_step)
+    golfpipe_steps(config, tokens, sequences, repeats + 1, after_step, compiled=compiled)
     times = {key: summary(values[1:]) for key, values in seconds.items()}
     ours = times["golfpipe"]["median"]
     return {
@@ -63,13 +70,22 @@ def case(name: str, sequences: int, length: int, repeats: int) -> dict[str, Any]
 
 
 def golfpipe_steps(
-    config: PipelineConfig, tokens: np.ndarray, sequences: int, steps: int, after_step: Callable[[int], None]
+    config: PipelineConfig,
+    tokens: np.ndarray,
+    sequences: int,
+    steps: int,
+    after_step: Callable[[int], None],
+    *,
+    compiled: bool = False,
 ) -> None:
     """Test-time training on a text of one batch, as the ttt stage does it."""
+    keep_freed_memory()
     network = load_network(config.model, gaussian_weights(config.model), torch.bfloat16)
     length = (len(tokens) - 1) // sequences
     recipe = replace(config.ttt.cosine, epochs=steps, batch_sequences=sequences, context_length=length)
-    adapt_cosine(network, tokens, recipe, torch.device("cpu"), lambda epoch, loss, factor: None, after_step)
+    loss_of = compiled_for(network, (sequences, length)) if compiled else None
+    cpu = torch.device("cpu")
+    adapt_cosine(network, tokens, recipe, cpu, lambda epoch, loss, factor: None, after_step, loss_of=loss_of)
 
 
 def plain_step(config: PipelineConfig, tokens: np.ndarray, sequences: int) -> Callable[[], None]:

@@ -99,8 +99,9 @@ def _score(
     tokenizer = load_tokenizer(data)
     tokens, _ = load_validation(data, windows.max_targets)
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
-    batches = batch_windows(plan_windows(len(nats), windows), windows.batch_tokens)
-    score_windows(load_network(model_config(model), weights), tokens, batches, nats, torch.device("cpu"))
+    batches = batch_windows(plan_windows(len(nats), windows), windows.pass_tokens("cpu"))
+    network = load_network(model_config(model), weights)
+    score_windows(network.last_nats, tokens, batches, nats, torch.device("cpu"))
     return summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id).val_bpb
 
 

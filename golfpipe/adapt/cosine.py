@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from golfpipe.adapt.config import CosineRecipe
-from golfpipe.adapt.full_weights import cosine_factor, full_weight_step, training_batches
+from golfpipe.adapt.full_weights import LossOf, cosine_factor, full_weight_step, training_batches
 from golfpipe.model.network import Network
 from golfpipe.optim.process_group import ALONE, ProcessGroup
 
@@ -34,8 +34,10 @@ def adapt_cosine(
     on_epoch: Callable[[int, float, float], None],
     on_step: Callable[[int], None],
     processes: ProcessGroup = ALONE,
+    loss_of: LossOf | None = None,
 ) -> None:
-    """Change the network's weights in place. `tokens`: uint16, the whole split. `processes` share each batch.
+    """Change the network's weights in place. `tokens`: uint16, the whole split. `processes` share each batch. `loss_of`:
+    a compiled form of the network's loss.
 
     `on_epoch(epoch, mean loss in nats per target, last lr factor)` after each epoch, `on_step(targets)` after each
     step. Nothing is done for an lr of 0 but computing the losses.
@@ -59,7 +61,9 @@ def adapt_cosine(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * factor * group["scale"]
             count = sum(window.score_end - window.score_start for window in windows)
-            loss = full_weight_step(network, optimizer, tokens, windows, recipe.grad_clip, device, processes)
+            loss = full_weight_step(
+                network, loss_of or network, optimizer, tokens, windows, recipe.grad_clip, device, processes
+            )
             nats += loss.to(nats.device, torch.float64) * count
             step += 1
             on_step(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -24,8 +24,13 @@ def training_batches(start: int, end: int, context_length: int, sequences: int) 
     return batch_windows(windows, sequences * context_length)
 
 
+LossOf = Callable[[Tensor, Tensor], Tensor]
+"""The network's mean loss of inputs and targets, or a compiled form of it."""
+
+
 def full_weight_step(
     network: Network,
+    loss_of: LossOf,
     optimizer: torch.optim.Optimizer,
     tokens: np.ndarray,
     windows: list[Window],
@@ -40,7 +45,7 @@ def full_weight_step(
     optimizer.zero_grad(set_to_none=True)
     own = list(processes.share(windows))
     # A process without a window goes along, with one that counts for nothing.
-    loss = network(*window_inputs(tokens, own or windows[:1], device)) * (len(own) / len(windows))
+    loss = loss_of(*window_inputs(tokens, own or windows[:1], device)) * (len(own) / len(windows))
     loss.backward()
     loss = loss.detach()
     processes.sum_gradients(network.parameters(), loss)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from golfpipe.adapt.config import SgdRecipe
-from golfpipe.adapt.full_weights import cosine_factor, full_weight_step, training_batches
+from golfpipe.adapt.full_weights import LossOf, cosine_factor, full_weight_step, training_batches
 from golfpipe.model.network import Network
 from golfpipe.optim.process_group import ALONE, ProcessGroup
 from golfpipe.scoring.score import score_windows
@@ -29,11 +29,13 @@ def score_first_sgd(
     device: torch.device,
     on_scored: Callable[[int, float], None] | None = None,
     processes: ProcessGroup = ALONE,
+    loss_of: LossOf | None = None,
 ) -> np.ndarray:
     """Nats per target, fp32 [len(tokens) - 1]. Changes the network's weights in place.
 
     `windows`: the plan over all targets, in order. `batch_tokens`: input tokens per scoring pass. Momentum persists
     from chunk to chunk; the last chunk is not trained on. `processes` share a chunk's windows, then each batch of it.
+    `loss_of`: a compiled form of the network's loss.
     """
     num_targets = len(tokens) - 1
     nats = np.full(num_targets, np.nan, dtype=np.float32)
@@ -41,7 +43,7 @@ def score_first_sgd(
     num_chunks = -(-num_targets // recipe.chunk_tokens)
     for chunk, chunk_windows in groupby(windows, key=lambda window: window.score_start // recipe.chunk_tokens):
         batches = list(batch_windows(chunk_windows, batch_tokens))
-        score_windows(network, tokens, processes.share(batches), nats, device, on_scored)
+        score_windows(network.last_nats, tokens, processes.share(batches), nats, device, on_scored)
         processes.merge(nats[batches[0][0].score_start : batches[-1][-1].score_end])
         if chunk == num_chunks - 1:
             break
@@ -51,5 +53,7 @@ def score_first_sgd(
             group["lr"] = recipe.lr * cosine_factor(chunk, num_chunks)
         for _ in range(recipe.epochs):
             for batch in training_batches(start, end, recipe.context_length, recipe.batch_sequences):
-                full_weight_step(network, optimizer, tokens, batch, recipe.grad_clip, device, processes)
+                full_weight_step(
+                    network, loss_of or network, optimizer, tokens, batch, recipe.grad_clip, device, processes
+                )
     return nats

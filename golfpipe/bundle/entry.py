@@ -278,8 +278,8 @@ class Script:
 
     def score(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> Score:
         nats = np.full(len(tokens) - 1, np.nan, np.float32)
-        batches = batch_windows(windows, self.settings.evaluate.batch_tokens)
-        score_windows(network, tokens, self.processes.share(batches), nats, self.device)
+        batches = batch_windows(windows, self.settings.evaluate.pass_tokens(self.device.type))
+        score_windows(network.last_nats, tokens, self.processes.share(batches), nats, self.device)
         self.processes.merge(nats)
         return self.summary(tokens, nats)
 
@@ -315,7 +315,15 @@ class Script:
                 plan = plan_windows(num_targets, windows)
                 return self.summary(
                     tokens,
-                    score_first_sgd(network, tokens, plan, sgd, windows.batch_tokens, self.device, processes=processes),
+                    score_first_sgd(
+                        network,
+                        tokens,
+                        plan,
+                        sgd,
+                        windows.pass_tokens(self.device.type),
+                        self.device,
+                        processes=processes,
+                    ),
                 )
         return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
 

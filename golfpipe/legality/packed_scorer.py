@@ -132,13 +132,15 @@ class PackedScorer:
             return score_first_lora(network, tokens, self.bos_id, recipe, self._settings.seed, self._device, on_scored)
         if isinstance(recipe, SgdRecipe):
             plan = plan_windows(len(tokens) - 1, windows)
-            return score_first_sgd(network, tokens, plan, recipe, windows.batch_tokens, self._device, on_scored)
+            return score_first_sgd(
+                network, tokens, plan, recipe, windows.pass_tokens(self._device.type), self._device, on_scored
+            )
         if isinstance(recipe, CosineRecipe):
             adapt_cosine(network, tokens, recipe, self._device, lambda *epoch: None, lambda targets: None)
         network.compute_dtype = COMPUTE_DTYPES[windows.precision]
         nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
-        batches = batch_windows(plan_windows(len(nats), windows), windows.batch_tokens)
-        score_windows(network, tokens, batches, nats, self._device, on_scored)
+        batches = batch_windows(plan_windows(len(nats), windows), windows.pass_tokens(self._device.type))
+        score_windows(network.last_nats, tokens, batches, nats, self._device, on_scored)
         return nats
 
     def _probed_nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:

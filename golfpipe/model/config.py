@@ -202,6 +202,20 @@ def parameter_count(config: ModelConfig) -> int:
     return total
 
 
+def multiplied_weights(config: ModelConfig) -> int:
+    """Weights that take part in a product for each token: projections of every layer, n-gram projections, logits."""
+    kv = 2 * config.model_dim * config.num_kv_heads * config.head_dim
+    total = config.num_layers * kv + config.vocab_size * config.model_dim
+    ends = ("query.weight", "output.weight", "input.weight", "projection.weight")
+    return total + sum(shape[0] * shape[1] for name, shape in parameter_shapes(config).items() if name.endswith(ends))
+
+
+def forward_flops(config: ModelConfig, context: int) -> float:
+    """Operations of a token's forward pass, 2 N + 2 L d T: N the weights multiplied, then attention over the causal half.
+    A training step takes three times as many."""
+    return 2 * multiplied_weights(config) + 2 * config.num_layers * config.model_dim * context
+
+
 def _require(condition: bool, key: str, value: object, rule: str) -> None:
     if not condition:
         raise ConfigError(f"model.{key}={value} {rule}")

@@ -76,6 +76,12 @@ class Network(nn.Module):
         """Cross-entropy of each target in nats, fp32 [N]."""
         return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap)
 
+    def last_nats(self, tokens_BT: Tensor, targets_BT: Tensor, count: int) -> Tensor:
+        """Nats of each sequence's last `count` targets, fp32 [B * count]. The last layer and the logits are computed
+        for these positions only."""
+        hidden_BSD = self.hidden(tokens_BT, last=count % tokens_BT.shape[1])
+        return self.nats(hidden_BSD.flatten(0, 1), targets_BT[:, -count:].flatten())
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Softcapped logits [..., V] in fp32 of hidden states [..., D]."""
         return capped_logits(hidden, self.head_VD, self.config.logit_softcap)

@@ -32,8 +32,11 @@ def orthogonalize(g_NRC: Tensor) -> Tensor:
         if step == 0:
             # The spectral norm is at most (sum of s^4)^(1/4): tighter than the Frobenius norm, and at hand.
             bound = gram.norm(dim=(-2, -1), keepdim=True).sqrt() + NORM_FLOOR
-            x, gram = x / bound, gram / bound.square()
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+            gram = gram / bound.square()
+        # a I + b G + c G^2, small next to x on a wide matrix: what can be done to it is not done to x.
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
+        x = (polynomial / bound if step == 0 else polynomial) @ x
     return x.mT if tall else x
 
 
@@ -42,11 +45,13 @@ def aspect_scale(rows: int, columns: int) -> float:
     return max(1.0, rows / columns) ** 0.5
 
 
-def nesterov_momentum(grads: list[Tensor], momenta: list[Tensor], beta: float) -> Tensor:
+def nesterov_momentum(grads: list[Tensor], momenta: list[Tensor], beta: float, dtype: torch.dtype) -> Tensor:
     """Nesterov momentum [N, R, C] of N matrices. Moves the momenta in place and uses the gradients up."""
     torch._foreach_lerp_(momenta, grads, 1 - beta)
     torch._foreach_lerp_(grads, momenta, beta)
-    return torch.stack(grads)
+    stacked_NRC = grads[0].new_empty((len(grads), *grads[0].shape), dtype=dtype)
+    torch._foreach_copy_(list(stacked_NRC.unbind()), grads)
+    return stacked_NRC
 
 
 class Muon(torch.optim.Optimizer):
@@ -76,12 +81,13 @@ class Muon(torch.optim.Optimizer):
             for batch in _batches(group["params"]):
                 grads = [parameter.grad for parameter in batch]
                 momenta = [self._momentum(parameter) for parameter in batch]
-                nesterov_NRC = nesterov_momentum(grads, momenta, group["momentum"])  # type: ignore[arg-type]
-                update_NRC = self.processes.map_rows(orthogonalize, nesterov_NRC.to(self.dtype), dealt)
-                update_NRC = update_NRC * aspect_scale(*update_NRC.shape[1:])
+                nesterov_NRC = nesterov_momentum(grads, momenta, group["momentum"], self.dtype)  # type: ignore[arg-type]
+                update_NRC = self.processes.map_rows(orthogonalize, nesterov_NRC, dealt).to(batch[0].dtype)
                 dealt += len(batch)
                 torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(batch, list(update_NRC.to(batch[0].dtype).unbind()), alpha=-group["lr"])
+                torch._foreach_add_(
+                    batch, list(update_NRC.unbind()), alpha=-group["lr"] * aspect_scale(*batch[0].shape)
+                )
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]

@@ -24,8 +24,7 @@ def as_rows(weight: Tensor) -> Tensor:
 
 def row_absmax(w_RC: Tensor) -> Tensor:
     """Largest magnitude of each row [R, 1]; NaN for a row that holds one."""
-    low_R1, high_R1 = torch.aminmax(w_RC, dim=1, keepdim=True)
-    return torch.maximum(-low_R1, high_R1)
+    return torch.maximum(w_RC.amax(1, keepdim=True), -w_RC.amin(1, keepdim=True))  # aminmax takes 8 times as long
 
 
 def row_scale(absmax_R1: Tensor, ratio: Tensor | float, bits: int) -> Tensor:

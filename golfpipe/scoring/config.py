@@ -20,9 +20,11 @@ class EvaluateConfig:
     """Newly scored tokens per window; smaller is slower and gives more context."""
     max_targets: int = 0
     """Score only this many first targets; 0 means the whole split."""
-    batch_tokens: int = 16_384
-    """Tokens per forward pass."""
+    batch_tokens: int = 0
+    """Tokens per forward pass; 0: 16,384, on a CPU 4,096, whose activations its cache holds."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: Literal["auto", "on", "off"] = "auto"
+    """auto: on CUDA, and on a CPU with a C++ compiler for work of more than a few minutes. Compiling takes up to one."""
 
     def __post_init__(self) -> None:
         if self.context_length < 1:
@@ -31,5 +33,9 @@ class EvaluateConfig:
             raise ConfigError(f"evaluate.stride={self.stride} must lie in 1..context_length ({self.context_length})")
         if self.max_targets < 0:
             raise ConfigError(f"evaluate.max_targets={self.max_targets} must not be negative")
-        if self.batch_tokens < 1:
-            raise ConfigError(f"evaluate.batch_tokens={self.batch_tokens} must be at least 1")
+        if self.batch_tokens < 0:
+            raise ConfigError(f"evaluate.batch_tokens={self.batch_tokens} must not be negative")
+
+    def pass_tokens(self, device_type: str) -> int:
+        """Tokens per forward pass on such a device."""
+        return self.batch_tokens or (4_096 if device_type == "cpu" else 16_384)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.model.network import Network
 from golfpipe.scoring.byte_table import ByteTable, target_bytes
 from golfpipe.scoring.documents import document_starts
 from golfpipe.scoring.windows import Window
@@ -55,18 +54,12 @@ def window_inputs(tokens: np.ndarray, windows: list[Window], device: torch.devic
     return run[:, :-1], run[:, 1:]
 
 
-def window_nats(network: Network, tokens: np.ndarray, windows: list[Window], device: torch.device) -> Tensor:
-    """fp32 nats of the windows' scored targets, in order [N]; all windows score as many. The last layer and the logits
-    are computed for these positions only."""
-    inputs_BT, targets_BT = window_inputs(tokens, windows, device)
-    count = windows[0].score_end - windows[0].score_start
-    # A window scores its last positions.
-    hidden_BTD = network.hidden(inputs_BT, last=count % inputs_BT.shape[1])
-    return network.nats(hidden_BTD.flatten(0, 1), targets_BT[:, -count:].flatten())
+LastNats = Callable[[Tensor, Tensor, int], Tensor]
+"""Network.last_nats, or a compiled form of it."""
 
 
 def score_windows(
-    network: Network,
+    last_nats: LastNats,
     tokens: np.ndarray,
     batches: Iterable[list[Window]],
     nats: np.ndarray,
@@ -79,7 +72,9 @@ def score_windows(
     """
     with torch.inference_mode():
         for windows in batches:
-            scored = window_nats(network, tokens, windows, device).cpu().numpy()
+            # A window scores its last positions, and all windows of a batch as many.
+            count = windows[0].score_end - windows[0].score_start
+            scored = last_nats(*window_inputs(tokens, windows, device), count).cpu().numpy()
             first, last = windows[0].score_start, windows[-1].score_end
             assert len(scored) == last - first and np.isnan(nats[first:last]).all()
             nats[first:last] = scored

@@ -18,12 +18,15 @@ import torch
 from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
+from golfpipe.model.config import forward_flops
 from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
-from golfpipe.scoring.score import score_windows, summarize
+from golfpipe.scoring.score import LastNats, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.parts import merged_nats, merged_seconds, write_part
 from golfpipe.stages.shard import Shard
@@ -44,7 +47,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if parts is not None:
         nats, seconds = merged_nats(parts, len(tokens) - 1), merged_seconds(parts)
     else:
-        network = load_network(config, load_weights(source), COMPUTE_DTYPES[settings.precision]).to(device)
+        dtype = COMPUTE_DTYPES[settings.precision]
+        # Nothing changes the weights: they are cast once here, in place of in every pass.
+        network = load_network(config, load_weights(source), dtype).to(device, dtype)
+        keep_freed_memory()
         started = time.perf_counter()
         nats = _score(job, network, tokens, tokenizer, shard, device)
         seconds = time.perf_counter() - started
@@ -64,12 +70,25 @@ def _score(
     settings, processes = job.config.evaluate, job.context.processes or ALONE
     part = Shard(1, 1) if shard is None else shard
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
+    pass_tokens = settings.pass_tokens(device.type)
+    last_nats = _last_nats(job, network, len(nats) / part.count / processes.size, pass_tokens, device)
     with job.context.reporter.task("evaluate", -(-len(nats) // part.count), "targets") as task:
         running = RunningScore(task, tokens, tokenizer.byte_table, processes.size)
-        batches = batch_windows(plan_windows(len(nats), settings), settings.batch_tokens)
+        batches = batch_windows(plan_windows(len(nats), settings), pass_tokens)
         own = processes.share(islice(batches, part.index - 1, None, part.count))
-        score_windows(network, tokens, own, nats, device, running.add)
+        score_windows(last_nats, tokens, own, nats, device, running.add)
     if np.isfinite(nats).sum() != running.targets:
         raise StageFailed("a score is not finite", hint="the weights are broken, or evaluate.precision=bf16 overflows")
     processes.merge(nats)
     return nats
+
+
+def _last_nats(job: Job, network: Network, targets: float, pass_tokens: int, device: torch.device) -> LastNats:
+    """The network's scoring function, compiled where that pays for so many targets."""
+    settings = job.config.evaluate
+    context = settings.context_length
+    step = settings.stride if settings.method == "sliding" else context
+    flops = targets * context / step * forward_flops(network.config, context)
+    if not compiles("evaluate.compile", settings.compile, device, flops, job.context.reporter):
+        return network.last_nats
+    return compiled_for(network.last_nats, (max(1, pass_tokens // context), context))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
+
+from golfpipe.stages.compiling import compile_cache, compile_obstacle
 
 BF16_WIDTH_WITHOUT_TILES = 256
 
@@ -45,33 +44,6 @@ def paths_taken(device: torch.device, precision: str, compile_choice: str, compi
     if precision != "bf16" and taken["bf16"].on:
         taken["bf16"] = FastPath("bf16", False, f"train.precision={precision}")
     return list(taken.values())
-
-
-def compile_obstacle(device: torch.device) -> str | None:
-    """Why torch.compile cannot make code for this device; None where it can."""
-    if device.type == "cuda":
-        if importlib.util.find_spec("triton") is None:
-            return "no package triton"
-        capability = torch.cuda.get_device_capability(device)
-        return None if capability >= (7, 0) else f"compute capability {capability[0]}.{capability[1]} is below 7.0"
-    if device.type != "cpu":
-        return f"not on {device.type}"
-    named = os.environ.get("CXX")
-    candidates = [named] if named else ["g++", "clang++", "c++"]
-    if any(shutil.which(candidate) for candidate in candidates):
-        return None
-    return f"no C++ compiler ({', '.join(candidates)})"
-
-
-def compile_cache() -> str:
-    """Folder in which compiled code outlives the process; $TORCHINDUCTOR_CACHE_DIR if that is set."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(Path(cache) / "golfpipe" / "compiled")
-
-
-def keep_compiled_code() -> None:
-    """Before the first compilation: put its cache where the next process finds it."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compile_cache()
 
 
 def faster_precision(device: torch.device, model_dim: int) -> Literal["fp32", "bf16"]:

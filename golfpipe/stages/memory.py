@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator of a GNU C library keep what is freed for the next tensor. As it is, large tensors are mapped
+    from and given back to the system at each operation, which then clears every page anew: 8 % of a `16l` training step.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            mallopt(threshold, 2**31 - 1)
 
 
 def reset_peak() -> None:

@@ -158,6 +158,7 @@ STAGES: dict[str, Stage] = {
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
             output=("adapted_model", "evaluation"),
             sections=("seed", "ttt", "evaluate"),
+            neutral=("ttt.compile", "evaluate.batch_tokens", "evaluate.compile"),
             unused=_unused_by_ttt,
         ),
         Stage(
@@ -167,7 +168,7 @@ STAGES: dict[str, Stage] = {
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
             output=("evaluation", "partial_evaluation"),
             sections=("evaluate",),
-            neutral=("evaluate.batch_tokens",),
+            neutral=("evaluate.batch_tokens", "evaluate.compile"),
         ),
         Stage(
             name="submit",

@@ -22,15 +22,17 @@ from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, GolfpipeError, Interrupted, StageFailed, UsageError
-from golfpipe.model.config import parameter_count
+from golfpipe.model.config import forward_flops, parameter_count
 from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.fast_paths import compile_obstacle, faster_precision, keep_compiled_code, paths_taken
+from golfpipe.stages.compiling import compiles
+from golfpipe.stages.fast_paths import faster_precision, paths_taken
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
 from golfpipe.stages.trackers import Record, check_tracker, tracking
@@ -77,12 +79,14 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if "init" in job.inputs:
         _warm_start(network, job.inputs["init"])
     network.to(device)
-    compiled, replay = _compiles(job, device), job.arguments.get("replay")
+    keep_freed_memory()
+    flops = 3 * forward_flops(config.model, config.train.context_length) * config.train.batch_tokens
+    steps = len(replay.lr_factors) if (replay := job.arguments.get("replay")) is not None else config.train.max_steps
+    compiled = compiles("train.compile", config.train.compile, device, steps * flops, job.context.reporter)
     trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, replay, processes)
     resumed = _resume(trainer, out)
     if compiled:
-        job.context.reporter.note("compiling, outside the training clock")
-        trainer.warm_up(config.train.compile_warmup_steps)
+        trainer.warm_up(config.train.compile_warmup_steps if device.type == "cuda" else 1)
     with tracking(job, trainer.steps_done) as track:
         return _train(job, out, trainer, tokenizer, resumed, sorted(bad_shards), track)
 
@@ -116,19 +120,6 @@ def _train(
                 exit_code=events.exit_code,
             )
     return events.finish(reason, skipped_shards)
-
-
-def _compiles(job: Job, device: torch.device) -> bool:
-    """Whether the network is compiled. Where that is wished for but cannot be, one line says why not."""
-    choice = job.config.train.compile
-    if choice == "off" or (choice == "auto" and device.type != "cuda"):
-        return False
-    obstacle = compile_obstacle(device)
-    if obstacle is not None:
-        job.context.reporter.warn(f"train.compile={choice}: {obstacle}; training goes on uncompiled")
-        return False
-    keep_compiled_code()
-    return True
 
 
 def _warm_start(network: Network, source: Artifact) -> None:
@@ -309,9 +300,9 @@ class _Events:
         """Averaged weights on the validation prefix, in disjoint windows of the training length."""
         nats = np.full(len(self.tokens) - 1, np.nan, dtype=np.float32)
         windows = chunked_windows(len(nats), self.settings.context_length)
-        batches = self.processes.share(batch_windows(windows, EvaluateConfig().batch_tokens))
+        batches = self.processes.share(batch_windows(windows, EvaluateConfig().pass_tokens(self.trainer.device.type)))
         with self.trainer.averaged_weights() as network:
-            score_windows(network, self.tokens, batches, nats, self.trainer.device)
+            score_windows(network.last_nats, self.tokens, batches, nats, self.trainer.device)
         self.processes.merge(nats)
         return summarize(self.tokens, nats, self.tokenizer.byte_table, self.tokenizer.bos_id)
 

@@ -17,18 +17,22 @@ import torch
 
 from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe
 from golfpipe.adapt.cosine import adapt_cosine
+from golfpipe.adapt.full_weights import LossOf
 from golfpipe.adapt.score_first_lora import score_first_lora
 from golfpipe.adapt.score_first_sgd import score_first_sgd
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
+from golfpipe.model.config import forward_flops
 from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize
 from golfpipe.scoring.windows import plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
+from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
@@ -47,6 +51,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     dtype = COMPUTE_DTYPES[job.config.ttt.precision]
     network = load_network(config, load_weights(source), dtype).to(device)
     recipe = job.config.ttt.recipe()
+    keep_freed_memory()
     if isinstance(recipe, CosineRecipe):
         return _adapt(job, out, network, tokens, recipe, device)
     started = time.perf_counter()
@@ -73,9 +78,26 @@ def _score_first(
         on_scored = RunningScore(task, tokens, tokenizer.byte_table, processes.size).add
         if isinstance(recipe, LoraRecipe):
             bos_id, seed = tokenizer.bos_id, job.config.seed
+            network.to(COMPUTE_DTYPES[job.config.ttt.precision])  # only the adapters change: cast once
             return score_first_lora(network, tokens, bos_id, recipe, seed, device, on_scored, processes)
         windows = plan_windows(len(tokens) - 1, settings)
-        return score_first_sgd(network, tokens, windows, recipe, settings.batch_tokens, device, on_scored, processes)
+        loss_of, pass_tokens = (
+            _loss_of(job, network, len(tokens) - 1, recipe, device),
+            settings.pass_tokens(device.type),
+        )
+        return score_first_sgd(network, tokens, windows, recipe, pass_tokens, device, on_scored, processes, loss_of)
+
+
+def _loss_of(
+    job: Job, network: Network, num_targets: int, recipe: CosineRecipe | SgdRecipe, device: torch.device
+) -> LossOf | None:
+    """The network's loss, compiled for whole batches where that pays; else None."""
+    processes, context = job.context.processes or ALONE, recipe.context_length
+    own = len(list(processes.share(range(recipe.batch_sequences))))
+    flops = 3 * forward_flops(network.config, context) * recipe.epochs * num_targets / processes.size
+    if not compiles("ttt.compile", job.config.ttt.compile, device, flops, job.context.reporter):
+        return None
+    return compiled_for(network, (own, context))
 
 
 def _adapt(
@@ -98,7 +120,10 @@ def _adapt(
                 raise StageFailed(f"test-time training diverged in epoch {epoch}: loss {loss}", hint="lower ttt.lr")
 
         processes = job.context.processes or ALONE
-        adapt_cosine(network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note), processes)
+        loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
+        adapt_cosine(
+            network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note), processes, loss_of
+        )
     out.write("ttt.jsonl", "".join(canonical_json(line) + "\n" for line in epochs).encode(), content=False)
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     model = plain_config(model_config(job.inputs["model"]))

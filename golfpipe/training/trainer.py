@@ -204,17 +204,17 @@ class Trainer:
             yield
             return
         assert self.qat_first_step is not None
-        parameters = {name: p.data for name, p in self.network.named_parameters() if name in self.fake.names}
+        quantized = {name: p for name, p in self.network.named_parameters() if name in self.fake.names}
+        latent = {name: parameter.data for name, parameter in quantized.items()}
         if (self.steps_done - self.qat_first_step) % self.config.qat_refresh_steps == 0:
-            self.fake.refresh(parameters)
-        latent = {name: values.clone() for name, values in parameters.items()}
-        for name, values in parameters.items():
-            values.copy_(self.fake.apply(name, values))
+            self.fake.refresh(latent)
+        for name, parameter in quantized.items():
+            parameter.data = self.fake.apply(name, latent[name])
         try:
             yield
         finally:
-            for name, values in parameters.items():
-                values.copy_(latent[name])
+            for name, parameter in quantized.items():
+                parameter.data = latent[name]
 
     @contextmanager
     def averaged_weights(self) -> Iterator[Network]:

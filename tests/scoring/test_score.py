@@ -41,7 +41,7 @@ def text(length=97):
 def scores(network, tokens, batch_tokens=64, **settings):
     config = EvaluateConfig(**({"context_length": 16, "stride": 4} | settings))
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
-    score_windows(network, tokens, batch_windows(plan_windows(len(nats), config), batch_tokens), nats, CPU)
+    score_windows(network.last_nats, tokens, batch_windows(plan_windows(len(nats), config), batch_tokens), nats, CPU)
     return nats
 
 
@@ -87,4 +87,6 @@ def test_a_second_score_for_a_target_is_refused(network):
     tokens = text()
     nats = np.zeros(len(tokens) - 1, dtype=np.float32)
     with pytest.raises(AssertionError):
-        score_windows(network, tokens, batch_windows(plan_windows(len(nats), EvaluateConfig()), 64), nats, CPU)
+        score_windows(
+            network.last_nats, tokens, batch_windows(plan_windows(len(nats), EvaluateConfig()), 64), nats, CPU
+        )

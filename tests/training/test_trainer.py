@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -122,8 +123,10 @@ def test_warmdown_is_bounded_by_the_length_of_the_run_and_recorded():
     assert trainer.warmdown_start_step == 7
 
 
-def test_a_capped_run_can_be_replayed():
-    settings = replace(TRAIN, max_steps=10_000, max_seconds=0.4, qat_start=0.5)
+def test_a_capped_run_can_be_replayed(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("golfpipe.training.trainer.time.perf_counter", lambda: next(clock) / 100)
+    settings = replace(TRAIN, max_steps=10_000, max_seconds=2.0, qat_start=0.5)
     capped = new_trainer(settings)
     factors, losses = [], []
     while capped.stop_reason() is None:

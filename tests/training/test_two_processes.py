@@ -51,7 +51,7 @@ def train(group, config=TRAIN):
 def evaluate(group, network):
     nats = np.full(len(TOKENS) - 1, np.nan, dtype=np.float32)
     batches = batch_windows(plan_windows(len(nats), EVALUATE), EVALUATE.batch_tokens)
-    score_windows(network, TOKENS, group.share(batches), nats, CPU)
+    score_windows(network.last_nats, TOKENS, group.share(batches), nats, CPU)
     group.merge(nats)
     return nats
 
