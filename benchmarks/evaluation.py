@@ -17,7 +17,7 @@ from benchmarks.floor import Windows, scoring_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, floor_seconds, shares
+from benchmarks.timing import alternate, as_found, floor_seconds, shares
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
@@ -54,7 +54,7 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int, *, co
     times = alternate(
         {
             "golfpipe": score,
-            "plain": plain_scoring(config, tokens, batches),
+            "plain": as_found(plain_scoring(config, tokens, batches)),
             **scoring_floor(config.model, window_groups(batches), torch.bfloat16),
         },
         repeats,

@@ -100,7 +100,7 @@ def _scoring(config: PipelineConfig, sizes: dict[str, int]) -> Any:
 
     def score() -> None:
         nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
-        batches = batch_windows(plan_windows(len(nats), settings), settings.batch_tokens)
+        batches = batch_windows(plan_windows(len(nats), settings), settings.pass_tokens("cpu"))
         score_windows(network.last_nats, tokens, batches, nats, torch.device("cpu"))
 
     return score

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.floor import training_floor
 from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, floor_seconds, shares
+from benchmarks.timing import alternate, as_found, floor_seconds, shares
 from golfpipe.model.network import build_network, initialize
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.training.shards import TokenStream
@@ -52,8 +52,8 @@ def case(
         {
             "golfpipe": trainer.step,
             "golfpipe gradients": gradients_of(trainer),
-            "plain": plain_step,
-            "plain gradients": lambda: plain.gradients(*batch),
+            "plain": as_found(plain_step),
+            "plain gradients": as_found(lambda: plain.gradients(*batch)),
             **training_floor(preset(name).model, sequences, length, DTYPES[precision]),
         },
         repeats,

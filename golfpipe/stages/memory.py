@@ -11,14 +11,14 @@ from pathlib import Path
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def keep_freed_memory() -> None:
-    """Let the allocator of a GNU C library keep what is freed for the next tensor. As it is, large tensors are mapped
-    from and given back to the system at each operation, which then clears every page anew: 8 % of a `16l` training step.
-    """
+def keep_freed_memory(up_to: int = 2**31 - 1) -> None:
+    """Let the allocator of a GNU C library keep what is freed, in pieces of up to so many bytes, for the next tensor. As
+    it is, large tensors are mapped from and given back to the system at each operation, which then clears every page
+    anew: 8 % of a `16l` training step."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            mallopt(threshold, 2**31 - 1)
+        mallopt(_MMAP_THRESHOLD, up_to)
+        mallopt(_TRIM_THRESHOLD, min(2 * up_to, 2**31 - 1))
 
 
 def reset_peak() -> None:
