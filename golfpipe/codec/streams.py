@@ -82,7 +82,12 @@ def ideal_bytes(piece: Piece) -> float:
             for part in (piece.scales[:num_rows], piece.scales[num_rows:])
         )
         return (ideal_open_bits(piece) + steps) / 8
-    return sum(entropy_bits(count_symbols(symbols_N)) for symbols_N in _symbol_planes(piece)) / 8
+    return sum(plane_bits(piece)) / 8
+
+
+def plane_bits(piece: Piece) -> list[float]:
+    """Order-0 entropy in bits of each stream of a piece of floats or of bounded codes; codes come first."""
+    return [entropy_bits(count_symbols(symbols_N)) for symbols_N in _symbol_planes(piece)]
 
 
 def _symbol_planes(piece: Piece) -> list[np.ndarray]:

@@ -14,9 +14,10 @@ from golfpipe.quant.rows import row_absmax, row_divisor, row_scale
 
 # Shapes: R rows, C values per row, K clip ratios
 
-# Values handled at once. On the CPU a chunk and its scratch should stay in the cache (2^19 fp32 values: 2 MB; smaller
-# chunks lose more to call overhead than they gain, larger ones double the time); a GPU wants few, long kernels.
-_SEARCH_CHUNK = {"cpu": 1 << 19, "cuda": 1 << 24}
+# Values handled at once. On the CPU a chunk and its scratch should stay in the cache (2^18 values: 1 MB in fp32, 2 MB in
+# fp64; smaller chunks lose more to call overhead than they gain, larger ones take up to twice as long); a GPU wants few,
+# long kernels.
+_SEARCH_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}
 _BOUND_EVERY = 6
 """Ratios tried between two looks at whether smaller ones can still win; a look costs less than half a try."""
 
@@ -49,7 +50,7 @@ def choose_scales(w_RC: Tensor, bits: int, clip_ratios: Sequence[float], *, name
     index_R = torch.empty(len(w_RC), dtype=torch.int64, device=w_RC.device)
     error_R = torch.empty(len(w_RC), dtype=torch.float64, device=w_RC.device)
     from_largest = sorted(range(len(clip_ratios)), key=lambda k: clip_ratios[k], reverse=True)
-    rows = max(1, _SEARCH_CHUNK.get(w_RC.device.type, 1 << 19) // w_RC.shape[1])
+    rows = max(1, _SEARCH_CHUNK.get(w_RC.device.type, 1 << 18) // w_RC.shape[1])
     for start in range(0, len(w_RC), rows):
         part = slice(start, start + rows)
         _search_chunk(w_RC[part], scale_RK[part], bits, from_largest, index_R[part], error_R[part])
@@ -64,6 +65,7 @@ def _search_chunk(
     scale_KR1 = scale_RK.float().T.contiguous()[:, :, None]
     divisor_KR1 = row_divisor(scale_KR1)
     scratch_RC = torch.empty_like(w_RC)
+    wide_RC = torch.empty_like(w_RC, dtype=torch.float64)
     candidate_R = torch.empty_like(error_R)
     error_R.fill_(torch.inf)
     index_R.fill_(from_largest[0])
@@ -79,7 +81,8 @@ def _search_chunk(
         # In place: quantize() of rows.py as fp32, then the error, its square and the sum.
         torch.div(w_RC, divisor_KR1[k], out=scratch_RC).round_().clamp_(q_min, q_max)
         torch.addcmul(w_RC, scratch_RC, scale_KR1[k], value=-1, out=scratch_RC)
-        torch.sum(scratch_RC.square_(), dim=1, dtype=torch.float64, out=candidate_R)
+        wide_RC.copy_(scratch_RC.square_())  # summing with dtype=float64 takes six times as long
+        torch.sum(wide_RC, dim=1, out=candidate_R)
         better_R = candidate_R < error_R  # strictly: a tie stays with the larger ratio
         error_R.copy_(torch.where(better_R, candidate_R, error_R))
         index_R.masked_fill_(better_R, k)

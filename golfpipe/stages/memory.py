@@ -1,4 +1,4 @@
-"""The most memory that this process has had since a moment, for the record of a stage."""
+"""The memory of this process: what its allocator keeps, and the most it has had since a moment, for a stage's record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def keep_freed_memory(up_to: int = 2**31 - 1) -> None:
 
 
 def reset_peak() -> None:
-    """Count from now on. Only Linux can; elsewhere the peak stays that of the process since it began."""
+    """Count from now on, without what earlier stages left to keep. Only Linux can; elsewhere the peak stays that of the
+    process since it began."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM becomes the present size
 

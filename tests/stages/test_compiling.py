@@ -160,7 +160,12 @@ def test_stages_use_the_compiled_form(chain, fresh, every_toolchain_works, monke
     monkeypatch.setattr(
         torch, "compile", lambda function, dynamic: lambda *given: counted.append(given[0].shape) or function(*given)
     )
-    settings = ("evaluate.max_targets=200", "evaluate.batch_tokens=64", "evaluate.context_length=16", "evaluate.stride=8")
+    settings = (
+        "evaluate.max_targets=200",
+        "evaluate.batch_tokens=64",
+        "evaluate.context_length=16",
+        "evaluate.stride=8",
+    )
     settings += ("ttt.method=cosine", "ttt.cosine.batch_sequences=4", "ttt.cosine.context_length=16", "ttt.epochs=2")
     results = [
         chain.run(
