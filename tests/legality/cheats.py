@@ -62,7 +62,7 @@ class TrainsFirst(PackedScorer):
         network.requires_grad_(True)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
         for batch in training_batches(0, len(tokens) - 1, 64, 4):
-            full_weight_step(network, optimizer, tokens, batch, 1.0, self._device)
+            full_weight_step(network, network, optimizer, tokens, batch, 1.0, self._device)
         self._weights = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
         try:
             return super().score(tokens, on_scored)
