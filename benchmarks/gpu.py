@@ -119,6 +119,7 @@ def run_chain(data: Artifact, folder: Path, name: str, device: str, settings: di
     clock = _Clock()
     common: dict[str, Any] = {"device": device, "reporter": clock}
     trained = train(data, preset=name, settings=settings, out=folder / "train", **common)
+    results: dict[str, Any] = {"train": training_figures(trained, clock.compile_seconds)}
     with clock.stage("quantize"):
         quantized = quantize(trained, **common)
     with clock.stage("pack"):
@@ -129,7 +130,6 @@ def run_chain(data: Artifact, folder: Path, name: str, device: str, settings: di
         adapted = ttt(packed, data, settings={"ttt.method": "cosine", "ttt.epochs": 1}, **common)
     with clock.stage("evaluate after ttt"):
         after = evaluate(adapted, data, **common)
-    results: dict[str, Any] = {"train": training_figures(trained, clock.compile_seconds)}
     results |= {stage: {"stage_seconds": seconds} for stage, seconds in clock.seconds.items()}
     for stage, evaluation in (("evaluate", score), ("evaluate after ttt", after)):
         metrics = evaluation.manifest.metrics

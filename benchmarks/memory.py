@@ -108,4 +108,6 @@ def evaluation(side: str, name: str) -> None:
     if side == "golfpipe":
         golfpipe_scoring(config, settings, tokens)()
         return
-    plain_scoring(config, tokens, list(batch_windows(plan_windows(len(tokens) - 1, settings), 16_384)))()
+    plain_scoring(
+        config, tokens, list(batch_windows(plan_windows(len(tokens) - 1, settings), settings.pass_tokens("cpu")))
+    )()

@@ -75,10 +75,11 @@ def _row(cells: list[Cell], anchors: list[float], num_weights: int) -> dict[str,
     """Print the mean over seeds; give all of it."""
     mean = {key: statistics.fmean(asdict(cell)[key] for cell in cells) for key in ("packed_bytes", "val_bpb")}
     gaps = [cell.val_bpb - anchor for cell, anchor in zip(cells, anchors, strict=True)]
+    bits = "-" if cells[0].matrix_bits is None else f"{cells[0].matrix_bits:.3f}"
     fits = ROOM_BYTES / mean["packed_bytes"] * num_weights
     listed = f" ({', '.join(f'{gap:+.4f}' for gap in gaps)})" if len(gaps) > 1 else ""
     print(
-        f"| {cells[0].name} | {mean['packed_bytes']:,.0f} | {cells[0].matrix_bits:.3f} | {cells[0].token_bits:.2f} |"
+        f"| {cells[0].name} | {mean['packed_bytes']:,.0f} | {bits} | {cells[0].token_bits:.2f} |"
         f" {mean['val_bpb']:.4f} | {statistics.fmean(gaps):+.4f}{listed} | {fits / 1e6:.1f} M |",
         flush=True,
     )
@@ -88,7 +89,7 @@ def _row(cells: list[Cell], anchors: list[float], num_weights: int) -> dict[str,
 def _reference(preset_name: str, model: Artifact, data: Artifact, base: list[str]) -> Cell:
     size, weights = reference_path(load_weights(model), model_config(model))
     bpb = _score(preset_name, model, data, weights, base)
-    return Cell(REFERENCE, size, math.nan, 16.0, bpb, 0.0)
+    return Cell(REFERENCE, size, None, 16.0, bpb, 0.0)
 
 
 def _score(

@@ -72,8 +72,8 @@ class TttConfig:
     """Learning rate of the chosen method; null takes its section's."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["auto", "on", "off"] = "auto"
-    """Of training steps on all weights. auto: on CUDA, and on a CPU with a C++ compiler for work of more than a few
-    minutes. Compiling takes one or two."""
+    """Of training steps on all weights. auto: for work of more than a few minutes, on a CPU if there is a C++ compiler.
+    Compiling takes one or two."""
     cosine: CosineRecipe = field(default_factory=CosineRecipe)
     score_first_lora: LoraRecipe = field(default_factory=LoraRecipe)
     score_first_sgd: SgdRecipe = field(default_factory=SgdRecipe)

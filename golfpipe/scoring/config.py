@@ -24,7 +24,7 @@ class EvaluateConfig:
     """Tokens per forward pass; 0: 16,384, on a CPU 4,096, whose activations its cache holds."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: on CUDA, and on a CPU with a C++ compiler for work of more than a few minutes. Compiling takes up to one."""
+    """auto: for work of more than a few minutes, on a CPU if there is a C++ compiler. Compiling takes up to one."""
 
     def __post_init__(self) -> None:
         if self.context_length < 1:

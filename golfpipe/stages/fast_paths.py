@@ -40,7 +40,8 @@ def paths_taken(device: torch.device, precision: str, compile_choice: str, compi
     """Those of a training run: what its settings leave unused is off."""
     taken = {path.name: path for path in fast_paths(device)}
     if not compiled and taken["compile"].on:
-        taken["compile"] = FastPath("compile", False, f"train.compile={compile_choice} on {device.type}")
+        why = ", too short a training" if compile_choice == "auto" else ""
+        taken["compile"] = FastPath("compile", False, f"train.compile={compile_choice}{why}")
     if precision != "bf16" and taken["bf16"].on:
         taken["bf16"] = FastPath("bf16", False, f"train.precision={precision}")
     return list(taken.values())

@@ -66,7 +66,7 @@ def merged_nats(parts: Sequence[Artifact], num_targets: int) -> np.ndarray:
         if not np.isnan(nats[scored]).all():
             raise ArtifactError(
                 f"{part.path}: scored targets that another part has too",
-                hint="score all parts with the same evaluate.batch_tokens",
+                hint="score all parts with the same evaluate.batch_tokens, whose default is the device's",
                 path=str(part.path),
             )
         nats[scored] = values.numpy()
@@ -74,6 +74,6 @@ def merged_nats(parts: Sequence[Artifact], num_targets: int) -> np.ndarray:
     if missing:
         raise ArtifactError(
             f"{missing} of {num_targets} targets are in no part",
-            hint="score all parts with the same evaluate.batch_tokens",
+            hint="score all parts with the same evaluate.batch_tokens, whose default is the device's",
         )
     return nats

@@ -32,7 +32,6 @@ from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.compiling import compiles
 from golfpipe.stages.fast_paths import faster_precision, paths_taken
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
-from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
 from golfpipe.stages.trackers import Record, check_tracker, tracking
@@ -79,10 +78,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if "init" in job.inputs:
         _warm_start(network, job.inputs["init"])
     network.to(device)
-    keep_freed_memory()
-    flops = 3 * forward_flops(config.model, config.train.context_length) * config.train.batch_tokens
-    steps = len(replay.lr_factors) if (replay := job.arguments.get("replay")) is not None else config.train.max_steps
-    compiled = compiles("train.compile", config.train.compile, device, steps * flops, job.context.reporter)
+    replay = job.arguments.get("replay")
+    compiled = compiles("train.compile", config.train.compile, device, _flops(job, device), job.context.reporter)
     trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, replay, processes)
     resumed = _resume(trainer, out)
     if compiled:
@@ -120,6 +117,15 @@ def _train(
                 exit_code=events.exit_code,
             )
     return events.finish(reason, skipped_shards)
+
+
+def _flops(job: Job, device: torch.device) -> float:
+    """Operations of the training for compiles(). On a GPU compiling always pays: the clock stands still meanwhile."""
+    config, replay = job.config, job.arguments.get("replay")
+    if device.type == "cuda":
+        return math.inf
+    steps = len(replay.lr_factors) if replay is not None else config.train.max_steps
+    return steps * config.train.batch_tokens * 3 * forward_flops(config.model, config.train.context_length)
 
 
 def _warm_start(network: Network, source: Artifact) -> None:

@@ -32,7 +32,6 @@ from golfpipe.scoring.windows import plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
-from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
@@ -51,7 +50,6 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     dtype = COMPUTE_DTYPES[job.config.ttt.precision]
     network = load_network(config, load_weights(source), dtype).to(device)
     recipe = job.config.ttt.recipe()
-    keep_freed_memory()
     if isinstance(recipe, CosineRecipe):
         return _adapt(job, out, network, tokens, recipe, device)
     started = time.perf_counter()
@@ -78,13 +76,11 @@ def _score_first(
         on_scored = RunningScore(task, tokens, tokenizer.byte_table, processes.size).add
         if isinstance(recipe, LoraRecipe):
             bos_id, seed = tokenizer.bos_id, job.config.seed
-            network.to(COMPUTE_DTYPES[job.config.ttt.precision])  # only the adapters change: cast once
+            network.to(network.compute_dtype)  # only the adapters change: cast once
             return score_first_lora(network, tokens, bos_id, recipe, seed, device, on_scored, processes)
         windows = plan_windows(len(tokens) - 1, settings)
-        loss_of, pass_tokens = (
-            _loss_of(job, network, len(tokens) - 1, recipe, device),
-            settings.pass_tokens(device.type),
-        )
+        loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
+        pass_tokens = settings.pass_tokens(device.type)
         return score_first_sgd(network, tokens, windows, recipe, pass_tokens, device, on_scored, processes, loss_of)
 
 

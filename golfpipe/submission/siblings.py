@@ -10,7 +10,7 @@ from golfpipe.store.search import find_all
 from golfpipe.submission.lineage import Lineage
 from golfpipe.submission.metric_values import mapping, number
 
-_NEUTRAL_SETTINGS = ("batch_tokens",)
+_NEUTRAL_SETTINGS = ("batch_tokens", "compile")
 """Of `evaluate`: they do not change a score."""
 
 

@@ -83,11 +83,13 @@ def every_toolchain_works(monkeypatch):
 @pytest.mark.parametrize(
     ("choice", "device", "flops", "expected"),
     [
-        ("auto", "cpu", AUTO_FLOPS / 2, False),
-        ("auto", "cpu", AUTO_FLOPS * 2, True),
-        ("auto", "cuda", 1.0, True),
+        ("auto", "cpu", AUTO_FLOPS["cpu"] / 2, False),
+        ("auto", "cpu", AUTO_FLOPS["cpu"] * 2, True),
+        ("auto", "cuda", AUTO_FLOPS["cpu"] * 2, False),
+        ("auto", "cuda", AUTO_FLOPS["cuda"] * 2, True),
+        ("auto", "mps", AUTO_FLOPS["cuda"] * 2, False),
         ("on", "cpu", 1.0, True),
-        ("off", "cuda", AUTO_FLOPS * 2, False),
+        ("off", "cuda", AUTO_FLOPS["cuda"] * 2, False),
     ],
 )
 def test_auto_compiles_where_that_pays(every_toolchain_works, choice, device, flops, expected):
