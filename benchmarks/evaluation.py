@@ -17,13 +17,14 @@ from benchmarks.floor import Windows, scoring_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, floor_seconds, shares
+from benchmarks.timing import alternate, as_found, floor_seconds, shares
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import LastNats, score_windows
 from golfpipe.scoring.windows import Window, batch_windows, plan_windows
 from golfpipe.stages.compiling import compiled_for
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES
 
 STRIDES = (64, 32)
@@ -53,7 +54,7 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int, *, co
     times = alternate(
         {
             "golfpipe": score,
-            "plain": plain_scoring(config, tokens, batches),
+            "plain": as_found(plain_scoring(config, tokens, batches)),
             **scoring_floor(config.model, window_groups(batches), torch.bfloat16),
         },
         repeats,
@@ -76,6 +77,7 @@ def golfpipe_scoring(
     config: PipelineConfig, settings: EvaluateConfig, tokens: np.ndarray, *, compiled: bool = False
 ) -> Callable[[], None]:
     """What the evaluate stage does with a text, once its weights are loaded."""
+    keep_freed_memory()
     weights, dtype = gaussian_weights(config.model), COMPUTE_DTYPES[settings.precision]
     network, pass_tokens = load_network(config.model, weights, dtype).to(dtype), settings.pass_tokens("cpu")
     last_nats: LastNats = network.last_nats

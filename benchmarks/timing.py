@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.child import CLOCK, clock
+from golfpipe.stages.memory import keep_freed_memory
 
 
 def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
@@ -23,6 +24,20 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
             if turn > 0:
                 seconds[name].append(clock() - start)
     return {name: summary(values) for name, values in seconds.items()}
+
+
+def as_found(function: Callable[[], object]) -> Callable[[], None]:
+    """`function` with the allocator's thresholds at the largest to which the GNU C library moves them by itself, and not
+    where golfpipe's stages put them: for baselines in the same process."""
+
+    def run() -> None:
+        keep_freed_memory(32 << 20)
+        try:
+            function()
+        finally:
+            keep_freed_memory()
+
+    return run
 
 
 def floor_seconds(times: dict[str, dict[str, float]]) -> float:

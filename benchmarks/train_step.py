@@ -16,8 +16,9 @@ from torch import Tensor
 from benchmarks.floor import training_floor
 from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, floor_seconds, shares
+from benchmarks.timing import alternate, as_found, floor_seconds, shares
 from golfpipe.model.network import build_network, initialize
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer
 
@@ -51,8 +52,8 @@ def case(
         {
             "golfpipe": trainer.step,
             "golfpipe gradients": gradients_of(trainer),
-            "plain": plain_step,
-            "plain gradients": lambda: plain.gradients(*batch),
+            "plain": as_found(plain_step),
+            "plain gradients": as_found(lambda: plain.gradients(*batch)),
             **training_floor(preset(name).model, sequences, length, DTYPES[precision]),
         },
         repeats,
@@ -69,6 +70,7 @@ def case(
 
 def golfpipe_trainer(name: str, sequences: int, length: int, precision: str, *, compiled: bool = False) -> Trainer:
     """A run with quantization-aware training on, at its first step."""
+    keep_freed_memory()
     config = preset(name)
     train = replace(
         config.train, batch_tokens=sequences * length, context_length=length, precision=precision,

@@ -18,11 +18,12 @@ from benchmarks.floor import training_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainAdapter, PlainNetwork
 from benchmarks.settings import preset
-from benchmarks.timing import floor_seconds, summary
+from benchmarks.timing import as_found, floor_seconds, summary
 from golfpipe.adapt.cosine import adapt_cosine
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.stages.compiling import compiled_for
+from golfpipe.stages.memory import keep_freed_memory
 
 SEQUENCES, LENGTH, REPEATS = 4, 512, 5
 
@@ -42,7 +43,7 @@ def run(quick: bool) -> dict[str, Any]:
 def case(name: str, sequences: int, length: int, repeats: int, *, compiled: bool = False) -> dict[str, Any]:
     config = preset(name)
     tokens = text(sequences * length + 1)
-    plain = plain_step(config, tokens, sequences)
+    plain = as_found(plain_step(config, tokens, sequences))
     others = {"plain": plain, **training_floor(config.model, sequences, length, torch.bfloat16)}
     seconds: dict[str, list[float]] = {key: [] for key in ("golfpipe", *others)}
 
@@ -78,6 +79,7 @@ def golfpipe_steps(
     compiled: bool = False,
 ) -> None:
     """Test-time training on a text of one batch, as the ttt stage does it."""
+    keep_freed_memory()
     network = load_network(config.model, gaussian_weights(config.model), torch.bfloat16)
     length = (len(tokens) - 1) // sequences
     recipe = replace(config.ttt.cosine, epochs=steps, batch_sequences=sequences, context_length=length)

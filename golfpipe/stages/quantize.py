@@ -23,6 +23,7 @@ from golfpipe.quant.report import TensorReport
 from golfpipe.quant.target import search_threads, size_target
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.calibration import calibrate_model
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import load_weights
 from golfpipe.stages.pieces import model_config, packed_file, pieces_to_arrays
 from golfpipe.store.artifact import ArtifactWriter
@@ -32,6 +33,7 @@ from golfpipe.store.manifest import Result
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Write quantized.safetensors (codes, scales) and report.json (error and entropy per tensor)."""
     select_threads(job.context.threads)
+    keep_freed_memory()
     source = job.inputs["model"]
     settings = job.config.quantize
     _warn_if_trained_otherwise(job)

@@ -32,6 +32,7 @@ from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.compiling import compiles
 from golfpipe.stages.fast_paths import faster_precision, paths_taken
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.reporter import Task
 from golfpipe.stages.trackers import Record, check_tracker, tracking
@@ -78,6 +79,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if "init" in job.inputs:
         _warm_start(network, job.inputs["init"])
     network.to(device)
+    keep_freed_memory()
     replay = job.arguments.get("replay")
     compiled = compiles("train.compile", config.train.compile, device, _flops(job, device), job.context.reporter)
     trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, replay, processes)

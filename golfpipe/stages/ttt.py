@@ -32,6 +32,7 @@ from golfpipe.scoring.windows import plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
+from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
@@ -50,6 +51,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     dtype = COMPUTE_DTYPES[job.config.ttt.precision]
     network = load_network(config, load_weights(source), dtype).to(device)
     recipe = job.config.ttt.recipe()
+    keep_freed_memory()
     if isinstance(recipe, CosineRecipe):
         return _adapt(job, out, network, tokens, recipe, device)
     started = time.perf_counter()

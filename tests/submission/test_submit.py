@@ -106,6 +106,13 @@ def test_a_score_in_other_windows_is_not_taken_for_an_earlier_form(tmp_path: Pat
     assert "| not measured | 2.6225 |" in (records_folder(submit([run])) / "README.md").read_text()
 
 
+def test_a_score_by_compiled_code_is_an_earlier_form(tmp_path: Path):
+    run = FakeRun(tmp_path / "a", evaluate_earlier_forms=False).build()
+    other = FakeRun(tmp_path / "a", overrides=("evaluate.compile=on",))
+    other.evaluate(run.open("train"), run.open("data"), "evaluate-train-compiled", 2.61)
+    assert "| 2.6100 | 2.6225 |" in (records_folder(submit([run])) / "README.md").read_text()
+
+
 def test_an_adapted_model_is_submitted_through_its_packed_model_and_stated(fake: FakeRun):
     submission = submit([fake], evaluation="evaluate-ttt")
     readme = (records_folder(submission) / "README.md").read_text()
