@@ -1,6 +1,6 @@
 """Run benchmarks and keep their results, each in a process of its own.
 
-python -m benchmarks                            # all of them, about 13 minutes on 2 cores
+python -m benchmarks                            # all of them, about 14 minutes on 2 cores
 python -m benchmarks train_step evaluation      # some by name
 python -m benchmarks --quick --output /tmp/x    # toy sizes: whether they run, no figures
 python -m benchmarks.tables                     # the results into docs/speed.md
