@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from benchmarks.child import CLOCK, clock
+from golfpipe.stages.compiling import own_kernels
 from golfpipe.stages.memory import keep_freed_memory
+from golfpipe.stages.reporter import SilentReporter
 
 
 def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
@@ -36,6 +38,16 @@ def as_found(function: Callable[[], object]) -> Callable[[], None]:
             function()
         finally:
             keep_freed_memory()
+
+    return run
+
+
+def with_own_kernels(compiled: bool, dtype: torch.dtype, function: Callable[[], object]) -> Callable[[], None]:
+    """`function` with golfpipe's kernels in force, as its stages have them; baselines in the same process go without."""
+
+    def run() -> None:
+        with own_kernels(compiled, torch.device("cpu"), dtype, SilentReporter()):
+            function()
 
     return run
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.floor import training_floor
 from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, as_found, floor_seconds, shares
+from benchmarks.timing import alternate, as_found, floor_seconds, shares, with_own_kernels
 from golfpipe.model.network import build_network, initialize
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.training.shards import TokenStream
@@ -41,7 +41,8 @@ def run(quick: bool) -> dict[str, Any]:
 def case(
     name: str, precision: str, sequences: int, length: int, repeats: int, *, compiled: bool = False
 ) -> dict[str, Any]:
-    trainer = golfpipe_trainer(name, sequences, length, precision, compiled=compiled)
+    dtype, trainer = DTYPES[precision], golfpipe_trainer(name, sequences, length, precision, compiled=compiled)
+    step = with_own_kernels(compiled, dtype, trainer.step)
     plain, batch = plain_trainer(name, sequences, length, precision)
 
     def plain_step() -> None:
@@ -50,11 +51,11 @@ def case(
 
     times = alternate(
         {
-            "golfpipe": trainer.step,
-            "golfpipe gradients": gradients_of(trainer),
+            "golfpipe": step,
+            "golfpipe gradients": with_own_kernels(compiled, dtype, gradients_of(trainer)),
             "plain": as_found(plain_step),
             "plain gradients": as_found(lambda: plain.gradients(*batch)),
-            **training_floor(preset(name).model, sequences, length, DTYPES[precision]),
+            **training_floor(preset(name).model, sequences, length, dtype),
         },
         repeats,
     )
@@ -65,7 +66,7 @@ def case(
         "speedup_over_plain": plain_seconds / ours,
         "ratio_to_floor": ours / floor_seconds(times),
         "optimizer_share": 1 - times["golfpipe gradients"]["median"] / ours,
-    } | shares(trainer.step)
+    } | shares(step)
 
 
 def golfpipe_trainer(name: str, sequences: int, length: int, precision: str, *, compiled: bool = False) -> Trainer:

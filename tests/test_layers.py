@@ -28,10 +28,11 @@ CORE_USES = {
 }
 CORE_LIBRARIES = {"torch", "numpy", "constriction"}
 SHELL_USES = {  # package of L2..L5 -> packages that it may import besides L0 and itself
+    "kernels": set(),
     "store": set(),
     "config": {*CORES, "data", "submission"},  # their config.py files
     "data": {*CORES, "store"},
-    "stages": {*CORES, "store", "data", "config", "submission", "bundle"},
+    "stages": {*CORES, "kernels", "store", "data", "config", "submission", "bundle"},
     "bundle": {*CORES, "store", "config", "stages"},  # its entry takes cores alone; verify runs stages by name
     "submission": {*CORES, "store", "data", "config"},
     "legality": {*CORES, "store", "data", "config", "stages", "submission"},  # a process of its own; nobody imports it

@@ -1,4 +1,5 @@
-"""Whether a stage compiles its network, and the compiled form of a function for the batches that recur."""
+"""Whether a stage compiles its network, and what then runs: the compiled form of a function for the batches that recur, and
+golfpipe's own kernels."""
 
 from __future__ import annotations
 
@@ -6,13 +7,15 @@ import importlib.util
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from golfpipe.kernels.attention_backward import backward_obstacle, own_attention_backward
 from golfpipe.stages.reporter import Reporter
 
 AUTO_FLOPS = {"cpu": 2e14, "cuda": 1e16}
@@ -48,6 +51,20 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
     return call
 
 
+@contextmanager
+def own_kernels(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
+    """Within, a compiled network that computes in `dtype` uses golfpipe's kernels where the machine can. Where one cannot
+    be built, one line says so."""
+    with ExitStack() as stack:
+        compiler = cpp_compiler()
+        if compiled and compiler and device.type == "cpu" and dtype == torch.bfloat16 and backward_obstacle() is None:
+            try:
+                stack.enter_context(own_attention_backward(compiler, Path(compile_cache())))
+            except (RuntimeError, OSError) as error:
+                reporter.warn(f"torch's own attention backward is used: {error}")
+        yield
+
+
 def compile_obstacle(device: torch.device) -> str | None:
     """Why torch.compile cannot make code for this device; None where it can."""
     if device.type == "cuda":
@@ -57,11 +74,17 @@ def compile_obstacle(device: torch.device) -> str | None:
         return None if capability >= (7, 0) else f"compute capability {capability[0]}.{capability[1]} is below 7.0"
     if device.type != "cpu":
         return f"not on {device.type}"
+    return None if cpp_compiler() else f"no C++ compiler ({', '.join(_compilers())})"
+
+
+def cpp_compiler() -> str | None:
+    """The C++ compiler's path; None where there is none."""
+    return next((path for name in _compilers() if (path := shutil.which(name))), None)
+
+
+def _compilers() -> list[str]:
     named = os.environ.get("CXX")
-    candidates = [named] if named else ["g++", "clang++", "c++"]
-    if any(shutil.which(candidate) for candidate in candidates):
-        return None
-    return f"no C++ compiler ({', '.join(candidates)})"
+    return [named] if named else ["g++", "clang++", "c++"]
 
 
 def _failure(device: torch.device) -> str | None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from golfpipe.kernels.attention_backward import backward_obstacle
 from golfpipe.stages.compiling import compile_cache, compile_obstacle
 
 BF16_WIDTH_WITHOUT_TILES = 256
@@ -30,6 +31,7 @@ def fast_paths(device: torch.device) -> list[FastPath]:
     obstacle = compile_obstacle(device)
     return [
         _attention(device),
+        *([_attention_backward(obstacle)] if device.type == "cpu" else []),
         FastPath("compile", obstacle is None, obstacle or compile_cache()),
         _bf16(device),
         FastPath("fused AdamW", True, "one kernel for all tables and scalars"),
@@ -38,13 +40,16 @@ def fast_paths(device: torch.device) -> list[FastPath]:
 
 def paths_taken(device: torch.device, precision: str, compile_choice: str, compiled: bool) -> list[FastPath]:
     """Those of a training run: what its settings leave unused is off."""
-    taken = {path.name: path for path in fast_paths(device)}
-    if not compiled and taken["compile"].on:
+    unused: dict[str, str] = {}
+    if precision != "bf16":
+        unused |= dict.fromkeys(("attention backward", "bf16"), f"train.precision={precision}")
+    if not compiled:
         why = ", too short a training" if compile_choice == "auto" else ""
-        taken["compile"] = FastPath("compile", False, f"train.compile={compile_choice}{why}")
-    if precision != "bf16" and taken["bf16"].on:
-        taken["bf16"] = FastPath("bf16", False, f"train.precision={precision}")
-    return list(taken.values())
+        unused |= dict.fromkeys(("attention backward", "compile"), f"train.compile={compile_choice}{why}")
+    return [
+        FastPath(path.name, False, unused[path.name]) if path.on and path.name in unused else path
+        for path in fast_paths(device)
+    ]
 
 
 def faster_precision(device: torch.device, model_dim: int) -> Literal["fp32", "bf16"]:
@@ -66,6 +71,11 @@ def _attention(device: torch.device) -> FastPath:
     if not torch.backends.cuda.flash_sdp_enabled():
         return FastPath("flash attention", False, "switched off by torch.backends.cuda.enable_flash_sdp(False)")
     return FastPath("flash attention", True, "FlashAttention-3" if _use_flash_3(device) else "FlashAttention-2")
+
+
+def _attention_backward(compile_obstacle: str | None) -> FastPath:
+    obstacle = backward_obstacle() or compile_obstacle
+    return FastPath("attention backward", obstacle is None, obstacle or "golfpipe's kernel where compiled")
 
 
 def _use_flash_3(device: torch.device) -> bool:
