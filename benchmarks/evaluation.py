@@ -17,7 +17,7 @@ from benchmarks.floor import Windows, scoring_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, as_found, floor_seconds, shares
+from benchmarks.timing import alternate, as_found, floor_seconds, shares, with_own_kernels
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
@@ -29,11 +29,11 @@ from golfpipe.stages.models import COMPUTE_DTYPES
 
 STRIDES = (64, 32)
 CONTEXT = 512
-WINDOWS, REPEATS = 33, 3
+WINDOWS, REPEATS = 65, 3
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Seconds for a text of 33 windows and the ratios to plain and floor, per stride."""
+    """Seconds for a text of 65 windows and the ratios to plain and floor, per stride."""
     if quick:
         return {"tiny/stride 16": case("tiny", 64, 16, 3, 1)}
     return {
@@ -50,7 +50,7 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int, *, co
     settings = replace(config.evaluate, context_length=context, stride=stride, precision="bf16", method="sliding")
     tokens = text(context + stride * (windows - 1) + 1)
     batches = list(batch_windows(plan_windows(len(tokens) - 1, settings), settings.pass_tokens("cpu")))
-    score = golfpipe_scoring(config, settings, tokens, compiled=compiled)
+    score = with_own_kernels(compiled, torch.bfloat16, golfpipe_scoring(config, settings, tokens, compiled=compiled))
     times = alternate(
         {
             "golfpipe": score,

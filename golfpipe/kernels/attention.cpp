@@ -1,8 +1,8 @@
-// Gradients of causal grouped-query attention in bf16 (Dao 2023, arXiv 2307.08691, algorithm 2, for one block of queries
-// at a time): with P = exp(scale Q K^T - L), L the log of each row's sum as the forward pass left it,
+// Causal grouped-query attention in bf16 and its gradients, one block of queries at a time (Dao 2023, arXiv 2307.08691):
+//   Y = P V,  P = exp(scale Q K^T - L),  L the log of the sum over a row of exp(scale Q K^T),
 //   dV = P^T dY,  dS = scale P * (dY V^T - D),  D the row sums of dY * Y,  dQ = dS K,  dK = dS^T Q.
-// Scores are held with keys as rows: then P^T and dS^T are left factors as they lie, and no sum needs a transposed copy
-// of them. Products are libtorch's brgemm, fp32 sums of bf16 factors.
+// The backward pass holds scores with keys as rows: then P^T and dS^T are left factors as they lie, and no sum needs a
+// transposed copy of them. Products are libtorch's brgemm, fp32 sums of bf16 factors.
 //
 // Shapes: B batch, H query heads, K key heads, T time, E head width.
 
@@ -12,6 +12,7 @@
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -27,7 +28,8 @@ using Halves = at::vec::Vectorized<BFloat16>;
 constexpr int64_t kFloats = Floats::size();
 constexpr int64_t kHalves = Halves::size();  // two vectors of floats
 constexpr int64_t kQueries = 64;             // of a block; T is a multiple
-constexpr int64_t kKeys = 256;               // at a time: scores and their gradients then stay in the cache
+constexpr int64_t kKeys = 256;               // at a time on the way back: what belongs to them stays in the cache
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // One of the tensors [B, H or K, T, E], the last stride 1.
 struct Heads {
@@ -38,6 +40,10 @@ struct Heads {
     return data + b * batch_stride + h * head_stride + t * stride;
   }
 };
+
+Heads heads(BFloat16* data, const int64_t* strides) {
+  return {data, strides[0], strides[1], strides[2]};
+}
 
 // A right factor lies as brgemm wants it: the values of rows 2i and 2i + 1 side by side. Here of x [rows, columns].
 void pair_rows(const BFloat16* x, int64_t stride, int64_t rows, int64_t columns, BFloat16* paired) {
@@ -57,10 +63,20 @@ void pair_rows_of_transpose(const BFloat16* x, int64_t stride, int64_t rows, int
       reinterpret_cast<const float*>(x), stride / 2, reinterpret_cast<float*>(paired), rows, rows, columns / 2);
 }
 
-void round_row(const float* x, int64_t count, BFloat16* out) {
+// factor * x in bf16.
+void round_row(const float* x, int64_t count, BFloat16* out, float factor = 1.f) {
+  const Floats by(factor);
   for (int64_t i = 0; i < count; i += kHalves) {
-    convert_from_float<BFloat16>(Floats::loadu(x + i), Floats::loadu(x + i + kFloats)).store(out + i);
+    convert_from_float<BFloat16>(Floats::loadu(x + i) * by, Floats::loadu(x + i + kFloats) * by).store(out + i);
   }
+}
+
+float sum_of(Floats x) {
+  return at::vec::vec_reduce_all<float>([](Floats& a, Floats& b) { return a + b; }, x);
+}
+
+float largest_of(Floats x) {
+  return at::vec::vec_reduce_all<float>([](Floats& a, Floats& b) { return at::vec::maximum(a, b); }, x);
 }
 
 float dot(const BFloat16* x, const BFloat16* y, int64_t count) {
@@ -70,7 +86,33 @@ float dot(const BFloat16* x, const BFloat16* y, int64_t count) {
     auto [y0, y1] = at::vec::convert_to_float<BFloat16>(Halves::loadu(y + i));
     sum = at::vec::fmadd(x0, y0, at::vec::fmadd(x1, y1, sum));
   }
-  return at::vec::vec_reduce_all<float>([](Floats& a, Floats& b) { return a + b; }, sum);
+  return sum_of(sum);
+}
+
+struct Row {
+  float top, sum;
+};
+
+// One query's scores, of which the first `visible` count: exp(scale (score - top)) in bf16, zero in the rest of `keys`.
+Row exponentials(float* scores, float scale, int64_t visible, int64_t keys, BFloat16* out) {
+  const int64_t end = (visible + kHalves - 1) / kHalves * kHalves;
+  std::fill(scores + visible, scores + end, -kInfinity);
+  Floats top0(-kInfinity), top1(-kInfinity), sum0(0.f), sum1(0.f);
+  for (int64_t key = 0; key < end; key += kHalves) {
+    top0 = at::vec::maximum(top0, Floats::loadu(scores + key));
+    top1 = at::vec::maximum(top1, Floats::loadu(scores + key + kFloats));
+  }
+  const float top = scale * largest_of(at::vec::maximum(top0, top1));
+  const Floats by(scale), shift(top);
+  for (int64_t key = 0; key < end; key += kHalves) {
+    const Floats p0 = at::vec::fmsub(Floats::loadu(scores + key), by, shift).fexp_u20();
+    const Floats p1 = at::vec::fmsub(Floats::loadu(scores + key + kFloats), by, shift).fexp_u20();
+    sum0 = sum0 + p0;
+    sum1 = sum1 + p1;
+    convert_from_float<BFloat16>(p0, p1).store(out + key);
+  }
+  std::fill(out + end, out + keys, BFloat16(0.f));
+  return {top, sum_of(sum0 + sum1)};
 }
 
 // scores and grads [keys, kQueries] in fp32 -> P^T and dS^T in bf16.
@@ -95,16 +137,54 @@ void softmax_backward(
 
 }  // namespace
 
-// `strides`: batch, head and time strides of dy, q, k, v, y, dq, dk, dv, one after the other. log_sums [B, H, T].
-// T is a multiple of kQueries, E of 32, strides are even.
+// Of both functions: T is a multiple of kQueries, E of 32; `strides` are the batch, head and time strides of the tensors
+// one after the other, and even.
+
+// L [B, T, H].
+extern "C" void attention_forward(
+    BFloat16* q_, BFloat16* k_, BFloat16* v_, BFloat16* y_, const int64_t* strides, float* log_sums, int64_t B, int64_t H,
+    int64_t K, int64_t T, int64_t E, float scale) {
+  const Heads q = heads(q_, strides), k = heads(k_, strides + 3), v = heads(v_, strides + 6), y = heads(y_, strides + 9);
+  at::parallel_for(0, B * K, 1, [&](int64_t first, int64_t last) {
+    std::vector<BFloat16> k_columns(E * T), v_rows(T * E), p(kQueries * T);
+    std::vector<float> scores(kQueries * T), y_sum(kQueries * E), sums(kQueries);
+    for (int64_t task = first; task < last; ++task) {
+      const int64_t b = task / K, kv = task % K;
+      for (int64_t key = 0; key < T; key += kQueries) {
+        pair_rows_of_transpose(k.at(b, kv, key), k.stride, kQueries, E, k_columns.data() + key * E);
+      }
+      pair_rows(v.at(b, kv), v.stride, T, E, v_rows.data());
+      for (int64_t h = kv * (H / K); h < (kv + 1) * (H / K); ++h) {
+        for (int64_t query = 0; query < T; query += kQueries) {
+          const int64_t keys = query + kQueries;
+          for (int64_t key = 0; key < keys; key += kQueries) {
+            brgemm(
+                kQueries, kQueries, E, q.stride, kQueries, keys, false, q.at(b, h, query), k_columns.data() + key * E,
+                scores.data() + key);
+          }
+          for (int64_t i = 0; i < kQueries; ++i) {
+            const Row row = exponentials(scores.data() + i * keys, scale, query + i + 1, keys, p.data() + i * keys);
+            log_sums[(b * T + query + i) * H + h] = row.top + std::log(row.sum);
+            sums[i] = row.sum;
+          }
+          brgemm(kQueries, E, keys, keys, E, E, false, p.data(), v_rows.data(), y_sum.data());
+          for (int64_t i = 0; i < kQueries; ++i) {
+            round_row(y_sum.data() + i * E, E, y.at(b, h, query + i), 1.f / sums[i]);
+          }
+        }
+      }
+    }
+    at::native::cpublas::brgemm_release();  // gives the tiles back
+  });
+}
+
+// `strides` of dy, q, k, v, y, dq, dk, dv. L [B, H, T].
 extern "C" void attention_backward(
     BFloat16* dy_, BFloat16* q_, BFloat16* k_, BFloat16* v_, BFloat16* y_, BFloat16* dq_, BFloat16* dk_, BFloat16* dv_,
     const int64_t* strides, const float* log_sums, int64_t B, int64_t H, int64_t K, int64_t T, int64_t E, float scale) {
-  auto heads = [&](BFloat16* data, int index) {
-    return Heads{data, strides[3 * index], strides[3 * index + 1], strides[3 * index + 2]};
-  };
-  const Heads dy = heads(dy_, 0), q = heads(q_, 1), k = heads(k_, 2), v = heads(v_, 3), y = heads(y_, 4);
-  const Heads dq = heads(dq_, 5), dk = heads(dk_, 6), dv = heads(dv_, 7);
+  const Heads dy = heads(dy_, strides), q = heads(q_, strides + 3), k = heads(k_, strides + 6);
+  const Heads v = heads(v_, strides + 9), y = heads(y_, strides + 12);
+  const Heads dq = heads(dq_, strides + 15), dk = heads(dk_, strides + 18), dv = heads(dv_, strides + 21);
 
   // One task for each key head: the gradients of its keys and values are summed in one place, in one order.
   at::parallel_for(0, B * K, 1, [&](int64_t first, int64_t last) {
@@ -135,7 +215,7 @@ extern "C" void attention_backward(
             brgemm(keys, kQueries, E, k.stride, kQueries, kQueries, false, k.at(b, kv, key), q_columns.data(), scores.data());
             brgemm(keys, kQueries, E, v.stride, kQueries, kQueries, false, v.at(b, kv, key), dy_columns.data(), grads.data());
             for (int64_t i = std::max<int64_t>(0, query + 1 - key); i < keys; ++i) {  // queries before their key
-              std::fill_n(scores.data() + i * kQueries, key + i - query, -std::numeric_limits<float>::infinity());
+              std::fill_n(scores.data() + i * kQueries, key + i - query, -kInfinity);
             }
             softmax_backward(
                 scores.data(), grads.data(), log_sums + (b * H + h) * T + query, row_dots.data(), scale, keys, p.data(),
