@@ -217,7 +217,7 @@ class Script:
         network = build_network(settings.model, SCRIPT_DTYPES[train.precision])
         initialize(network, settings.seed)
         network.to(self.device)
-        compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
+        compiled = train.compile != "off" and self.device.type == "cuda"
         stream = TokenStream(self.data.shards("train"))
         self.trainer = trainer = Trainer(
             network, stream, train, settings.optim, self.device, compiled, processes=self.processes

@@ -32,6 +32,8 @@ _MOST_STEPS = 3
 _MOST_SEQUENCES = 4
 _MOST_TARGETS = 4096
 _TIMEOUT_SECONDS = 3600
+_UNCOMPILED: Mapping[str, int | float | str] = {"train.compile": "off", "ttt.compile": "off", "evaluate.compile": "off"}
+"""As the script does it without a GPU: compiled code rounds in other places."""
 
 _LAUNCHER = """
 import sys, runpy
@@ -89,7 +91,9 @@ def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: 
     changes = reduced_settings(config, adaptation)
     with tempfile.TemporaryDirectory(prefix="golfpipe-verify-") as folder:
         by_script = run_script(script, data, Path(folder, "script"), config.seed, changes)
-        by_stages = run_stages(with_changes(config, changes), adaptation, data, Path(folder, "stages"))
+        by_stages = run_stages(
+            with_changes(config, {**changes, **_UNCOMPILED}), adaptation, data, Path(folder, "stages")
+        )
     return Verification(script=by_script, stages=by_stages, settings=changes)
 
 
@@ -116,9 +120,9 @@ def _value(config: Any, key: str) -> Any:
     return config
 
 
-def with_changes(config: Any, changes: Mapping[str, int | float]) -> Any:
+def with_changes(config: Any, changes: Mapping[str, int | float | str]) -> Any:
     """A copy with dotted keys replaced."""
-    inner: dict[str, dict[str, int | float]] = {}
+    inner: dict[str, dict[str, int | float | str]] = {}
     own: dict[str, Any] = {}
     for key, value in changes.items():
         name, dot, rest = key.partition(".")

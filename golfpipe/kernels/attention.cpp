@@ -13,7 +13,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <limits>
+#include <string>
 #include <vector>
 
 namespace {
@@ -28,7 +30,7 @@ using Halves = at::vec::Vectorized<BFloat16>;
 constexpr int64_t kFloats = Floats::size();
 constexpr int64_t kHalves = Halves::size();  // two vectors of floats
 constexpr int64_t kQueries = 64;             // of a block; T is a multiple
-constexpr int64_t kKeys = 256;               // at a time on the way back: what belongs to them stays in the cache
+constexpr int64_t kKeys = 256;               // at a time: what belongs to them stays in the cache
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // One of the tensors [B, H or K, T, E], the last stride 1.
@@ -135,51 +137,79 @@ void softmax_backward(
   }
 }
 
+// What went wrong in `work`, or null: nothing may be thrown through a caller that is not C++.
+template <typename Work>
+const char* error_of(const Work& work) {
+  static thread_local std::string message;
+  try {
+    work();
+    return nullptr;
+  } catch (const std::exception& error) {
+    message = error.what();
+  } catch (...) {
+    message = "unknown";
+  }
+  return message.c_str();
+}
+
 }  // namespace
 
-// Of both functions: T is a multiple of kQueries, E of 32; `strides` are the batch, head and time strides of the tensors
-// one after the other, and even.
+// Whether products use AMX tiles: the processor has them, and neither the system nor the environment forbids them.
+extern "C" bool attention_has_tiles() {
+  return at::native::cpublas::could_pack(at::kBFloat16);
+}
+
+// Both functions give an error's message, or null. T is a multiple of kQueries, E of 32; `strides` are the batch, head and
+// time strides of the tensors one after the other, those of time even and at least E.
 
 // L [B, T, H].
-extern "C" void attention_forward(
+extern "C" const char* attention_forward(
     BFloat16* q_, BFloat16* k_, BFloat16* v_, BFloat16* y_, const int64_t* strides, float* log_sums, int64_t B, int64_t H,
     int64_t K, int64_t T, int64_t E, float scale) {
   const Heads q = heads(q_, strides), k = heads(k_, strides + 3), v = heads(v_, strides + 6), y = heads(y_, strides + 9);
-  at::parallel_for(0, B * K, 1, [&](int64_t first, int64_t last) {
+  const int64_t blocks = T / kQueries;
+
+  // One task for each block of queries. Threads get neighbors, so that keys and values seldom have to be laid out anew.
+  const auto attend = [&](int64_t first, int64_t last) {
     std::vector<BFloat16> k_columns(E * T), v_rows(T * E), p(kQueries * T);
     std::vector<float> scores(kQueries * T), y_sum(kQueries * E), sums(kQueries);
+    int64_t laid_out = -1;
     for (int64_t task = first; task < last; ++task) {
-      const int64_t b = task / K, kv = task % K;
-      for (int64_t key = 0; key < T; key += kQueries) {
-        pair_rows_of_transpose(k.at(b, kv, key), k.stride, kQueries, E, k_columns.data() + key * E);
-      }
-      pair_rows(v.at(b, kv), v.stride, T, E, v_rows.data());
-      for (int64_t h = kv * (H / K); h < (kv + 1) * (H / K); ++h) {
-        for (int64_t query = 0; query < T; query += kQueries) {
-          const int64_t keys = query + kQueries;
-          for (int64_t key = 0; key < keys; key += kQueries) {
-            brgemm(
-                kQueries, kQueries, E, q.stride, kQueries, keys, false, q.at(b, h, query), k_columns.data() + key * E,
-                scores.data() + key);
-          }
-          for (int64_t i = 0; i < kQueries; ++i) {
-            const Row row = exponentials(scores.data() + i * keys, scale, query + i + 1, keys, p.data() + i * keys);
-            log_sums[(b * T + query + i) * H + h] = row.top + std::log(row.sum);
-            sums[i] = row.sum;
-          }
-          brgemm(kQueries, E, keys, keys, E, E, false, p.data(), v_rows.data(), y_sum.data());
-          for (int64_t i = 0; i < kQueries; ++i) {
-            round_row(y_sum.data() + i * E, E, y.at(b, h, query + i), 1.f / sums[i]);
-          }
+      const int64_t query = task % blocks * kQueries, h = task / blocks % H, b = task / blocks / H;
+      const int64_t kv = h / (H / K), keys = query + kQueries;
+      if (laid_out != b * K + kv) {
+        laid_out = b * K + kv;
+        for (int64_t key = 0; key < T; key += kQueries) {
+          pair_rows_of_transpose(k.at(b, kv, key), k.stride, kQueries, E, k_columns.data() + key * E);
         }
+        pair_rows(v.at(b, kv), v.stride, T, E, v_rows.data());
+      }
+      for (int64_t key = 0; key < keys; key += kQueries) {
+        brgemm(
+            kQueries, kQueries, E, q.stride, kQueries, T, false, q.at(b, h, query), k_columns.data() + key * E,
+            scores.data() + key);
+      }
+      for (int64_t i = 0; i < kQueries; ++i) {
+        const Row row = exponentials(scores.data() + i * T, scale, query + i + 1, keys, p.data() + i * T);
+        log_sums[(b * T + query + i) * H + h] = row.top + std::log(row.sum);
+        sums[i] = row.sum;
+      }
+      for (int64_t key = 0; key < keys; key += kKeys) {
+        brgemm(
+            kQueries, E, std::min(kKeys, keys - key), T, E, E, key > 0, p.data() + key, v_rows.data() + key * E,
+            y_sum.data());
+      }
+      for (int64_t i = 0; i < kQueries; ++i) {
+        round_row(y_sum.data() + i * E, E, y.at(b, h, query + i), 1.f / sums[i]);
       }
     }
     at::native::cpublas::brgemm_release();  // gives the tiles back
-  });
+  };
+  return error_of([&] { at::parallel_for(0, B * H * blocks, 1, attend); });
 }
 
 // `strides` of dy, q, k, v, y, dq, dk, dv. L [B, H, T].
-extern "C" void attention_backward(
+extern "C" const char* attention_backward(
     BFloat16* dy_, BFloat16* q_, BFloat16* k_, BFloat16* v_, BFloat16* y_, BFloat16* dq_, BFloat16* dk_, BFloat16* dv_,
     const int64_t* strides, const float* log_sums, int64_t B, int64_t H, int64_t K, int64_t T, int64_t E, float scale) {
   const Heads dy = heads(dy_, strides), q = heads(q_, strides + 3), k = heads(k_, strides + 6);
@@ -187,7 +217,7 @@ extern "C" void attention_backward(
   const Heads dq = heads(dq_, strides + 15), dk = heads(dk_, strides + 18), dv = heads(dv_, strides + 21);
 
   // One task for each key head: the gradients of its keys and values are summed in one place, in one order.
-  at::parallel_for(0, B * K, 1, [&](int64_t first, int64_t last) {
+  const auto differentiate = [&](int64_t first, int64_t last) {
     std::vector<BFloat16> k_transposed(E * T), p(kKeys * kQueries), ds(kKeys * kQueries), ds_paired(kKeys * kQueries);
     std::vector<BFloat16> q_rows(kQueries * E), q_columns(E * kQueries), dy_rows(kQueries * E), dy_columns(E * kQueries);
     std::vector<float> scores(kKeys * kQueries), grads(kKeys * kQueries), row_dots(kQueries);
@@ -239,5 +269,6 @@ extern "C" void attention_backward(
       }
     }
     at::native::cpublas::brgemm_release();  // gives the tiles back
-  });
+  };
+  return error_of([&] { at::parallel_for(0, B * K, 1, differentiate); });
 }

@@ -20,7 +20,7 @@ from golfpipe.stages.reporter import Reporter
 
 AUTO_FLOPS = {"cpu": 2e14, "cuda": 1e16}
 """Work above which `auto` compiles. Two cores take five to ten minutes for 2e14; compiling 16 layers takes one, and saves
-a quarter of the time of training and two fifths of the time of scoring. A GPU's figure is an estimate, a minute or two."""
+two fifths of the time of training and of scoring. A GPU's figure is an estimate, a minute or two."""
 
 Answer = TypeVar("Answer")
 

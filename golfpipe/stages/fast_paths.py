@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from golfpipe.kernels.attention import attention_obstacle
+from golfpipe.kernels.attention import QUERIES, attention_in_force, attention_obstacle
 from golfpipe.stages.compiling import compile_cache, compile_obstacle
 
 BF16_WIDTH_WITHOUT_TILES = 256
@@ -41,6 +41,8 @@ def fast_paths(device: torch.device) -> list[FastPath]:
 def paths_taken(device: torch.device, precision: str, compile_choice: str, compiled: bool) -> list[FastPath]:
     """Those of a training run: what its settings leave unused is off."""
     unused: dict[str, str] = {}
+    if not attention_in_force():
+        unused["own attention"] = "it cannot be built"  # a warning has said why
     if precision != "bf16":
         unused |= dict.fromkeys(("own attention", "bf16"), f"train.precision={precision}")
     if not compiled:
@@ -73,9 +75,11 @@ def _attention(device: torch.device) -> FastPath:
     return FastPath("flash attention", True, "FlashAttention-3" if _use_flash_3(device) else "FlashAttention-2")
 
 
-def _own_attention(compile_obstacle: str | None) -> FastPath:
-    obstacle = attention_obstacle() or compile_obstacle
-    return FastPath("own attention", obstacle is None, obstacle or "golfpipe's kernels where compiled")
+def _own_attention(no_compiler: str | None) -> FastPath:
+    obstacle = attention_obstacle() or no_compiler
+    return FastPath(
+        "own attention", obstacle is None, obstacle or f"golfpipe's kernels where compiled, lengths of {QUERIES} n"
+    )
 
 
 def _use_flash_3(device: torch.device) -> bool:

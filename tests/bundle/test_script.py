@@ -221,7 +221,8 @@ def test_scripts_fit_the_reserve_of_their_preset(preset: str) -> None:
 
 
 def test_verify_compares_few_steps_of_both(small: Small) -> None:
-    config = small.config("ttt.method=cosine")
+    """Also of a run that compiles, which the script does on a GPU alone."""
+    config = small.config("ttt.method=cosine", "train.compile=on", "ttt.compile=on", "evaluate.compile=on")
     result = verify(generate_script(script_settings_of(config, "ttt"), "compressed"), config, "ttt", small.data)
     assert result.equal and result.settings["train.max_steps"] == 3
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from golfpipe.kernels import attention
-from golfpipe.kernels.attention import attention_obstacle, own_attention
+from golfpipe.kernels.attention import attention_in_force, attention_obstacle, own_attention
+from golfpipe.stages import compiling
 from golfpipe.stages.compiling import cpp_compiler, own_kernels
 from golfpipe.stages.reporter import SilentReporter
 
 COMPILER = cpp_compiler() or "g++"
-KERNELS = ["_outputs", "_gradients"] if torch.cpu._is_amx_tile_supported() else ["_gradients"]
-"""Those that are in force on this machine."""
 CPU = torch.device("cpu")
 needs_kernels = pytest.mark.skipif(
     cpp_compiler() is None or attention_obstacle() is not None, reason="no C++ compiler, or a processor without bf16"
@@ -28,18 +29,24 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """The kernels leave to torch what has fewer heads of keys than there are threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def with_tiles(monkeypatch):
+    """The forward pass as well, which elsewhere is left to torch where there are no tiles."""
+    load = attention._load
+
+    def load_with_tiles(path):
+        kernels = load(path)
+        kernels.attention_has_tiles = lambda: True
+        return kernels
+
+    monkeypatch.setattr(attention, "_load", load_with_tiles)
+    return load
 
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The names of the kernels' calls."""
+    """The names of the kernels' calls, that of the trial at the beginning left out."""
     calls = []
+    monkeypatch.setattr(attention, "_try", lambda kernels: None)
 
     def count(name):
         ours = getattr(attention, name)
@@ -96,7 +103,7 @@ def test_outputs_and_gradients_are_as_near_to_float64_as_those_of_torch(cache, c
     for mine, other, exact in zip(ours, theirs, expected, strict=True):
         assert mine.dtype == torch.bfloat16 and mine.stride() == other.stride()
         assert distance(mine, exact) < 1.05 * distance(other, exact) < 0.02
-    assert counted == KERNELS
+    assert counted == ["_outputs", "_gradients"]
 
 
 @needs_kernels
@@ -111,14 +118,16 @@ def test_the_place_of_values_in_memory_changes_nothing(cache, counted):
             torch.Tensor.contiguous,
             lambda x: x.mT.contiguous().mT,  # rows in pieces
             lambda x: F.pad(x, (0, 1))[..., :-1],  # an odd number of values apart
+            lambda x: F.pad(x, (0, 6))[..., :-6],
         ):
-            given = [laid_out(x) for x in (query, key, value)]
-            assert all(map(torch.equal, forward(*given, 0.0, True), (y, log_sums)))
-            found = backward(laid_out(grad), *given, laid_out(y), log_sums.contiguous(), 0.0, True)
+            y_again = forward(query, laid_out(key), laid_out(value), 0.0, True)
+            assert all(map(torch.equal, y_again, (y, log_sums)))
+            given = [laid_out(x) for x in (grad, query, key, value, y)]
+            found = backward(*given, log_sums.contiguous(), 0.0, True)
             assert all(map(torch.equal, found, expected))
         ones = grad.new_ones(()).expand(grad.shape)
         found = [backward(x, query, key, value, y, log_sums, 0.0, True) for x in (ones, ones.contiguous())]
-    assert all(map(torch.equal, *found)) and counted.count("_gradients") == 6
+    assert all(map(torch.equal, *found)) and len(counted) == 2 + 2 * 4 + 2
 
 
 @needs_kernels
@@ -137,15 +146,29 @@ def test_nothing_comes_from_later_positions(cache):
 
 
 @needs_kernels
-def test_nothing_depends_on_the_threads(cache, counted):
-    given, found = heads(2, 4, 2, 192, 32), []
-    with own_attention(COMPILER, cache):
-        for threads in (1, 2, 3, 5):
-            torch.set_num_threads(threads)
-            found.append(attend(*given))
-    assert len(counted) == 3 * len(KERNELS)  # five threads are more than the four heads of keys
-    found.pop()
+def test_nothing_depends_on_the_threads(cache):
+    given, threads, found = heads(2, 4, 2, 192, 32), torch.get_num_threads(), []
+    try:
+        with own_attention(COMPILER, cache):
+            for count in (1, 2, 3, 5):
+                torch.set_num_threads(count)
+                found.append(attend(*given))
+    finally:
+        torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["query", "key", "value"])
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_what_is_not_finite_shows(cache, which, broken):
+    """Training and scoring tell a broken model by it."""
+    given = heads(1, 2, 1, 128, 32)
+    given[which][0, 0, 70, 3] = broken
+    with own_attention(COMPILER, cache):
+        y, *changes = attend(*given)
+    assert not y.isfinite().all()
+    assert not all(change.isfinite().all() for change in changes)
 
 
 @needs_kernels
@@ -156,13 +179,14 @@ def test_nothing_depends_on_the_threads(cache, counted):
         ((1, 2, 1, 128, 48), torch.bfloat16, {}),
         ((1, 2, 1, 128, 32), torch.float32, {}),
         ((1, 2, 1, 128, 32), torch.bfloat16, {"is_causal": False}),
+        ((1, 2, 1, 128, 32), torch.bfloat16, {"scale": -0.1}),
         (
             (1, 2, 1, 128, 32),
             torch.bfloat16,
             {"is_causal": False, "attn_mask": torch.ones(128, 128, dtype=torch.bool).tril()},
         ),
     ],
-    ids=["length", "width", "fp32", "not causal", "mask"],
+    ids=["length", "width", "fp32", "not causal", "scale", "mask"],
 )
 def test_what_it_cannot_do_is_left_to_torch(cache, counted, sizes, dtype, settings):
     given = [x.to(dtype) for x in heads(*sizes)]
@@ -181,18 +205,22 @@ def test_it_is_in_force_within_alone_and_in_compiled_graphs_too(cache, counted, 
     with own_attention(COMPILER, cache):
         ours = attend(*given)
         assert all(map(torch.equal, compiled(*given), ours))
-    assert counted == KERNELS * 2
+    assert counted == ["_outputs", "_gradients"] * 2
     assert not all(map(torch.equal, ours, before))
     assert all(map(torch.equal, attend(*given), before))
-    assert all(map(torch.equal, compiled(*given), before)) and len(counted) == 2 * len(KERNELS)
+    assert all(map(torch.equal, compiled(*given), before)) and len(counted) == 4
 
 
 @needs_kernels
-def test_without_tiles_the_forward_pass_is_that_of_torch(cache, counted, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    given = heads(1, 2, 1, 128, 32)
+def test_without_tiles_the_forward_pass_is_that_of_torch(cache, counted, with_tiles, monkeypatch):
+    def load(path):
+        kernels = with_tiles(path)
+        kernels.attention_has_tiles = lambda: False
+        return kernels
+
+    monkeypatch.setattr(attention, "_load", load)
     with own_attention(COMPILER, cache):
-        attend(*given)
+        attend(*heads(1, 2, 1, 128, 32))
     assert counted == ["_gradients"]
 
 
@@ -206,23 +234,55 @@ def test_it_is_built_once(cache, monkeypatch):
     assert [path.suffix for path in cache.glob("attention-*")] == [".so"]
 
 
-@pytest.mark.skipif(attention_obstacle() is not None, reason="a processor without bf16")
-def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatch):
-    class Warnings(SilentReporter):
-        def warn(self, text):
-            warnings.append(text)
+class Warnings(SilentReporter):
+    def __init__(self):
+        self.warnings = []
 
-    warnings: list[str] = []
-    broken = tmp_path / "g++"
-    broken.write_text("#!/bin/sh\necho no room >&2\nexit 3\n")
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+@needs_kernels
+def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatch):
+    broken, reporter = tmp_path / "g++", Warnings()
+    broken.write_text("#!/bin/sh\necho attention.cpp:1: error: no header >&2\necho stopped >&2\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     given = heads(1, 2, 1, 64, 32)
     expected = attend(*given)
-    with own_kernels(True, CPU, torch.bfloat16, Warnings()):
-        assert all(map(torch.equal, attend(*given), expected))
-    assert warnings == [f"torch's own attention is used: {broken} exits 3: no room"]
+    with own_kernels(True, CPU, torch.bfloat16, reporter):
+        assert all(map(torch.equal, attend(*given), expected)) and not attention_in_force()
+    assert reporter.warnings == [f"torch's own attention is used: {broken} exits 3: attention.cpp:1: error: no header"]
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@needs_kernels
+def test_a_file_that_is_no_library_is_told_of(cache, tmp_path, monkeypatch):
+    reporter = Warnings()
+    with own_attention(COMPILER, cache):
+        assert attention_in_force()
+    (built,) = cache.glob("attention-*.so")
+    (tmp_path / built.name).write_bytes(b"no library")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("CXX", COMPILER)
+    with own_kernels(True, CPU, torch.bfloat16, reporter):
+        assert not attention_in_force()
+    (warning,) = reporter.warnings
+    assert warning.startswith(f"torch's own attention is used: {tmp_path / built.name}: ")
+
+
+@needs_kernels
+def test_products_that_onednn_does_not_offer_are_told_of(cache):
+    """As a process of its own, for oneDNN reads the environment once. Nothing else would survive a throw, either."""
+    code = (
+        "import torch\nfrom pathlib import Path\nfrom golfpipe.kernels.attention import own_attention\n"
+        f"try:\n    with own_attention({COMPILER!r}, Path({str(cache)!r})):\n        print('in force')\n"
+        "except RuntimeError as error:\n    print(error)\n"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("golfpipe's attention kernel: ")
 
 
 @pytest.mark.parametrize(
@@ -231,11 +291,18 @@ def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatc
     ids=str,
 )
 def test_nothing_is_built_for_what_would_not_use_it(monkeypatch, compiled, device, dtype):
-    monkeypatch.setattr(subprocess, "run", None)
+    monkeypatch.setattr(compiling, "attention_obstacle", lambda: None)
+    monkeypatch.setattr(compiling, "cpp_compiler", lambda: "g++")
+    monkeypatch.setattr(compiling, "own_attention", None)
     with own_kernels(compiled, torch.device(device), dtype, SilentReporter()):
+        assert not attention_in_force()
+    with pytest.raises(TypeError), own_kernels(True, CPU, torch.bfloat16, SilentReporter()):
         pass
 
 
-def test_a_processor_without_bf16_is_named(monkeypatch):
+def test_what_stands_against_it_is_named(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(sys, "platform", "linux")
     assert attention_obstacle() == "no AVX512-BF16"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert attention_obstacle() == "not on darwin"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ import torch
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network, initialize
 from golfpipe.stages import compiling
+from golfpipe.stages import fast_paths as fast_paths_module
 from golfpipe.stages.base import Context, run_job
 from golfpipe.stages.compiling import AUTO_FLOPS, compile_cache, compile_obstacle, compiled_for, compiles
-from golfpipe.stages.fast_paths import fast_paths
+from golfpipe.stages.fast_paths import fast_paths, paths_taken
 from golfpipe.stages.reporter import SilentReporter
 
 CPU = torch.device("cpu")
@@ -183,3 +186,42 @@ def test_stages_use_the_compiled_form(chain, fresh, every_toolchain_works, monke
     assert set(counted) == {(4, 16)}
     assert results[0].manifest.key == results[1].manifest.key
     assert results[0].manifest.digest == results[1].manifest.digest
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "ttt"])
+def test_stages_that_compile_work_within_the_own_kernels(chain, fresh, every_toolchain_works, monkeypatch, stage):
+    entered = []
+
+    @contextmanager
+    def recorded(compiled, device, dtype, reporter):
+        entered.append((compiled, device, dtype))
+        yield
+        entered.append("left")
+
+    module = importlib.import_module(f"golfpipe.stages.{stage}")
+    monkeypatch.setattr(module, "own_kernels", recorded)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+    inputs = {"data": chain.data} if stage == "train" else {"data": chain.data, "model": chain.packed}
+    settings = ("evaluate.max_targets=64", "train.max_steps=1", "ttt.method=cosine", "ttt.epochs=1")
+    settings += (f"{stage}.precision=bf16",)
+    for choice, compiled in (("off", False), ("on", True)):
+        chain.run(stage, fresh(f"{stage}-kernels-{choice}"), *settings, f"{stage}.compile={choice}", **inputs)
+        assert entered == [(compiled, CPU, torch.bfloat16), "left"]
+        entered.clear()
+
+
+@pytest.mark.parametrize(
+    ("precision", "compiled", "in_force", "expected"),
+    [
+        ("bf16", True, True, "own attention on (golfpipe's kernels where compiled, lengths of 64 n)"),
+        ("bf16", True, False, "own attention off (it cannot be built)"),
+        ("fp32", True, False, "own attention off (train.precision=fp32)"),
+        ("bf16", False, False, "own attention off (train.compile=auto, too short a training)"),
+    ],
+)
+def test_the_log_says_whether_own_kernels_are_in_force(monkeypatch, precision, compiled, in_force, expected):
+    monkeypatch.setattr(fast_paths_module, "attention_obstacle", lambda: None)
+    monkeypatch.setattr(fast_paths_module, "compile_obstacle", lambda device: None)
+    monkeypatch.setattr(fast_paths_module, "attention_in_force", lambda: in_force)
+    assert expected in map(str, paths_taken(CPU, precision, "auto", compiled))
+    assert "own attention" not in {path.name for path in paths_taken(torch.device("mps"), precision, "auto", compiled)}
