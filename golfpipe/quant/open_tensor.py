@@ -34,6 +34,9 @@ _MOST_CODE = 30_000
 # below the step get a point half a step away that the scalar quantizer spares them.
 _GAIN_AT = (-6.0, -4.3, -3.3, -2.74, -2.32, -2.0, -1.74, -1.32, -1.0, -0.5, 0.0)
 _GAIN = (-0.0626, -0.0626, -0.0653, -0.0607, -0.0537, -0.0443, -0.0318, 0.0065, 0.0262, 0.0227, 0.0180)
+_LEAST_GAIN = 0.01
+"""In these units. A trellis that gains less moves many weights that a scalar quantizer leaves at zero, and costs more of
+the loss than the measure says (docs/quantization.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +103,7 @@ def quantize_open_tensor(tensor: OpenTensor, level: float, rate_weight: float) -
     """Codes at the level: every weight's error costs about 2^(2 level) / 24 nats per token (less for trellis codes)."""
     log_steps = tensor.log_steps(level)
     num_rows, device = len(tensor.w_RC), tensor.w_RC.device
-    bits = tensor.bits if tensor.bits == 0 or trellis_gain(tensor.w_RC, log_steps) > 0 else 0
+    bits = tensor.bits if tensor.bits == 0 or trellis_gain(tensor.w_RC, log_steps) >= _LEAST_GAIN else 0
     states = OPEN_STATES[bits]
     if states > 1:
         log_steps[:num_rows] -= LOG_STEPS  # a trellis code is two steps wide: at equal rate its step is half as large

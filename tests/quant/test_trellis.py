@@ -10,7 +10,7 @@ import torch
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.streams import piece_to_streams
 from golfpipe.quant.hessian import feedback_factor
-from golfpipe.quant.open_tensor import OpenTensor, open_points, quantize_open_tensor
+from golfpipe.quant.open_tensor import OpenTensor, open_points, quantize_open_tensor, trellis_gain
 from golfpipe.quant.sensitivity import Sensitivity, flat_sensitivity
 from golfpipe.quant.trellis_code import trellis_points
 from golfpipe.quant.trellis_search import search_trellis_codes
@@ -88,6 +88,15 @@ def test_weights_far_below_the_step_fall_back_to_the_scalar_quantizer():
     assert quantize_open_tensor(tensor, tensor.level_of_step(0.5), 1.0).bits == -8
     coarse = quantize_open_tensor(tensor, tensor.level_of_step(8.0), 1.0)
     assert coarse.bits == 0 and not coarse.codes.any()
+
+
+def test_a_trellis_that_gains_next_to_nothing_is_not_taken():
+    w_RC = torch.randn(64, 64, generator=torch.Generator().manual_seed(6))
+    tensor = OpenTensor("w", (64, 64), w_RC, -8, flat_sensitivity(w_RC), False)
+    for step, bits in ((2.0, -8), (2.5, 0)):  # gains of 0.026 and 0.0065
+        level = tensor.level_of_step(step)
+        assert trellis_gain(w_RC, tensor.log_steps(level)) > 0
+        assert quantize_open_tensor(tensor, level, 1.0).bits == bits
 
 
 def test_a_trellis_piece_round_trips_through_the_container():
