@@ -128,10 +128,8 @@ def _outputs(
     """Outputs that lie as the queries do, and the log of each row's sum of exponentials [B, H, T]."""
     (batch, heads, length, width), kv_heads = query_BHTE.shape, key_BKTE.shape[1]
     given = [_rows(x) for x in (query_BHTE, key_BKTE, value_BKTE)]
-    out_BHTE, log_sums_BTH = (
-        torch.empty_like(query_BHTE),
-        query_BHTE.new_empty(batch, length, heads, dtype=torch.float32),
-    )
+    out_BHTE = torch.empty_like(query_BHTE)
+    log_sums_BTH = query_BHTE.new_empty(batch, length, heads, dtype=torch.float32)  # as torch's own lie
     error = kernels.attention_forward(
         *_addresses(*given, out_BHTE),
         log_sums_BTH.data_ptr(),
