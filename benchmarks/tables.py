@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-NAMES = ("train_step", "evaluation", "ttt", "quantize_pack", "reading", "command_line", "memory", "scaling")
+NAMES = (
+    "train_step",
+    "evaluation",
+    "ttt",
+    "attention",
+    "quantize_pack",
+    "reading",
+    "command_line",
+    "memory",
+    "scaling",
+)
 """Benchmarks, each a module of this package with `run(quick) -> {case: {figure: value}}`."""
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"

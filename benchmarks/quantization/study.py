@@ -24,7 +24,7 @@ def _bits(bits: int) -> tuple[str, ...]:
     return tuple(f"quantize.{name}.bits={bits}" for name in MATRIX_CLASSES)
 
 
-def _calibrated(method: str) -> tuple[str, ...]:
+def calibrated(method: str) -> tuple[str, ...]:
     return (f"quantize.method={method}", "quantize.calibration=train")
 
 
@@ -34,13 +34,13 @@ def settings() -> list[Setting]:
              "quantize.token_table.step=0.03")  # fmt: skip
     found = [Setting("gptq_lite int4/int6")]
     found += [Setting(f"gptq_lite int{bits}", _bits(bits)) for bits in (5, 4, 3)]
-    found += [Setting(f"gptq int{bits}", (*_bits(bits), *_calibrated("gptq"))) for bits in (5, 4, 3)]
+    found += [Setting(f"gptq int{bits}", (*_bits(bits), *calibrated("gptq"))) for bits in (5, 4, 3)]
     for bits in (5.0, 4.0, 3.0, 2.5, 2.0):
         target = f"quantize.target_bits={bits}"
         found.append(Setting(f"uniform step {bits:g} b", (*plain, target)))
         found.append(Setting(f"rate, uncalibrated {bits:g} b", ("quantize.method=rate", target)))
-        found.append(Setting(f"rate {bits:g} b", (*_calibrated("rate"), target)))
-        found.append(Setting(f"trellis {bits:g} b", (*_calibrated("trellis"), target)))
+        found.append(Setting(f"rate {bits:g} b", (*calibrated("rate"), target)))
+        found.append(Setting(f"trellis {bits:g} b", (*calibrated("trellis"), target)))
     return found
 
 

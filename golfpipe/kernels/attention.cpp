@@ -29,7 +29,7 @@ using Halves = at::vec::Vectorized<BFloat16>;
 
 constexpr int64_t kFloats = Floats::size();
 constexpr int64_t kHalves = Halves::size();  // two vectors of floats
-constexpr int64_t kQueries = 64;             // of a block; T is a multiple
+constexpr int64_t kQueries = QUERIES;        // of a block; T is a multiple. attention.py defines it
 constexpr int64_t kKeys = 256;               // at a time: what belongs to them stays in the cache
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 

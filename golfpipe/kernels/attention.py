@@ -27,12 +27,12 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
 BACKWARD = "_scaled_dot_product_flash_attention_for_cpu_backward"
 QUERIES = 64
-"""The length of a sequence must be a multiple of it (kQueries)."""
+"""Of a block. The length of a sequence must be a multiple."""
 WIDTH = 32
 """The width of a head must be a multiple of it."""
 FLAGS = ("-O3", "-march=native", "-std=c++20", "-fopenmp", "-shared", "-fPIC")
-VECTORS = ("-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512")
-"""Which of torch's vector classes to use."""
+DEFINITIONS = (f"-DQUERIES={QUERIES}", "-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512")
+"""The last two say which of torch's vector classes to use."""
 
 
 def attention_obstacle() -> str | None:
@@ -191,7 +191,14 @@ def _addresses(*tensors: Tensor) -> list[int | ctypes.Array[ctypes.c_int64]]:
 
 def _build(compiler: str, cache: Path) -> Path:
     torch_folder, cache = Path(torch.__file__).parent, cache.resolve()
-    command = [compiler, *FLAGS, *VECTORS, f"-I{torch_folder / 'include'}", f"-L{torch_folder / 'lib'}", str(SOURCE)]
+    command = [
+        compiler,
+        *FLAGS,
+        *DEFINITIONS,
+        f"-I{torch_folder / 'include'}",
+        f"-L{torch_folder / 'lib'}",
+        str(SOURCE),
+    ]
     made_of = (SOURCE.read_text(encoding="ascii"), torch.__version__, command, _instructions())
     built = cache / f"attention-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}.so"
     if built.exists():

@@ -12,7 +12,18 @@ import pytest
 import torch
 from small_chain import ROOT, SMALL_TRAIN, write_small_stages, write_texts
 
-from benchmarks import command_line, evaluation, gpu, memory, quantize_pack, scaling, train_step, ttt
+from benchmarks import (
+    attention,
+    command_line,
+    evaluation,
+    gpu,
+    memory,
+    quantize_pack,
+    reading,
+    scaling,
+    train_step,
+    ttt,
+)
 from benchmarks.child import measured
 from benchmarks.floor import Windows, backward_products, forward_products
 from benchmarks.models import gaussian_weights, write_gaussian_model
@@ -43,6 +54,14 @@ def test_training_scoring_and_adapting(one_thread) -> None:
         assert (
             found["speedup_over_plain"] == found["seconds"]["plain"]["median"] / found["seconds"]["golfpipe"]["median"]
         )
+
+
+def test_attention_and_reading(one_thread, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (found,) = attention.run(quick=True).values()
+    assert all(0 < value < 0.02 for name, value in found.items() if name.endswith("distance"))
+    for case in reading.run(quick=True).values():
+        assert case["seconds"]["slowest batch"]["median"] >= case["seconds"]["next batch"]["median"] > 0
 
 
 def test_quantizing_and_packing(tmp_path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from benchmarks.models import gaussian_weights
-from benchmarks.quantization import gaussian, sixteen
+from benchmarks.quantization import gaussian, least_gain, sixteen
 from benchmarks.quantization.reference import reference_path
 from benchmarks.settings import preset
+from golfpipe.quant import open_tensor
 
 
 @pytest.mark.parametrize("bits", [0, -8])
@@ -36,3 +39,12 @@ def test_a_case_of_the_limit(tmp_path, monkeypatch) -> None:
     row = sixteen.run_case(case, "none", "none", "tiny")
     assert row["fits"] and row["solved_bytes"] == row["packed_bytes"]
     assert 299_700 <= row["packed_bytes"] <= 300_000
+
+
+def test_the_least_gain_is_in_force_while_a_cell_is_measured(monkeypatch) -> None:
+    before = open_tensor._LEAST_GAIN
+    monkeypatch.setattr(
+        least_gain, "run_setting", lambda *given: SimpleNamespace(val_bpb=2.0 + open_tensor._LEAST_GAIN)
+    )
+    assert least_gain.gap(0.5, 2, None, None, None, 2.0) == 0.5  # type: ignore[arg-type]
+    assert before == open_tensor._LEAST_GAIN

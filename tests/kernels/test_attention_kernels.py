@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from recording_reporter import RecordingReporter
 
 from golfpipe.kernels import attention
 from golfpipe.kernels.attention import attention_in_force, attention_obstacle, own_attention
@@ -234,17 +235,9 @@ def test_it_is_built_once(cache, monkeypatch):
     assert [path.suffix for path in cache.glob("attention-*")] == [".so"]
 
 
-class Warnings(SilentReporter):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
-
-
 @needs_kernels
 def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatch):
-    broken, reporter = tmp_path / "g++", Warnings()
+    broken, reporter = tmp_path / "g++", RecordingReporter()
     broken.write_text("#!/bin/sh\necho attention.cpp:1: error: no header >&2\necho stopped >&2\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
@@ -259,7 +252,7 @@ def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatc
 
 @needs_kernels
 def test_a_file_that_is_no_library_is_told_of(cache, tmp_path, monkeypatch):
-    reporter = Warnings()
+    reporter = RecordingReporter()
     with own_attention(COMPILER, cache):
         assert attention_in_force()
     (built,) = cache.glob("attention-*.so")

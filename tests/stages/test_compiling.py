@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from recording_reporter import RecordingReporter
 
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network, initialize
@@ -17,7 +18,6 @@ from golfpipe.stages import fast_paths as fast_paths_module
 from golfpipe.stages.base import Context, run_job
 from golfpipe.stages.compiling import AUTO_FLOPS, compile_cache, compile_obstacle, compiled_for, compiles
 from golfpipe.stages.fast_paths import fast_paths, paths_taken
-from golfpipe.stages.reporter import SilentReporter
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(vocab_size=40, num_layers=2, model_dim=16, num_heads=2, num_kv_heads=1, mlp_ratio=2.0)
@@ -50,19 +50,8 @@ def test_compiled_code_is_kept_where_the_user_wants_it(tmp_path, monkeypatch):
     assert compile_cache() == "/elsewhere"
 
 
-class Notes(SilentReporter):
-    def __init__(self):
-        self.notes, self.warnings = [], []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def warn(self, text):
-        self.warnings.append(text)
-
-
 def test_a_run_that_cannot_compile_says_so_once_and_goes_on(chain, fresh, no_compiler):
-    notes = Notes()
+    notes = RecordingReporter()
     settings = ("train.max_steps=2", "train.compile=on")
     job = chain.job("train", fresh("uncompiled"), *settings, data=chain.data, context=Context(reporter=notes))
     log = (run_job(job).artifact.path / "log.jsonl").read_text().splitlines()
@@ -96,7 +85,7 @@ def every_toolchain_works(monkeypatch):
     ],
 )
 def test_auto_compiles_where_that_pays(every_toolchain_works, choice, device, flops, expected):
-    notes = Notes()
+    notes = RecordingReporter()
     assert compiles("ttt.compile", choice, torch.device(device), flops, notes) is expected
     assert notes.notes == ["compiling"] * expected and not notes.warnings
 
@@ -108,7 +97,7 @@ def test_a_broken_compiler_is_found_before_the_work_begins(tmp_path, monkeypatch
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiling, "compile_obstacle", lambda device: None)
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: fail)
-    notes = Notes()
+    notes = RecordingReporter()
     assert not compiles("train.compile", "on", CPU, 1.0, notes)
     assert notes.warnings == ["train.compile=on: torch.compile fails (RuntimeError); goes on uncompiled"]
 

@@ -1,0 +1,17 @@
+"""A reporter that keeps what it is told."""
+
+from __future__ import annotations
+
+from golfpipe.stages.reporter import SilentReporter
+
+
+class RecordingReporter(SilentReporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
