@@ -17,7 +17,7 @@ from benchmarks.floor import Windows, scoring_floor
 from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, as_found, floor_seconds, shares, with_own_kernels
+from benchmarks.timing import alternate, as_found, floor_seconds, shares
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
@@ -50,7 +50,7 @@ def case(name: str, context: int, stride: int, windows: int, repeats: int, *, co
     settings = replace(config.evaluate, context_length=context, stride=stride, precision="bf16", method="sliding")
     tokens = text(context + stride * (windows - 1) + 1)
     batches = list(batch_windows(plan_windows(len(tokens) - 1, settings), settings.pass_tokens("cpu")))
-    score = with_own_kernels(compiled, torch.bfloat16, golfpipe_scoring(config, settings, tokens, compiled=compiled))
+    score = golfpipe_scoring(config, settings, tokens, compiled=compiled)
     times = alternate(
         {
             "golfpipe": score,

@@ -1,8 +1,8 @@
 """The floor: the matrix products of a training step or of scoring, bare, with the shapes, dtype and count of the model.
 
 Counted: the projections of attention and MLP of every layer, the n-gram projections, the logits, and attention's own two
-products, for which a fused kernel stands (softmax included: it is faster than two bare batched products): golfpipe's own
-where the machine can use it, else the library's.
+products, for which the library's fused kernel stands (softmax included: it is faster than two bare batched products),
+backward golfpipe's own where the machine can use it.
 Where only some positions are scored, the last layer's queries, outputs and MLP and the logits are counted at these alone;
 everything before is needed at every position of every window, except the n-gram projections and the first layer's
 queries, keys and values, which windows could share (1.4 % of the products of `16l`). Nothing else elementwise is counted,
@@ -104,7 +104,7 @@ def attention_runner(
                     if backward:
                         torch.autograd.grad(y, (query, key, value), y.detach())
 
-    return with_own_kernels(True, dtype, run)
+    return run
 
 
 def _heads(
@@ -126,7 +126,7 @@ def training_floor(
     forward = forward_products(config, windows)
     return {
         "floor: products": runner(forward + backward_products(forward), dtype),
-        "floor: attention": attention_runner(config, [windows], dtype, backward=True),
+        "floor: attention": with_own_kernels(True, dtype, attention_runner(config, [windows], dtype, backward=True)),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from golfpipe.kernels.attention import attention_obstacle, own_attention
+from golfpipe.kernels.attention_backward import attention_obstacle, own_attention_backward
 from golfpipe.stages.reporter import Reporter
 
 AUTO_FLOPS = {"cpu": 2e14, "cuda": 1e16}
@@ -59,9 +59,9 @@ def own_kernels(compiled: bool, device: torch.device, dtype: torch.dtype, report
         compiler = cpp_compiler()
         if compiled and compiler and device.type == "cpu" and dtype == torch.bfloat16 and attention_obstacle() is None:
             try:
-                stack.enter_context(own_attention(compiler, Path(compile_cache())))
+                stack.enter_context(own_attention_backward(compiler, Path(compile_cache())))
             except (RuntimeError, OSError) as error:
-                reporter.warn(f"torch's own attention is used: {error}")
+                reporter.warn(f"torch's own attention backward is used: {error}")
         yield
 
 

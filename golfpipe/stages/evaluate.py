@@ -24,7 +24,7 @@ from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import LastNats, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.compiling import compiled_for, compiles, own_kernels
+from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
@@ -71,13 +71,8 @@ def _score(
     part = Shard(1, 1) if shard is None else shard
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
     pass_tokens = settings.pass_tokens(device.type)
-    last_nats: LastNats = network.last_nats
-    if compiled := _compiles(job, network, len(nats) / part.count / processes.size, device):
-        last_nats = compiled_for(last_nats, (max(1, pass_tokens // settings.context_length), settings.context_length))
-    with (
-        own_kernels(compiled, device, network.compute_dtype, job.context.reporter),
-        job.context.reporter.task("evaluate", -(-len(nats) // part.count), "targets") as task,
-    ):
+    last_nats = _last_nats(job, network, len(nats) / part.count / processes.size, pass_tokens, device)
+    with job.context.reporter.task("evaluate", -(-len(nats) // part.count), "targets") as task:
         running = RunningScore(task, tokens, tokenizer.byte_table, processes.size)
         batches = batch_windows(plan_windows(len(nats), settings), pass_tokens)
         own = processes.share(islice(batches, part.index - 1, None, part.count))
@@ -88,10 +83,12 @@ def _score(
     return nats
 
 
-def _compiles(job: Job, network: Network, targets: float, device: torch.device) -> bool:
-    """Whether compiling the scoring function pays for so many targets."""
+def _last_nats(job: Job, network: Network, targets: float, pass_tokens: int, device: torch.device) -> LastNats:
+    """The network's scoring function, compiled where that pays for so many targets."""
     settings = job.config.evaluate
     context = settings.context_length
     step = settings.stride if settings.method == "sliding" else context
     flops = targets * context / step * forward_flops(network.config, context)
-    return compiles("evaluate.compile", settings.compile, device, flops, job.context.reporter)
+    if not compiles("evaluate.compile", settings.compile, device, flops, job.context.reporter):
+        return network.last_nats
+    return compiled_for(network.last_nats, (max(1, pass_tokens // context), context))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from golfpipe.kernels.attention import QUERIES, attention_in_force, attention_obstacle
+from golfpipe.kernels.attention_backward import QUERIES, attention_in_force, attention_obstacle
 from golfpipe.stages.compiling import compile_cache, compile_obstacle
 
 BF16_WIDTH_WITHOUT_TILES = 256
@@ -31,7 +31,7 @@ def fast_paths(device: torch.device) -> list[FastPath]:
     obstacle = compile_obstacle(device)
     return [
         _attention(device),
-        *([_own_attention(obstacle)] if device.type == "cpu" else []),
+        *([_attention_backward(obstacle)] if device.type == "cpu" else []),
         FastPath("compile", obstacle is None, obstacle or compile_cache()),
         _bf16(device),
         FastPath("fused AdamW", True, "one kernel for all tables and scalars"),
@@ -42,12 +42,12 @@ def paths_taken(device: torch.device, precision: str, compile_choice: str, compi
     """Those of a training run: what its settings leave unused is off."""
     unused: dict[str, str] = {}
     if not attention_in_force():
-        unused["own attention"] = "it cannot be built"  # a warning has said why
+        unused["attention backward"] = "it cannot be built"  # a warning has said why
     if precision != "bf16":
-        unused |= dict.fromkeys(("own attention", "bf16"), f"train.precision={precision}")
+        unused |= dict.fromkeys(("attention backward", "bf16"), f"train.precision={precision}")
     if not compiled:
         why = ", too short a training" if compile_choice == "auto" else ""
-        unused |= dict.fromkeys(("own attention", "compile"), f"train.compile={compile_choice}{why}")
+        unused |= dict.fromkeys(("attention backward", "compile"), f"train.compile={compile_choice}{why}")
     return [
         FastPath(path.name, False, unused[path.name]) if path.on and path.name in unused else path
         for path in fast_paths(device)
@@ -75,10 +75,10 @@ def _attention(device: torch.device) -> FastPath:
     return FastPath("flash attention", True, "FlashAttention-3" if _use_flash_3(device) else "FlashAttention-2")
 
 
-def _own_attention(no_compiler: str | None) -> FastPath:
+def _attention_backward(no_compiler: str | None) -> FastPath:
     obstacle = attention_obstacle() or no_compiler
     return FastPath(
-        "own attention", obstacle is None, obstacle or f"golfpipe's kernels where compiled, lengths of {QUERIES} n"
+        "attention backward", obstacle is None, obstacle or f"golfpipe's kernel where compiled, lengths of {QUERIES} n"
     )
 
 

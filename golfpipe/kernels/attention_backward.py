@@ -1,8 +1,8 @@
-"""Causal attention in bf16 on a CPU with AMX tiles, and its gradients on one with AVX512-BF16 at least.
+"""The backward pass of causal attention in bf16, on a CPU with AVX512-BF16 or AMX.
 
-torch's kernels leave much of such a processor idle. At 4 x 512 tokens of `16l` the forward pass here takes 2.1 ms a layer in
-place of 3.2, and the backward pass 4.7 in place of 20; docs/speed.md has more. Outputs are as near to those of float64 as
-torch's, gradients nearer.
+torch's kernel takes five times as long as its forward pass there. This one takes a quarter of its time at some hundreds of
+positions and half at 2,048, from the same log-sums, and gradients of keys and values have half the distance from those of
+float64 (attention_backward.cpp; `python -m benchmarks attention`).
 """
 
 # Shapes: B batch, H query heads, K key heads, T time, E head width
@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
-BACKWARD = "_scaled_dot_product_flash_attention_for_cpu_backward"
+OPERATOR = "_scaled_dot_product_flash_attention_for_cpu_backward"
 QUERIES = 64
 """Of a block. The length of a sequence must be a multiple."""
 WIDTH = 32
@@ -36,7 +35,7 @@ DEFINITIONS = (f"-DQUERIES={QUERIES}", "-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABIL
 
 
 def attention_obstacle() -> str | None:
-    """Why this machine cannot use the kernels, whatever its compiler; None where it can."""
+    """Why this machine cannot use the kernel, whatever its compiler; None where it can."""
     if sys.platform != "linux":
         return f"not on {sys.platform}"
     if not torch.cpu._is_avx512_bf16_supported():
@@ -48,37 +47,20 @@ _depth = 0
 
 
 def attention_in_force() -> bool:
-    """Whether this runs within own_attention."""
+    """Whether this runs within own_attention_backward."""
     return _depth > 0
 
 
 @contextmanager
-def own_attention(compiler: str, cache: Path) -> Iterator[None]:
-    """Within: attention that the kernels can do goes through them, also in compiled graphs; all other through torch's.
+def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
+    """Within: attention that the kernel can do goes backward through it, also in compiled graphs; all other through torch's.
 
-    They are built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where they cannot be
-    built or do not run.
+    It is built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where it cannot be built or
+    does not run.
     """
-    kernels = _load(_build(compiler, cache))
-    _try(kernels)
-    their_forward = torch.library.get_kernel(f"aten::{FORWARD}", "CPU")
-    their_backward = torch.library.get_kernel(f"aten::{BACKWARD}", "CPU")
-
-    def forward(
-        keys: torch._C.DispatchKeySet,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        dropout: float = 0.0,
-        causal: bool = False,
-        *,
-        attn_mask: Tensor | None = None,
-        scale: float | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        plain = attn_mask is None and dropout == 0 and causal
-        if plain and _fits(query, key, value, scale) and _rows(query) is query:  # outputs must lie as queries do
-            return _outputs(kernels, query, key, value, scale)
-        return their_forward.call_boxed(keys, query, key, value, dropout, causal, attn_mask=attn_mask, scale=scale)
+    kernel = _load(_build(compiler, cache))
+    _try(kernel)
+    theirs = torch.library.get_kernel(f"aten::{OPERATOR}", "CPU")
 
     def backward(
         keys: torch._C.DispatchKeySet,
@@ -96,16 +78,14 @@ def own_attention(compiler: str, cache: Path) -> Iterator[None]:
     ) -> tuple[Tensor, Tensor, Tensor]:
         plain = attn_mask is None and dropout == 0 and causal
         if plain and _fits(query, key, value, scale):
-            return _gradients(kernels, grad, query, key, value, out, log_sums, scale)
+            return _gradients(kernel, grad, query, key, value, out, log_sums, scale)
         given = (grad, query, key, value, out, log_sums, dropout, causal)
-        return their_backward.call_boxed(keys, *given, attn_mask=attn_mask, scale=scale)
+        return theirs.call_boxed(keys, *given, attn_mask=attn_mask, scale=scale)
 
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*Overriding a previously registered kernel")  # as is meant
-        if kernels.attention_has_tiles():  # torch's is faster without
-            library.impl(FORWARD, forward, "CPU", with_keyset=True)
-        library.impl(BACKWARD, backward, "CPU", with_keyset=True)
+        library.impl(OPERATOR, backward, "CPU", with_keyset=True)
     global _depth
     _depth += 1
     try:
@@ -122,26 +102,8 @@ def _fits(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> boo
     return same and square and whole and query.numel() > 0 and (scale is None or scale > 0)
 
 
-def _outputs(
-    kernels: ctypes.CDLL, query_BHTE: Tensor, key_BKTE: Tensor, value_BKTE: Tensor, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """Outputs that lie as the queries do, and the log of each row's sum of exponentials [B, H, T]."""
-    (batch, heads, length, width), kv_heads = query_BHTE.shape, key_BKTE.shape[1]
-    given = [_rows(x) for x in (query_BHTE, key_BKTE, value_BKTE)]
-    out_BHTE = torch.empty_like(query_BHTE)
-    log_sums_BTH = query_BHTE.new_empty(batch, length, heads, dtype=torch.float32)  # as torch's own lie
-    error = kernels.attention_forward(
-        *_addresses(*given, out_BHTE),
-        log_sums_BTH.data_ptr(),
-        *(batch, heads, kv_heads, length, width),
-        width**-0.5 if scale is None else scale,
-    )
-    _check(error)
-    return out_BHTE, log_sums_BTH.transpose(1, 2)
-
-
 def _gradients(
-    kernels: ctypes.CDLL,
+    kernel: ctypes._FuncPointer,
     grad_BHTE: Tensor,
     query_BHTE: Tensor,
     key_BKTE: Tensor,
@@ -157,36 +119,29 @@ def _gradients(
         x.new_empty(batch, length, x.shape[1], width).transpose(1, 2) for x in (query_BHTE, key_BKTE, value_BKTE)
     )
     log_sums_BHT = log_sums_BHT.contiguous()
-    error = kernels.attention_backward(
-        *_addresses(*given, query, key, value),
+    tensors = (*given, query, key, value)
+    strides = [stride for x in tensors for stride in x.stride()[:3]]
+    error = kernel(
+        *(x.data_ptr() for x in tensors),
+        (ctypes.c_int64 * len(strides))(*strides),
         log_sums_BHT.data_ptr(),
         *(batch, heads, kv_heads, length, width),
         width**-0.5 if scale is None else scale,
     )
-    _check(error)
+    if error is not None:
+        raise RuntimeError(f"golfpipe's attention kernel: {error.decode(errors='replace')}")
     return query, key, value
 
 
-def _check(error: bytes | None) -> None:
-    if error is not None:
-        raise RuntimeError(f"golfpipe's attention kernel: {error.decode(errors='replace')}")
-
-
-def _try(kernels: ctypes.CDLL) -> None:
+def _try(kernel: ctypes._FuncPointer) -> None:
     """Raises RuntimeError where oneDNN, as the environment has it, lacks the products."""
     x = torch.zeros(1, 1, QUERIES, WIDTH, dtype=torch.bfloat16)
-    _gradients(kernels, x, x, x, x, *_outputs(kernels, x, x, x, None), None)
+    _gradients(kernel, x, x, x, x, x, torch.zeros(1, 1, QUERIES), None)
 
 
 def _rows(x: Tensor) -> Tensor:
     """x with rows that lie in one piece, an even number of values apart and not on each other."""
     return x if x.stride(3) == 1 and x.stride(2) % 2 == 0 and x.stride(2) >= x.shape[3] else x.contiguous()
-
-
-def _addresses(*tensors: Tensor) -> list[int | ctypes.Array[ctypes.c_int64]]:
-    """Where each tensor begins, and after these the strides of all."""
-    strides = [stride for x in tensors for stride in x.stride()[:3]]
-    return [*(x.data_ptr() for x in tensors), (ctypes.c_int64 * len(strides))(*strides)]
 
 
 def _build(compiler: str, cache: Path) -> Path:
@@ -200,12 +155,12 @@ def _build(compiler: str, cache: Path) -> Path:
         str(SOURCE),
     ]
     made_of = (SOURCE.read_text(encoding="ascii"), torch.__version__, command, _instructions())
-    built = cache / f"attention-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}.so"
+    built = cache / f"attention_backward-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}.so"
     if built.exists():
         return built
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:  # others may be building it, too
-        unfinished = Path(folder, "attention.so")
+        unfinished = Path(folder, "attention_backward.so")
         command += ["-o", str(unfinished), "-ltorch_cpu", "-lc10"]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode:
@@ -224,11 +179,9 @@ def _instructions() -> str:
     return next((line for line in lines if line.startswith("flags")), "")
 
 
-def _load(path: Path) -> ctypes.CDLL:
-    kernels = ctypes.CDLL(str(path))
+def _load(path: Path) -> ctypes._FuncPointer:
+    kernel = ctypes.CDLL(str(path)).attention_backward
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    for kernel, tensors in ((kernels.attention_forward, 4), (kernels.attention_backward, 8)):
-        kernel.argtypes = [*[pointer] * tensors, ctypes.POINTER(number), pointer, *[number] * 5, ctypes.c_float]
-        kernel.restype = ctypes.c_char_p
-    kernels.attention_has_tiles.restype = ctypes.c_bool
-    return kernels
+    kernel.argtypes = [*[pointer] * 8, ctypes.POINTER(number), pointer, *[number] * 5, ctypes.c_float]
+    kernel.restype = ctypes.c_char_p
+    return kernel

@@ -1,4 +1,4 @@
-"""The kernels against float64 and against torch's own, what they leave to torch, and how they are built."""
+"""The kernel against float64 and against torch's own, what it leaves to torch, and how it is built."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from recording_reporter import RecordingReporter
 
-from golfpipe.kernels import attention
-from golfpipe.kernels.attention import attention_in_force, attention_obstacle, own_attention
+from golfpipe.kernels import attention_backward
+from golfpipe.kernels.attention_backward import attention_in_force, attention_obstacle, own_attention_backward
 from golfpipe.stages import compiling
 from golfpipe.stages.compiling import cpp_compiler, own_kernels
 from golfpipe.stages.reporter import SilentReporter
 
 COMPILER = cpp_compiler() or "g++"
 CPU = torch.device("cpu")
-needs_kernels = pytest.mark.skipif(
+needs_kernel = pytest.mark.skipif(
     cpp_compiler() is None or attention_obstacle() is not None, reason="no C++ compiler, or a processor without bf16"
 )
 
@@ -29,32 +29,12 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("kernels")
 
 
-@pytest.fixture(autouse=True)
-def with_tiles(monkeypatch):
-    """The forward pass as well, which elsewhere is left to torch where there are no tiles."""
-    load = attention._load
-
-    def load_with_tiles(path):
-        kernels = load(path)
-        kernels.attention_has_tiles = lambda: True
-        return kernels
-
-    monkeypatch.setattr(attention, "_load", load_with_tiles)
-    return load
-
-
 @pytest.fixture
 def counted(monkeypatch):
-    """The names of the kernels' calls, that of the trial at the beginning left out."""
-    calls = []
-    monkeypatch.setattr(attention, "_try", lambda kernels: None)
-
-    def count(name):
-        ours = getattr(attention, name)
-        monkeypatch.setattr(attention, name, lambda *given: calls.append(name) or ours(*given))
-
-    count("_outputs")
-    count("_gradients")
+    """Calls of the kernel, that of the trial at the beginning left out."""
+    calls, ours = [], attention_backward._gradients
+    monkeypatch.setattr(attention_backward, "_try", lambda kernel: None)
+    monkeypatch.setattr(attention_backward, "_gradients", lambda *given: calls.append(1) or ours(*given))
     return calls
 
 
@@ -67,11 +47,11 @@ def heads(batch, query_heads, kv_heads, length, width, seed=0):
     ]
 
 
-def attend(query, key, value, grad, **settings):
-    """Outputs and the gradients of queries, keys and values."""
+def gradients(query, key, value, grad, **settings):
+    """Gradients of queries, keys and values."""
     leaves = [x.detach().requires_grad_() for x in (query, key, value)]
     y = F.scaled_dot_product_attention(*leaves, enable_gqa=True, **({"is_causal": True} | settings))
-    return y.detach(), *torch.autograd.grad(y, leaves, grad.to(y.dtype))
+    return torch.autograd.grad(y, leaves, grad.to(y.dtype))
 
 
 def in_float64(query, key, value, grad, scale):
@@ -81,38 +61,38 @@ def in_float64(query, key, value, grad, scale):
     scores = q @ k.repeat_interleave(group, 1).mT * scale
     hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     y = scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v.repeat_interleave(group, 1)
-    return y.detach(), *torch.autograd.grad(y, (q, k, v), grad.double())
+    return torch.autograd.grad(y, (q, k, v), grad.double())
 
 
 def distance(found, expected):
     return float((found.double() - expected).norm() / expected.norm())
 
 
-@needs_kernels
+@needs_kernel
 @pytest.mark.parametrize("scale", [None, 0.3])
 @pytest.mark.parametrize(
     "sizes",
     [(1, 1, 1, 64, 32), (2, 4, 2, 320, 64), (1, 8, 1, 256, 96), (3, 2, 2, 576, 32), (1, 4, 2, 1024, 128)],
     ids=str,
 )
-def test_outputs_and_gradients_are_as_near_to_float64_as_those_of_torch(cache, counted, sizes, scale):
+def test_gradients_are_as_near_to_float64_as_those_of_torch(cache, counted, sizes, scale):
     given = heads(*sizes)
     expected = in_float64(*given, sizes[-1] ** -0.5 if scale is None else scale)
-    theirs = attend(*given, scale=scale)
-    with own_attention(COMPILER, cache):
-        ours = attend(*given, scale=scale)
+    theirs = gradients(*given, scale=scale)
+    with own_attention_backward(COMPILER, cache):
+        ours = gradients(*given, scale=scale)
     for mine, other, exact in zip(ours, theirs, expected, strict=True):
         assert mine.dtype == torch.bfloat16 and mine.stride() == other.stride()
         assert distance(mine, exact) < 1.05 * distance(other, exact) < 0.02
-    assert counted == ["_outputs", "_gradients"]
+    assert len(counted) == 1
 
 
-@needs_kernels
+@needs_kernel
 def test_the_place_of_values_in_memory_changes_nothing(cache, counted):
     query, key, value, grad = heads(2, 4, 2, 128, 32)
     forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    with own_attention(COMPILER, cache):
+    with own_attention_backward(COMPILER, cache):
         y, log_sums = forward(query, key, value, 0.0, True)
         expected = backward(grad, query, key, value, y, log_sums, 0.0, True)
         for laid_out in (
@@ -121,58 +101,54 @@ def test_the_place_of_values_in_memory_changes_nothing(cache, counted):
             lambda x: F.pad(x, (0, 1))[..., :-1],  # an odd number of values apart
             lambda x: F.pad(x, (0, 6))[..., :-6],
         ):
-            y_again = forward(query, laid_out(key), laid_out(value), 0.0, True)
-            assert all(map(torch.equal, y_again, (y, log_sums)))
             given = [laid_out(x) for x in (grad, query, key, value, y)]
             found = backward(*given, log_sums.contiguous(), 0.0, True)
             assert all(map(torch.equal, found, expected))
         ones = grad.new_ones(()).expand(grad.shape)
         found = [backward(x, query, key, value, y, log_sums, 0.0, True) for x in (ones, ones.contiguous())]
-    assert all(map(torch.equal, *found)) and len(counted) == 2 + 2 * 4 + 2
+    assert all(map(torch.equal, *found)) and len(counted) == 1 + 4 + 2
 
 
-@needs_kernels
+@needs_kernel
 def test_nothing_comes_from_later_positions(cache):
     query, key, value, grad = heads(1, 2, 1, 384, 32)
     cut = 300
     grad[:, :, cut:] = 0
-    with own_attention(COMPILER, cache):
-        y, *before = attend(query, key, value, grad)
+    with own_attention_backward(COMPILER, cache):
+        before = gradients(query, key, value, grad)
         for x in (query, key, value):
             x[:, :, cut:] = 7.0
-        changed_y, *after = attend(query, key, value, grad)
-    assert torch.equal(y[:, :, :cut], changed_y[:, :, :cut]) and not torch.equal(y, changed_y)
+        after = gradients(query, key, value, grad)
     for gradient, changed in zip(before, after, strict=True):
         assert torch.equal(gradient, changed) and not gradient[:, :, cut:].any()
 
 
-@needs_kernels
+@needs_kernel
 def test_nothing_depends_on_the_threads(cache):
     given, threads, found = heads(2, 4, 2, 192, 32), torch.get_num_threads(), []
     try:
-        with own_attention(COMPILER, cache):
+        with own_attention_backward(COMPILER, cache):
             for count in (1, 2, 3, 5):
                 torch.set_num_threads(count)
-                found.append(attend(*given))
+                found.append(gradients(*given))
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
-@needs_kernels
+@needs_kernel
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["query", "key", "value"])
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
 def test_what_is_not_finite_shows(cache, which, broken):
     """Training and scoring tell a broken model by it."""
     given = heads(1, 2, 1, 128, 32)
     given[which][0, 0, 70, 3] = broken
-    with own_attention(COMPILER, cache):
-        y, *changes = attend(*given)
-    assert not y.isfinite().all()
+    with own_attention_backward(COMPILER, cache):
+        changes = gradients(*given)
     assert not all(change.isfinite().all() for change in changes)
 
 
-@needs_kernels
+@needs_kernel
 @pytest.mark.parametrize(
     ("sizes", "dtype", "settings"),
     [
@@ -191,86 +167,75 @@ def test_what_is_not_finite_shows(cache, which, broken):
 )
 def test_what_it_cannot_do_is_left_to_torch(cache, counted, sizes, dtype, settings):
     given = [x.to(dtype) for x in heads(*sizes)]
-    expected = attend(*given, **settings)
-    with own_attention(COMPILER, cache):
-        assert all(map(torch.equal, attend(*given, **settings), expected))
+    expected = gradients(*given, **settings)
+    with own_attention_backward(COMPILER, cache):
+        assert all(map(torch.equal, gradients(*given, **settings), expected))
     assert not counted
 
 
-@needs_kernels
+@needs_kernel
 def test_it_is_in_force_within_alone_and_in_compiled_graphs_too(cache, counted, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache))
     given = heads(1, 2, 1, 128, 32)
-    before = attend(*given)
-    compiled = torch.compile(lambda *x: attend(*x), backend="aot_eager")
-    with own_attention(COMPILER, cache):
-        ours = attend(*given)
+    before = gradients(*given)
+    compiled = torch.compile(lambda *x: gradients(*x), backend="aot_eager")
+    with own_attention_backward(COMPILER, cache):
+        ours = gradients(*given)
         assert all(map(torch.equal, compiled(*given), ours))
-    assert counted == ["_outputs", "_gradients"] * 2
+    assert len(counted) == 2
     assert not all(map(torch.equal, ours, before))
-    assert all(map(torch.equal, attend(*given), before))
-    assert all(map(torch.equal, compiled(*given), before)) and len(counted) == 4
+    assert all(map(torch.equal, gradients(*given), before))
+    assert all(map(torch.equal, compiled(*given), before)) and len(counted) == 2
 
 
-@needs_kernels
-def test_without_tiles_the_forward_pass_is_that_of_torch(cache, counted, with_tiles, monkeypatch):
-    def load(path):
-        kernels = with_tiles(path)
-        kernels.attention_has_tiles = lambda: False
-        return kernels
-
-    monkeypatch.setattr(attention, "_load", load)
-    with own_attention(COMPILER, cache):
-        attend(*heads(1, 2, 1, 128, 32))
-    assert counted == ["_gradients"]
-
-
-@needs_kernels
+@needs_kernel
 def test_it_is_built_once(cache, monkeypatch):
-    with own_attention(COMPILER, cache):
+    with own_attention_backward(COMPILER, cache):
         pass
     monkeypatch.setattr(subprocess, "run", None)
-    with own_attention(COMPILER, cache):
+    with own_attention_backward(COMPILER, cache):
         pass
-    assert [path.suffix for path in cache.glob("attention-*")] == [".so"]
+    assert [path.suffix for path in cache.glob("attention_backward-*")] == [".so"]
 
 
-@needs_kernels
+@needs_kernel
 def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatch):
     broken, reporter = tmp_path / "g++", RecordingReporter()
-    broken.write_text("#!/bin/sh\necho attention.cpp:1: error: no header >&2\necho stopped >&2\nexit 3\n")
+    broken.write_text("#!/bin/sh\necho attention_backward.cpp:1: error: no header >&2\necho stopped >&2\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     given = heads(1, 2, 1, 64, 32)
-    expected = attend(*given)
+    expected = gradients(*given)
     with own_kernels(True, CPU, torch.bfloat16, reporter):
-        assert all(map(torch.equal, attend(*given), expected)) and not attention_in_force()
-    assert reporter.warnings == [f"torch's own attention is used: {broken} exits 3: attention.cpp:1: error: no header"]
+        assert all(map(torch.equal, gradients(*given), expected)) and not attention_in_force()
+    assert reporter.warnings == [
+        f"torch's own attention backward is used: {broken} exits 3: attention_backward.cpp:1: error: no header"
+    ]
     assert not list((tmp_path / "cache").iterdir())
 
 
-@needs_kernels
+@needs_kernel
 def test_a_file_that_is_no_library_is_told_of(cache, tmp_path, monkeypatch):
     reporter = RecordingReporter()
-    with own_attention(COMPILER, cache):
+    with own_attention_backward(COMPILER, cache):
         assert attention_in_force()
-    (built,) = cache.glob("attention-*.so")
+    (built,) = cache.glob("attention_backward-*.so")
     (tmp_path / built.name).write_bytes(b"no library")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CXX", COMPILER)
     with own_kernels(True, CPU, torch.bfloat16, reporter):
         assert not attention_in_force()
     (warning,) = reporter.warnings
-    assert warning.startswith(f"torch's own attention is used: {tmp_path / built.name}: ")
+    assert warning.startswith(f"torch's own attention backward is used: {tmp_path / built.name}: ")
 
 
-@needs_kernels
+@needs_kernel
 def test_products_that_onednn_does_not_offer_are_told_of(cache):
     """As a process of its own, for oneDNN reads the environment once. Nothing else would survive a throw, either."""
     code = (
-        "import torch\nfrom pathlib import Path\nfrom golfpipe.kernels.attention import own_attention\n"
-        f"try:\n    with own_attention({COMPILER!r}, Path({str(cache)!r})):\n        print('in force')\n"
+        "import torch\nfrom pathlib import Path\nfrom golfpipe.kernels.attention_backward import own_attention_backward\n"
+        f"try:\n    with own_attention_backward({COMPILER!r}, Path({str(cache)!r})):\n        print('in force')\n"
         "except RuntimeError as error:\n    print(error)\n"
     )
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -286,7 +251,7 @@ def test_products_that_onednn_does_not_offer_are_told_of(cache):
 def test_nothing_is_built_for_what_would_not_use_it(monkeypatch, compiled, device, dtype):
     monkeypatch.setattr(compiling, "attention_obstacle", lambda: None)
     monkeypatch.setattr(compiling, "cpp_compiler", lambda: "g++")
-    monkeypatch.setattr(compiling, "own_attention", None)
+    monkeypatch.setattr(compiling, "own_attention_backward", None)
     with own_kernels(compiled, torch.device(device), dtype, SilentReporter()):
         assert not attention_in_force()
     with pytest.raises(TypeError), own_kernels(True, CPU, torch.bfloat16, SilentReporter()):

@@ -1,8 +1,8 @@
-// Causal grouped-query attention in bf16 and its gradients, one block of queries at a time (Dao 2023, arXiv 2307.08691):
-//   Y = P V,  P = exp(scale Q K^T - L),  L the log of the sum over a row of exp(scale Q K^T),
+// Gradients of causal grouped-query attention in bf16, one block of queries at a time (Dao 2023, arXiv 2307.08691): with
+// P = exp(scale Q K^T - L), L the log of each row's sum as the forward pass left it,
 //   dV = P^T dY,  dS = scale P * (dY V^T - D),  D the row sums of dY * Y,  dQ = dS K,  dK = dS^T Q.
-// The backward pass holds scores with keys as rows: then P^T and dS^T are left factors as they lie, and no sum needs a
-// transposed copy of them. Products are libtorch's brgemm, fp32 sums of bf16 factors.
+// Scores are held with keys as rows: then P^T and dS^T are left factors as they lie, and no sum needs a transposed copy of
+// them. Products are libtorch's brgemm, fp32 sums of bf16 factors.
 //
 // Shapes: B batch, H query heads, K key heads, T time, E head width.
 
@@ -12,7 +12,6 @@
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
-#include <cmath>
 #include <exception>
 #include <limits>
 #include <string>
@@ -29,7 +28,7 @@ using Halves = at::vec::Vectorized<BFloat16>;
 
 constexpr int64_t kFloats = Floats::size();
 constexpr int64_t kHalves = Halves::size();  // two vectors of floats
-constexpr int64_t kQueries = QUERIES;        // of a block; T is a multiple. attention.py defines it
+constexpr int64_t kQueries = QUERIES;        // of a block; T is a multiple. attention_backward.py defines it
 constexpr int64_t kKeys = 256;               // at a time: what belongs to them stays in the cache
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -65,20 +64,10 @@ void pair_rows_of_transpose(const BFloat16* x, int64_t stride, int64_t rows, int
       reinterpret_cast<const float*>(x), stride / 2, reinterpret_cast<float*>(paired), rows, rows, columns / 2);
 }
 
-// factor * x in bf16.
-void round_row(const float* x, int64_t count, BFloat16* out, float factor = 1.f) {
-  const Floats by(factor);
+void round_row(const float* x, int64_t count, BFloat16* out) {
   for (int64_t i = 0; i < count; i += kHalves) {
-    convert_from_float<BFloat16>(Floats::loadu(x + i) * by, Floats::loadu(x + i + kFloats) * by).store(out + i);
+    convert_from_float<BFloat16>(Floats::loadu(x + i), Floats::loadu(x + i + kFloats)).store(out + i);
   }
-}
-
-float sum_of(Floats x) {
-  return at::vec::vec_reduce_all<float>([](Floats& a, Floats& b) { return a + b; }, x);
-}
-
-float largest_of(Floats x) {
-  return at::vec::vec_reduce_all<float>([](Floats& a, Floats& b) { return at::vec::maximum(a, b); }, x);
 }
 
 float dot(const BFloat16* x, const BFloat16* y, int64_t count) {
@@ -88,33 +77,7 @@ float dot(const BFloat16* x, const BFloat16* y, int64_t count) {
     auto [y0, y1] = at::vec::convert_to_float<BFloat16>(Halves::loadu(y + i));
     sum = at::vec::fmadd(x0, y0, at::vec::fmadd(x1, y1, sum));
   }
-  return sum_of(sum);
-}
-
-struct Row {
-  float top, sum;
-};
-
-// One query's scores, of which the first `visible` count: exp(scale (score - top)) in bf16, zero in the rest of `keys`.
-Row exponentials(float* scores, float scale, int64_t visible, int64_t keys, BFloat16* out) {
-  const int64_t end = (visible + kHalves - 1) / kHalves * kHalves;
-  std::fill(scores + visible, scores + end, -kInfinity);
-  Floats top0(-kInfinity), top1(-kInfinity), sum0(0.f), sum1(0.f);
-  for (int64_t key = 0; key < end; key += kHalves) {
-    top0 = at::vec::maximum(top0, Floats::loadu(scores + key));
-    top1 = at::vec::maximum(top1, Floats::loadu(scores + key + kFloats));
-  }
-  const float top = scale * largest_of(at::vec::maximum(top0, top1));
-  const Floats by(scale), shift(top);
-  for (int64_t key = 0; key < end; key += kHalves) {
-    const Floats p0 = at::vec::fmsub(Floats::loadu(scores + key), by, shift).fexp_u20();
-    const Floats p1 = at::vec::fmsub(Floats::loadu(scores + key + kFloats), by, shift).fexp_u20();
-    sum0 = sum0 + p0;
-    sum1 = sum1 + p1;
-    convert_from_float<BFloat16>(p0, p1).store(out + key);
-  }
-  std::fill(out + end, out + keys, BFloat16(0.f));
-  return {top, sum_of(sum0 + sum1)};
+  return at::vec::vec_reduce_all<float>([](Floats& a, Floats& b) { return a + b; }, sum);
 }
 
 // scores and grads [keys, kQueries] in fp32 -> P^T and dS^T in bf16.
@@ -154,61 +117,8 @@ const char* error_of(const Work& work) {
 
 }  // namespace
 
-// Whether products use AMX tiles: the processor has them, and neither the system nor the environment forbids them.
-extern "C" bool attention_has_tiles() {
-  return at::native::cpublas::could_pack(at::kBFloat16);
-}
-
-// Both functions give an error's message, or null. T is a multiple of kQueries, E of 32; `strides` are the batch, head and
-// time strides of the tensors one after the other, those of time even and at least E.
-
-// L [B, T, H].
-extern "C" const char* attention_forward(
-    BFloat16* q_, BFloat16* k_, BFloat16* v_, BFloat16* y_, const int64_t* strides, float* log_sums, int64_t B, int64_t H,
-    int64_t K, int64_t T, int64_t E, float scale) {
-  const Heads q = heads(q_, strides), k = heads(k_, strides + 3), v = heads(v_, strides + 6), y = heads(y_, strides + 9);
-  const int64_t blocks = T / kQueries;
-
-  // One task for each block of queries. Threads get neighbors, so that keys and values seldom have to be laid out anew.
-  const auto attend = [&](int64_t first, int64_t last) {
-    std::vector<BFloat16> k_columns(E * T), v_rows(T * E), p(kQueries * T);
-    std::vector<float> scores(kQueries * T), y_sum(kQueries * E), sums(kQueries);
-    int64_t laid_out = -1;
-    for (int64_t task = first; task < last; ++task) {
-      const int64_t query = task % blocks * kQueries, h = task / blocks % H, b = task / blocks / H;
-      const int64_t kv = h / (H / K), keys = query + kQueries;
-      if (laid_out != b * K + kv) {
-        laid_out = b * K + kv;
-        for (int64_t key = 0; key < T; key += kQueries) {
-          pair_rows_of_transpose(k.at(b, kv, key), k.stride, kQueries, E, k_columns.data() + key * E);
-        }
-        pair_rows(v.at(b, kv), v.stride, T, E, v_rows.data());
-      }
-      for (int64_t key = 0; key < keys; key += kQueries) {
-        brgemm(
-            kQueries, kQueries, E, q.stride, kQueries, T, false, q.at(b, h, query), k_columns.data() + key * E,
-            scores.data() + key);
-      }
-      for (int64_t i = 0; i < kQueries; ++i) {
-        const Row row = exponentials(scores.data() + i * T, scale, query + i + 1, keys, p.data() + i * T);
-        log_sums[(b * T + query + i) * H + h] = row.top + std::log(row.sum);
-        sums[i] = row.sum;
-      }
-      for (int64_t key = 0; key < keys; key += kKeys) {
-        brgemm(
-            kQueries, E, std::min(kKeys, keys - key), T, E, E, key > 0, p.data() + key, v_rows.data() + key * E,
-            y_sum.data());
-      }
-      for (int64_t i = 0; i < kQueries; ++i) {
-        round_row(y_sum.data() + i * E, E, y.at(b, h, query + i), 1.f / sums[i]);
-      }
-    }
-    at::native::cpublas::brgemm_release();  // gives the tiles back
-  };
-  return error_of([&] { at::parallel_for(0, B * H * blocks, 1, attend); });
-}
-
-// `strides` of dy, q, k, v, y, dq, dk, dv. L [B, H, T].
+// An error's message, or null. T is a multiple of kQueries, E of 32; `strides` are the batch, head and time strides of dy, q,
+// k, v, y, dq, dk, dv, one after the other, those of time even and at least E. log_sums: L [B, H, T].
 extern "C" const char* attention_backward(
     BFloat16* dy_, BFloat16* q_, BFloat16* k_, BFloat16* v_, BFloat16* y_, BFloat16* dq_, BFloat16* dk_, BFloat16* dv_,
     const int64_t* strides, const float* log_sums, int64_t B, int64_t H, int64_t K, int64_t T, int64_t E, float scale) {
