@@ -32,6 +32,15 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or auto (the faster one here); short for --set train.precision=...")
     ] = None,
+    qat_bits: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=8,
+            help="Quantization-aware training for an export with this quantize.target_bits; short for --set"
+            " train.qat.mlp.step=..., and of attention and ngram.",
+        ),
+    ] = None,
     replay: Annotated[
         str | None,
         typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
@@ -48,12 +57,16 @@ def train(
       golfpipe train artifacts/data/demo --preset demo
       golfpipe train artifacts/data/demo --preset tiny --name longer --set train.max_steps=500
       golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm --set train.max_steps=100
+      golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
       golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
     """
     from golfpipe.pipeline.single import Request, prepare_training
+    from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
     from golfpipe.stages.replay_log import replay_arguments
 
     short = [("train.auto_batch=true", auto_batch), (f"train.precision={precision}", precision is not None)]
+    if qat_bits is not None:
+        short += [(f"train.qat.{name}.step={step_of_bits(qat_bits):.4g}", True) for name in MATRIX_CLASSES]
     settings = settings_of(options, *(text for text, given in short if given))
     arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
     request = Request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -69,6 +70,12 @@ class ClassScheme:
     def is_float(self) -> bool:
         """Stored as fp16 or fp32: neither codes nor fake quantization."""
         return self.step == 0 and self.bits in FLOAT_BITS
+
+
+def step_of_bits(bits: float) -> float:
+    """ClassScheme.step at which the codes of Gaussian weights have an entropy of `bits` each: the differential entropy of
+    a Gaussian, log2 sqrt(2 pi e), less the logarithm of the step. Fine steps are exact, 2 bits 0.06 and 1 bit 0.2 over."""
+    return math.sqrt(2 * math.pi * math.e) * 2.0**-bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -147,6 +147,15 @@ def test_train_says_which_preset_it_takes(golfpipe: Any) -> None:
     assert Path("artifacts/tiny/train").is_dir()
 
 
+def test_qat_bits_are_steps_of_matrices_and_tables(golfpipe: Any) -> None:
+    golfpipe(f"train {TEXT} --name a --qat-bits 3")
+    qat = json.loads(Path("artifacts/a/train/manifest.json").read_text())["config"]["train"]["qat"]
+    assert {name: qat[name]["step"] for name in ("mlp", "attention", "ngram", "token_table", "small")} == {
+        "mlp": 0.5166, "attention": 0.5166, "ngram": 0.5166, "token_table": 0, "small": 0,
+    }  # fmt: skip
+    assert golfpipe(f"train {TEXT} --name b --qat-bits 0.5").code == 2
+
+
 def test_dry_run_writes_nothing(golfpipe: Any, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     answer = golfpipe(f"train {TEXT} --dry-run --json").json

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from golfpipe.errors import ConfigError, StageFailed
-from golfpipe.quant.config import ClassScheme, QuantizeConfig, Rule
+from golfpipe.quant.config import ClassScheme, QuantizeConfig, Rule, step_of_bits
 from golfpipe.quant.export import dequantize_weights, quantize_weights
 from golfpipe.quant.fake import FakeQuantizer
-from golfpipe.quant.steps import nearest_log_steps, step_values, tensor_log_step
+from golfpipe.quant.steps import nearest_log_steps, quantize_steps, step_values, tensor_log_step
 
 SHAPES = {"a.weight": (24, 40), "v": (7,)}
 POLICY = QuantizeConfig(
@@ -35,6 +35,14 @@ def test_the_rule_is_root_mean_squares():
     assert tensor_log_step(torch.zeros(3, 4), 0.5) == 0
     with pytest.raises(StageFailed, match=r"x: weights are NaN"):
         tensor_log_step(torch.full((3, 4), torch.inf), 0.5, name="x")
+
+
+@pytest.mark.parametrize(("bits", "over"), [(1.0, 0.2), (2.0, 0.06), (3.0, 0.02), (5.0, 0.0)])
+def test_gaussian_codes_have_the_entropy_that_was_asked_for(bits: float, over: float):
+    w_RC = torch.randn(1000, 1000, generator=torch.Generator().manual_seed(0))
+    _, counts = quantize_steps(w_RC, step_of_bits(bits)).unique(return_counts=True)
+    shares = counts / w_RC.numel()
+    assert -float((shares * shares.log2()).sum()) == pytest.approx(bits + over, abs=0.006)
 
 
 def test_an_outlier_widens_the_step_until_its_code_fits():
