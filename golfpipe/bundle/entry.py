@@ -68,7 +68,7 @@ from golfpipe.training.trainer import Trainer
 SCRIPT_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OFF_AT_ZERO = (
     "bigram_buckets", "trigram_buckets", "rope_fraction", "grad_clip", "prune_fraction", "step", "target_bits",
-    "calibration_tokens", "ema_decay",
+    "calibration_tokens", "ema_decay", "rate_penalty",
 )  # fmt: skip
 """Numbers whose 0 leaves a part out of the script, so that only a new script can bring it back."""
 

@@ -60,14 +60,13 @@ def train(
       golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
       golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
     """
+    from golfpipe.pipeline.settings import qat_overrides
     from golfpipe.pipeline.single import Request, prepare_training
-    from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
     from golfpipe.stages.replay_log import replay_arguments
 
     short = [("train.auto_batch=true", auto_batch), (f"train.precision={precision}", precision is not None)]
-    if qat_bits is not None:
-        short += [(f"train.qat.{name}.step={step_of_bits(qat_bits):.4g}", True) for name in MATRIX_CLASSES]
-    settings = settings_of(options, *(text for text, given in short if given))
+    steps = qat_overrides(qat_bits) if qat_bits is not None else []
+    settings = settings_of(options, *(text for text, given in short if given), *steps)
     arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
     request = Request(
         stage="train",

@@ -9,6 +9,7 @@ from typing import Any
 
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
 from golfpipe.config.schema import known_part
+from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
 
@@ -48,6 +49,11 @@ class Settings:
             decided=decided,
             seed=self.seed,
         )
+
+
+def qat_overrides(bits: float) -> list[str]:
+    """Quantization-aware training of matrices and n-gram tables through open-ended codes of so many bits."""
+    return [f"train.qat.{name}.step={step_of_bits(bits):.4g}" for name in MATRIX_CLASSES]
 
 
 _TRAINED = ("data", "model", "optim", "train")

@@ -98,6 +98,8 @@ def _training(config: PipelineConfig) -> str:
         kind = "bias-corrected" if train.ema_bias_correction else "plain"
         parts.append(f"{kind} weight average with decay {train.ema_decay:g}")
     parts.append(_quantization_aware(train.qat, train.qat_start))
+    if train.rate_penalty:
+        parts.append(f"a penalty of {train.rate_penalty:g} nats for each bit per weight")
     return f"Training: {', '.join(parts)}, {train.precision}."
 
 

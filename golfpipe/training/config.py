@@ -51,6 +51,9 @@ class TrainConfig:
     """Quantizer of the forward pass; classes with 16 or 32 bits are left as they are."""
     qat_refresh_steps: int = 100
     """Steps between searches for the clip ratios of fake quantization."""
+    rate_penalty: float = 0.0
+    """Nats of loss that a bit per weight costs, of matrices and n-gram tables: makes codes of fewer bits, at some loss
+    before they are quantized. The losses that are logged are without it."""
     validate_every: int = 1000
     """Steps between validations; 0 validates at the end only."""
     validation_targets: int = 1 << 20
@@ -82,6 +85,7 @@ class TrainConfig:
             "validation_targets",
             "checkpoint_every",
             "spike_nats",
+            "rate_penalty",
         ):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must not be negative")

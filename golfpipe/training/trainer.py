@@ -23,7 +23,10 @@ from golfpipe.optim.groups import build_optimizers, set_lr_factor, set_momentum
 from golfpipe.optim.process_group import ALONE, ProcessGroup
 from golfpipe.optim.schedule import muon_momentum, step_factor, time_factor
 from golfpipe.optim.state import load_optimizer_tensors, optimizer_tensors
+from golfpipe.quant.config import MATRIX_CLASSES
 from golfpipe.quant.fake import FakeQuantizer
+from golfpipe.quant.policy import assign_classes
+from golfpipe.quant.rate_penalty import add_rate_gradient
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
 from golfpipe.training.shards import TokenStream
@@ -74,6 +77,8 @@ class Trainer:
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
         self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
         self.qat_first_step: int | None = None
+        classes = assign_classes(config.qat, shapes, None)
+        self.priced = [p for name, p in network.named_parameters() if classes[name] in MATRIX_CLASSES]
         self.sequences = sequences_of_each(config, processes)
         self.micro_batch = micro_batch_sequences(self.sequences, config.context_length, config.micro_batch_sequences)
         self.steps_done = 0
@@ -171,6 +176,8 @@ class Trainer:
         return StepRecord(self.steps_done, loss, factor, self.elapsed_seconds)
 
     def _update_weights(self, loss: Tensor) -> None:
+        if self.config.rate_penalty > 0:
+            add_rate_gradient(self.priced, self.config.rate_penalty)
         if self.optim.grad_clip > 0:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.grad_clip, foreach=True)
         for optimizer in self.optimizers:

@@ -65,7 +65,13 @@ CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
                 "train.qat.mlp.step=0.5", "model.trigram_buckets=0",
             ),
         ),
-        ("none", ("quantize.method=rate", "quantize.target_bits=3", "quantize.sensitive_steps=false")),
+        (
+            "none",
+            (
+                "quantize.method=rate", "quantize.target_bits=3", "quantize.sensitive_steps=false",
+                "train.rate_penalty=0.03",
+            ),
+        ),
         ("none", ("quantize.method=trellis",)),
     ],
     ids=["lora, nibble, gptq", "sgd, trellis to a size", "rate to bits", "trellis"],

@@ -108,6 +108,25 @@ def test_forward_uses_what_the_export_would_store_and_updates_move_the_latent_we
     assert torch.equal(query, dict(trainer.network.named_parameters())["blocks.0.attention.query.weight"])
 
 
+def mean_bits(trainer):
+    """Of matrices and n-gram tables, up to a constant."""
+    priced = [
+        p.detach() for name, p in trainer.network.named_parameters()
+        if name.startswith(("blocks.", "kv_projections.", "bigram.", "trigram.")) and name.endswith("weight")
+    ]  # fmt: skip
+    total = sum(p.numel() * (p.abs().mean() / p.square().mean().sqrt()).log2() for p in priced)
+    return float(total) / sum(p.numel() for p in priced)
+
+
+def test_a_price_on_bits_makes_weights_of_fewer_and_does_not_count_as_loss():
+    plain, priced = new_trainer(), new_trainer(replace(TRAIN, rate_penalty=0.5))
+    assert run(plain, 1) == run(priced, 1)
+    run(plain, 11), run(priced, 11)
+    assert mean_bits(priced) < mean_bits(plain) - 0.02
+    tables = {id(p) for name, p in priced.network.named_parameters() if name.startswith("token_embedding")}
+    assert not tables & {id(p) for p in priced.priced}
+
+
 @pytest.mark.parametrize(("start", "first"), [(0.0, 0), (0.5, 6), (1.0, None)])
 def test_quantization_starts_at_its_share_of_the_run(start, first):
     trainer = new_trainer(replace(TRAIN, qat_start=start))
