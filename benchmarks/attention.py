@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, with_own_kernels
+from benchmarks.timing import alternate, with_compiled_passes
 from golfpipe.model.layers import rms_norm
 from golfpipe.stages.memory import keep_freed_memory
 
@@ -45,9 +45,9 @@ def case(sequences: int, length: int, repeats: int) -> dict[str, Any]:
     passes: dict[str, Callable[[], object]] = {"torch forward": lambda: often(lambda: FORWARD(*given, 0.0, True))}
     distances: dict[str, float] = {}
     for name, compiled in (("torch backward", False), ("own backward", True)):
-        passes[name] = with_own_kernels(compiled, torch.bfloat16, lambda: often(backward))
+        passes[name] = with_compiled_passes(compiled, torch.bfloat16, lambda: often(backward))
         found: list[Tensor] = []
-        with_own_kernels(compiled, torch.bfloat16, lambda found=found: found.extend(backward()))()  # type: ignore[misc]
+        with_compiled_passes(compiled, torch.bfloat16, lambda found=found: found.extend(backward()))()  # type: ignore[misc]
         for what, x, y in zip(("queries", "keys", "values"), found, exact, strict=True):
             distances[f"{name}: distance of {what}"] = float((x.double() - y).norm() / y.norm())
     times = alternate(passes, repeats)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from benchmarks.timing import with_own_kernels
+from benchmarks.timing import with_compiled_passes
 from golfpipe.model.config import ModelConfig
 
 
@@ -126,7 +126,9 @@ def training_floor(
     forward = forward_products(config, windows)
     return {
         "floor: products": runner(forward + backward_products(forward), dtype),
-        "floor: attention": with_own_kernels(True, dtype, attention_runner(config, [windows], dtype, backward=True)),
+        "floor: attention": with_compiled_passes(
+            True, dtype, attention_runner(config, [windows], dtype, backward=True)
+        ),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.child import CLOCK, clock
-from golfpipe.stages.compiling import own_kernels
+from golfpipe.stages.compiling import compiled_passes
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.reporter import SilentReporter
 
@@ -42,11 +42,11 @@ def as_found(function: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def with_own_kernels(compiled: bool, dtype: torch.dtype, function: Callable[[], object]) -> Callable[[], None]:
-    """`function` with golfpipe's kernels in force, as its stages have them; baselines in the same process go without."""
+def with_compiled_passes(compiled: bool, dtype: torch.dtype, function: Callable[[], object]) -> Callable[[], None]:
+    """`function` as golfpipe's stages run it when it is compiled; baselines in the same process go without."""
 
     def run() -> None:
-        with own_kernels(compiled, torch.device("cpu"), dtype, SilentReporter()):
+        with compiled_passes(compiled, torch.device("cpu"), dtype, SilentReporter()):
             function()
 
     return run

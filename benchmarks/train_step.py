@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.floor import training_floor
 from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
-from benchmarks.timing import alternate, as_found, floor_seconds, shares, with_own_kernels
+from benchmarks.timing import alternate, as_found, floor_seconds, shares, with_compiled_passes
 from golfpipe.model.network import build_network, initialize
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.training.shards import TokenStream
@@ -42,7 +42,7 @@ def case(
     name: str, precision: str, sequences: int, length: int, repeats: int, *, compiled: bool = False
 ) -> dict[str, Any]:
     dtype, trainer = DTYPES[precision], golfpipe_trainer(name, sequences, length, precision, compiled=compiled)
-    step = with_own_kernels(compiled, dtype, trainer.step)
+    step = with_compiled_passes(compiled, dtype, trainer.step)
     plain, batch = plain_trainer(name, sequences, length, precision)
 
     def plain_step() -> None:
@@ -52,7 +52,7 @@ def case(
     times = alternate(
         {
             "golfpipe": step,
-            "golfpipe gradients": with_own_kernels(compiled, dtype, gradients_of(trainer)),
+            "golfpipe gradients": with_compiled_passes(compiled, dtype, gradients_of(trainer)),
             "plain": as_found(plain_step),
             "plain gradients": as_found(lambda: plain.gradients(*batch)),
             **training_floor(preset(name).model, sequences, length, dtype),

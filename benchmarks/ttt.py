@@ -23,7 +23,7 @@ from benchmarks.timing import as_found, floor_seconds, summary
 from golfpipe.adapt.cosine import adapt_cosine
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
-from golfpipe.stages.compiling import compiled_for, own_kernels
+from golfpipe.stages.compiling import compiled_for, compiled_passes
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.reporter import SilentReporter
 
@@ -52,7 +52,7 @@ def case(name: str, sequences: int, length: int, repeats: int, *, compiled: bool
 
     def start() -> None:
         nonlocal started
-        kernels.enter_context(own_kernels(compiled, torch.device("cpu"), torch.bfloat16, SilentReporter()))
+        kernels.enter_context(compiled_passes(compiled, torch.device("cpu"), torch.bfloat16, SilentReporter()))
         started = clock()
 
     def after_step(targets: int) -> None:

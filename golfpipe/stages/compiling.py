@@ -1,5 +1,5 @@
 """Whether a stage compiles its network, and what then runs: the compiled form of a function for the batches that recur, and
-golfpipe's own kernels."""
+its way backward."""
 
 from __future__ import annotations
 
@@ -52,17 +52,34 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
 
 
 @contextmanager
-def own_kernels(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
-    """Within, a compiled network that computes in `dtype` uses golfpipe's kernels where the machine can. Where one cannot
-    be built, one line says so."""
+def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
+    """Within, a network that is compiled for a CPU and computes in `dtype` goes backward in a way that can be repeated, and
+    through golfpipe's kernels where the machine can. Where one cannot be built, one line says so."""
     with ExitStack() as stack:
         compiler = cpp_compiler()
-        if compiled and compiler and device.type == "cpu" and dtype == torch.bfloat16 and attention_obstacle() is None:
-            try:
-                stack.enter_context(own_attention_backward(compiler, Path(compile_cache())))
-            except (RuntimeError, OSError) as error:
-                reporter.warn(f"torch's own attention backward is used: {error}")
+        if compiled and device.type == "cpu":
+            stack.enter_context(_same_order())
+            if compiler and dtype == torch.bfloat16 and attention_obstacle() is None:
+                try:
+                    stack.enter_context(own_attention_backward(compiler, Path(compile_cache())))
+                except (RuntimeError, OSError) as error:
+                    reporter.warn(f"torch's own attention backward is used: {error}")
         yield
+
+
+@contextmanager
+def _same_order() -> Iterator[None]:
+    """Within, gradients of table rows are added up in the order of positions. Compiled code would add them atomically, as
+    the threads come by, so that no two runs would be the same; the sums take as long either way."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def compile_obstacle(device: torch.device) -> str | None:

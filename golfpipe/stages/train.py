@@ -29,7 +29,7 @@ from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.compiling import compiles, own_kernels
+from golfpipe.stages.compiling import compiled_passes, compiles
 from golfpipe.stages.fast_paths import faster_precision, paths_taken
 from golfpipe.stages.interrupt import StopRequest, deferred_signals
 from golfpipe.stages.memory import keep_freed_memory
@@ -84,7 +84,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     compiled = compiles("train.compile", config.train.compile, device, _flops(job, device), job.context.reporter)
     trainer = GuardedTrainer(network, stream, config.train, config.optim, device, compiled, replay, processes)
     resumed = _resume(trainer, out)
-    with own_kernels(compiled, device, network.compute_dtype, job.context.reporter):
+    with compiled_passes(compiled, device, network.compute_dtype, job.context.reporter):
         if compiled:
             trainer.warm_up(config.train.compile_warmup_steps if device.type == "cuda" else 1)
         with tracking(job, trainer.steps_done) as track:

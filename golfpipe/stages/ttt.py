@@ -30,7 +30,7 @@ from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize
 from golfpipe.scoring.windows import plan_windows
 from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.compiling import compiled_for, compiles, own_kernels
+from golfpipe.stages.compiling import compiled_for, compiled_passes, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
 from golfpipe.stages.memory import keep_freed_memory
 from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
@@ -83,7 +83,7 @@ def _score_first(
         windows = plan_windows(len(tokens) - 1, settings)
         loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
         pass_tokens = settings.pass_tokens(device.type)
-        with own_kernels(loss_of is not None, device, network.compute_dtype, job.context.reporter):
+        with compiled_passes(loss_of is not None, device, network.compute_dtype, job.context.reporter):
             return score_first_sgd(network, tokens, windows, recipe, pass_tokens, device, on_scored, processes, loss_of)
 
 
@@ -120,7 +120,7 @@ def _adapt(
 
         processes = job.context.processes or ALONE
         loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
-        with own_kernels(loss_of is not None, device, network.compute_dtype, job.context.reporter):
+        with compiled_passes(loss_of is not None, device, network.compute_dtype, job.context.reporter):
             adapt_cosine(
                 network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note), processes, loss_of
             )

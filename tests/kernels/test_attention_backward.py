@@ -14,7 +14,7 @@ from recording_reporter import RecordingReporter
 from golfpipe.kernels import attention_backward
 from golfpipe.kernels.attention_backward import attention_in_force, attention_obstacle, own_attention_backward
 from golfpipe.stages import compiling
-from golfpipe.stages.compiling import cpp_compiler, own_kernels
+from golfpipe.stages.compiling import compiled_passes, cpp_compiler
 from golfpipe.stages.reporter import SilentReporter
 
 COMPILER = cpp_compiler() or "g++"
@@ -207,7 +207,7 @@ def test_a_compiler_that_fails_is_told_of_and_torch_is_used(tmp_path, monkeypatc
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     given = heads(1, 2, 1, 64, 32)
     expected = gradients(*given)
-    with own_kernels(True, CPU, torch.bfloat16, reporter):
+    with compiled_passes(True, CPU, torch.bfloat16, reporter):
         assert all(map(torch.equal, gradients(*given), expected)) and not attention_in_force()
     assert reporter.warnings == [
         f"torch's own attention backward is used: {broken} exits 3: attention_backward.cpp:1: error: no header"
@@ -224,7 +224,7 @@ def test_a_file_that_is_no_library_is_told_of(cache, tmp_path, monkeypatch):
     (tmp_path / built.name).write_bytes(b"no library")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CXX", COMPILER)
-    with own_kernels(True, CPU, torch.bfloat16, reporter):
+    with compiled_passes(True, CPU, torch.bfloat16, reporter):
         assert not attention_in_force()
     (warning,) = reporter.warnings
     assert warning.startswith(f"torch's own attention backward is used: {tmp_path / built.name}: ")
@@ -252,9 +252,9 @@ def test_nothing_is_built_for_what_would_not_use_it(monkeypatch, compiled, devic
     monkeypatch.setattr(compiling, "attention_obstacle", lambda: None)
     monkeypatch.setattr(compiling, "cpp_compiler", lambda: "g++")
     monkeypatch.setattr(compiling, "own_attention_backward", None)
-    with own_kernels(compiled, torch.device(device), dtype, SilentReporter()):
+    with compiled_passes(compiled, torch.device(device), dtype, SilentReporter()):
         assert not attention_in_force()
-    with pytest.raises(TypeError), own_kernels(True, CPU, torch.bfloat16, SilentReporter()):
+    with pytest.raises(TypeError), compiled_passes(True, CPU, torch.bfloat16, SilentReporter()):
         pass
 
 

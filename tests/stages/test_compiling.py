@@ -13,11 +13,22 @@ from recording_reporter import RecordingReporter
 
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network, initialize
+from golfpipe.optim.config import OptimConfig
 from golfpipe.stages import compiling
 from golfpipe.stages import fast_paths as fast_paths_module
 from golfpipe.stages.base import Context, run_job
-from golfpipe.stages.compiling import AUTO_FLOPS, compile_cache, compile_obstacle, compiled_for, compiles
+from golfpipe.stages.compiling import (
+    AUTO_FLOPS,
+    compile_cache,
+    compile_obstacle,
+    compiled_for,
+    compiled_passes,
+    compiles,
+)
 from golfpipe.stages.fast_paths import fast_paths, paths_taken
+from golfpipe.training.config import TrainConfig
+from golfpipe.training.shards import TokenStream
+from golfpipe.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(vocab_size=40, num_layers=2, model_dim=16, num_heads=2, num_kv_heads=1, mlp_ratio=2.0)
@@ -64,6 +75,31 @@ def test_a_run_that_cannot_compile_says_so_once_and_goes_on(chain, fresh, no_com
     assert start["fast_paths"] == {path.name: path.on for path in fast_paths(CPU)} | {
         "bf16": False
     }  # it trained in fp32
+
+
+@quiet
+@needs_compiler
+def test_a_compiled_run_repeats_bit_for_bit():
+    """Threads meet at the rows of the tables: compiled code as it comes adds in the order in which they arrive."""
+    threads, found = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    tokens = np.random.default_rng(0).integers(0, 40, 50_000).astype(np.uint16)
+    settings = TrainConfig(max_steps=4, batch_tokens=4096, context_length=256, qat_start=1.0)
+    try:
+        for _ in range(3):
+            network = build_network(SMALL)
+            initialize(network, 0)
+            trainer = Trainer(network, TokenStream([tokens]), settings, OptimConfig(), CPU, compiled=True)
+            with compiled_passes(True, CPU, torch.float32, RecordingReporter()):
+                for _ in range(4):
+                    trainer.step()
+            found.append({name: p.detach().clone() for name, p in network.named_parameters()})
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.utils.deterministic.fill_uninitialized_memory
+    finally:
+        torch.set_num_threads(threads)
+    for again in found[1:]:
+        assert all(torch.equal(tensor, again[name]) for name, tensor in found[0].items())
 
 
 @pytest.fixture
@@ -190,7 +226,7 @@ def test_stages_that_train_compiled_work_within_the_own_kernels(
         entered.append("left")
 
     module = importlib.import_module(f"golfpipe.stages.{stage}")
-    monkeypatch.setattr(module, "own_kernels", recorded)
+    monkeypatch.setattr(module, "compiled_passes", recorded)
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
     inputs = {"data": chain.data} if stage == "train" else {"data": chain.data, "model": chain.packed}
     settings = ("evaluate.max_targets=64", "train.max_steps=1", "ttt.method=cosine", "ttt.epochs=1")
