@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -72,14 +72,15 @@ def _same_order() -> Iterator[None]:
     """Within, gradients of table rows are added up in the order of positions. Compiled code would add them atomically, as
     the threads come by, so that no two runs would be the same; the sums take as long either way."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    further: Any = torch.utils.deterministic  # its property is made at run time
+    filled = further.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    further.fill_uninitialized_memory = False  # a pass over every new tensor
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        further.fill_uninitialized_memory = filled
 
 
 def compile_obstacle(device: torch.device) -> str | None:
