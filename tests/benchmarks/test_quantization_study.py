@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.models import gaussian_weights
-from benchmarks.quantization import gaussian, least_gain, sixteen
+from benchmarks.quantization import gaussian, least_gain, rate_penalty, sixteen
 from benchmarks.quantization.reference import reference_path
 from benchmarks.settings import preset
 from golfpipe.quant import open_tensor
@@ -48,3 +48,20 @@ def test_the_least_gain_is_in_force_while_a_cell_is_measured(monkeypatch) -> Non
     )
     assert least_gain.gap(0.5, 2, None, None, None, 2.0) == 0.5  # type: ignore[arg-type]
     assert before == open_tensor._LEAST_GAIN
+
+
+def test_the_price_on_bits_is_read_from_the_model(tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def cell(setting, preset_name, model, data, work, base) -> SimpleNamespace:
+        asked.append((setting.overrides[-1], work))
+        return SimpleNamespace(packed_bytes=len(asked), val_bpb=2.0)
+
+    monkeypatch.setattr(rate_penalty, "run_setting", cell)
+    monkeypatch.setattr(rate_penalty, "score_trained", lambda *given: 1.5)
+    config = {"seed": 3, "train": {"rate_penalty": 0.03}}
+    found = rate_penalty.row(SimpleNamespace(manifest=SimpleNamespace(config=config)), None, tmp_path)  # type: ignore[arg-type]
+    assert (found["seed"], found["rate_penalty"], found["val_bpb_trained"]) == (3, 0.03, 1.5)
+    assert list(found["packed"]) == ["3 b", "2.5 b", "2 b", "1.5 b"]
+    assert found["packed"]["1.5 b"] == {"packed_bytes": 4, "val_bpb": 2.0}
+    assert asked[-1] == ("quantize.target_bits=1.5", tmp_path / "seed3-0.03")
