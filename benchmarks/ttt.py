@@ -48,16 +48,16 @@ def case(name: str, sequences: int, length: int, repeats: int, *, compiled: bool
     plain = as_found(plain_step(config, tokens, sequences))
     others = {"plain": plain, **training_floor(config.model, sequences, length, torch.bfloat16)}
     seconds: dict[str, list[float]] = {key: [] for key in ("golfpipe", *others)}
-    kernels = ExitStack()  # in force during golfpipe's own steps alone
+    passes = ExitStack()  # in force during golfpipe's own steps alone
 
     def start() -> None:
         nonlocal started
-        kernels.enter_context(compiled_passes(compiled, torch.device("cpu"), torch.bfloat16, SilentReporter()))
+        passes.enter_context(compiled_passes(compiled, torch.device("cpu"), torch.bfloat16, SilentReporter()))
         started = clock()
 
     def after_step(targets: int) -> None:
         seconds["golfpipe"].append(clock() - started)
-        kernels.close()
+        passes.close()
         for key, function in others.items():
             began = clock()
             function()
@@ -68,7 +68,7 @@ def case(name: str, sequences: int, length: int, repeats: int, *, compiled: bool
     started = clock()
     start()
     golfpipe_steps(config, tokens, sequences, repeats + 1, after_step, compiled=compiled)
-    kernels.close()
+    passes.close()
     times = {key: summary(values[1:]) for key, values in seconds.items()}
     ours = times["golfpipe"]["median"]
     return {

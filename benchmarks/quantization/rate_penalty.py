@@ -1,10 +1,10 @@
 """What train.rate_penalty gains: val_bpb of packed models, by bits per weight; results/quantization_rate_penalty.json.
 
-for seed in 0 1; do for penalty in 0 0.03 0.1; do
+for seed in 0 1; do for penalty in 0 0.03; do
     golfpipe train DATA --preset tiny --seed $seed --name p$penalty-s$seed --precision bf16 --set train.compile=on \
         --set train.max_steps=1500 --set train.qat_start=1 --set train.rate_penalty=$penalty      # 3 minutes
 done; done
-python -m benchmarks.quantization.rate_penalty DATA artifacts/p*/train                             # one core, 2 minutes each
+python -m benchmarks.quantization.rate_penalty DATA artifacts/p*/train     # one core, 2 minutes each
 """
 
 from __future__ import annotations

@@ -52,13 +52,13 @@ def output_path(text: str | None) -> Path | None:
 
 
 def settings_of(options: ConfigOptions, *more: str) -> Settings:
-    """The settings that the options give; `more`: overrides that a command's own options stand for."""
+    """The settings that the options give; `more`: overrides that a command's own options stand for, under --set."""
     from golfpipe.pipeline.settings import Settings
 
     return Settings(
         config_file=options.config,
         preset=options.preset,
-        overrides=(*(options.set or ()), *more),
+        overrides=(*more, *(options.set or ())),
         seed=options.seed,
     )
 

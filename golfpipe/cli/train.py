@@ -10,6 +10,7 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import context_of, input_path, output_path, settings_of
 from golfpipe.cli.options import SharedOptions
 from golfpipe.cli.torchrun import Launch, work_together
+from golfpipe.errors import UsageError
 
 
 def train(
@@ -38,7 +39,7 @@ def train(
             min=1,
             max=8,
             help="Quantization-aware training for an export with this quantize.target_bits; short for --set"
-            " train.qat.mlp.step=..., and of attention and ngram.",
+            " train.qat.mlp.step=..., and so on for attention and ngram.",
         ),
     ] = None,
     replay: Annotated[
@@ -81,6 +82,11 @@ def train(
         argument_digest=digest,
     )
     job = prepare_training(request, name)
+    if qat_bits is not None and job.config.train.qat_start >= 1:
+        raise UsageError(
+            "--qat-bits has no effect with train.qat_start=1: quantization-aware training never starts",
+            hint="--set train.qat_start=0.8",
+        )
     if settings.preset is None and not resume:
         job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
     return work_together(job, options)

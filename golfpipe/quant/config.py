@@ -73,8 +73,9 @@ class ClassScheme:
 
 
 def step_of_bits(bits: float) -> float:
-    """ClassScheme.step at which the codes of Gaussian weights have an entropy of `bits` each: the differential entropy of
-    a Gaussian, log2 sqrt(2 pi e), less the logarithm of the step. Fine steps are exact, 2 bits 0.06 and 1 bit 0.2 over."""
+    """ClassScheme.step at which the codes of Gaussian weights have an entropy of `bits` each: the differential entropy
+    of a Gaussian, log2 sqrt(2 pi e), less the logarithm of the step. Exact for fine steps; 2 bits get 0.06 more, 1 bit
+    0.2."""
     return math.sqrt(2 * math.pi * math.e) * 2.0**-bits
 
 

@@ -29,7 +29,8 @@ _NO_STEP = 32767.0  # beyond every storable exponent, and finite: checkpoints re
 class FakeQuantizer:
     """Holds one clip ratio per row, or one log step, of every tensor whose class has codes. Ratios start at 1.
 
-    A tensor with a step that has never been refreshed takes its first step from the weights that apply() sees.
+    A tensor with a step that has never been refreshed takes its first step from the first weights other than zeros that
+    apply() sees.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class FakeQuantizer:
         for name, scheme in self._schemes.items():
             w_RC = as_rows(weights[name])
             if scheme.step:
-                self._set_log_step(name, tensor_log_step(w_RC, scheme.step, name=name))
+                self._find_step(name, w_RC)
                 continue
             choice = choose_scales(w_RC, scheme.bits, self._clip_ratios, name=name)
             ratios_K = torch.tensor(self._clip_ratios, dtype=torch.float32, device=w_RC.device)
@@ -70,19 +71,24 @@ class FakeQuantizer:
     def apply(self, name: str, weight: Tensor) -> Tensor:
         """Fake-quantized copy of the latent weight, of its shape and dtype. Right after refresh() it equals the export.
 
-        Never waits for the GPU, so it raises nothing: a row with a NaN or infinite weight becomes NaN, and the loss
+        Never waits for the GPU once all steps are known, so it raises nothing: a row with a NaN or infinite weight becomes NaN, and the loss
         tells. (Of a tensor with a step the weight alone becomes NaN, or stays infinite.)
         """
         w_RC, scheme = as_rows(weight), self._schemes[name]
         if scheme.step:
             if name not in self._step:
-                self._set_log_step(name, tensor_log_step(w_RC, scheme.step, name=name))
-            return fake_quantize_steps(w_RC, self._step[name]).reshape(weight.shape).to(weight.dtype)
+                self._find_step(name, w_RC)
+            return fake_quantize_steps(w_RC, self._step.get(name, 1.0)).reshape(weight.shape).to(weight.dtype)
         ratio_R1 = self._state[name]
         if ratio_R1.device != weight.device:
             ratio_R1 = self._state[name] = ratio_R1.to(weight.device)
         scale_R1 = row_scale(row_absmax(w_RC), ratio_R1, scheme.bits)
         return fake_quantize(w_RC, scale_R1, scheme.bits).reshape(weight.shape).to(weight.dtype)
+
+    def _find_step(self, name: str, w_RC: Tensor) -> None:
+        """Zeros, with which many matrices start, have none: it is found as soon as there is anything to go by."""
+        if w_RC.any():
+            self._set_log_step(name, tensor_log_step(w_RC, self._schemes[name].step, name=name))
 
     def _set_log_step(self, name: str, log_step: int) -> None:
         self._state[name] = torch.full((1, 1), float(log_step))

@@ -1,4 +1,4 @@
-"""What a weight's bits cost, as a gradient for training: the mean code length of matrices and n-gram tables joins the loss.
+"""What bits cost, as a gradient for training: the mean code length of matrices and n-gram tables joins the loss.
 
 Codes in steps of k root mean squares (ClassScheme.step), under a Laplace law with the tensor's own mean magnitude, take
 log2(2 e mean|w| / (k rms w)) bits each. Whatever k is, and whatever the tensor's scale, the gradient is the same: it

@@ -53,8 +53,8 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
 
 @contextmanager
 def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
-    """Within, a network that is compiled for a CPU and computes in `dtype` goes backward in a way that can be repeated, and
-    through golfpipe's kernels where the machine can. Where one cannot be built, one line says so."""
+    """Within, a network that is compiled for a CPU and computes in `dtype` goes backward in a way that can be repeated,
+    and through golfpipe's kernel of attention where the machine can. Where that cannot be built, one line says so."""
     with ExitStack() as stack:
         compiler = cpp_compiler()
         if compiled and device.type == "cpu":
@@ -69,8 +69,8 @@ def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, re
 
 @contextmanager
 def _same_order() -> Iterator[None]:
-    """Within, gradients of table rows are added up in the order of positions. Compiled code would add them atomically, as
-    the threads come by, so that no two runs would be the same; the sums take as long either way."""
+    """Within, gradients of table rows are added up in the order of positions. Compiled code would add them atomically,
+    as the threads come by, so that no two runs would be the same; the sums take as long either way."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     further: Any = torch.utils.deterministic  # its property is made at run time
     filled = further.fill_uninitialized_memory

@@ -63,7 +63,7 @@ class Trainer:
     ) -> None:
         """`replay` repeats what the clock decided in an earlier run, in place of this configuration's schedule.
 
-        `processes` share each step's sequences. Raises ConfigError where these do not divide.
+        `processes` share each step's sequences. Raises ConfigError where these do not divide, and for a price on no bits.
         """
         self.network, self.stream, self.config, self.optim, self.device = network, stream, config, optim, device
         self.processes = processes
@@ -79,6 +79,10 @@ class Trainer:
         self.qat_first_step: int | None = None
         classes = assign_classes(config.qat, shapes, None)
         self.priced = [p for name, p in network.named_parameters() if classes[name] in MATRIX_CLASSES]
+        if config.rate_penalty > 0 and not self.priced:
+            raise ConfigError(
+                "train.rate_penalty has nothing to price: train.qat.rules leave mlp, attention and ngram empty"
+            )
         self.sequences = sequences_of_each(config, processes)
         self.micro_batch = micro_batch_sequences(self.sequences, config.context_length, config.micro_batch_sequences)
         self.steps_done = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -60,7 +61,8 @@ def test_the_price_on_bits_is_read_from_the_model(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(rate_penalty, "run_setting", cell)
     monkeypatch.setattr(rate_penalty, "score_trained", lambda *given: 1.5)
     config = {"seed": 3, "train": {"rate_penalty": 0.03}}
-    found = rate_penalty.row(SimpleNamespace(manifest=SimpleNamespace(config=config)), None, tmp_path)  # type: ignore[arg-type]
+    model: Any = SimpleNamespace(manifest=SimpleNamespace(config=config))
+    found = rate_penalty.row(model, None, tmp_path)  # type: ignore[arg-type]
     assert (found["seed"], found["rate_penalty"], found["val_bpb_trained"]) == (3, 0.03, 1.5)
     assert list(found["packed"]) == ["3 b", "2.5 b", "2 b", "1.5 b"]
     assert found["packed"]["1.5 b"] == {"packed_bytes": 4, "val_bpb": 2.0}

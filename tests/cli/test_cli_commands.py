@@ -153,7 +153,12 @@ def test_qat_bits_are_steps_of_matrices_and_tables(golfpipe: Any) -> None:
     assert {name: qat[name]["step"] for name in ("mlp", "attention", "ngram", "token_table", "small")} == {
         "mlp": 0.5166, "attention": 0.5166, "ngram": 0.5166, "token_table": 0, "small": 0,
     }  # fmt: skip
-    assert golfpipe(f"train {TEXT} --name b --qat-bits 0.5").code == 2
+    golfpipe(f"train {TEXT} --name b --set train.qat.mlp.step=0.7 --qat-bits 3")
+    qat = json.loads(Path("artifacts/b/train/manifest.json").read_text())["config"]["train"]["qat"]
+    assert (qat["mlp"]["step"], qat["attention"]["step"]) == (0.7, 0.5166)
+    assert golfpipe(f"train {TEXT} --name c --qat-bits 0.5").code == 2
+    never = golfpipe(f"train {TEXT} --name c --qat-bits 3 --set train.qat_start=1")
+    assert never.code == 2 and "never starts" in never.err
 
 
 def test_dry_run_writes_nothing(golfpipe: Any, tmp_path: Path) -> None:

@@ -62,6 +62,18 @@ def test_right_after_a_refresh_it_equals_the_export_bit_for_bit():
         assert torch.equal(fake.apply(name, weights[name]), exported[name])
 
 
+def test_a_tensor_that_starts_at_zero_gets_its_step_with_its_first_weights():
+    fake, name = FakeQuantizer(POLICY, SHAPES), "a.weight"
+    zeros, weights = torch.zeros(SHAPES[name]), random_weights(0)[name]
+    fake.refresh({name: zeros, "v": torch.zeros(7)})
+    assert torch.equal(fake.apply(name, zeros), zeros)
+    fake.load_state(fake.state())
+    found = fake.apply(name, weights)
+    assert float((found - weights).norm() / weights.norm()) < 0.2
+    twice = fake.apply(name, 2 * weights)
+    assert len(twice.unique()) > len(found.unique())  # the step stayed
+
+
 def test_steps_stay_frozen_between_refreshes_and_survive_a_checkpoint():
     fake = FakeQuantizer(POLICY, SHAPES)
     fake.load_state(fake.state())  # before any step is known

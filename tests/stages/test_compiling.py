@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from golfpipe.stages.compiling import (
     compiles,
 )
 from golfpipe.stages.fast_paths import fast_paths, paths_taken
+from golfpipe.stages.models import COMPUTE_DTYPES
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.shards import TokenStream
 from golfpipe.training.trainer import Trainer
@@ -79,18 +81,20 @@ def test_a_run_that_cannot_compile_says_so_once_and_goes_on(chain, fresh, no_com
 
 @quiet
 @needs_compiler
-def test_a_compiled_run_repeats_bit_for_bit():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_run_repeats_bit_for_bit(precision):
     """Threads meet at the rows of the tables: compiled code as it comes adds in the order in which they arrive."""
     threads, found = torch.get_num_threads(), []
     torch.set_num_threads(2)
     tokens = np.random.default_rng(0).integers(0, 40, 50_000).astype(np.uint16)
-    settings = TrainConfig(max_steps=4, batch_tokens=4096, context_length=256, qat_start=1.0)
+    settings = TrainConfig(max_steps=4, batch_tokens=4096, context_length=256, qat_start=1.0, precision=precision)
+    dtype, model = COMPUTE_DTYPES[precision], replace(SMALL, model_dim=64)
     try:
         for _ in range(3):
-            network = build_network(SMALL)
+            network = build_network(model, dtype)
             initialize(network, 0)
             trainer = Trainer(network, TokenStream([tokens]), settings, OptimConfig(), CPU, compiled=True)
-            with compiled_passes(True, CPU, torch.float32, RecordingReporter()):
+            with compiled_passes(True, CPU, dtype, RecordingReporter()):
                 for _ in range(4):
                     trainer.step()
             found.append({name: p.detach().clone() for name, p in network.named_parameters()})
@@ -214,9 +218,7 @@ def test_stages_use_the_compiled_form(chain, fresh, every_toolchain_works, monke
 
 
 @pytest.mark.parametrize("stage", ["train", "ttt"])
-def test_stages_that_train_compiled_work_within_the_own_kernels(
-    chain, fresh, every_toolchain_works, monkeypatch, stage
-):
+def test_stages_that_train_work_within_compiled_passes(chain, fresh, every_toolchain_works, monkeypatch, stage):
     entered = []
 
     @contextmanager
@@ -246,7 +248,7 @@ def test_stages_that_train_compiled_work_within_the_own_kernels(
         ("bf16", False, False, "attention backward off (train.compile=auto, too short a training)"),
     ],
 )
-def test_the_log_says_whether_own_kernels_are_in_force(monkeypatch, precision, compiled, in_force, expected):
+def test_the_log_says_whether_the_own_backward_pass_is_in_force(monkeypatch, precision, compiled, in_force, expected):
     monkeypatch.setattr(fast_paths_module, "attention_obstacle", lambda: None)
     monkeypatch.setattr(fast_paths_module, "compile_obstacle", lambda device: None)
     monkeypatch.setattr(fast_paths_module, "attention_in_force", lambda: in_force)

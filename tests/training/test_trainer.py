@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from golfpipe.errors import ConfigError
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network, initialize
 from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.clip_search import choose_scales
+from golfpipe.quant.config import QuantPolicy, Rule
 from golfpipe.quant.rows import dequantize, quantize
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
@@ -123,6 +125,8 @@ def test_a_price_on_bits_makes_weights_of_fewer_and_does_not_count_as_loss():
     assert run(plain, 1) == run(priced, 1)
     run(plain, 11), run(priced, 11)
     assert mean_bits(priced) < mean_bits(plain) - 0.02
+    with pytest.raises(ConfigError, match="nothing to price"):
+        new_trainer(replace(TRAIN, rate_penalty=0.5, qat=QuantPolicy(rules=(Rule(to="small"),))))
     tables = {id(p) for name, p in priced.network.named_parameters() if name.startswith("token_embedding")}
     assert not tables & {id(p) for p in priced.priced}
 
