@@ -71,8 +71,9 @@ class FakeQuantizer:
     def apply(self, name: str, weight: Tensor) -> Tensor:
         """Fake-quantized copy of the latent weight, of its shape and dtype. Right after refresh() it equals the export.
 
-        Never waits for the GPU once all steps are known, so it raises nothing: a row with a NaN or infinite weight becomes NaN, and the loss
-        tells. (Of a tensor with a step the weight alone becomes NaN, or stays infinite.)
+        Never waits for the GPU once all steps are known, and then raises nothing: a row with a NaN or infinite weight
+        becomes NaN, and the loss tells. (Of a tensor with a step the weight alone becomes NaN, or stays infinite.)
+        StageFailed for such a weight where a step is still to be found.
         """
         w_RC, scheme = as_rows(weight), self._schemes[name]
         if scheme.step:
@@ -96,7 +97,7 @@ class FakeQuantizer:
 
     def state(self) -> dict[str, Tensor]:
         """Ratios fp32 [R, 1] and log steps fp32 [1, 1] by tensor name: with the latent weights, all that a resumed run
-        needs to be identical. Before its first refresh a log step is 32767, which stands for none."""
+        needs to be identical. Before there are weights other than zeros a log step is 32767, which stands for none."""
         return dict(self._state)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

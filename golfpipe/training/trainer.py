@@ -63,7 +63,8 @@ class Trainer:
     ) -> None:
         """`replay` repeats what the clock decided in an earlier run, in place of this configuration's schedule.
 
-        `processes` share each step's sequences. Raises ConfigError where these do not divide, and for a price on no bits.
+        `processes` share each step's sequences. Raises ConfigError where these do not divide, and where
+        train.rate_penalty would price nothing.
         """
         self.network, self.stream, self.config, self.optim, self.device = network, stream, config, optim, device
         self.processes = processes
