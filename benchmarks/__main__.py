@@ -43,7 +43,7 @@ def main() -> int:
 def run_one(name: str, quick: bool, output: Path | None) -> None:
     """Run one benchmark here, print its table, and keep its results unless they are a smoke run's."""
     from benchmarks.timing import machine
-    from golfpipe.stages.base import source_commit
+    from golfpipe.version import source_commit
 
     started = time.perf_counter()
     results = importlib.import_module(f"benchmarks.{name}").run(quick)

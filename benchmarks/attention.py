@@ -15,8 +15,8 @@ from torch import Tensor
 
 from benchmarks.settings import preset
 from benchmarks.timing import alternate, with_compiled_passes
+from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.layers import rms_norm
-from golfpipe.stages.memory import keep_freed_memory
 
 CASES = ((4, 512), (8, 512), (2, 2048))
 """Sequences and length."""

@@ -19,13 +19,13 @@ from benchmarks.plain import PlainNetwork, plain_nats
 from benchmarks.settings import preset
 from benchmarks.timing import alternate, as_found, floor_seconds, shares
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.loading.weights import COMPUTE_DTYPES
+from golfpipe.machine.compiling import compiled_for
+from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.network import load_network
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import LastNats, score_windows
 from golfpipe.scoring.windows import Window, batch_windows, plan_windows
-from golfpipe.stages.compiling import compiled_for
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.stages.models import COMPUTE_DTYPES
 
 STRIDES = (64, 32)
 CONTEXT = 512

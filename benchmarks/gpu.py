@@ -32,9 +32,9 @@ from benchmarks.timing import machine
 from golfpipe.api import Artifact, evaluate, open_artifact, pack, quantize, train, ttt
 from golfpipe.config.schema import build_config
 from golfpipe.model.config import forward_flops
-from golfpipe.stages.base import source_commit
-from golfpipe.stages.reporter import SilentReporter, SilentTask, Task
+from golfpipe.reporter import SilentReporter, SilentTask, Task
 from golfpipe.store.manifest import MANIFEST_NAME
+from golfpipe.version import source_commit
 
 PEAK_BF16_TFLOPS = {
     "B200": 2250.0,  # NVIDIA HGX B200 data sheet: 36 PFLOPS with sparsity for 8 GPUs

@@ -18,9 +18,9 @@ from benchmarks.settings import preset
 from benchmarks.train_step import golfpipe_trainer, plain_trainer
 from benchmarks.ttt import golfpipe_steps, plain_step
 from golfpipe.api import Artifact, demo_data
+from golfpipe.data.shard_format import shard_header
 from golfpipe.data.token_data import load_shards
 from golfpipe.scoring.windows import batch_windows, plan_windows
-from golfpipe.training.shards import shard_header
 
 TOKENS = (1_000_000, 100_000_000)
 TOY = (20_000, 40_000)

@@ -19,9 +19,9 @@ from benchmarks.plain import plain_pack, plain_quantize
 from benchmarks.settings import preset
 from benchmarks.timing import alternate
 from golfpipe.api import open_artifact, pack, quantize
+from golfpipe.loading.weights import load_weights
 from golfpipe.model.config import parameter_shapes, possible_names
 from golfpipe.quant.policy import assign_classes, assign_schemes
-from golfpipe.stages.models import load_weights
 
 COMMAND_REPEATS = 3
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.timing import summary
 from golfpipe.data.shard_files import ShardFile
-from golfpipe.training.shards import TokenStream, shard_header
+from golfpipe.data.shard_format import shard_header
+from golfpipe.training.token_stream import TokenStream
 
 BATCH = (384, 2048)
 """Sequences and length of one step of `16l`: 786,432 tokens."""

@@ -22,7 +22,7 @@ from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.network import load_network
 from golfpipe.scoring.score import score_windows
 from golfpipe.scoring.windows import batch_windows, plan_windows
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 from golfpipe.training.trainer import Trainer
 
 LAYERS, CONTEXT, TOKENS = 8, 512, 4096

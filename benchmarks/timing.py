@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from benchmarks.child import CLOCK, clock
-from golfpipe.stages.compiling import compiled_passes
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.stages.reporter import SilentReporter
+from golfpipe.machine.compiling import compiled_passes
+from golfpipe.machine.memory import keep_freed_memory
+from golfpipe.reporter import SilentReporter
 
 
 def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:

@@ -17,9 +17,9 @@ from benchmarks.floor import training_floor
 from benchmarks.plain import PlainNetwork, PlainTrainer
 from benchmarks.settings import preset
 from benchmarks.timing import alternate, as_found, floor_seconds, shares, with_compiled_passes
+from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.network import build_network, initialize
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 from golfpipe.training.trainer import Trainer
 
 CASES = {"tiny/fp32": (16, 256, 8), "tiny/bf16": (16, 256, 8), "16l/bf16": (4, 512, 5)}

@@ -22,10 +22,10 @@ from benchmarks.settings import preset
 from benchmarks.timing import as_found, floor_seconds, summary
 from golfpipe.adapt.cosine import adapt_cosine
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.machine.compiling import compiled_for, compiled_passes
+from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.network import load_network
-from golfpipe.stages.compiling import compiled_for, compiled_passes
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.stages.reporter import SilentReporter
+from golfpipe.reporter import SilentReporter
 
 SEQUENCES, LENGTH, REPEATS = 4, 512, 5
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from golfpipe.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from golfpipe.api import (
         audit,
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
         write_report,
     )
 
-__version__ = "0.1.0"
 __all__ = [
     "audit",
     "compare",

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from golfpipe.pipeline.grid import Grid, override_texts
+from golfpipe.jobs.job import Context
+from golfpipe.jobs.run import run_job
+from golfpipe.jobs.shard import parse_shard
 from golfpipe.pipeline.runner import RunRequest, Step, plan_run, run_pipeline
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import (
@@ -29,19 +31,18 @@ from golfpipe.pipeline.single import (
     prepare_training,
 )
 from golfpipe.pipeline.text_digest import demo_digest
-from golfpipe.stages.base import Context, run_job
-from golfpipe.stages.reporter import Reporter, SilentReporter
-from golfpipe.stages.shard import parse_shard
+from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store import artifact as artifacts
 from golfpipe.store.artifact import Artifact
+from golfpipe.sweeps.grid import Grid, override_texts
 
 if TYPE_CHECKING:  # these load torch, or figures, or much else
-    from golfpipe.pipeline.audit import AuditReport
-    from golfpipe.pipeline.status import RunStatus
-    from golfpipe.pipeline.sweep_results import CellResult
-    from golfpipe.pipeline.sweep_workers import ExecutorName
-    from golfpipe.stages.comparison import Comparison
-    from golfpipe.stages.unpack import Unpacked
+    from golfpipe.review.audit import AuditReport
+    from golfpipe.review.comparison import Comparison
+    from golfpipe.review.status import RunStatus
+    from golfpipe.review.unpack import Unpacked
+    from golfpipe.sweeps.executor import ExecutorName
+    from golfpipe.sweeps.results import CellResult
 
 Source = Artifact | Path | str
 """An artifact, or the folder that holds it."""
@@ -63,7 +64,7 @@ class Options(TypedDict, total=False):
     force: bool
     """Run although up to date; replace a trained model."""
     reporter: Reporter
-    """Hears progress and warnings; `golfpipe.stages.reporter` says what it needs. None is silent."""
+    """Hears progress and warnings; `golfpipe.reporter` says what it needs. None is silent."""
     out: Path | str
     """Where the result goes; else beside the input, as with the command."""
 
@@ -156,7 +157,7 @@ def train(
     arguments: Mapping[str, Any] = {}
     digest = ""
     if replay is not None:
-        from golfpipe.stages.replay_log import replay_arguments
+        from golfpipe.loading.replay_log import replay_arguments
 
         arguments, digest = replay_arguments(_known_path(replay))
     request = _request("train", {"data": data, "init": init}, options, arguments, digest, resume=resume)
@@ -220,9 +221,9 @@ def sweep(
 
     Works in other processes: a script must call it below `if __name__ == "__main__":`.
     """
-    from golfpipe.pipeline.sweep import DEFAULT_THREADS, SweepRequest, plan_sweep
-    from golfpipe.pipeline.sweep_results import run_recorded
-    from golfpipe.pipeline.sweep_workers import make_workers
+    from golfpipe.sweeps.executor import make_workers
+    from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, plan_sweep
+    from golfpipe.sweeps.results import run_recorded
 
     grids: list[Grid] = [
         {key: list(values) for key, values in item.items()} for item in ([grid] if isinstance(grid, Mapping) else grid)
@@ -245,28 +246,28 @@ def sweep(
 
 def audit(path: Source) -> AuditReport:
     """Where the bytes are and which rules hold, of any artifact or records folder, as `golfpipe audit`."""
-    from golfpipe.pipeline.audit import audit_path
+    from golfpipe.review.audit import audit_path
 
     return audit_path(_known_path(path))
 
 
 def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
     """Whether one evaluation is better than another or it is noise, as `golfpipe compare`."""
-    from golfpipe.stages.comparison import compare_evaluations
+    from golfpipe.review.comparison import compare_evaluations
 
     return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
 
 
 def status(folder: Path | str, **options: Unpack[Options]) -> RunStatus:
     """Which steps of a run exist and what is stale, as `golfpipe status`."""
-    from golfpipe.pipeline.status import run_status
+    from golfpipe.review.status import run_status
 
     return run_status(Path(folder), _settings(options))
 
 
 def unpack(model: Source, *, out: Path | str | None = None) -> Unpacked:
     """A packed model as plain fp16 safetensors, as `golfpipe unpack`."""
-    from golfpipe.stages.unpack import unpack_model
+    from golfpipe.review.unpack import unpack_model
 
     return unpack_model(_known_path(model), _path(out))
 
@@ -284,7 +285,7 @@ def generate(
     threads: int | None = None,
 ) -> Iterator[str]:
     """Pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
-    from golfpipe.stages.generation import GenerationSettings, generate_text
+    from golfpipe.review.generation import GenerationSettings, generate_text
 
     settings = GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
     return generate_text(_known_path(model), settings, data=_path(data), device=device, threads=threads)

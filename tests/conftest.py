@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import fake_stages
 import pytest
+from executed_numbers import HONEST
+from fake_run import FakeRun
 from small_chain import write_small_stages, write_texts
+from stage_chain import Chain, packed_chain
 
 from golfpipe.cli.app import main
-from golfpipe.stages.registry import STAGES
+from golfpipe.jobs.registry import STAGES
 
 
 @pytest.fixture
@@ -51,3 +55,30 @@ def run_folder(finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree(finished_runs, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """data -> train -> quantize -> pack, made once."""
+    return packed_chain(tmp_path_factory.mktemp("chain"))
+
+
+@pytest.fixture
+def fresh(chain: Chain, tmp_path: Path) -> Callable[[str], str]:
+    """A path for an output of this test alone."""
+    return lambda name: str(tmp_path / name)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeRun:
+    """A finished run, whose files were written and not computed."""
+    return FakeRun(tmp_path / "artifacts" / "alpha").build()
+
+
+@pytest.fixture
+def quick_submissions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submissions without what takes seconds: a generated script (they have none, and must say so), the trial of the
+    scoring method (a fake run has no weights), and waiting for the disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    monkeypatch.setattr("golfpipe.stages.submit.execute", lambda lineage, **more: HONEST)
+    monkeypatch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")

@@ -1,6 +1,14 @@
 """What running an honest method shows, for tests that run none."""
 
-from golfpipe.submission.executed import BytesFound, CountFound, CutsFound, Executed, Opened, Reproduced, SumsFound
+from golfpipe.submission.trial.findings import (
+    BytesFound,
+    CountFound,
+    CutsFound,
+    Executed,
+    Opened,
+    Reproduced,
+    SumsFound,
+)
 
 HONEST = Executed(
     method="sliding",

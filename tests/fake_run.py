@@ -11,8 +11,10 @@ from typing import Any
 
 from golfpipe.config.resolve import StagesFile, load_stages, resolve_config
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.key import job_key
+from golfpipe.jobs.registry import STAGES
 from golfpipe.model.config import parameter_count, parameter_shapes
-from golfpipe.stages.base import STAGES, Context, Job, job_key
 from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish, open_artifact
 from golfpipe.store.manifest import Kind, Result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import OverLimit
-from golfpipe.stages.base import Job
+from golfpipe.jobs.job import Job
 from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish
 from golfpipe.store.manifest import Result
 

@@ -61,7 +61,7 @@ def run_processes(
 def _main(module: str, name: str, folder: str) -> None:
     import importlib
 
-    from golfpipe.stages.processes import join_processes
+    from golfpipe.jobs.processes import join_processes
 
     group = join_processes("cpu")
     result = getattr(importlib.import_module(module), name)(group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from golfpipe.stages.reporter import SilentReporter
+from golfpipe.reporter import SilentReporter
 
 
 class RecordingReporter(SilentReporter):

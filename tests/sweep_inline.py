@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from golfpipe.pipeline import sweep_slurm, sweep_workers
+from golfpipe.sweeps import processes, slurm
 
 
 class InlinePool:
@@ -47,9 +47,9 @@ def _result(job: Any) -> Any:
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the rest of the test. submitit has an executor for it, whose jobs leave log files open."""
-    monkeypatch.setattr(sweep_workers, "ProcessPoolExecutor", InlinePool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", InlinePool)
     monkeypatch.setattr(InlinePool, "calls", 0)
-    monkeypatch.setitem(sweep_slurm.SlurmWorkers.__init__.__kwdefaults__, "cluster", "debug")
-    monkeypatch.setitem(sweep_slurm.POLL_SECONDS, "debug", 0.0)
+    monkeypatch.setitem(slurm.SlurmWorkers.__init__.__kwdefaults__, "cluster", "debug")
+    monkeypatch.setitem(slurm.POLL_SECONDS, "debug", 0.0)
     monkeypatch.setattr("submitit.local.debug.DebugJob.done", lambda job, force_check=False: True)
     monkeypatch.setattr("submitit.local.debug.DebugJob.result", _result)

@@ -16,7 +16,7 @@ import pytest
 from shell_lines import run_line
 from small_chain import ROOT
 
-from golfpipe.stages.registry import STAGES
+from golfpipe.jobs.registry import STAGES
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))

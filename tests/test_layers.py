@@ -1,46 +1,39 @@
-"""Imports go down only, and the cores stay flattenable into one script. See docs/DESIGN.md, "Layers"."""
+"""Imports go down only, between rooms and between modules; the cores compute and do nothing else."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from golfpipe.stages.registry import STAGES
+from golfpipe.jobs.registry import STAGES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "golfpipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPT_ENTRY = PACKAGE / "bundle" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = {"errors", "units"}
-CORES = {"model", "optim", "quant", "codec", "scoring", "adapt", "training"}
+BASE = ("errors", "units", "reporter", "version")
+CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
+ROOMS = (
+    *BASE,
+    *CORES,
+    *("store", "data", "config", "machine", "jobs", "loading"),
+    *("bundle", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
+)
+"""All rooms from the ground up: each may import from the ones before it."""
 CORE_USES = {
-    "training": {"model", "optim", "quant", "scoring"},
-    "adapt": {"scoring", "optim", "model"},  # model: the type of the network that they are handed
-    "scoring": {"model"},
+    "adapt": {"model", "optim", "scoring"},
     "quant": {"codec"},
+    "training": {"model", "optim", "quant", "scoring"},
 }
+"""Cores know few of each other, so that each can be read and used by itself."""
 CORE_LIBRARIES = {"torch", "numpy", "constriction"}
-SHELL_USES = {  # package of L2..L5 -> packages that it may import besides L0 and itself
-    "kernels": set(),
-    "store": set(),
-    "config": {*CORES, "data", "submission"},  # their config.py files
-    "data": {*CORES, "store"},
-    "stages": {*CORES, "kernels", "store", "data", "config", "submission", "bundle"},
-    "bundle": {*CORES, "store", "config", "stages"},  # its entry takes cores alone; verify runs stages by name
-    "submission": {*CORES, "store", "data", "config"},
-    "legality": {*CORES, "store", "data", "config", "stages", "submission"},  # a process of its own; nobody imports it
-    "pipeline": {*CORES, "store", "data", "config", "stages", "submission", "report"},
-    "report": {*CORES, "store", "data", "config", "stages", "submission", "pipeline"},
-    "cli": {"pipeline", "report"},
-    "api": {"pipeline", "report", "stages", "store"},
-}
 STAGE_MODULES = {stage.module for stage in STAGES.values()}
 FORBIDDEN_CALLS = {"eval", "exec", "vars", "locals", "globals", "compile", "__import__"}
 CORE_FORBIDDEN = {"open", "print", "input"}
@@ -52,21 +45,24 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+MODULES = {_module(path): path for path in FILES}
+
+
 def _package(module: str) -> str:
     """'golfpipe.model.network' -> 'model'; '' for the top package itself."""
     return module.split(".")[1] if "." in module else ""
 
 
 def _imports(tree: ast.AST, *, inside_functions: bool = True) -> Iterator[tuple[ast.stmt, str]]:
-    """(statement, module) of every import that runs; those under `if TYPE_CHECKING` do not."""
+    """(statement, module) of every import, those inside functions and under `if TYPE_CHECKING` included."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            continue
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
-            yield node, node.module or ""
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield node, inner if inner in MODULES else node.module or ""
         elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _imports(node, inside_functions=inside_functions)
 
@@ -83,23 +79,34 @@ def _ids(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+@pytest.mark.parametrize("path", FILES, ids=_ids)
+def test_imports_go_down(path: Path) -> None:
+    room = _package(_module(path))
+    if room in ("", "__main__"):  # the package itself offers the API, and `python -m golfpipe` the command line
+        return
+    floor = ROOMS.index(room)
+    for node, module in _imports(_tree(path)):
+        if module.split(".")[0] == "golfpipe":
+            target = _package(module)
+            assert target, f"line {node.lineno}: imports the whole package, which lies above {room}"
+            assert ROOMS.index(target) <= floor, f"line {node.lineno}: {room} lies below {target}"
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    below = {name: {found for _, found in _imports(_tree(path)) if found in MODULES} for name, path in MODULES.items()}
+    assert list(TopologicalSorter(below).static_order())  # CycleError names the modules
+
+
 @pytest.mark.parametrize("path", _files_of(*BASE, *CORES), ids=_ids)
-def test_cores_import_only_what_lies_below(path: Path) -> None:
+def test_cores_import_few_things(path: Path) -> None:
     package = _package(_module(path))
     for node, module in _imports(_tree(path)):
         top = module.split(".")[0]
         if top == "golfpipe":
-            assert isinstance(node, ast.ImportFrom), f"line {node.lineno}: write `from {module} import name`"
-            assert all(alias.asname is None for alias in node.names), (
-                f"line {node.lineno}: renames, so cannot be flattened"
-            )
-            assert all(alias.name != "*" for alias in node.names)
-            target = _package(module)
-            assert target, f"line {node.lineno}: imports a package, not a module"
-            allowed = BASE | ({package} | CORE_USES.get(package, set()) if package in CORES else set())
-            assert target in allowed, f"line {node.lineno}: {package} must not import {target}"
+            allowed = {*BASE[:2], package} | CORE_USES.get(package, set())
+            assert _package(module) in allowed, f"line {node.lineno}: {package} must not import {module}"
         elif package in BASE:
-            assert top in sys.stdlib_module_names, f"line {node.lineno}: {top} in L0"
+            assert top in sys.stdlib_module_names, f"line {node.lineno}: {top} on the ground floor"
         else:
             assert top in CORE_LIBRARIES or top in sys.stdlib_module_names, f"line {node.lineno}: {top} in a core"
 
@@ -114,45 +121,16 @@ def test_cores_are_pure(path: Path) -> None:
             assert node.attr not in ENVIRONMENT, f"line {node.lineno}: os.{node.attr}"
 
 
-def test_names_of_the_cores_do_not_clash() -> None:
-    """Modules are flattened into one namespace: private names count, and so do names that imports bind."""
-    owners: dict[str, set[str]] = defaultdict(set)
-    for path in _files_of(*BASE, *CORES):
-        for name in _defined_names(_tree(path)):
-            owners[name].add(_module(path))
-    assert {name: sorted(modules) for name, modules in owners.items() if len(modules) > 1} == {}
-
-
-def _defined_names(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
-
-
-@pytest.mark.parametrize("path", _files_of(*SHELL_USES), ids=_ids)
-def test_the_shell_imports_only_what_lies_below(path: Path) -> None:
-    module = _module(path)
-    package = _package(module)
-    tree = _tree(path)
-    at_top = {id(node) for node, _ in _imports(tree, inside_functions=False)}
-    for node, target_module in _imports(tree):
-        if target_module.split(".")[0] != "golfpipe" or target_module == "golfpipe":
-            continue
+@pytest.mark.parametrize("path", FILES, ids=_ids)
+def test_upper_rooms_see_few_details(path: Path) -> None:
+    package = _package(_module(path))
+    for node, target_module in _imports(_tree(path)):
         target = _package(target_module)
-        allowed = BASE | {package} | SHELL_USES[package]
-        if package == "cli" and id(node) not in at_top:
-            allowed |= {"stages"}
-        assert target in allowed, f"line {node.lineno}: {package} must not import {target}"
-        if package == "config" and target not in {"config", *BASE}:
+        if package == "config" and target in (*CORES, "data"):
             assert target_module.endswith(".config"), f"line {node.lineno}: config needs settings, not {target_module}"
-        if package in {"pipeline", "report"} and target in CORES:
-            assert target_module.endswith(".config"), f"line {node.lineno}: L4 sees of the cores only settings"
-        if target_module in STAGE_MODULES:
-            raise AssertionError(f"line {node.lineno}: stages are run through the registry, not imported")
+        if package in {"pipeline", "report", "sweeps", "cli"} and target in CORES:
+            assert target_module.endswith(".config"), f"line {node.lineno}: of the cores it sees only settings"
+        assert target_module not in STAGE_MODULES, f"line {node.lineno}: stages are run through the registry"
 
 
 @pytest.mark.parametrize("path", FILES, ids=_ids)
@@ -168,13 +146,13 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
 
 def test_every_package_is_in_a_layer() -> None:
     packages = {_package(_module(path)) for path in FILES} - {"", "__main__"}
-    assert packages <= BASE | CORES | SHELL_USES.keys()
+    assert packages == set(ROOMS)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=_ids)
 def test_package_files_import_nothing(path: Path) -> None:
-    at_top = [module for _, module in _imports(_tree(path), inside_functions=False)]
-    assert at_top == (["__future__", "typing"] if path.parent == PACKAGE else [])
+    at_top = list(dict.fromkeys(module for _, module in _imports(_tree(path), inside_functions=False)))
+    assert at_top == (["__future__", "typing", "golfpipe.version", "golfpipe.api"] if path.parent == PACKAGE else [])
 
 
 @pytest.mark.parametrize("path", FILES, ids=_ids)
@@ -183,7 +161,7 @@ def test_sources_are_ascii(path: Path) -> None:
 
 
 def test_deciding_what_is_stale_needs_no_torch() -> None:
-    modules = ["pipeline.runner", "pipeline.single", "pipeline.plan", "pipeline.overview", "pipeline.audit", "cli.app"]
+    modules = ["pipeline.runner", "pipeline.single", "pipeline.dry_run", "review.overview", "review.audit", "cli.app"]
     code = f"import sys, {', '.join(f'golfpipe.{name}' for name in modules)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

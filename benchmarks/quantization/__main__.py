@@ -22,11 +22,11 @@ from benchmarks.quantization.reference import reference_path
 from benchmarks.quantization.study import Cell, run_setting, score_trained, settings
 from benchmarks.settings import preset
 from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.loading.weights import load_weights, model_config
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import load_network
 from golfpipe.scoring.score import score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
-from golfpipe.stages.models import load_weights, model_config
 from golfpipe.store.artifact import Artifact, open_artifact
 
 RESULTS = Path(__file__).parents[1] / "results" / "quantization_tiny.json"

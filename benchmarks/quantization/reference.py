@@ -20,9 +20,9 @@ from benchmarks.models import gaussian_weights
 from benchmarks.settings import preset
 from golfpipe.codec.nibble import pack_int4
 from golfpipe.codec.pieces import Piece
+from golfpipe.loading.weights import load_weights, model_config
 from golfpipe.model.config import ModelConfig, parameter_count, possible_names
 from golfpipe.quant.export import dequantize_weights, quantize_weights
-from golfpipe.stages.models import load_weights, model_config
 from golfpipe.store.artifact import open_artifact
 
 ZSTD_LEVEL = 22

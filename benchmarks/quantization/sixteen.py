@@ -19,7 +19,9 @@ import torch
 from benchmarks.child import measured, peak_memory_bytes
 from benchmarks.models import write_gaussian_model
 from benchmarks.settings import preset
-from golfpipe.stages.base import STAGES, Context, Job, run_job
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
 from golfpipe.store.artifact import Artifact, open_artifact
 
 RESULTS = Path(__file__).parents[1] / "results" / "quantization_16l.json"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from benchmarks.settings import preset
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
 from golfpipe.quant.config import MATRIX_CLASSES
-from golfpipe.stages.base import STAGES, Context, Job, run_job
 from golfpipe.store.artifact import Artifact
 
 

@@ -37,6 +37,7 @@ from golfpipe.adapt.score_first_sgd import score_first_sgd
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.pieces import Piece
+from golfpipe.data.shard_format import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, parse_shard_header
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
@@ -62,7 +63,7 @@ from golfpipe.training.log_lines import (
     validation_line,
 )
 from golfpipe.training.loop import FinishedStep, run_training
-from golfpipe.training.shards import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, TokenStream, parse_shard_header
+from golfpipe.training.token_stream import TokenStream
 from golfpipe.training.trainer import Trainer
 
 SCRIPT_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

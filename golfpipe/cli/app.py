@@ -13,36 +13,36 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from golfpipe import __version__
-from golfpipe.cli.audit import audit
-from golfpipe.cli.clean import clean
-from golfpipe.cli.compare import compare
+from golfpipe.cli.commands.audit import audit
+from golfpipe.cli.commands.clean import clean
+from golfpipe.cli.commands.compare import compare
+from golfpipe.cli.commands.config_show import config_show
+from golfpipe.cli.commands.data_add import data_add
+from golfpipe.cli.commands.data_demo import data_demo
+from golfpipe.cli.commands.data_fetch import data_fetch
+from golfpipe.cli.commands.data_inspect import data_inspect
+from golfpipe.cli.commands.data_tokenize import data_tokenize
+from golfpipe.cli.commands.doctor import doctor
+from golfpipe.cli.commands.evaluate import evaluate
+from golfpipe.cli.commands.evaluate_merge import evaluate_merge
+from golfpipe.cli.commands.generate import generate
+from golfpipe.cli.commands.import_checkpoint import import_checkpoint
+from golfpipe.cli.commands.pack import pack
+from golfpipe.cli.commands.presets import presets
+from golfpipe.cli.commands.quantize import quantize
+from golfpipe.cli.commands.report import report
+from golfpipe.cli.commands.run import run
+from golfpipe.cli.commands.status import status
+from golfpipe.cli.commands.submit import submit
+from golfpipe.cli.commands.sweep import sweep
+from golfpipe.cli.commands.train import train
+from golfpipe.cli.commands.ttt import ttt
+from golfpipe.cli.commands.unpack import unpack
 from golfpipe.cli.completion import bash_equals_signs
-from golfpipe.cli.config_show import config_show
-from golfpipe.cli.data_add import data_add
-from golfpipe.cli.data_demo import data_demo
-from golfpipe.cli.data_fetch import data_fetch
-from golfpipe.cli.data_inspect import data_inspect
-from golfpipe.cli.data_tokenize import data_tokenize
-from golfpipe.cli.doctor import doctor
-from golfpipe.cli.evaluate import evaluate
-from golfpipe.cli.evaluate_merge import evaluate_merge
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
-from golfpipe.cli.generate import generate
-from golfpipe.cli.import_checkpoint import import_checkpoint
 from golfpipe.cli.options import spread
-from golfpipe.cli.pack import pack
-from golfpipe.cli.presets import presets
-from golfpipe.cli.quantize import quantize
-from golfpipe.cli.report import report
-from golfpipe.cli.run import run
-from golfpipe.cli.status import status
-from golfpipe.cli.submit import submit
-from golfpipe.cli.sweep import sweep
 from golfpipe.cli.torchrun import Launch, check_can_share, launch
-from golfpipe.cli.train import train
-from golfpipe.cli.ttt import ttt
-from golfpipe.cli.unpack import unpack
+from golfpipe.version import __version__
 
 WHOLE, STEPS, REVIEW, HELP = "The whole chain", "The steps, in order", "Looking at results", "Settings and machine"
 

@@ -12,7 +12,7 @@ from golfpipe.errors import GolfpipeError, OverLimit, RuleBroken
 from golfpipe.units import format_bytes
 
 if TYPE_CHECKING:
-    from golfpipe.pipeline.audit import AuditReport
+    from golfpipe.review.audit import AuditReport
 
 
 def size_table(report: AuditReport) -> str:

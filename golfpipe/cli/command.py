@@ -16,10 +16,10 @@ from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, UsageError
 from golfpipe.units import format_bytes
 
 if TYPE_CHECKING:  # L5 sees these only through L4
-    from golfpipe.pipeline.plan import Plan
+    from golfpipe.jobs.job import Context, Job
+    from golfpipe.pipeline.dry_run import Plan
     from golfpipe.pipeline.settings import Settings
     from golfpipe.pipeline.single import Request
-    from golfpipe.stages.base import Context, Job
     from golfpipe.store.artifact import Artifact
 
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -65,7 +65,7 @@ def settings_of(options: ConfigOptions, *more: str) -> Settings:
 
 def context_of(options: WorkOptions, *, resume: bool = False) -> Context:
     """Machine and manner, from the options."""
-    from golfpipe.stages.base import Context
+    from golfpipe.jobs.job import Context
 
     return Context(
         device=options.device.value,
@@ -112,8 +112,8 @@ def stage_request(
 
 def work(job: Job, options: StageOptions) -> Answer:
     """Run the job, or with --dry-run say what it would do."""
-    from golfpipe.pipeline.plan import plan_job
-    from golfpipe.stages.base import run_job
+    from golfpipe.jobs.run import run_job
+    from golfpipe.pipeline.dry_run import plan_job
 
     if options.dry_run:
         return plan_answer(plan_job(job), job.stage.output[0])

@@ -13,14 +13,14 @@ _MODE = "_GOLFPIPE_COMPLETE"
 
 def complete_preset(incomplete: str) -> list[tuple[str, str]]:
     """Presets of ./stages.yaml, else golfpipe's own, with what they are for."""
-    from golfpipe.pipeline.completion import preset_names
+    from golfpipe.config.completion import preset_names
 
     return [(name, about) for name, about in preset_names() if name.startswith(incomplete)]
 
 
 def complete_setting(incomplete: str) -> list[str]:
     """KEY=, and VALUE where it is one of a few words."""
-    from golfpipe.pipeline.completion import setting_words
+    from golfpipe.config.completion import setting_words
 
     return setting_words(incomplete)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from golfpipe.stages.reporter import Reporter
+    from golfpipe.reporter import Reporter
 
 INTERVAL_SECONDS = 10.0
 """Between the lines of one task where there is no terminal."""

@@ -15,9 +15,9 @@ from golfpipe.units import format_seconds
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from golfpipe.pipeline.sweep import SweepPlan
-    from golfpipe.pipeline.sweep_results import CellResult
-    from golfpipe.pipeline.sweep_run import SweepRun
+    from golfpipe.sweeps.plan import SweepPlan
+    from golfpipe.sweeps.results import CellResult
+    from golfpipe.sweeps.run import SweepRun
 
 _OVER = ("done", "up to date", "failed")
 
@@ -44,7 +44,7 @@ class _Lines:
         self.began = time.monotonic()
 
     def show(self, run: SweepRun) -> None:
-        from golfpipe.pipeline.sweep_results import cell_label, collect
+        from golfpipe.sweeps.results import cell_label, collect
 
         over = [i for i in range(len(self.plan.cells)) if i not in self.said and run.cell_state(i) in _OVER]
         if not over:
@@ -88,7 +88,7 @@ def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from golfpipe.pipeline.sweep_results import cell_label, collect
+    from golfpipe.sweeps.results import cell_label, collect
 
     rows = collect(run)
     order = {"running": 0, "failed": 1, "done": 2, "up to date": 2, "waiting": 3}

@@ -16,7 +16,7 @@ from golfpipe.cli.options import SharedOptions
 from golfpipe.errors import StageFailed, UsageError
 
 if TYPE_CHECKING:  # L5 sees these only through L4
-    from golfpipe.stages.base import Job
+    from golfpipe.jobs.job import Job
 
 COMMANDS = ("train", "ttt", "evaluate")
 """Those that many processes can share."""
@@ -58,8 +58,8 @@ def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
         return work(job, options)
     if num_processes() == 1:
         return Launch(options.nproc)
-    from golfpipe.stages.base import SilentReporter
-    from golfpipe.stages.processes import follow_job, join_processes
+    from golfpipe.jobs.processes import follow_job, join_processes
+    from golfpipe.reporter import SilentReporter
 
     group = join_processes(job.context.device)
     context = replace(job.context, processes=group)
@@ -81,7 +81,7 @@ def launch(wanted: Launch, words: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    from golfpipe.stages.base import cpu_count
+    from golfpipe.machine.devices import cpu_count
 
     environment = {
         LAUNCHED: "1",
@@ -133,7 +133,7 @@ def speaks_for_all(code: int, error: BaseException) -> tuple[bool, int]:
     """
     if num_processes() == 1:
         return True, code
-    from golfpipe.stages.processes import meeting_store
+    from golfpipe.jobs.processes import meeting_store
 
     mine = f"{os.environ['RANK']}:{code}"
     try:

@@ -17,13 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from golfpipe.adapt.config import TttConfig
 from golfpipe.codec.config import PackConfig
+from golfpipe.config.submit import SubmitConfig
 from golfpipe.data.config import DataConfig
 from golfpipe.errors import ConfigError
 from golfpipe.model.config import ModelConfig
 from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.submission.config import SubmitConfig
 from golfpipe.training.config import TrainConfig
 
 

@@ -10,15 +10,15 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from golfpipe.errors import DataError
-from golfpipe.store.files import writing
-from golfpipe.training.shards import (
+from golfpipe.data.shard_format import (
     SHARD_HEADER_BYTES,
     SHARD_MAX_TOKENS,
     SHARD_TOKEN_DTYPE,
     parse_shard_header,
     shard_header,
 )
+from golfpipe.errors import DataError
+from golfpipe.store.files import writing
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")

@@ -8,11 +8,12 @@ from collections.abc import Sequence, Sized
 import numpy as np
 
 from golfpipe.data.shard_files import ShardFile, Split, open_shard
+from golfpipe.data.shard_format import SHARD_TOKEN_DTYPE
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError
 from golfpipe.store.artifact import Artifact, part_of_artifact
 from golfpipe.training.config import OnBad
-from golfpipe.training.shards import SHARD_TOKEN_DTYPE, TokenSource
+from golfpipe.training.token_stream import TokenSource
 
 
 def load_tokenizer(data: Artifact) -> Tokenizer:

@@ -13,9 +13,9 @@ from golfpipe.data.text_files import find_text_files
 from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, UsageError
+from golfpipe.machine.devices import cpu_count
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.pipeline.text_digest import files_digest
-from golfpipe.stages.base import cpu_count
 from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
 

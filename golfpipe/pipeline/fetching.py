@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.data.fetch import FetchPlan, fetch, plan_fetch
+from golfpipe.jobs.job import Context, Job
 from golfpipe.pipeline.data_sources import add_arguments
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import ARTIFACTS, Request, checked_name, checked_out, prepare
-from golfpipe.stages.base import Context, Job
 from golfpipe.store.files import free_bytes, no_space
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from golfpipe.config.resolve import NodeSpec
 from golfpipe.config.schema import PipelineConfig, plain_config, unknown_name
 from golfpipe.errors import ConfigError
-from golfpipe.stages.registry import STAGES, Stage
+from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind
 
 DATA = "data"

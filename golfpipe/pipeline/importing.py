@@ -9,11 +9,11 @@ from typing import Any
 from golfpipe.config.checkpoint_names import Inferred, assumed_values, fits_preset, infer_model, stripped
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config
 from golfpipe.errors import ConfigError, UsageError
+from golfpipe.jobs.job import Job
+from golfpipe.jobs.registry import STAGES
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import ARTIFACTS, Request, checked_name, checked_out
 from golfpipe.pipeline.text_digest import files_digest
-from golfpipe.stages.base import Job
-from golfpipe.stages.registry import STAGES
 from golfpipe.store.checkpoint import read_state_dict
 
 PR_BEHAVIOR = ("model.mask_document_boundaries=false",)

@@ -10,11 +10,13 @@ from typing import Any, Literal
 from golfpipe.config.resolve import Resolved, StagesFile
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.key import stale_reasons
+from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.graph import DATA, Node, build_graph, select
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
-from golfpipe.stages.base import Context, Job, run_job, stale_reasons
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import Kind
 

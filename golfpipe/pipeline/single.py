@@ -9,11 +9,12 @@ from typing import Any
 
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.provenance import data_reference
+from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
+from golfpipe.jobs.shard import Shard, check_parts
+from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
-from golfpipe.stages.base import Context, Job, data_reference
-from golfpipe.stages.registry import MODEL_KINDS, STAGES, Stage
-from golfpipe.stages.shard import Shard, check_parts
-from golfpipe.stages.unfinished import JOB_FILE, read_begun
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import InputRef
 from golfpipe.store.search import find_artifact

@@ -12,7 +12,7 @@ from golfpipe.report.section_overview import form_name, run_config
 from golfpipe.report.section_settings import flatten, run_rules, run_settings, written
 from golfpipe.report.section_stages import stage_bytes, stage_seconds
 from golfpipe.report.sweep_points import label, read_sweep, varied_keys
-from golfpipe.submission.metric_values import count, flag, mapping, number
+from golfpipe.store.metric_values import count, flag, mapping, number
 from golfpipe.submission.technique import one_line
 from golfpipe.units import format_bytes, format_seconds
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from golfpipe import __version__
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.report.markup import Html, el, join
 from golfpipe.report.run_data import RunData, read_run
@@ -20,6 +19,7 @@ from golfpipe.report.section_stages import adaptation_section, ladder_section, s
 from golfpipe.report.section_sweep import sweep_section
 from golfpipe.report.style import CSS
 from golfpipe.store.files import write_file
+from golfpipe.version import __version__
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:

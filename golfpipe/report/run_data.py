@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.loading.siblings import measure
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
+from golfpipe.store.metric_values import count, number, text
 from golfpipe.store.search import find_all, find_artifact
-from golfpipe.submission.metric_values import count, number, text
-from golfpipe.submission.siblings import measure
 
 SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
 """The folder below a run, and the file in it."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from golfpipe.config.schema import PipelineConfig, build_config
 from golfpipe.errors import ConfigError
+from golfpipe.loading.lineage import effective_config, trace
 from golfpipe.report.markup import Content, Html, el, join, table
 from golfpipe.report.run_data import RunData
 from golfpipe.report.sections import MISSING, or_missing, section
-from golfpipe.submission.lineage import effective_config, trace
-from golfpipe.submission.metric_values import count, number, text
+from golfpipe.store.metric_values import count, number, text
 from golfpipe.submission.technique import one_line
 from golfpipe.units import LIMIT_BYTES, format_bytes, format_count, format_seconds
 

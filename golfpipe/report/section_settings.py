@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
+from golfpipe.loading.lineage import effective_config, trace
 from golfpipe.report.markup import Content, Html, el, join, table
 from golfpipe.report.run_data import RunData
 from golfpipe.report.sections import MISSING, section
 from golfpipe.store.artifact import Artifact
+from golfpipe.store.metric_values import mapping, number, text
 from golfpipe.submission.facts import gather
-from golfpipe.submission.lineage import effective_config, trace
-from golfpipe.submission.metric_values import mapping, number, text
 from golfpipe.submission.records_folder import SUBMISSION_FILE
 from golfpipe.submission.rules import RuleResult, check_rules
 

@@ -11,7 +11,7 @@ from golfpipe.report.run_data import RunData, adaptation_curve, form_index, trai
 from golfpipe.report.section_overview import form_name
 from golfpipe.report.sections import MISSING, drawing, legend, or_missing, section
 from golfpipe.store.artifact import Artifact
-from golfpipe.submission.metric_values import count, flag, mapping, number, text
+from golfpipe.store.metric_values import count, flag, mapping, number, text
 from golfpipe.units import format_count, format_seconds
 
 _FORMS = ("trained", "quantized", "packed", "adapted", "adapted")

@@ -11,7 +11,7 @@ from golfpipe.report.pareto import pareto_figure
 from golfpipe.report.run_data import RunData
 from golfpipe.report.sections import MISSING, drawing, or_missing, section
 from golfpipe.report.sweep_points import label, read_sweep, sweep_points, varied_keys
-from golfpipe.submission.metric_values import count, flag, mapping, number, text
+from golfpipe.store.metric_values import count, flag, mapping, number, text
 
 MOST_ROWS = 40
 """Of the table; results.csv has all."""

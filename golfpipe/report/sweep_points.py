@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.report.run_data import SWEEP_RESULTS
-from golfpipe.submission.metric_values import count, flag, mapping, number
+from golfpipe.store.metric_values import count, flag, mapping, number
 
 MAX_RESULT_BYTES = 64_000_000
 

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from golfpipe.data.token_data import load_shards
 from golfpipe.errors import ConfigError, DataError
+from golfpipe.jobs.job import Job
+from golfpipe.loading.weights import model_config
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import load_network
 from golfpipe.quant.sensitivity import CalibrationData
-from golfpipe.stages.base import Job
-from golfpipe.stages.models import model_config
 from golfpipe.training.calibration import calibrate, plan_calibration
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 
 _DEFAULT_CONTEXT = 1024
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from golfpipe.data.inspect import inspect_shards
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.stages.base import Job
+from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import split_metrics, tokenizer_metrics
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result

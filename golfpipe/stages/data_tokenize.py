@@ -9,7 +9,7 @@ from __future__ import annotations
 from golfpipe.data.document_split import training_documents
 from golfpipe.data.text_files import read_documents
 from golfpipe.data.tokenizer import Tokenizer, train_tokenizer
-from golfpipe.stages.base import Job
+from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import write_token_data
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result

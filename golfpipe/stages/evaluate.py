@@ -18,18 +18,19 @@ import torch
 from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
+from golfpipe.jobs.job import Job
+from golfpipe.jobs.shard import Shard
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.machine.compiling import compiled_for, compiles
+from golfpipe.machine.devices import select_device, select_threads
+from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.config import forward_flops
 from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import LastNats, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
-from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.compiling import compiled_for, compiles
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.stages.parts import merged_nats, merged_seconds, write_part
-from golfpipe.stages.shard import Shard
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 

@@ -7,9 +7,9 @@ import torch
 
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import DataError
+from golfpipe.reporter import Task
 from golfpipe.scoring.byte_table import ByteTable, target_bytes
 from golfpipe.scoring.score import Score
-from golfpipe.stages.reporter import Task
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.units import bits_per_byte

@@ -12,8 +12,9 @@ from golfpipe.codec.pieces import Piece
 from golfpipe.codec.streams import ideal_bytes
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import StageFailed
-from golfpipe.stages.base import Job, select_threads
-from golfpipe.stages.pieces import model_config, packed_file, read_pieces
+from golfpipe.jobs.job import Job
+from golfpipe.loading.pieces import model_config, packed_file, read_pieces
+from golfpipe.machine.devices import select_threads
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 

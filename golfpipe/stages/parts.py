@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from golfpipe.errors import ArtifactError
-from golfpipe.stages.shard import Shard
+from golfpipe.jobs.shard import Shard
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
 

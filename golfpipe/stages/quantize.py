@@ -16,16 +16,17 @@ import torch
 from torch import Tensor
 
 from golfpipe.config.schema import plain_config
+from golfpipe.jobs.job import Job
+from golfpipe.loading.pieces import model_config, packed_file, pieces_to_arrays
+from golfpipe.loading.weights import load_weights
+from golfpipe.machine.devices import select_device, select_threads
+from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.config import parameter_shapes, possible_names
 from golfpipe.quant.config import ClassScheme
 from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport
 from golfpipe.quant.target import search_threads, size_target
-from golfpipe.stages.base import Job, select_device, select_threads
 from golfpipe.stages.calibration import calibrate_model
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.stages.models import load_weights
-from golfpipe.stages.pieces import model_config, packed_file, pieces_to_arrays
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 

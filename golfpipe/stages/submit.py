@@ -15,22 +15,23 @@ from collections.abc import Sequence
 from datetime import date
 
 from golfpipe.bundle.generate import Adaptation, generate_script, script_obstacle, script_settings_of
-from golfpipe.bundle.verify import Verification, verify
 from golfpipe.config.schema import build_config
 from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, OverLimit, UsageError
-from golfpipe.stages.base import STAGES, Job
+from golfpipe.jobs.job import Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.loading.lineage import Lineage, effective_config, trace
+from golfpipe.stages.verify_script import Verification, verify
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
+from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
-from golfpipe.submission.execute import execute
-from golfpipe.submission.executed import Executed
 from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import RECORD_TRACK, judge, refuse_broken_rules, refuse_over_limit
-from golfpipe.submission.lineage import Lineage, effective_config, trace
-from golfpipe.submission.metric_values import mapping, text
 from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name
 from golfpipe.submission.seed_results import largest, seed_result, spread
+from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.start import execute
 from golfpipe.units import format_bytes
 
 

@@ -9,7 +9,7 @@ from golfpipe.data.inspect import SplitInspection
 from golfpipe.data.shard_files import SPLITS, Split
 from golfpipe.data.tokenize import TokenizeSummary, tokenize_documents
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.stages.base import Job
+from golfpipe.jobs.job import Job
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 

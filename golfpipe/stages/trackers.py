@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import StageFailed
-from golfpipe.stages.base import Job
+from golfpipe.jobs.job import Job
 
 PROJECT = "golfpipe"
 """Name under which trackio collects the runs."""

@@ -22,19 +22,20 @@ from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, GolfpipeError, Interrupted, StageFailed, UsageError
+from golfpipe.jobs.job import Job
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.machine.compiling import compiled_passes, compiles
+from golfpipe.machine.devices import select_device, select_threads
+from golfpipe.machine.fast_paths import faster_precision, paths_taken
+from golfpipe.machine.memory import keep_freed_memory
+from golfpipe.machine.signals import StopRequest, deferred_signals
 from golfpipe.model.config import forward_flops, parameter_count
 from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
+from golfpipe.reporter import Task
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
-from golfpipe.stages.base import Job, select_device, select_threads
-from golfpipe.stages.compiling import compiled_passes, compiles
-from golfpipe.stages.fast_paths import faster_precision, paths_taken
-from golfpipe.stages.interrupt import StopRequest, deferred_signals
-from golfpipe.stages.memory import keep_freed_memory
-from golfpipe.stages.models import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
-from golfpipe.stages.reporter import Task
 from golfpipe.stages.trackers import Record, check_tracker, tracking
 from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, ArtifactWriter
@@ -45,7 +46,7 @@ from golfpipe.store.tensors import seal, tensors_from_bytes, tensors_to_bytes
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.log_lines import cap_line, memory_line, start_lines, train_line, validation_line
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from golfpipe.config.schema import PipelineConfig, build_config
+from golfpipe.loading.lineage import Lineage, effective_config
+from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launcher_file
-from golfpipe.submission.lineage import Lineage, effective_config
-from golfpipe.submission.metric_values import mapping, text
 from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json

@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from golfpipe.submission.executed import Executed
-from golfpipe.submission.lineage import Lineage, configuration_differences
-from golfpipe.submission.metric_values import count, flag, mapping, number, text
+from golfpipe.loading.lineage import Lineage, configuration_differences
+from golfpipe.store.metric_values import count, flag, mapping, number, text
 from golfpipe.submission.sizes import packed_file_bytes
+from golfpipe.submission.trial.findings import Executed
 from golfpipe.units import LIMIT_BYTES
 
 Calibration = Literal["none", "training data", "generated", "validation data", "unknown"]

@@ -16,9 +16,9 @@ from typing import Any
 
 from golfpipe.errors import ArtifactError
 from golfpipe.store.canonical import parse_json
+from golfpipe.store.metric_values import count, mapping, number
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.folder_fields import Fields, normal_track, printable, seed_entries, shown
-from golfpipe.submission.metric_values import count, mapping, number
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE
 from golfpipe.submission.script_kind import Script, look_at_script
 from golfpipe.submission.train_log import LoggedNumbers, agree, differences, read_log

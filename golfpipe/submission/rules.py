@@ -1,7 +1,7 @@
 """The challenge's rules (SPEC section 8) as functions of the facts.
 
 Each returns a status and one sentence with the numbers. `pass` needs evidence: the manifests, or for what only running
-the method can show, the run (`golfpipe.submission.execute`); without it such a rule is `not checked`. How each rule is
+the method can show, the run (`golfpipe.submission.trial.start`); without it such a rule is `not checked`. How each rule is
 tested, and what fails it, is in docs/rules.md.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from golfpipe.submission.executed import CutsFound, Executed
 from golfpipe.submission.facts import Facts, RunFacts
+from golfpipe.submission.trial.findings import CutsFound, Executed
 from golfpipe.units import LIMIT_BYTES, format_bytes, format_seconds
 
 Status = Literal["pass", "fail", "not applicable", "not checked"]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from golfpipe.errors import ArtifactError
+from golfpipe.loading.lineage import Lineage
+from golfpipe.loading.siblings import after_adaptation, after_quantization, before_quantization
+from golfpipe.store.metric_values import count, number
 from golfpipe.submission.facts import RunFacts
-from golfpipe.submission.lineage import Lineage
-from golfpipe.submission.metric_values import count, number
-from golfpipe.submission.siblings import after_adaptation, after_quantization, before_quantization
 
 
 @dataclass(frozen=True, kw_only=True)

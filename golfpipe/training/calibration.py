@@ -14,7 +14,7 @@ from golfpipe.model.layers import CastLinear
 from golfpipe.model.network import Network
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.sensitivity import CalibrationData, add_fisher, mean_fisher
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 
 # Shapes: B batch, T time, V vocabulary, N tokens, C inputs of a linear map
 

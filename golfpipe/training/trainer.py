@@ -29,7 +29,7 @@ from golfpipe.quant.policy import assign_classes
 from golfpipe.quant.rate_penalty import add_rate_gradient
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 
 MICRO_BATCH_TOKENS = 65_536
 """Most tokens per forward pass where train.micro_batch_sequences is 0."""

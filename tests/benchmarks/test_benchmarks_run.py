@@ -30,10 +30,10 @@ from benchmarks.models import gaussian_weights, write_gaussian_model
 from benchmarks.plain import PlainNetwork, plain_nats, plain_quantize
 from benchmarks.settings import preset
 from golfpipe.api import open_artifact, quantize, tokenize
+from golfpipe.loading.pieces import read_pieces
 from golfpipe.model.config import forward_flops, multiplied_weights
 from golfpipe.model.network import load_network
 from golfpipe.scoring.windows import Window, sliding_windows
-from golfpipe.stages.pieces import read_pieces
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from script_runs import CleanProcess, Small
 from small_chain import write_small_stages, write_texts
 
 from golfpipe.config.resolve import load_stages, resolve_config
-from golfpipe.stages.base import STAGES, Context, Job, run_job
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
 
 
 @pytest.fixture(scope="session")

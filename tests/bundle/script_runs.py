@@ -14,9 +14,9 @@ from pathlib import Path
 from golfpipe.bundle.entry import Settings
 from golfpipe.bundle.generate import script_settings_of
 from golfpipe.bundle.sources import read_source
-from golfpipe.bundle.verify import SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.stages.verify_script import SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
 from golfpipe.store.artifact import Artifact
 
 _SERVER = """

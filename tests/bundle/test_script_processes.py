@@ -11,11 +11,12 @@ from processes import in_processes, run_processes
 from script_runs import Small
 
 from golfpipe.bundle.generate import generate_script
-from golfpipe.bundle.verify import SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
 from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.jobs.job import Job, Outcome
+from golfpipe.jobs.processes import follow_job
+from golfpipe.jobs.run import run_job
 from golfpipe.optim.process_group import ProcessGroup
-from golfpipe.stages.base import Job, Outcome, run_job
-from golfpipe.stages.processes import follow_job
+from golfpipe.stages.verify_script import SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
 from golfpipe.store.artifact import open_artifact
 
 
@@ -38,7 +39,7 @@ def staged(group: ProcessGroup) -> Numbers:
         return Outcome(artifact=open_artifact(job.out), up_to_date=False)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("golfpipe.bundle.verify.run_job", run_together)
+        patch.setattr("golfpipe.stages.verify_script.run_job", run_together)
         return run_stages(config, "ttt", open_artifact(folder / "data"), folder / "two")
 
 

@@ -12,7 +12,9 @@ from golfpipe.bundle.generate import generate_script, script_settings_of
 from golfpipe.bundle.layouts import compressed
 from golfpipe.cli.app import main
 from golfpipe.errors import OverLimit
-from golfpipe.stages.base import STAGES, Context, Job, run_job
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.records_folder import records_folder
 

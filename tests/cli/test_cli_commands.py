@@ -20,7 +20,7 @@ from fake_stages import make_artifact
 from golfpipe.cli.answer import KNOWN_METRICS
 from golfpipe.cli.app import COMMANDS, main
 from golfpipe.errors import Interrupted
-from golfpipe.stages.base import Job
+from golfpipe.jobs.job import Job
 
 TEXT = "artifacts/data/text"
 

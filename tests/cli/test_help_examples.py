@@ -21,8 +21,8 @@ from their_checkpoint import state
 
 from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.config.resolve import load_stages, resolve_config
-from golfpipe.stages.registry import STAGES
-from golfpipe.training.shards import shard_header
+from golfpipe.data.shard_format import shard_header
+from golfpipe.jobs.registry import STAGES
 
 REAL = {
     "run", "audit", "compare", "generate", "unpack", "report", "status", "clean", "data inspect", "data add", "data fetch",

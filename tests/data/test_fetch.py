@@ -11,9 +11,9 @@ import pytest
 from fake_hub import REPOSITORY, FakeHub, serving
 
 from golfpipe.cli.app import main
+from golfpipe.data.shard_format import shard_header
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.store.artifact import open_artifact
-from golfpipe.training.shards import shard_header
 
 FOLDER = "datasets/datasets/fineweb10B_sp420"
 

@@ -4,8 +4,8 @@ import pytest
 from golfpipe.data import inspect as inspect_module
 from golfpipe.data.inspect import inspect_shards, iterate_documents
 from golfpipe.data.shard_files import ShardWriter
+from golfpipe.data.shard_format import shard_header
 from golfpipe.errors import DataError
-from golfpipe.training.shards import shard_header
 
 
 def write_shards(folder, split, documents, shard_tokens=100):

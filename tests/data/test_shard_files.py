@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golfpipe.data.shard_files import ShardWriter, list_shards, open_shard, open_split, read_shard_length
+from golfpipe.data.shard_format import shard_header
 from golfpipe.errors import DataError
-from golfpipe.training.shards import shard_header
 
 
 def test_file_is_pinned(tmp_path):

@@ -10,9 +10,9 @@ from fake_stages import make_artifact
 
 from golfpipe.config.resolve import load_stages
 from golfpipe.errors import ArtifactError, ConfigError, UsageError
+from golfpipe.jobs.job import Context
 from golfpipe.pipeline.runner import RunRequest, Step, dry_run, plan_run, run_pipeline, step_fields
 from golfpipe.pipeline.settings import Settings
-from golfpipe.stages.base import Context
 
 ALL = [spec.name for spec in load_stages(Path(__file__).resolve().parents[2] / "stages.yaml").pipeline]
 

@@ -10,13 +10,16 @@ from fake_stages import make_artifact
 
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, ConfigError, Interrupted, StageFailed, UsageError
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.key import job_key, stale_reasons
+from golfpipe.jobs.provenance import data_reference
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
+from golfpipe.pipeline.dry_run import plan_job
 from golfpipe.pipeline.estimate import estimate, weight_bytes
-from golfpipe.pipeline.plan import plan_job
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare, prepare_training
-from golfpipe.stages.base import Context, Job, data_reference, job_key, run_job, stale_reasons
-from golfpipe.stages.registry import STAGES
-from golfpipe.stages.reporter import SilentReporter
+from golfpipe.reporter import SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import partial_folder
 

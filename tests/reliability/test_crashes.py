@@ -1,4 +1,4 @@
-"""A sample of the programs that break stages on purpose; `python -m benchmarks.reliability` has the full counts.
+"""A sample of the programs that break stages on purpose; `python -m reliability` has the full counts.
 
 They fork, so each runs in a process of its own, without the threads of a test runner.
 """
@@ -24,8 +24,7 @@ PROGRAMS = {
 
 def test_a_sample_of_each_program_finds_nothing() -> None:
     calls = "; ".join(
-        f"import benchmarks.reliability.{name} as {name}; print(json.dumps({name}.{call}))"
-        for name, call in PROGRAMS.items()
+        f"import reliability.{name} as {name}; print(json.dumps({name}.{call}))" for name, call in PROGRAMS.items()
     )
     done = subprocess.run(
         [sys.executable, "-c", f"import json; {calls}"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -38,6 +37,6 @@ def test_a_sample_of_each_program_finds_nothing() -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_each_program_is_in_the_list(name: str) -> None:
-    from benchmarks.reliability.__main__ import PROGRAMS as listed
+    from reliability.__main__ import PROGRAMS as listed
 
     assert listed[name] >= 90

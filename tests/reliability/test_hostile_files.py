@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.reliability import attacks, bombs, byte_counts, configurations, mutants
-from benchmarks.reliability.attack_list import all_attacks
-from benchmarks.reliability.specimens import SmallRun, build
+from reliability import attacks, bombs, byte_counts, configurations, mutants
+from reliability.attack_list import all_attacks
+from reliability.specimens import SmallRun, build
 
 SHORT_ATTACKS = (
     "pickle in a checkpoint: os.system", "zip with two data.pkl", "stages.yaml: !!python/object/apply:os.system",

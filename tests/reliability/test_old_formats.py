@@ -11,9 +11,9 @@ import torch
 from golfpipe.cli.app import main
 from golfpipe.data.token_data import load_shards, load_tokenizer
 from golfpipe.errors import ArtifactError
-from golfpipe.pipeline.audit import audit_path
-from golfpipe.stages.comparison import compare_evaluations
-from golfpipe.stages.models import load_weights
+from golfpipe.loading.weights import load_weights
+from golfpipe.review.audit import audit_path
+from golfpipe.review.comparison import compare_evaluations
 from golfpipe.store.artifact import open_artifact
 from golfpipe.store.manifest import SCHEMA
 

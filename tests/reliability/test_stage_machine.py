@@ -19,15 +19,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from benchmarks.reliability.faults import Point, faulty_disk
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import Busy, UsageError
-from golfpipe.pipeline.clean import find_removable, remove
-from golfpipe.stages.base import Context, Job, run_job, stale_reasons
-from golfpipe.stages.registry import STAGES
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.key import stale_reasons
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
+from golfpipe.review.clean import find_removable, remove
 from golfpipe.store.artifact import try_open
 from golfpipe.store.files import old_folder, partial_folder
 from golfpipe.store.lock import STALE_SECONDS, lock_holder, lock_path, output_lock
+from reliability.faults import Point, faulty_disk
 
 EVALUATE = replace(STAGES["evaluate"], module="fake_stages", inputs={})
 TRAIN = replace(STAGES["train"], module="fake_stages", inputs={})

@@ -10,10 +10,10 @@ import pytest
 from fake_run import FakeRun, submit_job
 
 from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.jobs.run import run_job
 from golfpipe.report.page import write_report
 from golfpipe.report.run_data import MAX_POINTS, read_run, thin
 from golfpipe.report.section_sizes import error_grid
-from golfpipe.stages.base import run_job
 
 
 def report(*folders: Path) -> str:

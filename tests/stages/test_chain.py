@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from golfpipe.errors import ArtifactError, ConfigError, DataError
+from golfpipe.jobs.run import run_job
+from golfpipe.loading.weights import load_weights
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.stages.base import run_job
-from golfpipe.stages.models import load_weights
 from golfpipe.store.artifact import open_artifact
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.jobs.run import run_job
+from golfpipe.jobs.shard import Shard, parse_shard
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare, prepare_merge, prepare_shard
-from golfpipe.stages.base import run_job
-from golfpipe.stages.shard import Shard, parse_shard
 from golfpipe.store.manifest import result_digest
 
 SMALL_BATCHES = "evaluate.batch_tokens=192"

@@ -14,12 +14,12 @@ from golfpipe.cli.app import main
 from golfpipe.config.checkpoint_names import infer_model
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import ConfigError, DataError
+from golfpipe.jobs.run import run_job
+from golfpipe.loading.weights import load_weights
 from golfpipe.model.config import LastLayers, ModelConfig
 from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request
-from golfpipe.stages.base import run_job
-from golfpipe.stages.models import load_weights
 
 
 def config(**changes) -> ModelConfig:

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from golfpipe.errors import ConfigError, DataError, StageFailed
+from golfpipe.loading.weights import load_weights, model_config
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network
 from golfpipe.stages.calibration import calibrate_model
-from golfpipe.stages.models import load_weights, model_config
 
 CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
 

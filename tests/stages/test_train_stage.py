@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from golfpipe.errors import Interrupted, StageFailed, UsageError
-from golfpipe.stages.base import Context, run_job
+from golfpipe.jobs.job import Context
+from golfpipe.jobs.run import run_job
 from golfpipe.store.files import partial_folder
 
 LONG = ("train.max_steps=40", "train.checkpoint_every=10", "train.validate_every=0")

@@ -11,12 +11,13 @@ import torch
 
 from golfpipe.cli.app import main
 from golfpipe.errors import DataError, UsageError
+from golfpipe.jobs.job import Context
+from golfpipe.jobs.run import run_job
+from golfpipe.loading.replay_log import read_replay, replay_arguments
+from golfpipe.loading.weights import load_weights
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare_training
-from golfpipe.pipeline.status import run_status
-from golfpipe.stages.base import Context, run_job
-from golfpipe.stages.models import load_weights
-from golfpipe.stages.replay_log import read_replay, replay_arguments
+from golfpipe.review.status import run_status
 from golfpipe.store.artifact import open_artifact
 
 

@@ -7,11 +7,13 @@ from executed_numbers import HONEST
 from fake_run import FakeRun, submit_job
 
 from golfpipe.errors import RuleBroken, StageFailed
-from golfpipe.pipeline.audit import Execution, audit_path
-from golfpipe.stages.base import run_job
-from golfpipe.submission.executed import Executed
+from golfpipe.jobs.run import run_job
+from golfpipe.review.audit import Execution, audit_path
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.rules import check_rules
+from golfpipe.submission.trial.findings import Executed
+
+pytestmark = pytest.mark.usefixtures("quick_submissions")
 
 RUN = RunFacts(evaluated=True, protocol="none")
 
@@ -128,7 +130,7 @@ def test_the_audit_of_a_submission_executes_each_seed(tmp_path, monkeypatch: pyt
     run_job(submit_job([run.open("evaluate-pack") for run in runs], tmp_path / "submit"))
     seen = []
     monkeypatch.setattr(
-        "golfpipe.pipeline.audit.execute",
+        "golfpipe.review.audit.execute",
         lambda lineage, **more: seen.append(lineage) or replace(HONEST, notes=("a note",)),
     )
     report = audit_path(tmp_path / "submit", Execution())

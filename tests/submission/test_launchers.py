@@ -16,9 +16,11 @@ from fake_run import FakeRun, submit_job
 
 from golfpipe.cli.app import main
 from golfpipe.errors import ConfigError
-from golfpipe.stages.base import run_job
+from golfpipe.jobs.run import run_job
 from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launcher_file
 from golfpipe.submission.records_folder import records_folder
+
+pytestmark = pytest.mark.usefixtures("quick_submissions")
 
 SETTINGS = LaunchSettings(
     name='My "Entry"; rm -rf $HOME', seeds=(42, 1337), gpus=8, requirements=("torch==2.12.0", "numpy==2.1.0"), python="3.11", minutes=45,

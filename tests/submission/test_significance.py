@@ -9,9 +9,11 @@ from fake_run import FakeRun, submit_job
 from scipy import stats
 
 from golfpipe.cli.app import main
-from golfpipe.stages.base import run_job
+from golfpipe.jobs.run import run_job
 from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.significance import MARGIN_NATS, significance
+
+pytestmark = pytest.mark.usefixtures("quick_submissions")
 
 RATIO = 1.68
 OURS = [1.2040, 1.2048, 1.2035]

@@ -12,10 +12,12 @@ from fake_run import FakeRun, submit_job
 from golfpipe.cli.app import main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.errors import ArtifactError, ConfigError, OverLimit, RuleBroken, UsageError
-from golfpipe.stages.base import run_job
+from golfpipe.jobs.run import run_job
 from golfpipe.store.artifact import Artifact
 from golfpipe.submission.records_folder import folder_name, records_folder
 from golfpipe.submission.train_log import read_log
+
+pytestmark = pytest.mark.usefixtures("quick_submissions")
 
 KEYS = [
     "author", "github_id", "name", "blurb", "date", "track", "val_loss", "val_bpb", "val_loss_std", "val_bpb_std",

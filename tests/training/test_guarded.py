@@ -15,7 +15,7 @@ from golfpipe.optim.config import OptimConfig
 from golfpipe.training.bad_steps import MAX_BAD_STEPS, LossWatch
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.loop import finish_steps
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 
 
 def guarded(train=TRAIN, shards=None):

@@ -14,7 +14,7 @@ from golfpipe.quant.config import QuantPolicy, Rule
 from golfpipe.quant.rows import dequantize, quantize
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 from golfpipe.training.trainer import Trainer, micro_batch_sequences
 
 CPU = torch.device("cpu")

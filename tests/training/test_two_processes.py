@@ -20,7 +20,7 @@ from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import score_windows
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.training.config import TrainConfig
-from golfpipe.training.shards import TokenStream
+from golfpipe.training.token_stream import TokenStream
 from golfpipe.training.trainer import Trainer, sequences_of_each
 
 CPU = torch.device("cpu")

@@ -1,0 +1,91 @@
+"""`golfpipe status FOLDER`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import input_path, settings_of
+from golfpipe.cli.options import ConfigOptions
+from golfpipe.cli.table import format_table
+from golfpipe.units import format_count
+
+if TYPE_CHECKING:
+    from golfpipe.review.status import RunStatus, StatusLine
+
+MOST_REASONS = 3
+
+
+def status(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A run, such as artifacts/demo.")],
+    options: ConfigOptions,
+) -> Answer:
+    """Show which steps of a run exist, their key numbers, what is stale and why.
+
+    Reads the artifacts of one run folder. Writes nothing. A step is stale where its input was made again with another
+    result; with --preset or --set, also where `golfpipe run` with these settings would make it again.
+
+    \b
+    Examples:
+      golfpipe status artifacts/demo
+      golfpipe status artifacts/demo --set quantize.mlp.bits=5
+    """
+    from golfpipe.review.status import run_status, status_fields
+
+    found = run_status(input_path(folder), settings_of(options))
+    lines = [_row(line) for line in found.lines if line.in_pipeline]
+    others = [_row(line) for line in found.lines if not line.in_pipeline]
+    if others:
+        lines += [["", "", "", ""], *others]
+    return Answer(
+        text=f"{found.folder}\n{format_table(['step', 'state', '', 'why'], lines)}\n\n{_summary(found)}",
+        path=found.folder,
+        kind="run",
+        up_to_date=not found.stale,
+        extra={"stages": [status_fields(line) for line in found.lines]},
+    )
+
+
+def _row(line: StatusLine) -> list[str]:
+    reasons = list(line.reasons[:MOST_REASONS])
+    if len(line.reasons) > MOST_REASONS:
+        reasons.append(f"and {len(line.reasons) - MOST_REASONS} more")
+    numbers = key_numbers(line.artifact.manifest.kind, line.artifact.manifest.metrics) if line.artifact else ""
+    return [line.name, line.state, numbers, "; ".join(reasons)]
+
+
+def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
+    """The few numbers that a step is known by, in words."""
+    known = {name: value for name, value in metrics.items() if value is not None}
+    templates = {
+        "token_data": ("{train_tokens} train tokens", "{val_tokens} val"),
+        "trained_model": ("{parameters} parameters", "{steps} steps", "val_bpb {val_bpb:.4f}"),
+        "quantized_model": ("relative error {relative_mse:.2%}",),
+        "packed_model": ("{total_bytes:,} B of {limit_bytes:,} B",),
+        "adapted_model": ("loss {last_epoch_loss_nats:.4f} after {epochs} epochs",),
+        "evaluation": ("val_bpb {val_bpb:.6f}", "{method}", "{scored_targets} targets"),
+        "submission": ("val_bpb {val_bpb:.6f}", "{total_bytes:,} B"),
+    }
+    counts = {name: format_count(known[name]) for name in ("train_tokens", "val_tokens", "parameters", "scored_targets")
+              if isinstance(known.get(name), int | float)}  # fmt: skip
+    parts = []
+    for template in templates.get(kind, ()):
+        try:
+            parts.append(template.format(**(known | counts)))
+        except (KeyError, ValueError, TypeError):  # a metric that is not known, or not of this type
+            continue
+    if known.get("eligible") is False:
+        parts.append("not eligible")
+    if known.get("fits") is False:
+        parts.append("over the limit")
+    return ", ".join(parts)
+
+
+def _summary(found: RunStatus) -> str:
+    stale, missing = len(found.stale), sum(line.state == "missing" for line in found.lines)
+    if not stale and not missing:
+        return "everything is up to date"
+    parts = [f"{count} {word}" for count, word in ((stale, "stale"), (missing, "missing")) if count]
+    return f"{' and '.join(parts)}; `golfpipe run` with this run's name and settings brings them up to date"

@@ -1,0 +1,93 @@
+"""`golfpipe submit EVALUATION...`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import input_path, run_stage
+from golfpipe.cli.options import StageOptions
+from golfpipe.errors import StageFailed
+
+
+class Track(StrEnum):
+    """Part of the challenge."""
+
+    record = "10min_16mb"
+    other = "non_record_16mb"
+
+
+class Layout(StrEnum):
+    """Form of the script."""
+
+    readable = "readable"
+    minified = "minified"
+    compressed = "compressed"
+
+
+def submit(
+    evaluations: Annotated[list[str], typer.Argument(metavar="EVALUATION...", help="One evaluation per seed.")],
+    options: StageOptions,
+    track: Annotated[
+        Track | None,
+        typer.Option(help="10min_16mb refuses what breaks a rule; non_record_16mb, the default, states it."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RECORD", help="Test against val_bpb of a record's seeds (1.2244,1.2250) or its folder."),
+    ] = None,
+    launcher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHERE", help="Add a file that starts the script: torchrun, modal or slurm. Repeatable."),
+    ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(help="Form of train_gpt.py: readable, minified or compressed. Its bytes count."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Run train_gpt.py alone at a few steps and compare it with the stages."),
+    ] = False,
+    execute: Annotated[
+        bool,
+        typer.Option("--execute", help="Run the scoring methods to check the rules; on track 10min_16mb always."),
+    ] = False,
+) -> Answer:
+    """Write the records folder: README, submission.json, logs, and the script train_gpt.py.
+
+    Reads evaluations; each names its packed model by digest, and that its training. Writes a submission, by default in
+    the folder `submit` beside the first one. Every number is copied from manifests.
+
+    \b
+    Examples:
+      golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
+      golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --track non_record_16mb
+      golfpipe submit artifacts/demo/evaluate-pack --verify
+      golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239 --launcher torchrun
+    """
+    roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
+    paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
+    overrides = ["submit.execute=true"] if execute else []
+    if verify:
+        overrides.append("submit.verify=true")
+    if track is not None:
+        overrides.append(f"submit.track={track.value}")
+    if layout is not None:
+        overrides.append(f"submit.layout={layout.value}")
+    if launcher:
+        overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
+    if against is not None:
+        from golfpipe.submission.against import against_overrides
+
+        overrides += against_overrides(against)
+    answer = run_stage("submit", options, inputs=paths, overrides=tuple(overrides))
+    if answer.metrics.get("script_verified") is False:
+        listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
+        error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
+        return replace(answer, error=error)
+    return answer

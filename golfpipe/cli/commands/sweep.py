@@ -1,0 +1,184 @@
+"""`golfpipe sweep MODEL [DATA] --grid KEY=V,V`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.completion import complete_setting
+from golfpipe.cli.options import StageOptions
+from golfpipe.cli.sweep_view import sweep_view
+from golfpipe.cli.table import format_metric, format_table
+from golfpipe.errors import StageFailed
+
+if TYPE_CHECKING:
+    from golfpipe.sweeps.plan import SweepPlan
+    from golfpipe.sweeps.results import CellResult
+    from golfpipe.sweeps.workers import Workers
+
+MOST_FAILURES = 10
+
+
+class Executor(StrEnum):
+    """Where the cells run."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+def sweep(
+    model: Annotated[str, typer.Argument(help="Any model (artifact folder), usually a trained one.")],
+    options: StageOptions,
+    data: Annotated[str | None, typer.Argument(help="Token data; default that of the model.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=V,V",
+            help="Values of one setting. Repeatable; every combination is a cell.",
+            autocompletion=complete_setting,
+        ),
+    ] = None,
+    grids: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML: keys with lists of values, or a list of such grids.")
+    ] = None,
+    stages: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of quantize,pack,ttt,evaluate; default those up to a score.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Draw this many cells at random (by --seed).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Processes at a time; default cores / threads.")
+    ] = None,
+    executor: Annotated[Executor, typer.Option(help="slurm submits the cells as a job array.")] = Executor.local,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option of sbatch, e.g. partition=gpu or time=2:00:00. Repeatable."),
+    ] = None,
+    cells: Annotated[bool, typer.Option("--cells", help="Print the commands instead of running them.")] = False,
+) -> Answer:
+    """Try a grid of settings from one checkpoint; steps that cells share are done once.
+
+    Reads a model and, to score, token_data. Writes the folder `sweep` beside the model: artifacts of every step,
+    results.jsonl, results.csv and pareto.png; `golfpipe report` shows them. Finished cells are skipped, so the same
+    command goes on after an interruption; failed ones are listed at the end, with exit code 1.
+
+    \b
+    Examples:
+      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5 --grid pack.coder=range,nibble
+      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --cells
+      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --executor slurm --slurm partition=gpu
+    """
+    from golfpipe.sweeps.executor import make_workers
+    from golfpipe.sweeps.grid import parse_grid, read_grids
+    from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, commands, plan_sweep
+    from golfpipe.sweeps.slurm import parse_slurm_options
+
+    context = context_of(options)
+    context = replace(context, threads=context.threads or DEFAULT_THREADS)
+    plan = plan_sweep(
+        SweepRequest(
+            model=input_path(model),
+            data=input_path(data) if data is not None else None,
+            grids=[*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])],
+            stages=tuple(name.strip() for name in stages.split(",")) if stages is not None else None,
+            sample=sample,
+            settings=settings_of(options),
+            context=context,
+            out=output_path(options.out),
+        )
+    )
+    if cells:
+        lines = commands(plan)
+        return Answer(text="\n".join(lines), path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
+    if options.dry_run:
+        return _planned(plan)
+    workers = make_workers(plan, executor=executor.value, jobs=jobs, slurm=parse_slurm_options(slurm or []))
+    return _run(plan, workers, quiet=options.quiet)
+
+
+def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
+    from golfpipe.sweeps.results import run_recorded
+
+    if not quiet:
+        shared = f" instead of {plan.num_unshared}" if plan.num_unshared > len(plan.steps) else ""
+        plan.reporter.note(f"{len(plan.cells)} cells, {len(plan.steps)} steps{shared}, {workers.at_once} at a time")
+    with sweep_view(plan, quiet=quiet) as show:
+        rows = run_recorded(plan, workers, show)
+    failed = [row for row in rows if row.state == "failed"]
+    places = [f"results  {plan.folder / 'results.csv'}", f"plot     {plan.folder / 'pareto.png'}"]
+    if all(row.total_bytes is None or row.val_bpb is None for row in rows):
+        places = places[:1]
+    return Answer(
+        text="\n\n".join(part for part in (result_table(rows), _failures(plan, failed), "\n".join(places)) if part),
+        path=plan.folder,
+        kind="sweep",
+        up_to_date=all(row.state == "up to date" for row in rows),
+        extra={"cells": [asdict(row) for row in rows]},
+        error=StageFailed(
+            f"{len(failed)} of {len(rows)} cells failed",
+            hint="the same command tries them again",
+            path=str(plan.folder),
+        )
+        if failed
+        else None,
+    )
+
+
+def result_table(rows: list[CellResult]) -> str:
+    """A row per cell, the best score first. A star marks cells that no other one dominates."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.settings))
+    ranked = sorted(rows, key=lambda row: (row.val_bpb is None, row.val_bpb or 0.0, row.total_bytes or 0))
+    lines = [
+        [
+            *(json.dumps(row.settings[key]).strip('"') if key in row.settings else "-" for key in keys),
+            format_metric("val_bpb", row.val_bpb),
+            f"{row.total_bytes:,}" if row.total_bytes is not None else "-",
+            "*" if row.pareto else "",
+            "over the limit" if row.fits is False else "",
+            row.state,
+        ]
+        for row in ranked
+    ]
+    return format_table([*keys, "val_bpb", "bytes", "", "", ""], lines)
+
+
+def _failures(plan: SweepPlan, failed: list[CellResult]) -> str:
+    from golfpipe.sweeps.results import cell_label
+
+    lines = []
+    for row in failed[:MOST_FAILURES]:
+        hint = f" (hint: {row.hint})" if row.hint else ""
+        lines.append(f"failed: {cell_label(row.settings, plan.keys)}\n  {row.error}{hint}")
+    if len(failed) > MOST_FAILURES:
+        lines.append(f"and {len(failed) - MOST_FAILURES} more in {plan.folder / 'results.csv'}")
+    return "\n".join(lines)
+
+
+def _planned(plan: SweepPlan) -> Answer:
+    """The answer of --dry-run."""
+    from golfpipe.sweeps.results import cell_label
+    from golfpipe.sweeps.run import inspect_sweep
+
+    run = inspect_sweep(plan)
+    rows = [
+        [cell_label(cell.settings, plan.keys), "up to date" if run.cell_state(index) == "up to date" else "would run"]
+        for index, cell in enumerate(plan.cells)
+    ]
+    todo = sum(step.state != "up to date" for step in run.steps.values())
+    return Answer(
+        text=f"{format_table(['cell', ''], rows)}\n\n{todo} of {len(plan.steps)} steps would run",
+        path=plan.folder,
+        kind="sweep",
+        up_to_date=todo == 0,
+        extra={"cells": _settings(plan)},
+    )
+
+
+def _settings(plan: SweepPlan) -> list[dict[str, object]]:
+    return [{"settings": cell.settings, "steps": list(cell.steps)} for cell in plan.cells]

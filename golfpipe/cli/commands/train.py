@@ -1,0 +1,92 @@
+"""`golfpipe train [DATA]`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from golfpipe.cli.answer import Answer
+from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.options import SharedOptions
+from golfpipe.cli.torchrun import Launch, work_together
+from golfpipe.errors import UsageError
+
+
+def train(
+    options: SharedOptions,
+    data: Annotated[str | None, typer.Argument(help="Token data (artifact folder); not needed with --resume.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; default the preset.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from an interrupted run, with its settings and data.")
+    ] = False,
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights, with its architecture.")
+    ] = None,
+    auto_batch: Annotated[
+        bool,
+        typer.Option(
+            "--auto-batch",
+            help="Where memory runs out, go on with fewer sequences per pass; short for --set train.auto_batch=true.",
+        ),
+    ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or auto (the faster one here); short for --set train.precision=...")
+    ] = None,
+    qat_bits: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=8,
+            help="Quantization-aware training for an export with this quantize.target_bits; short for --set"
+            " train.qat.mlp.step=..., and so on for attention and ngram.",
+        ),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
+    ] = None,
+) -> Answer | Launch | None:
+    """Train a model from token data.
+
+    Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
+    averaged weights and the log. Interrupted, it leaves a checkpoint from which the same command goes on. A trained
+    model is replaced only with --force.
+
+    \b
+    Examples:
+      golfpipe train artifacts/data/demo --preset demo
+      golfpipe train artifacts/data/demo --preset tiny --name longer --set train.max_steps=500
+      golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm --set train.max_steps=100
+      golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
+      golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
+    """
+    from golfpipe.loading.replay_log import replay_arguments
+    from golfpipe.pipeline.settings import qat_overrides
+    from golfpipe.pipeline.single import Request, prepare_training
+
+    short = [("train.auto_batch=true", auto_batch), (f"train.precision={precision}", precision is not None)]
+    steps = qat_overrides(qat_bits) if qat_bits is not None else []
+    settings = settings_of(options, *(text for text, given in short if given), *steps)
+    arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
+    request = Request(
+        stage="train",
+        inputs={
+            "data": input_path(data) if data is not None else None,
+            "init": input_path(init) if init is not None else None,
+        },
+        settings=settings,
+        context=context_of(options, resume=resume),
+        out=output_path(options.out),
+        arguments=arguments,
+        argument_digest=digest,
+    )
+    job = prepare_training(request, name)
+    if qat_bits is not None and job.config.train.qat_start >= 1:
+        raise UsageError(
+            "--qat-bits has no effect with train.qat_start=1: quantization-aware training never starts",
+            hint="--set train.qat_start=0.8",
+        )
+    if settings.preset is None and not resume:
+        job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
+    return work_together(job, options)

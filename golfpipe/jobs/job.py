@@ -1,0 +1,62 @@
+"""A job: one stage with its settings and inputs, and the machine and manner in which it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.jobs.key import job_key
+from golfpipe.jobs.registry import Stage
+from golfpipe.reporter import Reporter, SilentReporter
+from golfpipe.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from golfpipe.optim.process_group import ProcessGroup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The machine and the manner in which a stage runs. Nothing here changes a key."""
+
+    device: str = "auto"
+    threads: int | None = None
+    force: bool = False
+    resume: bool = False
+    reporter: Reporter = field(default_factory=SilentReporter)
+    argv: tuple[str, ...] = ()
+    processes: ProcessGroup | None = None
+    """The group of processes that share the work and of which this is one; None where it works alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One piece of work: a stage, its settings and its inputs."""
+
+    stage: Stage
+    config: PipelineConfig
+    inputs: Mapping[str, Artifact]
+    out: Path
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What is neither setting nor artifact, such as the text files of `data tokenize`."""
+    argument_digest: str = ""
+    """Names the content of `arguments` in the key."""
+    context: Context = field(default_factory=Context)
+
+    @property
+    def input_digests(self) -> dict[str, str]:
+        return {role: artifact.manifest.digest for role, artifact in self.inputs.items()}
+
+    @property
+    def key(self) -> str:
+        return job_key(self.stage, self.config, self.input_digests, self.argument_digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished job."""
+
+    artifact: Artifact
+    up_to_date: bool

@@ -1,0 +1,86 @@
+"""The key of a job, known before the work is done, and why an artifact is no longer what its job would write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from golfpipe.config.resolve import changed_keys
+from golfpipe.config.schema import PipelineConfig, Plain, plain_config
+from golfpipe.jobs.registry import Stage
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.canonical import digest_of
+
+
+def relevant_config(stage: Stage, config: PipelineConfig) -> Plain:
+    """Return the part of the configuration that decides the stage's result."""
+    plain = plain_config(config)
+    return _deciding_sections(plain, stage, stage.unused(plain))
+
+
+def job_key(stage: Stage, config: PipelineConfig, input_digests: Mapping[str, str], argument_digest: str = "") -> str:
+    """Return the sha256 over the stage, its version, the settings that decide its result, and the digests of its
+    inputs."""
+    return digest_of(
+        {
+            "stage": stage.name,
+            "version": stage.version,
+            "config": relevant_config(stage, config),
+            "inputs": dict(input_digests),
+            "arguments": argument_digest,
+        }
+    )
+
+
+def stale_reasons(
+    stage: Stage,
+    config: PipelineConfig,
+    input_digests: Mapping[str, str | None],
+    existing: Artifact | None,
+    argument_digest: str = "",
+) -> list[str]:
+    """Say why `existing` is not what the stage would write now; the list is empty where it is.
+
+    An input digest of None means that the input has still to be made.
+    """
+    if existing is None:
+        return ["no artifact yet"]
+    manifest = existing.manifest
+    reasons = [f"config {change}" for change in deciding_changes(manifest.config, plain_config(config), stage)]
+    for role in dict.fromkeys([*input_digests, *(ref.role for ref in manifest.inputs)]):
+        before, now = manifest.input(role), input_digests.get(role, "")
+        if before is None or before.digest != now:
+            new = "(pending)" if now is None else now[:8] or "(none)"
+            reasons.append(f"input {role}: {before.digest[:8] if before else '(none)'} -> {new}")
+    if reasons:
+        return reasons
+    known = {role: digest for role, digest in input_digests.items() if digest is not None}
+    if job_key(stage, config, known, argument_digest) != manifest.key:
+        return ["the source files changed, or golfpipe did"]
+    return [] if is_intact(existing) else ["files are missing or cut short"]
+
+
+def deciding_changes(before: Plain, after: Plain, stage: Stage) -> list[str]:
+    """List the settings that decide the stage's result and differ, as 'key: old -> new'.
+
+    A key that either side does not use is left out: where it became used or unused, another key changed as well.
+    """
+    unused = (*stage.unused(before), *stage.unused(after))
+    return changed_keys(_deciding_sections(before, stage, unused), _deciding_sections(after, stage, unused))
+
+
+def is_intact(artifact: Artifact) -> bool:
+    """Check that every listed file is there with its size. Content is checked when it is read."""
+    return all(
+        (path := artifact.path_of(name)).is_file() and path.stat().st_size == entry.bytes
+        for name, entry in artifact.manifest.files.items()
+    )
+
+
+def _deciding_sections(config: Plain, stage: Stage, unused: Sequence[str]) -> Plain:
+    """The deciding part of a plain configuration, which may be one of an older golfpipe and lack keys."""
+    chosen = {section: config.get(section, {}) for section in stage.sections}
+    for key in (*stage.neutral, *unused):
+        section, name = key.split(".")
+        if isinstance(chosen[section], dict):
+            chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
+    return chosen

@@ -1,0 +1,60 @@
+"""The processes that torchrun starts for one run. The first one leads: it takes the lock, writes, and tells the others
+what to do; these compute along and leave no trace.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import torch
+from torch import distributed
+
+from golfpipe.errors import UsageError
+from golfpipe.jobs.job import Job
+from golfpipe.machine.devices import select_device
+from golfpipe.optim.process_group import ProcessGroup
+from golfpipe.store.artifact import IdleWriter
+from golfpipe.store.files import partial_folder
+
+
+def join_processes(device: str) -> ProcessGroup:
+    """Meet the other processes (torchrun's environment tells where), and take the GPU of this one's number.
+
+    Raises UsageError where the machine has not one device for each.
+    """
+    rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    chosen = select_device(device)
+    if chosen == "mps":
+        raise UsageError("an mps device serves one process", hint="--device cpu, or without --nproc")
+    if chosen == "cuda":
+        if local >= torch.cuda.device_count():
+            raise UsageError(
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {torch.cuda.device_count()} GPUs",
+                hint="a process for each GPU, or --device cpu",
+            )
+        torch.cuda.set_device(local)
+    processes = ProcessGroup(rank, size)
+    processes.meet(meeting_store())
+    return processes
+
+
+def meeting_store() -> distributed.Store:
+    """The key-value store that all processes of the run reach."""
+    store, _, _ = next(distributed.rendezvous("env://"))
+    return distributed.PrefixStore("golfpipe", store)
+
+
+def follow_job(job: Job, processes: ProcessGroup) -> None:
+    """As one of the others: compute along with the first process's `run_job`, if there is something to do.
+
+    Raises UsageError where this process was started for other work.
+    """
+    key, run = processes.first(("", False))
+    if key != job.key:
+        raise UsageError(
+            f"process {processes.rank} has other settings or inputs than process 0",
+            hint="start all with the same command, stages.yaml and artifacts",
+        )
+    if run:
+        importlib.import_module(job.stage.module).run(job, IdleWriter(partial_folder(job.out)))

@@ -1,0 +1,133 @@
+"""Run a job: the one way in which a stage becomes an artifact.
+
+Torch-free: whether a stage is up to date is known before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from golfpipe.config.schema import plain_config
+from golfpipe.errors import StageFailed, UsageError
+from golfpipe.jobs.job import Job, Outcome
+from golfpipe.jobs.key import deciding_changes, is_intact, stale_reasons
+from golfpipe.jobs.provenance import provenance_of
+from golfpipe.jobs.unfinished import JOB_FILE, Begun, read_begun, write_begun
+from golfpipe.machine.memory import reset_peak
+from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, finish_interrupted, try_open
+from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover
+from golfpipe.store.lock import Hold, output_lock
+from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
+
+
+def run_job(job: Job) -> Outcome:
+    """Bring `job.out` up to date. The lock is taken and the key compared before the stage's module is imported.
+
+    Raises Busy, UsageError for precious work in the way, and whatever the stage raises; an existing artifact in
+    `job.out` stays as it was unless the new one is complete.
+    """
+    try:
+        with output_lock(job.out) as hold:
+            recover(job.out)
+            existing = try_open(job.out)
+            key = job.key
+            if existing is not None and existing.manifest.key == key and not job.context.force and is_intact(existing):
+                _announce(job, key, False)
+                return Outcome(artifact=existing, up_to_date=True)
+            keep = False
+            if job.stage.precious:
+                _guard_finished(job, existing)
+                keep = _guard_unfinished(job, key)
+            manifest = None if job.context.force else finish_interrupted(job.out, key)
+            _announce(job, key, manifest is None)
+            if manifest is None:
+                manifest = _run_and_finish(job, key, keep, hold)
+            return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
+    except OSError as error:
+        path = Path(error.filename) if isinstance(error.filename, str) else job.out
+        if error.errno in NO_SPACE:
+            raise no_space(path) from error
+        raise StageFailed(
+            f"{path}: {error.strerror or error}", hint="earlier artifacts are as they were", path=str(path)
+        ) from error
+
+
+def _announce(job: Job, key: str, run: bool) -> None:
+    """Tell the other processes the key, and whether there is work to do; `processes.follow_job` listens."""
+    if job.context.processes is not None:
+        job.context.processes.first((key, run))
+
+
+def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
+    module = importlib.import_module(job.stage.module)
+    in_place = job.arguments.get("in_place", False)
+    writer = ArtifactWriter(job.out) if in_place else begin(job.out, keep_partial=keep)
+    if job.stage.precious:
+        references = [artifact.reference(role) for role, artifact in job.inputs.items()]
+        write_begun(writer.folder, Begun(key=key, config=plain_config(job.config), inputs=tuple(references)))
+        writer.path(JOB_FILE, content=False)
+    started = time.time()
+    clock = time.perf_counter()
+    reset_peak()
+    done = False
+    try:
+        result: Result = module.run(job, writer)
+        seconds = time.perf_counter() - clock
+        hold.check()
+        manifest = finish(
+            writer,
+            job.out,
+            replace(result, metrics=result.metrics | {"seconds": round(seconds, 3)}),
+            stage=job.stage.name,
+            key=key,
+            config=plain_config(job.config),
+            inputs=tuple(artifact.reference(role) for role, artifact in job.inputs.items()),
+            provenance=provenance_of(job, started, seconds),
+        )
+        done = True
+        return manifest
+    finally:
+        if not done and not job.stage.precious and writer.folder != job.out and not hold.is_lost():
+            abandon(job.out)
+
+
+def _guard_finished(job: Job, existing: Artifact | None) -> None:
+    if job.context.force:
+        return
+    if existing is None:
+        if (job.out / MANIFEST_NAME).exists():
+            raise UsageError(
+                f"{job.out}: holds an artifact that this golfpipe cannot read, perhaps of another version",
+                hint="--force replaces it; -o or --name keeps both",
+                path=str(job.out),
+            )
+        return
+    changes = stale_reasons(job.stage, job.config, job.input_digests, existing, job.argument_digest)
+    raise UsageError(
+        f"{job.out}: holds a {existing.manifest.kind} already, and it differs: {'; '.join(changes)}",
+        hint="--force replaces it; -o or --name keeps both",
+        path=str(job.out),
+    )
+
+
+def _guard_unfinished(job: Job, key: str) -> bool:
+    """Whether to go on from what an interrupted run left."""
+    if not (partial_folder(job.out) / JOB_FILE).is_file():
+        if job.context.resume:
+            raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))
+        return False
+    if job.context.force:
+        return False
+    begun = read_begun(job.out)
+    assert begun is not None
+    if begun.key == key:
+        return True
+    changes = deciding_changes(begun.config, plain_config(job.config), job.stage)
+    raise UsageError(
+        f"{job.out}: an unfinished run of other settings is here ({'; '.join(changes) or 'other inputs'})",
+        hint="--resume goes on with its settings; --force discards it; -o or --name starts elsewhere",
+        path=str(job.out),
+    )

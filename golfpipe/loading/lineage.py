@@ -1,0 +1,120 @@
+"""From an evaluation back to everything it was made from, link by link, by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from golfpipe.config.resolve import changed_keys
+from golfpipe.errors import ArtifactError
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.manifest import Kind
+from golfpipe.store.metric_values import mapping
+from golfpipe.store.search import find_artifact
+
+_SLOTS: dict[Kind, str] = {
+    "evaluation": "evaluation",
+    "adapted_model": "adapted",
+    "packed_model": "packed",
+    "quantized_model": "quantized",
+    "trained_model": "trained",
+    "token_data": "data",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """One chain of artifacts. None: not part of this chain, or not to be found."""
+
+    evaluation: Artifact | None = None
+    adapted: Artifact | None = None
+    packed: Artifact | None = None
+    quantized: Artifact | None = None
+    trained: Artifact | None = None
+    data: Artifact | None = None
+    """What was scored, or else what was trained on."""
+
+    @property
+    def score_first(self) -> bool:
+        """The evaluation adapted the model while it scored."""
+        return self.evaluation is not None and self.evaluation.manifest.stage == "ttt"
+
+
+def trace(artifact: Artifact, *, required: Collection[Kind] = ()) -> Lineage:
+    """Follow the inputs of `artifact` as far as their artifacts are found.
+
+    Raises ArtifactError naming the input where one of a `required` kind is not found.
+    """
+    found: dict[str, Artifact] = {}
+    current: Artifact | None = artifact
+    while current is not None:
+        slot = _SLOTS.get(current.manifest.kind)
+        if slot is None or slot in found:
+            break
+        found[slot] = current
+        if "data" not in found:
+            data = _input(current, "data", required)
+            if data is not None:
+                found["data"] = data
+        current = _input(current, "model", required)
+    return Lineage(**found)
+
+
+def _input(artifact: Artifact, role: str, required: Collection[Kind]) -> Artifact | None:
+    reference = artifact.manifest.input(role)
+    if reference is None:
+        return None
+    try:
+        return find_artifact(reference, artifact.path)
+    except ArtifactError:
+        if reference.kind in required:
+            raise
+        return None
+
+
+def effective_config(lineage: Lineage) -> dict[str, Any]:
+    """Each section from the artifact of the stage that used it. Sections of stages that did not run are left out."""
+    owners = (
+        (lineage.trained, ("seed", "model", "optim", "train")),
+        (lineage.quantized, ("quantize",)),
+        (lineage.packed, ("pack",)),
+        (lineage.evaluation if lineage.score_first else lineage.adapted, ("ttt",)),
+        (lineage.evaluation, ("evaluate",)),
+    )
+    config = {
+        section: artifact.manifest.config[section]
+        for artifact, sections in owners
+        if artifact is not None
+        for section in sections
+        if section in artifact.manifest.config
+    }
+    ttt = mapping(config, "ttt")
+    if ttt:  # it has a section per method; only the chosen one had a say
+        config["ttt"] = {k: v for k, v in ttt.items() if k == ttt.get("method") or not isinstance(v, dict)}
+    return config
+
+
+def configuration_differences(lineages: Sequence[Lineage], ignore: Collection[str]) -> tuple[str, ...]:
+    """How the runs' settings differ, apart from the seed: 'quantize.mlp.bits: 6 -> 4', each named once.
+
+    `ignore`: dotted keys that do not change a result. Data and golfpipe's kind of artifact count as settings too.
+    """
+    configs = [_comparable(lineage, ignore) for lineage in lineages]
+    found: dict[str, None] = {}
+    for other in configs[1:]:
+        found |= dict.fromkeys(changed_keys(configs[0], other))
+    return tuple(found)
+
+
+def _comparable(lineage: Lineage, ignore: Collection[str]) -> dict[str, Any]:
+    config = effective_config(lineage)
+    config.pop("seed", None)
+    for key in ignore:
+        section, _, name = key.partition(".")
+        if name in mapping(config, section):
+            config[section] = {k: v for k, v in config[section].items() if k != name}
+    for role, artifact in (("training data", lineage.trained), ("scored data", lineage.evaluation)):
+        reference = artifact.manifest.input("data") if artifact is not None else None
+        config[role] = reference.digest[:12] if reference is not None else None
+    return config

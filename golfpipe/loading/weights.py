@@ -1,0 +1,49 @@
+"""The weights of any model artifact, as the network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.errors import DataError
+from golfpipe.loading.pieces import model_config, read_packed, read_pieces
+from golfpipe.model.config import ModelConfig, parameter_shapes
+from golfpipe.quant.export import dequantize_weights
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.tensors import check_tensors
+
+COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def load_weights(artifact: Artifact) -> dict[str, Tensor]:
+    """fp32 weights of a trained, quantized, packed or adapted model: exact names and shapes, finite values.
+
+    Quantized and packed models give the same values to the last bit. Raises ArtifactError.
+    """
+    shapes = parameter_shapes(model_config(artifact))
+    readers: dict[str, Callable[[Artifact], dict[str, Tensor]]] = {
+        "trained_model": lambda a: a.read_tensors("ema.safetensors"),
+        "quantized_model": lambda a: dequantize_weights(read_pieces(a)),
+        "packed_model": lambda a: dequantize_weights(read_packed(a)),
+        "adapted_model": lambda a: a.read_tensors("adapted.safetensors"),
+    }
+    weights = readers[artifact.manifest.kind](artifact)
+    check_tensors(weights, shapes, str(artifact.path), dtype=torch.float32)
+    return {name: weights[name] for name in shapes}
+
+
+def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer of another size or another BOS id than the model's. Raises DataError."""
+    if config.vocab_size != tokenizer.vocab_size:
+        raise DataError(
+            f"{tokenizer.name}: {tokenizer.vocab_size} pieces, but model.vocab_size={config.vocab_size}",
+            hint=f"--set model.vocab_size={tokenizer.vocab_size}, or other data",
+        )
+    if config.bos_id != tokenizer.bos_id:
+        raise DataError(
+            f"{tokenizer.name}: BOS is piece {tokenizer.bos_id}, but model.bos_id={config.bos_id}",
+            hint=f"--set model.bos_id={tokenizer.bos_id}",
+        )

@@ -1,0 +1,272 @@
+"""Where the bytes of any artifact or records folder are, and what the rules say about it.
+
+Sizes come from the files on disk, and every file of every artifact in the chain is compared with its sha256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.jobs.registry import STAGES
+from golfpipe.loading.lineage import Lineage, trace
+from golfpipe.reporter import Reporter, SilentReporter
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.manifest import MANIFEST_NAME, Kind
+from golfpipe.store.search import find_artifact
+from golfpipe.submission.facts import RunFacts, gather
+from golfpipe.submission.judgment import RECORD_TRACK
+from golfpipe.submission.read_records import is_records_folder, read_folder
+from golfpipe.submission.records_folder import records_folder
+from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
+from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
+from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.start import execute
+from golfpipe.units import LIMIT_BYTES
+
+_NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
+_NO_TABLE = SizeTable(rows=(), basis="none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTotals:
+    """What counts against the limit. None: there are no packed bytes yet, or they are not known."""
+
+    packed_bytes: int | None = None
+    code_bytes: int | None = None
+    code_bytes_source: str | None = None
+    """reserved or measured."""
+    total_bytes: int | None = None
+    limit_bytes: int
+
+    @property
+    def room(self) -> int | None:
+        """Bytes left; negative over the limit."""
+        return None if self.total_bytes is None else self.limit_bytes - self.total_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """Everything that an audit found; the command line prints it."""
+
+    path: Path
+    kind: str
+    """Of the artifact, or `records_folder` for one that no artifact belongs to."""
+    digest: str | None
+    rows: tuple[SizeRow, ...]
+    """Of the largest seed where there are several."""
+    basis: Basis
+    """What the bytes of the rows mean."""
+    totals: AuditTotals
+    rules: tuple[RuleResult, ...]
+    track: str | None = None
+    """Of a records folder."""
+    notes: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
+
+    @property
+    def over_limit(self) -> bool:
+        return self.totals.room is not None and self.totals.room < 0
+
+    @property
+    def over_time(self) -> bool:
+        """Training or evaluation took longer than the track allows; only the record track has a time limit."""
+        return self.track == RECORD_TRACK and any(rule.number == TIME_RULE for rule in self.failed_rules)
+
+    @property
+    def failed_rules(self) -> tuple[RuleResult, ...]:
+        return tuple(rule for rule in self.rules if rule.status == "fail")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How to run the scoring methods, for the rules that only running them can show."""
+
+    device: str = "auto"
+    threads: int | None = None
+    reporter: Reporter = field(default_factory=SilentReporter)
+
+    def run(self, lineages: Sequence[Lineage]) -> list[Executed]:
+        found = []
+        for lineage in lineages:
+            scored = lineage.evaluation or lineage.packed
+            self.reporter.note(f"running the method behind {scored.path if scored is not None else 'nothing'}")
+            found.append(execute(lineage, device=self.device, threads=self.threads))
+        return found
+
+
+def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
+    """Audit any artifact or records folder; with `execution`, by running its scoring method too.
+
+    Raises ArtifactError (3) for a damaged one, UsageError (2) for no such, or one that cannot be executed.
+    """
+    if not (path / MANIFEST_NAME).is_file() and is_records_folder(path):
+        owner = _owning_submission(path)
+        if owner is not None:
+            return _audit_submission(owner, path, execution)
+        if execution is not None:
+            raise UsageError(
+                f"{path}: only golfpipe's own artifacts are executed; code that others wrote is never run",
+                hint="golfpipe audit without --execute reads the folder",
+                path=str(path),
+            )
+        return _audit_folder(path)
+    artifact = open_artifact(path)
+    if artifact.manifest.kind == "submission":
+        return _audit_submission(artifact, path, execution)
+    if artifact.manifest.kind == "token_data":
+        _verify(artifact)
+        return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
+    return _audit_chain(artifact, path, execution)
+
+
+def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) -> AuditReport:
+    lineage = trace(artifact)
+    _verify_all([lineage])
+    model = lineage.packed or lineage.quantized or lineage.trained
+    table = size_table(model) if model is not None else _NO_TABLE
+    notes = () if model is not None else ("the model behind this evaluation was not found",)
+    if lineage.packed is None:
+        if execution is not None:
+            raise UsageError(
+                f"{path}: nothing packed to execute",
+                hint="pack it and evaluate that; then audit --execute the evaluation",
+                path=str(path),
+            )
+        reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
+        return _report(artifact, path, table, (), not_applicable(reason), notes)
+    executed = execution.run([lineage]) if execution is not None else []
+    facts = gather([lineage], neutral=_neutral_keys(), executed=executed)
+    return _report(artifact, path, table, facts.runs, check_rules(facts), notes + _executed_notes(executed))
+
+
+def _audit_submission(submission: Artifact, path: Path, execution: Execution | None) -> AuditReport:
+    _verify(submission)
+    folder = records_folder(submission)
+    told = read_folder(folder).facts
+    try:
+        lineages = [trace(evaluation, required=_NEEDED) for evaluation in _evaluations(submission)]
+    except ArtifactError as error:
+        if execution is not None:
+            raise
+        note = f"{error.message}; the rules are judged on what the folder itself says"
+        return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,), track=told.track)
+    _verify_all(lineages)
+    executed = execution.run(lineages) if execution is not None else []
+    facts = gather(
+        lineages,
+        executed=executed,
+        neutral=_neutral_keys(),
+        track=told.track,
+        has_folder=True,
+        script_bytes=told.script_bytes,
+        log_differences=told.log_differences,
+        folder_problems=told.folder_problems,
+    )
+    packed = lineages[_largest(facts.runs)].packed
+    table = size_table(packed) if packed is not None else _NO_TABLE
+    notes = _executed_notes(executed)
+    return _report(submission, path, table, facts.runs, check_rules(facts), notes, track=told.track)
+
+
+def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
+    """Each once, whatever the number of seeds."""
+    return tuple(dict.fromkeys(note for found in executed for note in found.notes))
+
+
+def _audit_folder(folder: Path) -> AuditReport:
+    """A records folder that no artifact belongs to: what it says about itself."""
+    read = read_folder(folder)
+    facts = read.facts
+    return AuditReport(
+        path=folder,
+        kind="records_folder",
+        digest=None,
+        rows=(),
+        basis="none",
+        totals=_totals(facts.runs),
+        rules=check_rules(facts),
+        track=facts.track,
+        notes=(
+            "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is"
+            " not run",
+            *read.notes,
+        ),
+    )
+
+
+def _report(
+    artifact: Artifact,
+    path: Path,
+    table: SizeTable,
+    runs: Sequence[RunFacts],
+    rules: tuple[RuleResult, ...],
+    notes: tuple[str, ...] = (),
+    *,
+    track: str | None = None,
+) -> AuditReport:
+    return AuditReport(
+        path=path,
+        kind=artifact.manifest.kind,
+        digest=artifact.manifest.digest,
+        rows=table.rows,
+        basis=table.basis,
+        totals=_totals(runs),
+        rules=rules,
+        track=track,
+        notes=notes,
+    )
+
+
+def _totals(runs: Sequence[RunFacts]) -> AuditTotals:
+    if not runs:
+        return AuditTotals(limit_bytes=LIMIT_BYTES)
+    run = runs[_largest(runs)]
+    source = "measured" if run.code_measured else "reserved"
+    return AuditTotals(
+        packed_bytes=run.packed_bytes,
+        code_bytes=run.code_bytes,
+        code_bytes_source=source if run.code_bytes is not None else None,
+        total_bytes=run.total_bytes,
+        limit_bytes=run.limit_bytes,
+    )
+
+
+def _largest(runs: Sequence[RunFacts]) -> int:
+    return max(range(len(runs)), key=lambda index: runs[index].total_bytes or 0)
+
+
+def _evaluations(submission: Artifact) -> list[Artifact]:
+    """What was submitted, one per seed. Raises ArtifactError for one that is not found."""
+    references = [ref for ref in submission.manifest.inputs if ref.role.startswith("evaluation")]
+    if not references:
+        raise ArtifactError(f"{submission.path / MANIFEST_NAME}: field inputs names no evaluation")
+    return [find_artifact(reference, submission.path) for reference in references]
+
+
+def _owning_submission(folder: Path) -> Artifact | None:
+    """The submission artifact that this records folder lies in: <artifact>/records/<track>/<name>."""
+    root = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
+    artifact = try_open(root)
+    return artifact if artifact is not None and artifact.manifest.kind == "submission" else None
+
+
+def _verify_all(lineages: Sequence[Lineage]) -> None:
+    """Data is left out: hashing gigabytes of shards says nothing about the bytes that count."""
+    seen = set()
+    for lineage in lineages:
+        for member in (lineage.evaluation, lineage.adapted, lineage.packed, lineage.quantized, lineage.trained):
+            if member is not None and member.path not in seen:
+                seen.add(member.path)
+                _verify(member)
+
+
+def _verify(artifact: Artifact) -> None:
+    for name in artifact.manifest.files:
+        artifact.file(name)
+
+
+def _neutral_keys() -> list[str]:
+    return [key for stage in STAGES.values() for key in stage.neutral]

@@ -1,0 +1,252 @@
+"""What a run folder holds: which steps exist, their key numbers, what is stale and why.
+
+The settings are those that the folder's own artifacts were made with, each section from the step that used it, so that
+a step is stale where its input was made again, and not because somebody edited a preset. With settings given, it is
+what `run` would do with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from golfpipe.config.resolve import StagesFile
+from golfpipe.config.schema import Plain
+from golfpipe.errors import ArtifactError, GolfpipeError, UsageError
+from golfpipe.jobs.job import Context
+from golfpipe.jobs.key import is_intact
+from golfpipe.jobs.provenance import data_reference
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.unfinished import read_begun
+from golfpipe.pipeline.graph import Node, build_graph
+from golfpipe.pipeline.runner import RunPlan, Step, dry_run
+from golfpipe.pipeline.settings import Settings, known_settings
+from golfpipe.pipeline.single import source_name
+from golfpipe.store.artifact import Artifact, try_open
+from golfpipe.store.files import partial_folder
+from golfpipe.store.lock import lock_holder
+from golfpipe.store.manifest import MANIFEST_NAME, InputRef
+from golfpipe.store.search import find_all, find_artifact
+
+LineState = Literal[
+    "up to date", "stale", "missing", "unfinished", "damaged", "as made", "being written", "nothing to do"
+]
+_STEP_STATES: dict[str, LineState] = {
+    "up to date": "up to date",
+    "given": "up to date",
+    "nothing to do": "nothing to do",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusLine:
+    """One step of the pipeline, or another artifact in the folder."""
+
+    name: str
+    path: Path
+    state: LineState
+    reasons: tuple[str, ...] = ()
+    artifact: Artifact | None = None
+    in_pipeline: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """A whole run folder."""
+
+    folder: Path
+    lines: tuple[StatusLine, ...]
+
+    @property
+    def stale(self) -> tuple[StatusLine, ...]:
+        return tuple(line for line in self.lines if line.state == "stale")
+
+
+def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
+    """Look at a run folder. Raises UsageError for one that holds nothing, ConfigError."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
+    if (folder / MANIFEST_NAME).is_file():
+        raise UsageError(
+            f"{folder}: one artifact, but status is about a run", hint=f"golfpipe status {folder.resolve().parent}"
+        )
+    settings = settings or Settings()
+    stages = settings.stages()
+    found = {path.name: artifact for path in _artifact_folders(folder) if (artifact := try_open(path)) is not None}
+    unfinished = _unfinished_names(folder)
+    if not found and not unfinished:
+        raise UsageError(
+            f"{folder}: holds no artifact", hint="give a run folder such as artifacts/demo", path=str(folder)
+        )
+    plan = _plan(folder, settings, stages, found)
+    steps = _steps(plan)
+    lines = [_line(step, found) for step in steps]
+    named = {line.path.name for line in lines}
+    others = [artifact for name, artifact in sorted(found.items()) if name not in named]
+    lines += [_other_line(artifact, folder) for artifact in others]
+    lines += [
+        StatusLine(name=name, path=folder / name, state="unfinished", in_pipeline=False)
+        for name in sorted(unfinished - named - found.keys())
+    ]
+    return RunStatus(folder=folder, lines=tuple(_with_work_in_progress(line) for line in lines))
+
+
+def _plan(folder: Path, settings: Settings, stages: StagesFile, found: dict[str, Artifact]) -> RunPlan:
+    """The pipeline as the folder's artifacts were made, with the given settings on top."""
+    inherited = _settings_in_use(stages, found)
+    config = settings.resolve(inherited=inherited, default_preset=not inherited).config
+    nodes = build_graph(stages.pipeline, config)
+    return RunPlan(folder=folder, config=config, given=(), work=nodes, context=Context())
+
+
+def _settings_in_use(stages: StagesFile, found: dict[str, Artifact]) -> Plain:
+    """Each section from the last step of the pipeline that used it."""
+    config: Plain = {}
+    for spec in stages.pipeline:
+        artifact = found.get(spec.name)
+        if artifact is None or spec.stage not in STAGES:
+            continue
+        sections = (*STAGES[spec.stage].sections, *(("data",) if spec.stage == "train" else ()))
+        own = artifact.manifest.config
+        config |= {section: own[section] for section in sections if section in own}
+    source = _data_source(found)
+    if source is not None and "data" in config:
+        config["data"] = config["data"] | {"source": source}
+    return known_settings(config, "", lambda text: None)
+
+
+def _data_source(found: dict[str, Artifact]) -> str | None:
+    """Where the data of the run is, seen from here: the name `demo` means a folder below the working directory."""
+    for artifact in found.values():
+        reference = data_reference(artifact.manifest)
+        if reference is not None:
+            try:
+                return source_name(find_artifact(reference, artifact.path))
+            except ArtifactError:
+                return None
+    return None
+
+
+def _steps(plan: RunPlan) -> list[Step]:
+    """As `run --dry-run`; where the data is gone, of the rest alone."""
+    try:
+        return dry_run(plan)
+    except GolfpipeError as error:
+        data = next(node for node in plan.work if node.output == "token_data")
+        lost = Step(node=data, out=plan.out(data), state="stale", reasons=(error.message,))
+        rest = [node for node in plan.work if node is not data]
+        return [lost, *(_bare_step(plan, node) for node in rest)]
+
+
+def _bare_step(plan: RunPlan, node: Node) -> Step:
+    """Without the data there is no saying what would run; what is there is shown as it was made."""
+    artifact = try_open(plan.out(node))
+    if artifact is None:
+        return Step(node=node, out=plan.out(node), state="stale", reasons=("no artifact yet",))
+    return Step(node=node, out=plan.out(node), state="up to date", artifact=artifact)
+
+
+def _line(step: Step, found: dict[str, Artifact]) -> StatusLine:
+    artifact = step.artifact or found.get(step.node.name)
+    state: LineState = _STEP_STATES.get(step.state, "stale")
+    reasons = step.reasons if state == "stale" else ()
+    if artifact is not None and reasons and all(_is_own_start(reason, artifact) for reason in reasons):
+        state, reasons = "as made", ()
+    if state == "stale" and artifact is None:
+        state = "damaged" if step.out.exists() else "missing"
+        reasons = () if step.reasons == ("no artifact yet",) else step.reasons
+    return StatusLine(name=step.node.name, path=step.out, state=state, reasons=tuple(reasons), artifact=artifact)
+
+
+def _is_own_start(reason: str, trained: Artifact) -> bool:
+    """`run` neither starts from another model nor replays a log, but that does not make what did so stale."""
+    replayed = "replay" in trained.manifest.provenance and reason.startswith("the source files changed")
+    return reason.startswith("input init:") or replayed
+
+
+def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
+    """An artifact that no step of the pipeline writes: stale where an input was made again or is gone."""
+    reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, folder)) is not None]
+    if not is_intact(artifact):
+        reasons.append("files are missing or cut short")
+    state: LineState = "stale" if reasons else "as made"
+    return StatusLine(
+        name=artifact.path.name,
+        path=artifact.path,
+        state=state,
+        reasons=tuple(reasons),
+        artifact=artifact,
+        in_pipeline=False,
+    )
+
+
+def _input_change(ref: InputRef, folder: Path) -> str | None:
+    """Whether the input is where it was, or in the folder under that name; folders may be moved."""
+    candidates = [try_open(path) for path in (folder / Path(ref.path).name, Path(ref.path))]
+    digests = [artifact.manifest.digest for artifact in candidates if artifact is not None]
+    if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):
+        return None
+    return f"input {ref.role}: {ref.digest[:8]} -> {digests[0][:8] if digests else '(gone)'}"
+
+
+def _with_work_in_progress(line: StatusLine) -> StatusLine:
+    """Says who writes here, or what an interrupted run left."""
+    holder = lock_holder(line.path)
+    if holder is not None:
+        return replace(line, state="being written", reasons=(*line.reasons, f"by {holder}"))
+    if line.artifact is None and partial_folder(line.path).is_dir():
+        return replace(line, state="unfinished", reasons=(_progress(line.path),))
+    return line
+
+
+def _progress(out: Path) -> str:
+    """How far an interrupted step came, from its log."""
+    try:
+        resumable = read_begun(out) is not None
+    except ArtifactError:
+        resumable = False
+    step = _last_step(partial_folder(out) / "log.jsonl")
+    done = f"interrupted after step {step}" if step is not None else "interrupted"
+    return f"{done}; golfpipe train --resume -o {out}" if resumable else f"{done}; run its command again"
+
+
+def _last_step(log: Path) -> int | None:
+    if not log.is_file():
+        return None
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - 10_000))
+        tail = stream.read().splitlines()
+    for raw in reversed(tail):
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            return int(line["step"])
+    return None
+
+
+def _artifact_folders(folder: Path) -> Sequence[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _unfinished_names(folder: Path) -> set[str]:
+    return {path.name[1 : -len(".partial")] for path in folder.glob(".*.partial") if path.is_dir()}
+
+
+def status_fields(line: StatusLine) -> dict[str, Any]:
+    """A line in the JSON object of `status`."""
+    manifest = line.artifact.manifest if line.artifact is not None else None
+    return {
+        "name": line.name,
+        "artifact": str(line.path),
+        "state": line.state,
+        "reasons": list(line.reasons),
+        "in_pipeline": line.in_pipeline,
+        "kind": manifest.kind if manifest is not None else None,
+        "digest": manifest.digest if manifest is not None else None,
+        "metrics": dict(manifest.metrics) if manifest is not None else {},
+    }

@@ -1,0 +1,91 @@
+"""Decode a packed model into one plain safetensors file of fp16 weights, for other tools.
+
+golfpipe unpack artifacts/demo/pack
+golfpipe unpack artifacts/demo/pack -o demo.safetensors
+
+The file is no artifact. Every kind of model promises what rounding to fp16 breaks (a trained model its fp32 averages, a
+quantized one its codes, a packed one the bytes that count), and a score belongs to the packed file. The metadata
+names the architecture and the digest of that file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from golfpipe.errors import StageFailed, UsageError
+from golfpipe.loading.weights import load_weights
+from golfpipe.store.arrays import metadata_from_bytes
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.files import write_file
+from golfpipe.store.tensors import tensors_from_bytes, tensors_to_bytes
+
+SUFFIX = ".safetensors"
+FP16_MAX = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """The file, and what rounding to fp16 did."""
+
+    path: Path
+    source: Artifact
+    parameters: int
+    file_bytes: int
+    largest_error: float
+    """Of a weight, against the decoded fp32 value."""
+    rounded_share: float
+    """Of the weights that fp16 does not hold exactly."""
+
+
+def unpack_model(packed: Path, out: Path | None = None) -> Unpacked:
+    """Write the weights to `out`, by default `unpacked.safetensors` beside the artifact.
+
+    Decoding checks sha256, the container, and names, shapes and finiteness of every tensor. Raises ArtifactError for a
+    packed model that fails, UsageError for an output that is a folder, StageFailed for a weight beyond fp16.
+    """
+    source = open_artifact(packed, "packed_model")
+    path = out if out is not None else source.path.resolve().parent / f"unpacked{SUFFIX}"
+    if path.is_dir() or not path.name:
+        raise UsageError(f"{path}: a folder, but unpack writes one file", hint=f"-o NAME{SUFFIX}", path=str(path))
+    weights = load_weights(source)
+    halves = {name: _half(name, weight) for name, weight in weights.items()}
+    metadata = _metadata(source)
+    content = tensors_to_bytes(halves, metadata)
+    _check(content, halves, metadata, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, content)
+    errors = [(halves[name].float() - weight).abs() for name, weight in weights.items()]
+    parameters = sum(weight.numel() for weight in weights.values())
+    return Unpacked(
+        path=path,
+        source=source,
+        parameters=parameters,
+        file_bytes=len(content),
+        largest_error=max(float(error.max()) for error in errors),
+        rounded_share=sum(int((error > 0).sum()) for error in errors) / parameters,
+    )
+
+
+def _half(name: str, weight: Tensor) -> Tensor:
+    largest = float(weight.abs().max())
+    if largest > FP16_MAX:
+        raise StageFailed(f"{name}: holds {largest:g}, beyond the largest fp16 value {FP16_MAX:g}")
+    return weight.to(torch.float16)
+
+
+def _metadata(source: Artifact) -> dict[str, Any]:
+    return {"model": source.manifest.model, "packed_digest": source.manifest.digest}
+
+
+def _check(content: bytes, halves: dict[str, Tensor], metadata: dict[str, Any], name: str) -> None:
+    """What was written reads back as it was meant."""
+    back = tensors_from_bytes(content, name)
+    same = back.keys() == halves.keys() and all(torch.equal(back[key], half) for key, half in halves.items())
+    if not same or metadata_from_bytes(content, name) != json.loads(json.dumps(metadata)):
+        raise StageFailed(f"{name}: the file reads back as something else; this is a bug in golfpipe")

@@ -1,0 +1,204 @@
+"""Run a generated script as a reviewer would, and compare it with the stages at the same settings.
+
+The script runs alone in an empty folder, in a clean process that can import neither golfpipe nor its caller's path and
+may not open sockets. Steps and targets are few: what is compared is whether two programs compute the same, to the last
+digit, and a few steps of everything show that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from golfpipe.bundle.generate import Adaptation
+from golfpipe.config.schema import PipelineConfig
+from golfpipe.errors import StageFailed
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
+from golfpipe.store.artifact import Artifact
+
+SCRIPT_NAME = "train_gpt.py"
+_MOST_STEPS = 3
+_MOST_SEQUENCES = 4
+_MOST_TARGETS = 4096
+_TIMEOUT_SECONDS = 3600
+_UNCOMPILED: Mapping[str, int | float | str] = {"train.compile": "off", "ttt.compile": "off", "evaluate.compile": "off"}
+"""As the script does it without a GPU: compiled code rounds in other places."""
+
+_LAUNCHER = """
+import sys, runpy
+sys.modules["golfpipe"] = None
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise RuntimeError("the script opens a socket: " + event)
+sys.addaudithook(refuse)
+runpy.run_path("train_gpt.py", run_name="__main__")
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What a run is compared by."""
+
+    train_loss_nats: float
+    packed_sha256: str
+    val_loss_nats: float
+    val_bpb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Both results, and the reduced settings under which they came about."""
+
+    script: Numbers
+    stages: Numbers
+    settings: Mapping[str, int | float]
+    """Dotted key -> value in place of the run's own."""
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """'val_bpb: script 2.31, stages 2.32' for every number that is not exactly equal."""
+        left, right = dataclasses.asdict(self.script), dataclasses.asdict(self.stages)
+        return tuple(f"{key}: script {left[key]}, stages {right[key]}" for key in left if left[key] != right[key])
+
+    @property
+    def equal(self) -> bool:
+        return not self.differences
+
+    def record(self) -> dict[str, Any]:
+        """For submission.json."""
+        return {
+            "equal": self.equal,
+            "differences": list(self.differences),
+            "settings": dict(self.settings),
+            "script": dataclasses.asdict(self.script),
+            "stages": dataclasses.asdict(self.stages),
+        }
+
+
+def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: Artifact) -> Verification:
+    """Run both. `config`: the run's; `data`: its token data. Raises StageFailed with the script's last lines if it fails."""
+    changes = reduced_settings(config, adaptation)
+    with tempfile.TemporaryDirectory(prefix="golfpipe-verify-") as folder:
+        by_script = run_script(script, data, Path(folder, "script"), config.seed, changes)
+        by_stages = run_stages(
+            with_changes(config, {**changes, **_UNCOMPILED}), adaptation, data, Path(folder, "stages")
+        )
+    return Verification(script=by_script, stages=by_stages, settings=changes)
+
+
+def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str, int | float]:
+    """Few steps and targets, and no clock: a cap on seconds would let the machine's speed decide the schedule."""
+    train, evaluate = config.train, config.evaluate
+    sequences = min(_MOST_SEQUENCES, train.batch_tokens // train.context_length)
+    targets = min(_MOST_TARGETS, evaluate.max_targets or _MOST_TARGETS)
+    wanted: dict[str, int | float] = {
+        "train.max_steps": min(train.max_steps, _MOST_STEPS),
+        "train.max_seconds": 0.0,
+        "train.batch_tokens": sequences * train.context_length,
+        "train.validation_targets": targets,
+        "evaluate.max_targets": targets,
+    }
+    if adaptation == "ttt" and config.ttt.method == "cosine":
+        wanted["ttt.cosine.epochs" if config.ttt.epochs is None else "ttt.epochs"] = 1
+    return {key: value for key, value in wanted.items() if _value(config, key) != value}
+
+
+def _value(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def with_changes(config: Any, changes: Mapping[str, int | float | str]) -> Any:
+    """A copy with dotted keys replaced."""
+    inner: dict[str, dict[str, int | float | str]] = {}
+    own: dict[str, Any] = {}
+    for key, value in changes.items():
+        name, dot, rest = key.partition(".")
+        if dot:
+            inner.setdefault(name, {})[rest] = value
+        else:
+            own[name] = value
+    own |= {name: with_changes(getattr(config, name), part) for name, part in inner.items()}
+    return dataclasses.replace(config, **own)
+
+
+def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: Mapping[str, int | float]) -> Numbers:
+    """Run it alone in `folder`, which is made, on the CPU with as many threads as this process has."""
+    folder.mkdir()
+    (folder / SCRIPT_NAME).write_bytes(script)
+    environment = script_environment(data, seed, changes)
+    command = [sys.executable, "-I", "-c", _LAUNCHER]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StageFailed(f"{SCRIPT_NAME} did not end within {_TIMEOUT_SECONDS} s") from error
+    if done.returncode:
+        last = "\n".join([*done.stdout.splitlines()[-3:], *done.stderr.splitlines()[-12:]])
+        raise StageFailed(f"{SCRIPT_NAME} ended with {done.returncode}:\n{last}")
+    return read_numbers(done.stdout)
+
+
+def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | float]) -> dict[str, str]:
+    """The variables of a script's process: where the data is, what is changed, and little of this process's own."""
+    names = {f"GOLF_{key.replace('.', '_').upper()}": repr(value) for key, value in changes.items()}
+    threads = str(torch.get_num_threads())
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "CUDA_VISIBLE_DEVICES": "",
+        "DATA_PATH": str(data.folder.resolve()),
+        "TOKENIZER_PATH": str((data.folder / str(data.manifest.metrics["tokenizer_file"])).resolve()),
+        "SEED": str(seed),
+        "RUN_ID": "verify",
+        **names,
+    }
+
+
+def read_numbers(output: str) -> Numbers:
+    """From the lines that a script prints. Raises StageFailed where they are missing."""
+    exact = re.search(r"exact train_loss:(\S+) val_loss_nats:(\S+) val_bits:(\S+)", output)
+    digest = re.search(r"packed_sha256:([0-9a-f]{64})", output)
+    if exact is None or digest is None:
+        raise StageFailed(f"{SCRIPT_NAME} printed no result; its last lines:\n" + "\n".join(output.splitlines()[-5:]))
+    loss, nats, bits = (float(text) for text in exact.groups())
+    return Numbers(train_loss_nats=loss, packed_sha256=digest[1], val_loss_nats=nats, val_bpb=bits)
+
+
+def run_stages(config: PipelineConfig, adaptation: Adaptation, data: Artifact, folder: Path) -> Numbers:
+    """The same through the stages, as artifacts in `folder`."""
+
+    def stage(name: str, out: str, **inputs: Artifact) -> Artifact:
+        job = Job(stage=STAGES[name], config=config, inputs=inputs, out=folder / out, context=Context(device="cpu"))
+        return run_job(job).artifact
+
+    trained = stage("train", "train", data=data)
+    packed = stage("pack", "pack", model=stage("quantize", "quantize", model=trained, data=data))
+    scored = packed
+    if adaptation == "ttt":
+        scored = stage("ttt", "ttt", model=packed, data=data)
+    if scored.manifest.kind != "evaluation":
+        scored = stage("evaluate", "evaluate", model=scored, data=data)
+    metrics = scored.manifest.metrics
+    return Numbers(
+        train_loss_nats=float(trained.manifest.metrics["train_loss_nats"]),
+        packed_sha256=hashlib.sha256(packed.read("packed.safetensors")).hexdigest(),
+        val_loss_nats=float(metrics["val_loss_nats"]),
+        val_bpb=float(metrics["val_bpb"]),
+    )

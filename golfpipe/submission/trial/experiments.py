@@ -1,0 +1,167 @@
+"""The rules as experiments on a scorer: alter what comes later, swap a target, count, decode."""
+
+# Shapes: N targets, V vocabulary
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from golfpipe.scoring.documents import document_starts
+from golfpipe.submission.trial.findings import BytesFound, CountFound, CutsFound, SumsFound
+from golfpipe.submission.trial.scorer import Scorer, Trial
+
+NUM_CUTS = 8
+MIN_TARGETS = 1000
+"""Earlier targets that the last cut leaves to compare."""
+AFTER_LAST_CUT = 24
+SWAP_TARGETS = 24
+SWAP_SECONDS = 120.0
+BYTE_TOKENS = 5_000_000
+"""Decoded for the byte table; more says nothing new."""
+DOCUMENT_ENDS_EVERY = 32
+"""Mean distance of the BOS tokens in altered text whose documents move."""
+FIRST_END_WITHIN = 8
+"""Of the cut, in such a text."""
+
+
+def silent(count: int, nats: float) -> None:
+    """An OnScored that does not listen."""
+
+
+def needed_targets(scorer: Scorer) -> int:
+    """Length of the text that the scorer is tried on."""
+    return max(MIN_TARGETS + AFTER_LAST_CUT + 1, scorer.wanted_targets)
+
+
+def cut_points(num_targets: int) -> list[int]:
+    """Positions of the first altered token: six spread over the text, two near its end, after the last update."""
+    last = num_targets - AFTER_LAST_CUT
+    spread = [round(last * (k + 0.5) / NUM_CUTS) + k for k in range(NUM_CUTS - 2)]
+    return sorted({max(2, cut) for cut in (*spread, num_targets - 4 * AFTER_LAST_CUT - 1, last)})
+
+
+def altered(tokens: np.ndarray, cut: int, trial: Trial, scorer: Scorer, source: np.random.Generator) -> np.ndarray:
+    """`tokens` with another token at every position from `cut` on; BOS tokens stay in place, or move."""
+    tail = tokens[cut:].astype(np.int64)
+    others = (tail + source.integers(1, scorer.vocab_size, len(tail))) % scorer.vocab_size
+    next_id = (scorer.bos_id + 1) % scorer.vocab_size
+    others[others == scorer.bos_id] = next_id
+    if trial.moves_documents:
+        others[source.random(len(tail)) < 1 / DOCUMENT_ENDS_EVERY] = scorer.bos_id
+        # The document that is cut ends soon after: whether that shows in its earlier scores is the question.
+        others[int(source.integers(1, FIRST_END_WITHIN)) : FIRST_END_WITHIN][:1] = scorer.bos_id
+    else:
+        others[tail == scorer.bos_id] = scorer.bos_id
+    return np.concatenate((tokens[:cut], others.astype(tokens.dtype)))
+
+
+def check_cuts(scorer: Scorer, tokens: np.ndarray, *, seed: int = 0) -> CutsFound:
+    """Score the text, then again with all tokens after a cut replaced: no score before the cut may change."""
+    source = np.random.default_rng(seed)
+    compared, changed, largest, noise = 0, 0, 0.0, 0.0
+    cuts = cut_points(len(tokens) - 1)
+    for trial in scorer.trials():
+        before = trial.score(tokens, silent)
+        noise = max(noise, _largest_difference(before, trial.score(tokens, silent)))
+        for cut in cuts:
+            after = trial.score(altered(tokens, cut, trial, scorer, source), silent)
+            # Target i is token i + 1: the first cut - 1 targets, and all that they see, are as before.
+            difference = _differences(before[: cut - 1], after[: cut - 1])
+            compared += len(difference)
+            changed += int((difference > CutsFound.TOLERANCE).sum())
+            largest = max(largest, float(difference.max(initial=0.0)))
+    return CutsFound(
+        cuts=len(cuts),
+        targets=cuts[-1] - 1,
+        compared=compared,
+        changed=changed,
+        largest_change_nats=largest,
+        repeat_change_nats=noise,
+    )
+
+
+def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndarray]:
+    """How many scores were made, and whether every target has one: N scores on N targets, none left out, are one each.
+
+    Also returns the nats [N].
+    """
+    made, total = 0, 0.0
+
+    def count(targets: int, nats: float) -> None:
+        nonlocal made, total
+        made += targets
+        total += nats
+
+    nats = np.asarray(scorer.score(tokens, count), dtype=np.float64)
+    targets = len(tokens) - 1
+    scored = int(np.isfinite(nats).sum()) if nats.shape == (targets,) else 0
+    kept = float(nats[np.isfinite(nats)].sum())
+    return CountFound(targets=targets, with_score=scored, scores_made=made, nats_made=total, nats_kept=kept), nats
+
+
+def check_sums(scorer: Scorer, tokens: np.ndarray, *, seconds: float = SWAP_SECONDS) -> SumsFound:
+    """Sum of the probability of every token of the vocabulary as the last target of a short text.
+
+    The target is really put there, so that a method that looks at it, or learns from it, before it scores is seen:
+    then more than one token gets the probability that only the true one could have. `seconds` bounds the work; a sum
+    that is not complete can only fail.
+    """
+    text = np.array(tokens[: SWAP_TARGETS + 1])
+    order = np.random.default_rng(0).permutation(scorer.vocab_size)
+    started, total, tried = time.perf_counter(), 0.0, 0
+    for token in order:
+        text[-1] = token
+        total += float(np.exp(-float(scorer.score(text, silent)[-1])))
+        tried += 1
+        if time.perf_counter() - started > seconds:
+            break
+    during = scorer.probability_sums
+    return SumsFound(
+        swapped_sum=total,
+        swapped_tokens=tried,
+        vocab_size=scorer.vocab_size,
+        positions=len(during),
+        largest_deviation=max((abs(value - 1) for value in during), default=0.0),
+    )
+
+
+def check_bytes(scorer: Scorer, tokens: np.ndarray) -> BytesFound:
+    """Bytes that the targets count for against the decoded text, document by document."""
+    tokens = tokens[:BYTE_TOKENS]
+    documents, wrong, counted, decoded = 0, 0, 0, 0
+    for ids in _whole_documents(tokens, scorer.bos_id):
+        table, text = int(np.sum(scorer.sizes(ids), dtype=np.int64)), scorer.decoded_bytes(ids)
+        documents += 1
+        wrong += table != text
+        counted += table
+        decoded += text
+    return BytesFound(documents=documents, wrong_documents=wrong, table_bytes=counted, decoded_bytes=decoded)
+
+
+def document_sums(nats: np.ndarray, tokens: np.ndarray, bos_id: int, *, within: int) -> list[float]:
+    """Nats of the documents, in order, that end within the first `within` targets, as `evaluate` records them."""
+    starts = document_starts(tokens[:-1], bos_id)
+    ends = [int(end) for end in starts[1:] if end <= within]
+    return [float(nats[start:end].sum()) for start, end in zip(starts.tolist(), ends, strict=False)]
+
+
+def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
+    """Documents from BOS to before the next. Whether the last one is whole is not known: it counts only if alone."""
+    starts = document_starts(tokens, bos_id).tolist()
+    ends: Sequence[int] = [*starts[1:], len(tokens)] if len(starts) == 1 else starts[1:]
+    for start, end in zip(starts, ends, strict=False):
+        if tokens[start] == bos_id:
+            yield tokens[start:end]
+
+
+def _differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Absolute; infinite where one is not a number."""
+    difference = np.abs(before.astype(np.float64) - after.astype(np.float64))
+    return np.where(np.isnan(difference), np.inf, difference)
+
+
+def _largest_difference(before: np.ndarray, after: np.ndarray) -> float:
+    return float(_differences(before, after).max(initial=0.0))

@@ -1,0 +1,86 @@
+"""The clean process in which a scoring method is put on trial. `golfpipe.submission.trial.start` starts it.
+
+One argument: a JSON file with the artifacts, the settings and where to write the result. Nothing else is read but the
+packed model, the tokenizer and the validation shards; what is opened beyond is a finding.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from golfpipe.config.schema import build_config
+from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.errors import GolfpipeError
+from golfpipe.loading.weights import check_vocabulary, load_weights, model_config
+from golfpipe.machine.devices import select_device, select_threads
+from golfpipe.store.artifact import open_artifact
+from golfpipe.submission.trial.experiments import (
+    check_bytes,
+    check_count,
+    check_cuts,
+    check_sums,
+    document_sums,
+    needed_targets,
+)
+from golfpipe.submission.trial.packed_scorer import MethodSettings, PackedScorer
+from golfpipe.submission.trial.scorer import Scorer
+from golfpipe.submission.trial.watcher import AuditHook
+
+Build = Callable[[dict[str, Any]], Scorer]
+
+
+def main(build: Build | None = None) -> None:
+    """Do what the request asks and write the result. `build` makes another scorer than the packed model's own."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    hook = AuditHook()
+    try:
+        result = _try(request, build or packed_scorer)
+    except GolfpipeError as error:
+        result = {"error": error.message, "hint": error.hint}
+    result |= {"files": sorted(set(hook.files)), "sockets": sorted(set(hook.sockets))}
+    Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
+
+
+def packed_scorer(request: dict[str, Any]) -> PackedScorer:
+    """The method that the request's settings describe, on the packed model's weights."""
+    packed, data = open_artifact(Path(request["packed"]), "packed_model"), open_artifact(Path(request["data"]))
+    config, tokenizer = model_config(packed), load_tokenizer(data)
+    check_vocabulary(config, tokenizer)
+    settings = MethodSettings.of(build_config(request["config"]), adapted=request["adapted"])
+    device = torch.device(select_device(request["device"]))
+    return PackedScorer(config, load_weights(packed), tokenizer, settings, device)
+
+
+def _try(request: dict[str, Any], build: Build) -> dict[str, Any]:
+    select_threads(request["threads"])
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    started = time.perf_counter()
+    scorer = build(request)
+    split, split_targets = load_validation(open_artifact(Path(request["data"])), 0)
+    tokens = np.array(split[: needed_targets(scorer) + 1])
+    count, nats = check_count(scorer, tokens)
+    sums = check_sums(scorer, tokens)
+    return {
+        "method": scorer.name,
+        "adapts": scorer.adapts,
+        "count": asdict(count),
+        "sums": asdict(sums),
+        "cuts": asdict(check_cuts(scorer, tokens)),
+        "bytes": asdict(check_bytes(scorer, split)),
+        "document_nats": document_sums(nats, tokens, scorer.bos_id, within=scorer.comparable_targets(len(nats))),
+        "split_targets": split_targets,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+if __name__ == "__main__":
+    main()

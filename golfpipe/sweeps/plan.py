@@ -1,0 +1,255 @@
+"""A sweep: many settings of the stages after training, from one model, with every common step done once.
+
+Each cell of the grid is a chain of steps. A step's name is that of its work (stage, deciding settings, the step before
+it), so cells that agree so far share it, and a second sweep into the same folder finds what the first one made.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from golfpipe.config.schema import PipelineConfig, nearest, plain_config
+from golfpipe.errors import ConfigError, UsageError
+from golfpipe.jobs.job import Context
+from golfpipe.jobs.key import job_key
+from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
+from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.pipeline.single import Request, checked_out, find_data
+from golfpipe.reporter import Reporter, SilentReporter
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.manifest import Kind
+from golfpipe.sweeps.grid import Cell, Grid, expand, override_texts
+
+SWEEP = "sweep"
+"""Folder beside the model that a sweep writes without -o."""
+CELLS = "cells"
+"""Folder in it that holds the steps' artifacts."""
+SWEPT_STAGES = ("quantize", "pack", "ttt", "evaluate")
+_DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
+    "trained_model": ("quantize", "pack", "evaluate"),
+    "quantized_model": ("pack", "evaluate"),
+    "packed_model": ("evaluate",),
+    "adapted_model": ("evaluate",),
+}
+DEFAULT_THREADS = 1
+"""Per process: one fixed number, so that equal cells have equal digests on every machine."""
+_ID_LENGTH = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """A sweep as the user asks for it."""
+
+    model: Path
+    grids: Sequence[Grid]
+    data: Path | None = None
+    """None: the one that the model's manifest names."""
+    stages: tuple[str, ...] | None = None
+    """None: those that lead from the model's kind to a score."""
+    sample: int | None = None
+    """Draw this many cells at random, from the settings' seed."""
+    settings: Settings = field(default_factory=Settings)
+    """Of every cell, below the grid."""
+    context: Context = field(default_factory=lambda: Context(threads=DEFAULT_THREADS))
+    out: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepStep:
+    """One piece of work, shared by every cell that needs it."""
+
+    id: str
+    """Names the work: it is a key in which the step before stands in place of its digest."""
+    parent: str | None
+    """The step whose artifact it reads; None: the model itself."""
+    request: Request
+
+    @property
+    def out(self) -> Path:
+        assert self.request.out is not None
+        return self.request.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepCell:
+    """One point of the grid: its settings and the steps that lead to its score, first one first."""
+
+    settings: Cell
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """A checked sweep, ready to run."""
+
+    folder: Path
+    model: Artifact
+    cells: tuple[SweepCell, ...]
+    steps: dict[str, SweepStep]
+    """By id; a step comes after the one that it reads."""
+    keys: tuple[str, ...]
+    """Dotted keys that the cells set, in the order of the grids."""
+    reporter: Reporter
+    """Hears the warnings of the steps, each once."""
+
+    @property
+    def num_unshared(self) -> int:
+        """Steps that there would be if the cells shared none."""
+        return sum(len(cell.steps) for cell in self.cells)
+
+
+def plan_sweep(request: SweepRequest) -> SweepPlan:
+    """Expand the grid and check every cell's settings. Raises ConfigError, UsageError, ArtifactError."""
+    model = open_artifact(request.model, *MODEL_KINDS)
+    names = request.stages or _DEFAULT_STAGES[model.manifest.kind]
+    _check_stages(names)
+    keys = tuple(dict.fromkeys(key for grid in request.grids for key in grid))
+    if not keys:
+        raise UsageError("a sweep needs a grid", hint="--grid quantize.mlp.bits=3,4,5")
+    _check_keys(keys, names)
+    cells = expand(request.grids, sample=request.sample, seed=request.settings.seed or 0)
+    out = request.out or _beside(model.path) / SWEEP
+    builder = _Builder(request, model, names, checked_out(out))
+    chains = [SweepCell(settings=cell, steps=builder.chain(cell)) for cell in cells]
+    return SweepPlan(
+        folder=builder.folder,
+        model=model,
+        cells=tuple(chains),
+        steps=builder.steps,
+        keys=keys,
+        reporter=request.context.reporter,
+    )
+
+
+class _Builder:
+    """Collects the steps of the cells, each once."""
+
+    def __init__(self, request: SweepRequest, model: Artifact, names: Sequence[str], folder: Path) -> None:
+        self.request, self.model, self.names, self.folder = request, model, names, folder
+        self.steps: dict[str, SweepStep] = {}
+        self.inherited = inherited_settings(model, request.context.reporter.warn)
+        self.data = self._find_data()
+
+    def chain(self, cell: Cell) -> tuple[str, ...]:
+        """Ids of the cell's steps, which are added where they are new. Raises ConfigError naming the cell."""
+        config = self._config(cell)
+        kind, parent, ids = self.model.manifest.kind, None, list[str]()
+        for position, name in enumerate(self.names):
+            stage = STAGES[name]
+            if kind == "evaluation" and name == "evaluate":  # score-first ttt has scored already
+                continue
+            if kind not in stage.inputs["model"]:
+                takes = " or ".join(stage.inputs["model"])
+                raise ConfigError(f"--stages {','.join(self.names)}: {name} takes a {takes}, here it gets a {kind}")
+            ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position, config))))
+            parent, kind = ids[-1], _output(stage, config)
+        return tuple(ids)
+
+    def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
+        inputs = {"model": self.model.path if parent is None else self.steps[parent].out}
+        digests = {"model": parent or self.model.manifest.digest}
+        data = self.data if "data" in stage.roles(plain_config(config)) else None
+        if data is not None:
+            inputs["data"], digests["data"] = data.path, data.manifest.digest
+        identity = job_key(stage, config, digests)[:_ID_LENGTH]
+        if identity not in self.steps:
+            given = self.request.settings
+            self.steps[identity] = SweepStep(
+                id=identity,
+                parent=parent,
+                request=Request(
+                    stage=stage.name,
+                    inputs=inputs,
+                    settings=Settings(
+                        config_file=given.config_file,
+                        preset=given.preset,
+                        overrides=(*given.overrides, *overrides),
+                        seed=given.seed,
+                    ),
+                    context=replace(self.request.context, reporter=SilentReporter()),
+                    out=self.folder / CELLS / f"{stage.name}-{identity}",
+                ),
+            )
+        return identity
+
+    def _config(self, cell: Cell) -> PipelineConfig:
+        given = self.request.settings
+        settings = Settings(
+            config_file=given.config_file,
+            preset=given.preset,
+            overrides=(*given.overrides, *override_texts(cell)),
+            seed=given.seed,
+        )
+        return settings.resolve(inherited=self.inherited, decided=DECIDED.get(self.model.manifest.kind, ())).config
+
+    def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
+        """What of the cell's settings has had a say after the stage at `position`: a shared step has no others."""
+        plain = plain_config(config)
+        stages = [STAGES[name] for name in self.names[: position + 1]]
+        return {key: value for key, value in cell.items() if any(stage.heeds(key, plain) for stage in stages)}
+
+    def _find_data(self) -> Artifact | None:
+        if self.request.data is not None:
+            return open_artifact(self.request.data, "token_data")
+        needed = any(name in ("ttt", "evaluate") for name in self.names)
+        return find_data(self.model) if needed else None
+
+
+def commands(plan: SweepPlan, config_words: Iterable[str] = ()) -> list[str]:
+    """The shell commands that do the sweep's work, in an order in which they can run."""
+    return [shlex.join(step_words(step.request, config_words)) for step in plan.steps.values()]
+
+
+def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
+    """The words of one step's command."""
+    settings, context = request.settings, request.context
+    paths = [str(path) for path in request.inputs.values() if path is not None]
+    words = ["golfpipe", request.stage, *paths, "-o", str(request.out), *config_words]
+    if settings.config_file is not None:
+        words += ["--config", str(settings.config_file)]
+    if settings.preset is not None:
+        words += ["--preset", settings.preset]
+    for override in settings.overrides:
+        words += ["--set", override]
+    if settings.seed is not None:
+        words += ["--seed", str(settings.seed)]
+    if context.device != "auto":
+        words += ["--device", context.device]
+    if context.threads is not None:
+        words += ["--threads", str(context.threads)]
+    return words
+
+
+def _output(stage: Stage, config: PipelineConfig) -> Kind:
+    if stage.name == "ttt" and config.ttt.method != "cosine":
+        return "evaluation"
+    return stage.output[0]
+
+
+def _check_stages(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in SWEPT_STAGES]
+    if unknown or not names:
+        found = ", ".join(unknown) or "none"
+        raise ConfigError(f"--stages: {found} cannot be swept", hint=nearest(found, SWEPT_STAGES))
+    if len(set(names)) < len(names) or sorted(names, key=SWEPT_STAGES.index) != list(names):
+        raise ConfigError(f"--stages {','.join(names)}: expected each once, in the order {', '.join(SWEPT_STAGES)}")
+
+
+def _check_keys(keys: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a key that none of the stages heeds: every cell along it would be the same."""
+    sections = {section for name in names for section in STAGES[name].sections}
+    for key in keys:
+        section = key.partition(".")[0]
+        if section not in sections:
+            owner = next((name for name in SWEPT_STAGES if section in STAGES[name].sections), None)
+            raise ConfigError(
+                f"--grid {key}: decides nothing in the stages {', '.join(names)}",
+                hint=f"--stages with {owner} among them" if owner else "train again with --set, once per value",
+            )
+
+
+def _beside(path: Path) -> Path:
+    return (path if path.name not in ("", "..") else path.resolve()).parent

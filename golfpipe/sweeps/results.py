@@ -1,0 +1,199 @@
+"""What a sweep found: a row per cell, as JSON lines, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from golfpipe.store.artifact import Artifact, try_open
+from golfpipe.store.files import write_file
+from golfpipe.store.manifest import Kind
+from golfpipe.store.metric_values import count, flag, number
+from golfpipe.sweeps.grid import Cell, value_text
+from golfpipe.sweeps.plan import SweepPlan
+from golfpipe.sweeps.run import FINISHED, StepState, SweepRun, run_sweep
+from golfpipe.sweeps.workers import Workers
+
+RESULTS_FILE = "results.jsonl"
+TABLE_FILE = "results.csv"
+PLOT_FILE = "pareto.png"
+RECORD_SECONDS = 2.0
+"""Least time between two writings of the results while the sweep runs."""
+_MEASURES = (
+    "val_bpb", "val_loss_nats", "packed_bytes", "total_bytes", "limit_bytes", "fits", "relative_mse", "eligible", "seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """One cell of the grid and what came of it. A measure that is not known is None."""
+
+    settings: Cell
+    state: StepState
+    val_bpb: float | None = None
+    val_loss_nats: float | None = None
+    packed_bytes: int | None = None
+    total_bytes: int | None = None
+    """Weights and code."""
+    limit_bytes: int | None = None
+    fits: bool | None = None
+    relative_mse: float | None = None
+    eligible: bool | None = None
+    seconds: float | None = None
+    """Of the cell's steps, shared ones included."""
+    pareto: bool = False
+    """No other cell is as small and better, or as good and smaller."""
+    artifacts: dict[str, str]
+    """Stage -> its folder."""
+    digest: str | None = None
+    """Of the last artifact."""
+    error: str | None = None
+    hint: str | None = None
+
+
+def collect(run: SweepRun) -> list[CellResult]:
+    """A row per cell, in the order of the grid."""
+    opened: dict[str, Artifact | None] = {}
+    rows = [_row(run, index, opened) for index in range(len(run.plan.cells))]
+    best = pareto_indices([(row.total_bytes, row.val_bpb) for row in rows])
+    return [replace(row, pareto=index in best) for index, row in enumerate(rows)]
+
+
+def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[int]:
+    """Points (bytes, bits per byte) that no other point dominates; of equal ones all. None: not a point."""
+    known = [(size, bpb, index) for index, (size, bpb) in enumerate(points) if size is not None and bpb is not None]
+    best: set[int] = set()
+    frontier: tuple[float, float] | None = None
+    for size, bpb, index in sorted(known):
+        if frontier is None or bpb < frontier[1] or (size, bpb) == frontier:
+            frontier = (size, bpb)
+            best.add(index)
+    return best
+
+
+def run_recorded(
+    plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None] = lambda run: None
+) -> list[CellResult]:
+    """Run the sweep and keep its results in its folder. Raises Busy, and KeyboardInterrupt after stopping."""
+    with _recording(plan.folder) as record:
+
+        def changed(run: SweepRun) -> None:
+            on_change(run)
+            record(run)
+
+        return collect(run_sweep(plan, workers, changed))
+
+
+@contextmanager
+def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
+    """A function that keeps the results on disk as the sweep goes on; at the end, however it ends, all of them and the
+    picture."""
+    last: SweepRun | None = None
+    written = -math.inf
+    finished = 0
+
+    def record(run: SweepRun) -> None:
+        nonlocal last, written, finished
+        last = run
+        now = sum(step.state in FINISHED for step in run.steps.values())
+        if now != finished and time.monotonic() - written > RECORD_SECONDS:
+            finished, written = now, time.monotonic()
+            write_results(folder, collect(run))
+
+    try:
+        yield record
+    finally:
+        if last is not None:
+            rows = collect(last)
+            before = _content(folder / RESULTS_FILE)
+            write_results(folder, rows)
+            if before != _content(folder / RESULTS_FILE) or not (folder / PLOT_FILE).is_file():
+                write_plot(folder, rows)
+
+
+def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
+    """results.jsonl and results.csv. Raises OSError, StageFailed on a full disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # What the file says follows from the work alone: a second run rewrites nothing, and an interrupted one shows no
+    # processes that are gone.
+    said: dict[StepState, StepState] = {"up to date": "done", "running": "waiting"}
+    rows = [replace(row, state=said.get(row.state, row.state)) for row in rows]
+    write_file(folder / RESULTS_FILE, "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
+    write_file(folder / TABLE_FILE, _csv(rows).encode())
+
+
+def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
+    """pareto.png; None, and an older picture removed, where no cell has both bytes and a score."""
+    from golfpipe.report.pareto import pareto_png
+    from golfpipe.report.sweep_points import sweep_points
+
+    path = folder / PLOT_FILE
+    points, limit = sweep_points([asdict(row) for row in rows])
+    if not points:
+        path.unlink(missing_ok=True)
+        return None
+    write_file(path, pareto_png(points, limit))
+    return path
+
+
+def cell_label(settings: Cell, keys: Sequence[str]) -> str:
+    """'quantize.mlp.bits=3 pack.coder=range'."""
+    return " ".join(f"{key}={value_text(settings[key])}" for key in keys if key in settings)
+
+
+def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellResult:
+    cell, steps = run.plan.cells[index], run.of_cell(index)
+    for step in steps:
+        if step.state in ("up to date", "done") and opened.get(step.step.id) is None:
+            opened[step.step.id] = try_open(step.step.out)
+    found = {step.step.request.stage: artifact for step in steps if (artifact := opened.get(step.step.id))}
+    chain = [run.plan.model, *found.values()]
+    score, packed, quantized = (_metrics(chain, kind) for kind in ("evaluation", "packed_model", "quantized_model"))
+    failed = next((step for step in steps if step.state == "failed"), None)
+    seconds = [number(artifact.manifest.metrics, "seconds") for artifact in found.values()]
+    return CellResult(
+        settings=dict(cell.settings),
+        state=run.cell_state(index),
+        val_bpb=number(score, "val_bpb"),
+        val_loss_nats=number(score, "val_loss_nats"),
+        packed_bytes=count(packed, "packed_bytes"),
+        total_bytes=count(packed, "total_bytes"),
+        limit_bytes=count(packed, "limit_bytes"),
+        fits=flag(packed, "fits"),
+        relative_mse=number(quantized, "relative_mse"),
+        eligible=flag(score, "eligible"),
+        seconds=round(sum(value for value in seconds if value is not None), 3) if found else None,
+        artifacts={stage: str(artifact.path) for stage, artifact in found.items()},
+        digest=chain[-1].manifest.digest if found else None,
+        error=failed.error if failed is not None else None,
+        hint=failed.hint if failed is not None else None,
+    )
+
+
+def _metrics(chain: Sequence[Artifact], kind: Kind) -> dict[str, Any]:
+    """Of the last artifact of that kind in the chain."""
+    return next((a.manifest.metrics for a in reversed(chain) if a.manifest.kind == kind), {})
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _csv(rows: Sequence[CellResult]) -> str:
+    keys = list(dict.fromkeys(key for row in rows for key in row.settings))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*keys, "state", *_MEASURES, "pareto", "error"])
+    for row in rows:
+        values = asdict(row)
+        settings = [value_text(row.settings[key]) if key in row.settings else "" for key in keys]
+        writer.writerow([*settings, row.state, *(values[name] for name in _MEASURES), row.pareto, row.error])
+    return out.getvalue()
