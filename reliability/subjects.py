@@ -34,7 +34,8 @@ from golfpipe.pipeline.data_sources import inspect_data
 from golfpipe.pipeline.graph import build_graph
 from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare, prepare_training
+from golfpipe.pipeline.single import Request, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.report.run_data import adaptation_curve, tensor_errors, training_curves
 from golfpipe.report.section_sweep import _table as sweep_table
 from golfpipe.report.sweep_points import read_sweep, sweep_points

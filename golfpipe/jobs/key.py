@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
-from golfpipe.jobs.registry import Stage
+from golfpipe.jobs.registry import Stage, without_keys
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.canonical import digest_of
 
@@ -79,8 +79,4 @@ def is_intact(artifact: Artifact) -> bool:
 def _deciding_sections(config: Plain, stage: Stage, unused: Sequence[str]) -> Plain:
     """The deciding part of a plain configuration, which may be one of an older golfpipe and lack keys."""
     chosen = {section: config.get(section, {}) for section in stage.sections}
-    for key in (*stage.neutral, *unused):
-        section, name = key.split(".")
-        if isinstance(chosen[section], dict):
-            chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
-    return chosen
+    return without_keys(chosen, (*stage.neutral, *unused))

@@ -5,13 +5,31 @@ A new stage is a module with `run(job, out) -> Result` and one entry here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from golfpipe.config.schema import Plain
 from golfpipe.store.manifest import Kind
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+
+SETTLED: dict[Kind, tuple[str, ...]] = {
+    "token_data": ("data",),
+    "trained_model": ("model", "optim", "train"),
+    "quantized_model": ("quantize",),
+    "packed_model": ("pack",),
+    "adapted_model": ("ttt",),
+    "evaluation": ("evaluate",),
+}
+"""Kind -> the sections that are settled once it is made. The kinds are in the order in which a chain makes them."""
+
+
+def settled_by(kind: Kind) -> tuple[str, ...]:
+    """Return the sections that an artifact of this kind is the result of, those of what it was made from included."""
+    if kind not in SETTLED:
+        return ()
+    chain = list(SETTLED)
+    return tuple(section for made in chain[: chain.index(kind) + 1] for section in SETTLED[made])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +43,9 @@ class Stage:
     """Role -> kinds that it takes."""
     needless: Callable[[Plain], tuple[str, ...]] = lambda config: ()
     """Roles that the stage does not read under the given plain configuration."""
-    output: tuple[Kind, ...]
-    """Kinds that it may write; more than one where a setting decides."""
+    output: Kind | Callable[[Plain], Kind]
+    """The kind that it writes, or the choice of it by the plain configuration. A part of an evaluation has a kind of its
+    own, which an argument decides."""
     sections: tuple[str, ...]
     """Configuration sections (or `seed`) that decide the result, hence the key."""
     neutral: tuple[str, ...] = ()
@@ -35,6 +54,10 @@ class Stage:
     """Further keys that do not, given the plain configuration."""
     precious: bool = False
     """Its output cost hours: kept on interrupt, never replaced without --force."""
+
+    def writes(self, config: Plain) -> Kind:
+        """Return the kind of artifact that the stage writes under the plain configuration."""
+        return self.output(config) if callable(self.output) else self.output
 
     def heeds(self, key: str, config: Plain) -> bool:
         """Whether the dotted key may decide the stage's result under the plain configuration."""
@@ -65,14 +88,18 @@ def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
     return tuple(f"pack.{name}" for name in pack if name not in heeded)
 
 
+def _written_by_ttt(config: Plain) -> Kind:
+    """A score-first method scores while it adapts; the other one leaves a model that is still to be scored."""
+    return "adapted_model" if config.get("ttt", {}).get("method") == "cosine" else "evaluation"
+
+
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
-    """The sections of the other methods. And cosine scores nothing: of `evaluate` it only heeds how much of the split
+    """The sections of the other methods. Adapting without scoring, it heeds of `evaluate` only how much of the split
     will be scored."""
     ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
-    method = ttt.get("method")
-    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != method]
-    scoring = [f"evaluate.{name}" for name in evaluate if name != "max_targets"] if method == "cosine" else []
-    return (*others, *scoring)
+    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != ttt.get("method")]
+    scores = _written_by_ttt(config) == "evaluation"
+    return (*others, *(f"evaluate.{name}" for name in evaluate if not scores and name != "max_targets"))
 
 
 def _unused_by_train(config: Plain) -> tuple[str, ...]:
@@ -88,7 +115,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.data_demo",
             version=1,
             inputs={},
-            output=("token_data",),
+            output="token_data",
             sections=("data",),
             neutral=("data.source",),
         ),
@@ -97,7 +124,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.data_tokenize",
             version=1,
             inputs={},
-            output=("token_data",),
+            output="token_data",
             sections=("data",),
             neutral=("data.source",),
         ),
@@ -106,7 +133,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.data_add",
             version=1,
             inputs={},
-            output=("token_data",),
+            output="token_data",
             sections=(),
         ),
         Stage(
@@ -114,7 +141,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.train",
             version=1,
             inputs={"data": ("token_data",)},
-            output=("trained_model",),
+            output="trained_model",
             sections=("seed", "model", "optim", "train"),
             # What the on_* and auto_batch do is told by the log. Stopping leaves no model, so that a run may go on with
             # another answer.
@@ -130,7 +157,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.import_checkpoint",
             version=1,
             inputs={},
-            output=("trained_model",),
+            output="trained_model",
             sections=("model",),
         ),
         Stage(
@@ -139,7 +166,7 @@ STAGES: dict[str, Stage] = {
             version=2,
             inputs={"model": ("trained_model",), "data": ("token_data",)},
             needless=_needless_for_quantize,
-            output=("quantized_model",),
+            output="quantized_model",
             sections=("quantize", "pack"),
             unused=_unused_by_quantize,
         ),
@@ -148,7 +175,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.pack",
             version=2,
             inputs={"model": ("quantized_model",)},
-            output=("packed_model",),
+            output="packed_model",
             sections=("pack",),
         ),
         Stage(
@@ -156,7 +183,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.ttt",
             version=1,
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("adapted_model", "evaluation"),
+            output=_written_by_ttt,
             sections=("seed", "ttt", "evaluate"),
             neutral=("ttt.compile", "evaluate.batch_tokens", "evaluate.compile"),
             unused=_unused_by_ttt,
@@ -166,7 +193,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.evaluate",
             version=2,
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("evaluation", "partial_evaluation"),
+            output="evaluation",
             sections=("evaluate",),
             neutral=("evaluate.batch_tokens", "evaluate.compile"),
         ),
@@ -175,8 +202,20 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.submit",
             version=1,
             inputs={"evaluation": ("evaluation",)},
-            output=("submission",),
+            output="submission",
             sections=("submit",),
         ),
     )
 }
+NEUTRAL = tuple(dict.fromkeys(key for stage in STAGES.values() for key in stage.neutral))
+"""Dotted keys of all stages that do not change a result."""
+
+
+def without_keys(config: Plain, keys: Iterable[str]) -> Plain:
+    """Return a plain configuration, which may lack sections, without these dotted keys."""
+    kept = dict(config)
+    for key in keys:
+        section, name = key.split(".")
+        if isinstance(kept.get(section), dict):
+            kept[section] = {k: v for k, v in kept[section].items() if k != name}
+    return kept

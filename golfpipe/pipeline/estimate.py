@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.schema import PipelineConfig, plain_config
+from golfpipe.jobs.registry import Stage
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
 from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
 
@@ -38,7 +39,7 @@ def weight_bytes(config: PipelineConfig) -> int:
     return math.ceil(total)
 
 
-def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
+def estimate(stage: Stage, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
     """`output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None: unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
     codes = weight_bytes(config)
@@ -49,8 +50,8 @@ def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str
         # one byte a code, whatever its bits
         "quantize": (None, 3 * weights, None),
         "pack": (codes, 2 * weights, None),
-        "ttt": (weights if config.ttt.method == "cosine" else None, 4 * weights, None),
+        "ttt": (weights if stage.writes(plain_config(config)) == "adapted_model" else None, 4 * weights, None),
         "evaluate": (None, weights, None),
     }
-    output, memory, time = known.get(stage, (None, None, None))
+    output, memory, time = known.get(stage.name, (None, None, None))
     return {"output_bytes": output, "memory_bytes": memory, "seconds": time}

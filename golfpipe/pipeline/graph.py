@@ -95,13 +95,13 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
     if spec.stage not in STAGES or spec.stage.startswith("data-"):
         known = [name for name in STAGES if not name.startswith("data-")]
         raise unknown_name(spec.stage, f"pipeline.{spec.name}: stage", [DATA, *known])
-    stage = STAGES[spec.stage]
+    stage, plain = STAGES[spec.stage], plain_config(config)
     idle = _idle_reason(stage, [nodes[name] for name in spec.inputs])
     return Node(
         name=spec.name,
         stage=stage,
-        inputs=_roles(spec, stage, nodes, stage.roles(plain_config(config))) if idle is None else {},
-        output=_output(stage, config),
+        inputs=_roles(spec, stage, nodes, stage.roles(plain)) if idle is None else {},
+        output=stage.writes(plain),
         idle_because=idle,
     )
 
@@ -133,12 +133,6 @@ def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequ
             kinds = " or ".join(stage.inputs[role])
             raise ConfigError(f"pipeline.{spec.name}: {stage.name} needs a {role} ({kinds}) in its inputs")
     return {role: name for role, name in roles.items() if role in needed or role not in stage.inputs}
-
-
-def _output(stage: Stage, config: PipelineConfig) -> Kind:
-    if stage.name == "ttt":
-        return "adapted_model" if config.ttt.method == "cosine" else "evaluation"
-    return stage.output[0]
 
 
 def _submit_what_is_eligible(nodes: Mapping[str, Node]) -> dict[str, Node]:

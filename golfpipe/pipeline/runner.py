@@ -12,9 +12,10 @@ from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
+from golfpipe.jobs.registry import settled_by
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.graph import DATA, Node, build_graph, select
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.pipeline.settings import Settings, inherited_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
@@ -137,7 +138,7 @@ def _resolve(
         for node in given:
             artifact = try_open(folder / node.name) if node.output == kind else None
             if artifact is not None:
-                decided = tuple(section for section in DECIDED[kind] if section != "data")  # DATA may be named anew
+                decided = [section for section in settled_by(kind) if section != "data"]  # DATA may be named anew
                 inherited = inherited_settings(artifact, warn)
                 return settings.resolve(inherited=inherited, decided=decided)
     return fresh

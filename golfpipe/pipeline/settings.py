@@ -9,9 +9,9 @@ from typing import Any
 
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
 from golfpipe.config.schema import known_part
+from golfpipe.jobs.registry import settled_by
 from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
 from golfpipe.store.artifact import Artifact
-from golfpipe.store.manifest import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +50,14 @@ class Settings:
             seed=self.seed,
         )
 
+    def resolve_over(self, source: Artifact, warn: Callable[[str], None]) -> Resolved:
+        """The configuration over that of an input, whose own making stays as it was. Raises ConfigError."""
+        return self.resolve(inherited=inherited_settings(source, warn), decided=settled_by(source.manifest.kind))
+
 
 def qat_overrides(bits: float) -> list[str]:
     """Quantization-aware training of matrices and n-gram tables through open-ended codes of so many bits."""
     return [f"train.qat.{name}.step={step_of_bits(bits):.4g}" for name in MATRIX_CLASSES]
-
-
-_TRAINED = ("data", "model", "optim", "train")
-DECIDED: dict[Kind, tuple[str, ...]] = {
-    "token_data": ("data",),
-    "trained_model": _TRAINED,
-    "quantized_model": (*_TRAINED, "quantize"),
-    "packed_model": (*_TRAINED, "quantize", "pack"),
-    "adapted_model": (*_TRAINED, "quantize", "pack", "ttt"),
-    "evaluation": (*_TRAINED, "quantize", "pack", "ttt", "evaluate"),
-}
-"""Kind of the input -> sections that it is the result of."""
 
 
 def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[str, Any]:

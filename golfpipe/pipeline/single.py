@@ -11,12 +11,10 @@ from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
+from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.jobs.shard import Shard, check_parts
-from golfpipe.jobs.unfinished import JOB_FILE, read_begun
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
-from golfpipe.store.artifact import Artifact, open_artifact, try_open
-from golfpipe.store.manifest import InputRef
+from golfpipe.pipeline.settings import Settings, known_settings
+from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.search import find_artifact
 
 ARTIFACTS = Path("artifacts")
@@ -44,56 +42,15 @@ def prepare(request: Request) -> Job:
     """The job that the request means. Raises UsageError, ConfigError or ArtifactError."""
     stage = STAGES[request.stage]
     source = _first_input(stage, request.inputs)
-    resolved = request.settings.resolve(
-        inherited=inherited_settings(source, request.context.reporter.warn) if source is not None else None,
-        decided=DECIDED.get(source.manifest.kind, ()) if source is not None else (),
-    )
-    needless = stage.needless(plain_config(resolved.config))
+    settings, warn = request.settings, request.context.reporter.warn
+    config = (settings.resolve_over(source, warn) if source is not None else settings.resolve()).config
+    needless = stage.needless(plain_config(config))
     wanted = {role: path for role, path in request.inputs.items() if role not in needless}
     return Job(
         stage=stage,
-        config=resolved.config,
+        config=config,
         inputs=open_inputs(stage, wanted),
         out=checked_out(request.out) if request.out is not None else default_out(stage, source),
-        arguments=request.arguments,
-        argument_digest=request.argument_digest,
-        context=request.context,
-    )
-
-
-def prepare_training(request: Request, name: str | None) -> Job:
-    """As `prepare`, for train: it has a name instead of a sibling, a default preset, and may go on from an
-    interrupted run (`context.resume`), whose settings and inputs it then takes over. With an `init` model the
-    architecture is that of the model."""
-    stage = STAGES["train"]
-    stages = request.settings.stages()
-    run_name = checked_name(name or request.settings.preset or stages.default_preset)
-    out = checked_out(request.out) if request.out is not None else ARTIFACTS / run_name / stage.name
-    data_path, warn = request.inputs.get("data"), request.context.reporter.warn
-    begun, init = None, _opened_init(request.inputs.get("init"))
-    if request.context.resume:
-        begun, reference, init_reference = _begun(out)
-        data = open_artifact(data_path, "token_data") if data_path is not None else find_artifact(reference, out)
-        if init is None and init_reference is not None:
-            init = find_artifact(init_reference, out)
-    elif data_path is None:
-        raise UsageError("train needs token data", hint="golfpipe data demo; golfpipe train artifacts/data/demo")
-    else:
-        data = open_artifact(data_path, "token_data")
-    if begun is not None:
-        inherited = known_settings(begun, str(out), warn)
-    else:
-        inherited = inherited_settings(data, warn)
-        inherited.setdefault("data", {})["source"] = source_name(data)
-    decided = DECIDED["token_data"]
-    if init is not None:
-        inherited["model"], decided = init.manifest.model or {}, (*decided, "model")
-    resolved = request.settings.resolve(inherited=inherited, decided=decided, default_preset=begun is None)
-    return Job(
-        stage=stage,
-        config=resolved.config,
-        inputs={"data": data} | ({"init": init} if init is not None else {}),
-        out=out,
         arguments=request.arguments,
         argument_digest=request.argument_digest,
         context=request.context,
@@ -103,29 +60,6 @@ def prepare_training(request: Request, name: str | None) -> Job:
 def source_name(data: Artifact) -> str:
     """What data.source would be for `run` to read this data."""
     return "demo" if data.path.resolve() == DEMO_DATA.resolve() else str(data.path.resolve())
-
-
-def _opened_init(path: Path | None) -> Artifact | None:
-    """The model to start from, of any kind."""
-    return open_artifact(path, *MODEL_KINDS) if path is not None else None
-
-
-def _begun(out: Path) -> tuple[dict[str, Any], InputRef, InputRef | None]:
-    """Settings, data and initial model of the interrupted run in `out`, or of the finished one, which then is up to
-    date."""
-    begun = read_begun(out)
-    data = begun.input("data") if begun is not None else None
-    if begun is not None and data is not None:
-        return begun.config, data, begun.input("init")
-    finished = try_open(out)
-    data = finished.manifest.input("data") if finished is not None else None
-    if finished is None or data is None:
-        raise UsageError(
-            f"{out}: nothing to resume here, no {JOB_FILE} of an unfinished run",
-            hint="--name or -o tells which run",
-            path=str(out),
-        )
-    return finished.manifest.config, data, finished.manifest.input("init")
 
 
 def _first_input(stage: Stage, paths: Mapping[str, Path | None]) -> Artifact | None:

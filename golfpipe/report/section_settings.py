@@ -59,7 +59,7 @@ def run_rules(run: RunData) -> tuple[RuleResult, ...]:
         return _recorded(submission)
     if run.headline is None:
         return ()
-    return check_rules(gather([trace(run.headline)], neutral=()))
+    return check_rules(gather([trace(run.headline)]))
 
 
 def _recorded(submission: Artifact) -> tuple[RuleResult, ...]:

@@ -6,11 +6,10 @@ Sizes come from the files on disk, and every file of every artifact in the chain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.jobs.registry import STAGES
 from golfpipe.loading.lineage import Lineage, trace
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
@@ -138,7 +137,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
         reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
         return _report(artifact, path, table, (), not_applicable(reason), notes)
     executed = execution.run([lineage]) if execution is not None else []
-    facts = gather([lineage], neutral=_neutral_keys(), executed=executed)
+    facts = gather([lineage]).with_executed(executed)
     return _report(artifact, path, table, facts.runs, check_rules(facts), notes + _executed_notes(executed))
 
 
@@ -155,15 +154,9 @@ def _audit_submission(submission: Artifact, path: Path, execution: Execution | N
         return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,), track=told.track)
     _verify_all(lineages)
     executed = execution.run(lineages) if execution is not None else []
-    facts = gather(
-        lineages,
-        executed=executed,
-        neutral=_neutral_keys(),
-        track=told.track,
-        has_folder=True,
-        script_bytes=told.script_bytes,
-        log_differences=told.log_differences,
-        folder_problems=told.folder_problems,
+    gathered = gather(lineages, track=told.track, has_folder=True).with_script(told.script_bytes)
+    facts = replace(
+        gathered.with_executed(executed), log_differences=told.log_differences, folder_problems=told.folder_problems
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
@@ -266,7 +259,3 @@ def _verify_all(lineages: Sequence[Lineage]) -> None:
 def _verify(artifact: Artifact) -> None:
     for name in artifact.manifest.files:
         artifact.file(name)
-
-
-def _neutral_keys() -> list[str]:
-    return [key for stage in STAGES.values() for key in stage.neutral]

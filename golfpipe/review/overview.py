@@ -10,7 +10,7 @@ from golfpipe.config.resolve import Resolved, flatten
 from golfpipe.config.schema import PipelineConfig, all_keys, plain_config
 from golfpipe.model.config import parameter_count
 from golfpipe.pipeline.estimate import weight_bytes
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.pipeline.settings import Settings
 from golfpipe.store.artifact import open_artifact
 
 
@@ -22,11 +22,7 @@ def show_settings(
     Without an artifact: what `train` or `run` would use. Raises ConfigError, ArtifactError.
     """
     opened = open_artifact(artifact) if artifact is not None else None
-    resolved = settings.resolve(
-        inherited=inherited_settings(opened, warn) if opened is not None else None,
-        decided=DECIDED.get(opened.manifest.kind, ()) if opened is not None else (),
-        default_preset=opened is None,
-    )
+    resolved = settings.resolve_over(opened, warn) if opened is not None else settings.resolve(default_preset=True)
     plain = plain_config(resolved.config)
     return resolved, {key: _value(plain, key) for key in all_keys()}
 

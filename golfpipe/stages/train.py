@@ -19,7 +19,8 @@ from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
 from golfpipe.jobs.job import Job
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.fast_paths import faster_precision, paths_taken

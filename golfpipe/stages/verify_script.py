@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from golfpipe.bundle.generate import Adaptation
-from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
@@ -111,8 +111,8 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "train.validation_targets": targets,
         "evaluate.max_targets": targets,
     }
-    if adaptation == "ttt" and config.ttt.method == "cosine":
-        wanted["ttt.cosine.epochs" if config.ttt.epochs is None else "ttt.epochs"] = 1
+    if adaptation == "ttt" and STAGES["ttt"].writes(plain_config(config)) == "adapted_model":
+        wanted[f"ttt.{config.ttt.method}.epochs" if config.ttt.epochs is None else "ttt.epochs"] = 1
     return {key: value for key, value in wanted.items() if _value(config, key) != value}
 
 

@@ -20,7 +20,7 @@ from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
-from golfpipe.submission.seed_results import SeedResult
+from golfpipe.submission.seed_results import SeedResult, seed_result
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
@@ -53,14 +53,17 @@ class Draft:
 def draft(
     heading: Heading,
     lineages: Sequence[Lineage],
-    results: Sequence[SeedResult],
     facts: Facts,
     *,
     script: bytes | None = None,
     verification: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """Gather logs and settings. The settings are those of the first seed; rule 9 says whether the others agree."""
+    """Gather results, logs and settings. The settings are those of the first seed; rule 9 says whether others agree.
+
+    Raises ArtifactError naming a metric that is missing.
+    """
     sections = effective_config(lineages[0])
+    results = [seed_result(lineage, run) for lineage, run in zip(lineages, facts.runs, strict=True)]
     logs = {
         result.seed: _log(lineage, result, run.code_measured)
         for lineage, result, run in zip(lineages, results, facts.runs, strict=True)

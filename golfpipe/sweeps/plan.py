@@ -15,8 +15,8 @@ from golfpipe.config.schema import PipelineConfig, nearest, plain_config
 from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
-from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage, settled_by
+from golfpipe.pipeline.settings import Settings, inherited_settings
 from golfpipe.pipeline.single import Request, checked_out, find_data
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
@@ -145,7 +145,7 @@ class _Builder:
                 takes = " or ".join(stage.inputs["model"])
                 raise ConfigError(f"--stages {','.join(self.names)}: {name} takes a {takes}, here it gets a {kind}")
             ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position, config))))
-            parent, kind = ids[-1], _output(stage, config)
+            parent, kind = ids[-1], stage.writes(plain_config(config))
         return tuple(ids)
 
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
@@ -183,7 +183,7 @@ class _Builder:
             overrides=(*given.overrides, *override_texts(cell)),
             seed=given.seed,
         )
-        return settings.resolve(inherited=self.inherited, decided=DECIDED.get(self.model.manifest.kind, ())).config
+        return settings.resolve(inherited=self.inherited, decided=settled_by(self.model.manifest.kind)).config
 
     def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
         """What of the cell's settings has had a say after the stage at `position`: a shared step has no others."""
@@ -221,12 +221,6 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
     if context.threads is not None:
         words += ["--threads", str(context.threads)]
     return words
-
-
-def _output(stage: Stage, config: PipelineConfig) -> Kind:
-    if stage.name == "ttt" and config.ttt.method != "cosine":
-        return "evaluation"
-    return stage.output[0]
 
 
 def _check_stages(names: Sequence[str]) -> None:

@@ -63,7 +63,8 @@ def train(
     """
     from golfpipe.loading.replay_log import replay_arguments
     from golfpipe.pipeline.settings import qat_overrides
-    from golfpipe.pipeline.single import Request, prepare_training
+    from golfpipe.pipeline.single import Request
+    from golfpipe.pipeline.training import prepare_training
 
     short = [("train.auto_batch=true", auto_batch), (f"train.precision={precision}", precision is not None)]
     steps = qat_overrides(qat_bits) if qat_bits is not None else []
