@@ -17,7 +17,7 @@ class PackConfig:
     """range: entropy coding with a static model per tensor; nibble: two int4 codes per byte, then lzma."""
     limit_bytes: int = LIMIT_BYTES
     """Limit for code plus weights, decimal bytes."""
-    code_bytes_reserve: int = 20_000
+    code_bytes_reserve: int = 46_000
     """Bytes set aside for the submission's script until its real size is known."""
 
     def __post_init__(self) -> None:
