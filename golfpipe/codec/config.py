@@ -23,7 +23,5 @@ class PackConfig:
     def __post_init__(self) -> None:
         if self.limit_bytes < 1:
             raise ConfigError(f"pack.limit_bytes={self.limit_bytes} must be positive")
-        if not 0 <= self.code_bytes_reserve < self.limit_bytes:
-            raise ConfigError(
-                f"pack.code_bytes_reserve={self.code_bytes_reserve} must lie in 0..limit_bytes ({self.limit_bytes})"
-            )
+        if self.code_bytes_reserve < 0:
+            raise ConfigError(f"pack.code_bytes_reserve={self.code_bytes_reserve} must not be negative")
