@@ -40,7 +40,7 @@ from golfpipe.report.section_sweep import _table as sweep_table
 from golfpipe.report.sweep_points import read_sweep, sweep_points
 from golfpipe.review.comparison import _documents as documents_of
 from golfpipe.stages import import_checkpoint
-from golfpipe.stages import train as train_stage
+from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint
 from golfpipe.store.artifact import Artifact, ArtifactWriter, open_artifact
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.manifest import MANIFEST_NAME, timeless
@@ -231,10 +231,7 @@ def _checkpoint_reader(folder: Path) -> Callable[[], Taken]:
             made.append(GuardedTrainer(network, stream, job.config.train, job.config.optim, torch.device("cpu")))
         logs = {path: path.read_bytes() for path in partial.iterdir() if path.suffix in (".jsonl", ".log")}
         try:
-            if (
-                train_stage._resume(made[0], ArtifactWriter(partial)) is None
-                and (partial / train_stage.CHECKPOINT).exists()
-            ):
+            if load_checkpoint(partial / CHECKPOINT, made[0]) is None and (partial / CHECKPOINT).exists():
                 raise Malformed("a checkpoint that is there as none")
         finally:
             for path, content in logs.items():

@@ -21,6 +21,7 @@ from golfpipe.jobs.key import is_intact
 from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.unfinished import read_begun
+from golfpipe.loading.replay_log import LOG
 from golfpipe.pipeline.graph import Node, build_graph
 from golfpipe.pipeline.runner import RunPlan, Step, dry_run
 from golfpipe.pipeline.settings import Settings, known_settings
@@ -208,7 +209,7 @@ def _progress(out: Path) -> str:
         resumable = read_begun(out) is not None
     except ArtifactError:
         resumable = False
-    step = _last_step(partial_folder(out) / "log.jsonl")
+    step = _last_step(partial_folder(out) / LOG)
     done = f"interrupted after step {step}" if step is not None else "interrupted"
     return f"{done}; golfpipe train --resume -o {out}" if resumable else f"{done}; run its command again"
 

@@ -24,10 +24,10 @@ from golfpipe.submission.seed_results import SeedResult
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
+from golfpipe.training.log_lines import TRAINING_LOG
 
 CONFIG_FILE = "config.yaml"
 REQUIREMENTS_FILE = "requirements.txt"
-TRAINING_LOG = "train.log"
 _REQUIRED_PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "constriction")
 
 

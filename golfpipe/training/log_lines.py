@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from golfpipe.training.config import TrainConfig
 
+TRAINING_LOG = "train.log"
+"""The file in a trained model that holds the lines of its training."""
+
 
 def start_lines(seed: int, num_parameters: int, config: TrainConfig, max_steps: int) -> str:
     """What a run starts from."""
