@@ -10,7 +10,7 @@ import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.scoring.bootstrap import PairedDifference, paired_bootstrap
+from golfpipe.review.bootstrap import PairedDifference, paired_bootstrap
 from golfpipe.stages.evaluation import DOCUMENTS
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.tensors import check_tensors
