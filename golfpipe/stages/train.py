@@ -22,6 +22,7 @@ from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, GolfpipeError, Interrupted, StageFailed, UsageError
+from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.machine.compiling import compiled_passes, compiles
@@ -36,7 +37,7 @@ from golfpipe.reporter import Task
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, chunked_windows
-from golfpipe.stages.trackers import Record, check_tracker, tracking
+from golfpipe.stages.trackers import Record, tracking
 from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.canonical import canonical_json
@@ -61,7 +62,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if config.train.precision == "auto":
         precision = processes.first(faster_precision(device, config.model.model_dim))
         config = replace(config, train=replace(config.train, precision=precision))
-    check_tracker(config.train.track)
+    if config.train.track != "none":
+        require(config.train.track)
     select_threads(job.context.threads)
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config.model, tokenizer)
