@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "reporter", "version")
+BASE = ("errors", "units", "reporter", "version", "extras")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,

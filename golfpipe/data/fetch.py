@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from golfpipe.data.shard_files import read_shard_length
 from golfpipe.errors import DataError, StageFailed, UsageError
+from golfpipe.extras import require
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import write_file
 
@@ -209,10 +210,9 @@ def _endpoint() -> str | None:
 
 
 def _api() -> HfApi:
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise StageFailed("data fetch needs huggingface_hub", hint="pip install huggingface_hub") from error
+    require("huggingface_hub")
+    from huggingface_hub import HfApi
+
     return HfApi(endpoint=_endpoint(), library_name="golfpipe")
 
 

@@ -13,13 +13,15 @@ from typing import Literal
 
 from golfpipe.config.resolve import load_stages
 from golfpipe.errors import ConfigError
+from golfpipe.extras import EXTRAS
 from golfpipe.machine.devices import cpu_count, select_device
 from golfpipe.store.files import free_bytes
 from golfpipe.units import format_bytes
 from golfpipe.version import __version__, source_commit
 
 PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "typer", "rich", "pydantic", "PyYAML", "constriction",
-            "matplotlib", "scipy", "huggingface_hub")  # fmt: skip
+            "matplotlib", "Jinja2", "python-minifier")  # fmt: skip
+"""Packages that nothing works without; those of `EXTRAS` are optional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def check_machine() -> list[Check]:
         Check(
             "python", "ok" if sys.version_info >= (3, 11) else "missing", f"{platform.python_version()} (3.11 or later)"
         ),
-        *(_package(name) for name in PACKAGES),
+        *(_package(name) for name in (*PACKAGES, *EXTRAS)),
         *_devices(),
         Check("cpu cores", "ok", str(cpu_count())),
         _memory(),
@@ -51,7 +53,10 @@ def _package(name: str) -> Check:
     try:
         return Check(name, "ok", metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, "missing", "not installed")
+        extra = EXTRAS.get(name)
+        if extra is None:
+            return Check(name, "missing", "not installed")
+        return Check(name, "note", f"not installed; used by {extra.used_by}: {extra.command}")
 
 
 def _devices() -> Iterator[Check]:

@@ -16,6 +16,7 @@ from datetime import date
 
 from golfpipe.config.schema import build_config
 from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
+from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.loading.lineage import Lineage, effective_config, trace
@@ -38,8 +39,11 @@ from golfpipe.units import format_bytes
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Inputs: roles evaluation, evaluation-2, ...; one per seed.
 
-    Raises UsageError for evaluations that cannot be submitted, OverLimit, RuleBroken on track 10min_16mb.
+    Raises UsageError for evaluations that cannot be submitted, OverLimit, RuleBroken on track 10min_16mb, StageFailed
+    where a comparison with a record is asked for and scipy is not installed.
     """
+    if job.config.submit.against:
+        require("scipy")
     lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
     neutral = [key for stage in STAGES.values() for key in stage.neutral]
     track = job.config.submit.track

@@ -18,6 +18,7 @@ from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
+from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
 from golfpipe.machine.compiling import compiled_passes, compiles
@@ -29,7 +30,7 @@ from golfpipe.model.config import forward_flops, parameter_count
 from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
 from golfpipe.reporter import Task
-from golfpipe.stages.trackers import check_tracker, tracking
+from golfpipe.stages.trackers import tracking
 from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
 from golfpipe.stages.validation import Validation
@@ -43,7 +44,8 @@ from golfpipe.training.token_stream import TokenStream
 
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
-    check_tracker(job.config.train.track)
+    if job.config.train.track != "none":
+        require(job.config.train.track)
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
     data, config = job.inputs["data"], job.config

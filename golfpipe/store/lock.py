@@ -4,6 +4,10 @@ The lock is a file made beside the folder, only if it is not there yet, so that 
 holds host, pid and the process's start time; its modification time is a heartbeat. A dead process's lock is taken
 over at once on the same host, and after STALE_SECONDS without a heartbeat from another. Heartbeats are judged by the
 clock of the file system, since the clocks of two hosts may differ.
+
+The package flufl.lock is not used: it leaves a dead process's lock until the lifetime ends, judges expiry by this
+host's clock, and tells processes apart by host and pid alone. Of two processes that break a lock at the same time, it
+may also let one remove the other's new lock.
 """
 
 from __future__ import annotations
