@@ -23,7 +23,8 @@ from golfpipe.data.token_data import load_tokenizer, load_training_shards, load_
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.jobs.job import Job
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.fast_paths import faster_precision, paths_taken
@@ -97,7 +98,7 @@ def _train(
     out: ArtifactWriter,
     trainer: GuardedTrainer,
     tokenizer: Tokenizer,
-    resumed: dict | None,
+    resumed: dict[str, Any] | None,
     skipped_shards: list[str],
     track: Callable[[Sequence[Record]], None],
 ) -> Result:
@@ -240,7 +241,7 @@ class _Events:
 
     # ---- beginning and end ------------------------------------------------------------------------------------
 
-    def start(self, resumed: dict | None) -> None:
+    def start(self, resumed: dict[str, Any] | None) -> None:
         """`resumed`: the values of the checkpoint from which the run goes on."""
         config, trainer = self.job.config, self.trainer
         compiled = trainer.loss_of is not trainer.network
@@ -330,7 +331,7 @@ class _Events:
     def _loss_text(self) -> str:
         return f"{self.last_loss:.4f}" if self.last_loss is not None else "unknown"
 
-    def _append(self, records: list[dict]) -> None:
+    def _append(self, records: list[Record]) -> None:
         self._append_lines(self.log_path, [canonical_json(record) for record in records])
         self.track(records)
 
@@ -351,7 +352,7 @@ def _step_record(step: FinishedStep, fault: str | None) -> dict[str, Any]:
     return record if fault is None else record | {"fault": fault}
 
 
-def _resume(trainer: GuardedTrainer, out: ArtifactWriter) -> dict | None:
+def _resume(trainer: GuardedTrainer, out: ArtifactWriter) -> dict[str, Any] | None:
     """Load the checkpoint in the partial folder, where there is one, and cut the logs back to its moment. Returns its
     values. The first process reads it for all."""
     path, reads = out.folder / CHECKPOINT, trainer.processes.rank == 0
