@@ -256,11 +256,11 @@ def _is_network_trouble(error: Exception) -> bool:
 
 def _progress_class(advance: Callable[[float, str], None], name: str) -> type[Any]:
     """What the library takes for its bar, passing the bytes on."""
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
     class Forward(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **(options | {"disable": True}))
+            super().__init__(*args, **(options | {"disable": True}))  # type: ignore[no-untyped-call]  # tqdm is untyped
             advance(float(options.get("initial") or 0), name)
 
         def update(self, n: float | None = 1) -> bool | None:

@@ -80,7 +80,8 @@ def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
         if plain and _fits(query, key, value, scale):
             return _gradients(kernel, grad, query, key, value, out, log_sums, scale)
         given = (grad, query, key, value, out, log_sums, dropout, causal)
-        return theirs.call_boxed(keys, *given, attn_mask=attn_mask, scale=scale)
+        gradients: tuple[Tensor, Tensor, Tensor] = theirs.call_boxed(keys, *given, attn_mask=attn_mask, scale=scale)
+        return gradients
 
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():

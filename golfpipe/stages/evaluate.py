@@ -20,7 +20,8 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.shard import Shard
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_for, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory
