@@ -1,5 +1,5 @@
-"""The same seed gives the same bytes: again, by single commands and by `run`, by one process or eight that tokenize, and,
-where the kernels allow it, by one thread or two.
+"""The same seed gives the same bytes: again, by single commands and by `run`, by one process or eight that tokenize,
+and, where the kernels allow it, by one thread or two.
 """
 
 from __future__ import annotations

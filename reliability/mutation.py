@@ -127,7 +127,8 @@ _BYTE_KINDS: tuple[Callable[[random.Random, bytes], bytes], ...] = (
 
 
 def edit_json(rng: random.Random, content: bytes) -> tuple[bytes, str, str]:
-    """(mutant, what was done, the path of keys to where): a key removed, renamed or repeated, a value of another kind."""
+    """(mutant, what was done, the path of keys to where): a key removed, renamed or repeated, a
+    value of another kind."""
     value = copy.deepcopy(json.loads(content))
     parent, key, path = _pick(rng, value)
     if parent is None:

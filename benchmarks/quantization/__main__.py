@@ -1,4 +1,5 @@
-"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and results/quantization_tiny.json.
+"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and
+results/quantization_tiny.json.
 
 python -m benchmarks.quantization artifacts/data/mixed artifacts/tiny-s0/train artifacts/tiny-s1/train
 python -m benchmarks.quantization DATA MODEL --only "trellis 3" --max-targets 20000       # CPU, a minute

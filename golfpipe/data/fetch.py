@@ -1,7 +1,8 @@
 """Published shards from a dataset repository of the Hugging Face hub: pinned, resumed, and checked file by file.
 
-`fetch.json` in the folder names the repository and the commit that the files came from, so that a second call takes more
-shards of the same commit. A file takes its place only when its size, its sha256 and (of a shard) its header are right.
+`fetch.json` in the folder names the repository and the commit that the files came from, so that a second
+call takes more shards of the same commit. A file takes its place only when its size, its sha256 and (of a
+shard) its header are right.
 """
 
 from __future__ import annotations

@@ -151,7 +151,8 @@ def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) 
 
 
 def _training_lines(texts: Iterable[str]) -> Iterator[str]:
-    """Lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span whitespace, so lines lose none."""
+    """Lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span
+    whitespace, so lines lose none."""
     num_bytes = 0
     for text in texts:
         for line in text.splitlines():

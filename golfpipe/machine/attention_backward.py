@@ -1,8 +1,8 @@
 """The backward pass of causal attention in bf16, on a CPU with AVX512-BF16 or AMX.
 
-torch's kernel takes five times as long as its forward pass there. This one takes a quarter of its time at some hundreds of
-positions and half at 2,048, from the same log-sums, and gradients of keys and values have half the distance from those of
-float64 (attention_backward.cpp; `python -m benchmarks attention`).
+torch's kernel takes five times as long as its forward pass there. This one takes a quarter of its time at some hundreds
+of positions and half at 2,048, from the same log-sums, and gradients of keys and values have half the distance from
+those of float64 (attention_backward.cpp; `python -m benchmarks attention`).
 """
 
 # Shapes: B batch, H query heads, K key heads, T time, E head width
@@ -53,10 +53,11 @@ def attention_in_force() -> bool:
 
 @contextmanager
 def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
-    """Within: attention that the kernel can do goes backward through it, also in compiled graphs; all other through torch's.
+    """Within: attention that the kernel can do goes backward through it, also in compiled graphs;
+    all other through torch's.
 
-    It is built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where it cannot be built or
-    does not run.
+    It is built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where it cannot
+    be built or does not run.
     """
     kernel = _load(_build(compiler, cache))
     _try(kernel)

@@ -66,7 +66,8 @@ class CastLinear(nn.Linear):
 
 
 def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> Tensor:
-    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R is 0 without rotation."""
+    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R
+    is 0 without rotation."""
     exponent_R = torch.arange(0, config.rope_dim, 2, device=device, dtype=torch.float32) / config.rope_dim
     angle_TR = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rope_base**-exponent_R
     return torch.stack((angle_TR.cos(), angle_TR.sin()))
@@ -146,7 +147,8 @@ def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
 
 
 class _LeakySquare(torch.autograd.Function):
-    """leaky_relu(x, slope)^2 = x * f with f = leaky_relu(x, slope^2), and its derivative is 2 f: one product each way."""
+    """leaky_relu(x, slope)^2 = x * f with f = leaky_relu(x, slope^2), and its derivative is 2 f:
+    one product each way."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:

@@ -31,8 +31,8 @@ def orthogonalize(g_NRC: Tensor) -> Tensor:
     """Replace the singular values of each matrix by values near 1 [N, R, C]. Products run in the input's dtype."""
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
     x = g_NRC.mT.contiguous() if tall else g_NRC
-    # Two steps share a pass over a wide x: (p x)(p x)^T = p x x^T p, small products in place of large ones. No more than
-    # two, since each multiplies the rounding error of x x^T by a^2.
+    # Two steps share a pass over a wide x: (p x)(p x)^T = p x x^T p, small products in place of large ones. No more
+    # than two, since each multiplies the rounding error of x x^T by a^2.
     together = 2 if x.shape[-1] > WIDE * x.shape[-2] else 1
     for first in range(0, len(POLAR_STEPS), together):
         gram = x @ x.mT

@@ -90,7 +90,8 @@ class ProcessGroup:
         return done
 
     def merge(self, values: np.ndarray) -> None:
-        """Fill in what other processes know, in place. Values are at least 0; NaN marks what a process does not know."""
+        """Fill in what other processes know, in place. Values are at least 0; NaN marks what a
+        process does not know."""
         if self.size > 1:
             known = np.nan_to_num(values, nan=-1)
             distributed.all_reduce(torch.from_numpy(known), distributed.ReduceOp.MAX)

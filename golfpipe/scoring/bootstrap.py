@@ -68,7 +68,8 @@ def paired_bootstrap(
 def _resampled_differences(
     gain_D: np.ndarray, sizes_D: np.ndarray, resamples: int, source: np.random.Generator
 ) -> np.ndarray:
-    """float64 [resamples]. A draw without any byte, possible where most documents have none, counts as no difference."""
+    """float64 [resamples]. A draw without any byte, possible where most documents have none,
+    counts as no difference."""
     count = len(gain_D)
     block = max(1, RESAMPLE_BLOCK // count)
     parts = []

@@ -148,7 +148,8 @@ def _script_metrics(job: Job, script: bytes | None, verification: Verification |
 
 
 def _executed(job: Job, lineages: Sequence[Lineage]) -> tuple[list[Executed], GolfpipeError | None]:
-    """What running each seed's method showed. A failure to run comes back, for the broken rules are to be told first."""
+    """What running each seed's method showed. A failure to run comes back, for the broken rules
+    are to be told first."""
     if job.config.submit.track != RECORD_TRACK and not job.config.submit.execute:
         return [], None
     found = []

@@ -1,8 +1,8 @@
 """The challenge's rules (SPEC section 8) as functions of the facts.
 
 Each returns a status and one sentence with the numbers. `pass` needs evidence: the manifests, or for what only running
-the method can show, the run (`golfpipe.submission.trial.start`); without it such a rule is `not checked`. How each rule is
-tested, and what fails it, is in docs/rules.md.
+the method can show, the run (`golfpipe.submission.trial.start`); without it such a rule is `not checked`. How each rule
+is tested, and what fails it, is in docs/rules.md.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def evaluate_merge(
     """Put the parts of an evaluation together.
 
     Reads partial_evaluations, one per shard, with the model and token_data that they name. Writes the evaluation that
-    `golfpipe evaluate` without --shard would, by default beside the first part. Parts that are missing, given twice, or of
-    another model, data or settings are refused.
+    `golfpipe evaluate` without --shard would, by default beside the first part. Parts that are missing, given twice, or
+    of another model, data or settings are refused.
 
     \b
     Examples:
