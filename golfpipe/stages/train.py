@@ -200,7 +200,8 @@ class _Events:
         )
         self._append_text([self._validation_line(score)])
         self.job.context.reporter.note(
-            f"step {step}: train loss {self._loss_text()}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
+            f"step {step}: train loss {self._loss_text()}, val loss {score.val_loss_nats:.4f},"
+            f" val bpb {score.val_bpb:.4f}"
         )
 
     def checkpoint(self, step: int) -> None:
