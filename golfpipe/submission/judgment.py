@@ -49,7 +49,8 @@ def refuse_over_limit(facts: Facts) -> None:
     if over:
         raise OverLimit(
             f"over the byte limit ({'; '.join(over)})",
-            hint="quantize with fewer bits (--set quantize.mlp.bits=3) or train a smaller model; golfpipe audit shows where the bytes are",
+            hint="quantize with fewer bits (--set quantize.mlp.bits=3) or train a smaller model;"
+            " golfpipe audit shows where the bytes are",
         )
 
 
