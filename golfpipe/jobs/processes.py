@@ -8,7 +8,8 @@ import importlib
 import os
 
 import torch
-from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from golfpipe.errors import UsageError
 from golfpipe.jobs.job import Job
@@ -39,10 +40,10 @@ def join_processes(device: str) -> ProcessGroup:
     return processes
 
 
-def meeting_store() -> distributed.Store:
+def meeting_store() -> Store:
     """The key-value store that all processes of the run reach."""
-    store, _, _ = next(distributed.rendezvous("env://"))
-    return distributed.PrefixStore("golfpipe", store)
+    store, _, _ = next(rendezvous("env://"))
+    return PrefixStore("golfpipe", store)
 
 
 def follow_job(job: Job, processes: ProcessGroup) -> None:

@@ -1,8 +1,8 @@
 """The backward pass of causal attention in bf16, on a CPU with AVX512-BF16 or AMX.
 
-torch's kernel takes five times as long as its forward pass there. This one takes a quarter of its time at some hundreds of
-positions and half at 2,048, from the same log-sums, and gradients of keys and values have half the distance from those of
-float64 (attention_backward.cpp; `python -m benchmarks attention`).
+torch's kernel takes five times as long as its forward pass there. This one takes a quarter of its time at some hundreds
+of positions and half at 2,048, from the same log-sums, and gradients of keys and values have half the distance from
+those of float64 (attention_backward.cpp; `python -m benchmarks attention`).
 """
 
 # Shapes: B batch, H query heads, K key heads, T time, E head width
@@ -53,10 +53,11 @@ def attention_in_force() -> bool:
 
 @contextmanager
 def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
-    """Within: attention that the kernel can do goes backward through it, also in compiled graphs; all other through torch's.
+    """Within: attention that the kernel can do goes backward through it, also in compiled graphs;
+    all other through torch's.
 
-    It is built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where it cannot be built or
-    does not run.
+    It is built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where it cannot
+    be built or does not run.
     """
     kernel = _load(_build(compiler, cache))
     _try(kernel)
@@ -80,7 +81,8 @@ def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
         if plain and _fits(query, key, value, scale):
             return _gradients(kernel, grad, query, key, value, out, log_sums, scale)
         given = (grad, query, key, value, out, log_sums, dropout, causal)
-        return theirs.call_boxed(keys, *given, attn_mask=attn_mask, scale=scale)
+        gradients: tuple[Tensor, Tensor, Tensor] = theirs.call_boxed(keys, *given, attn_mask=attn_mask, scale=scale)
+        return gradients
 
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():

@@ -1,5 +1,5 @@
-"""Whether a stage compiles its network, and what then runs: the compiled form of a function for the batches that recur, and
-its way backward."""
+"""Whether a stage compiles its network, and what then runs: the compiled form of a function for the batches that recur,
+and its way backward."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from golfpipe.machine.attention_backward import attention_obstacle, own_attentio
 from golfpipe.reporter import Reporter
 
 AUTO_FLOPS = {"cpu": 2e14, "cuda": 1e16}
-"""Work above which `auto` compiles. Two cores take five to ten minutes for 2e14; compiling 16 layers takes one, and saves
-two fifths of the time of training and of scoring. A GPU's figure is an estimate, a minute or two."""
+"""Work above which `auto` compiles. Two cores take five to ten minutes for 2e14; compiling 16 layers takes one, and
+saves two fifths of the time of training and of scoring. A GPU's figure is an estimate, a minute or two."""
 
 Answer = TypeVar("Answer")
 

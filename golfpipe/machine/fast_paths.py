@@ -56,8 +56,8 @@ def paths_taken(device: torch.device, precision: str, compile_choice: str, compi
 
 def faster_precision(device: torch.device, model_dim: int) -> Literal["fp32", "bf16"]:
     """What train.precision=auto stands for. Measured with forward and backward of 4 layers: AMX tiles gain 13 % at
-    width 128, 30 % at 256 and 75 % at 512. Without tiles the rule follows figures of PR 951's code on AVX512-BF16, where
-    a step of width 128 took 361 ms in bf16 and 309 ms in fp32."""
+    width 128, 30 % at 256 and 75 % at 512. Without tiles the rule follows figures of PR 951's code on AVX512-BF16,
+    where a step of width 128 took 361 ms in bf16 and 309 ms in fp32."""
     if device.type == "cpu" and not torch.cpu._is_amx_tile_supported() and model_dim < BF16_WIDTH_WITHOUT_TILES:
         return "fp32"
     return "bf16" if _bf16(device).on else "fp32"

@@ -1,4 +1,5 @@
-"""The memory of this process: what its allocator keeps, and the most it has had since a moment, for a stage's record."""
+"""The memory of this process: what its allocator keeps, and the most it has had since a moment,
+for a stage's record."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def keep_freed_memory(up_to: int = 2**31 - 1) -> None:
-    """Let the allocator of a GNU C library keep what is freed, in pieces of up to so many bytes, for the next tensor. As
-    it is, large tensors are mapped from and given back to the system at each operation, which then clears every page
-    anew: measured in processes of their own, 11 % of compiled scoring of `16l`, 7 % of the `quantize` command, 3 % of a
-    training step."""
+    """Let the allocator of a GNU C library keep what is freed, in pieces of up to so many bytes, for the next tensor.
+    As it is, large tensors are mapped from and given back to the system at each operation, which then clears every
+    page anew: measured in processes of their own, 11 % of compiled scoring of `16l`, 7 % of the `quantize` command,
+    3 % of a training step."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(_MMAP_THRESHOLD, up_to)

@@ -9,6 +9,8 @@ of hidden states and head are made on the spot, because the loss is a mean whose
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,7 +31,7 @@ def _tanh_logits(hidden: Tensor, cast_VD: Tensor, softcap: float) -> Tensor:
 
 class _CappedMeanLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
         cast_VD = head_VD.to(hidden_ND.dtype)
         rows = len(targets_N)
         total = widened(hidden_ND.new_zeros(()))
@@ -52,14 +54,16 @@ class _CappedMeanLoss(torch.autograd.Function):
         return total / rows
 
     @staticmethod
-    def backward(ctx, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden_ND, grad_head_VD = ctx.saved_tensors
         return grad_hidden_ND * grad_loss.to(grad_hidden_ND.dtype), grad_head_VD * grad_loss, None, None
 
 
 def capped_mean_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
     """Mean cross-entropy in nats, fp32 scalar, of logits softcap * tanh(hidden @ head^T / softcap)."""
-    return _CappedMeanLoss.apply(hidden_ND, head_VD, targets_N, softcap)
+    given = (hidden_ND, head_VD, targets_N, softcap)
+    mean: Tensor = _CappedMeanLoss.apply(*given)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return mean
 
 
 def capped_nats(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:

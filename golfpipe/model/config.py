@@ -211,8 +211,8 @@ def multiplied_weights(config: ModelConfig) -> int:
 
 
 def forward_flops(config: ModelConfig, context: int) -> float:
-    """Operations of a token's forward pass, 2 N + 2 L d T: N the weights multiplied, then attention over the causal half.
-    A training step takes three times as many."""
+    """Operations of a token's forward pass, 2 N + 2 L d T: N the weights multiplied, then attention over the causal
+    half. A training step takes three times as many."""
     return 2 * multiplied_weights(config) + 2 * config.num_layers * config.model_dim * context
 
 

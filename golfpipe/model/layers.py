@@ -9,6 +9,7 @@ Weights are fp32 and are cast to the activations' dtype where they are used, so 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,16 +33,16 @@ class _RmsNorm(torch.autograd.Function):
     """x / sqrt(mean(x^2) + eps). By hand, because the composed form walks over the activations twice as often."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         wide = widened(x)
-        mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        mean_square: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         inverse = mean_square.add_(NORM_EPS).rsqrt_()
         y = wide * inverse
         ctx.save_for_backward(y, inverse)
         return y.to(x.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         y, inverse = ctx.saved_tensors
         wide = widened(grad)
         along = (wide * y).mean(-1, keepdim=True)
@@ -50,7 +51,8 @@ class _RmsNorm(torch.autograd.Function):
 
 def rms_norm(x: Tensor) -> Tensor:
     """Weight-free RMS norm over the last dimension, computed in fp32 at least."""
-    return _RmsNorm.apply(x)
+    y: Tensor = _RmsNorm.apply(x)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return y
 
 
 class CastLinear(nn.Linear):
@@ -64,7 +66,8 @@ class CastLinear(nn.Linear):
 
 
 def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> Tensor:
-    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R is 0 without rotation."""
+    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R
+    is 0 without rotation."""
     exponent_R = torch.arange(0, config.rope_dim, 2, device=device, dtype=torch.float32) / config.rope_dim
     angle_TR = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rope_base**-exponent_R
     return torch.stack((angle_TR.cos(), angle_TR.sin()))
@@ -127,10 +130,12 @@ class Attention(nn.Module):
         )
         if self.exclusive:
             y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
-        return self.output(y_BHSE.transpose(1, 2).flatten(2))
+        mixed_BSD: Tensor = self.output(y_BHSE.transpose(1, 2).flatten(2))
+        return mixed_BSD
 
     def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
-        return x_BTD.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+        x_BTHE: Tensor = x_BTD.unflatten(-1, (heads, self.head_dim))
+        return x_BTHE.transpose(1, 2)
 
 
 def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
@@ -142,16 +147,17 @@ def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
 
 
 class _LeakySquare(torch.autograd.Function):
-    """leaky_relu(x, slope)^2 = x * f with f = leaky_relu(x, slope^2), and its derivative is 2 f: one product each way."""
+    """leaky_relu(x, slope)^2 = x * f with f = leaky_relu(x, slope^2), and its derivative is 2 f:
+    one product each way."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, slope: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         factor = F.leaky_relu(x, slope * slope)
         ctx.save_for_backward(factor)
         return x * factor
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (factor,) = ctx.saved_tensors
         return (grad * factor).mul_(2), None
 
@@ -166,7 +172,10 @@ class MLP(nn.Module):
         self.output = CastLinear(config.mlp_hidden, config.model_dim)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.output(_LeakySquare.apply(self.input(x_BTD), self.leaky_slope))
+        slope, hidden_BTF = self.leaky_slope, self.input(x_BTD)
+        hidden_BTF = _LeakySquare.apply(hidden_BTF, slope)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        y_BTD: Tensor = self.output(hidden_BTF)
+        return y_BTD
 
 
 class Block(nn.Module):
@@ -197,4 +206,5 @@ class Block(nn.Module):
             x_BTD, asking_BSD = x_BTD[:, -last:], normed_BTD[:, -last:]
         attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, delta)
         x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
-        return x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))
+        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))
+        return y_BSD

@@ -50,7 +50,8 @@ class NgramEmbedding(nn.Module):
 
     def forward(self, tokens_BT: Tensor, dtype: torch.dtype) -> Tensor:
         rows_BTW = self.table(ngram_buckets(tokens_BT, self.num_buckets, self.factors, self.bos_id)).to(dtype)
-        return self.projection(rows_BTW) * self.scale.to(dtype)
+        projected_BTD: Tensor = self.projection(rows_BTW)
+        return projected_BTD * self.scale.to(dtype)
 
 
 class SmearGate(nn.Module):

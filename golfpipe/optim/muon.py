@@ -7,7 +7,9 @@ For hidden matrices only: never for embeddings, output heads, gains or gates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +31,8 @@ def orthogonalize(g_NRC: Tensor) -> Tensor:
     """Replace the singular values of each matrix by values near 1 [N, R, C]. Products run in the input's dtype."""
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
     x = g_NRC.mT.contiguous() if tall else g_NRC
-    # Two steps share a pass over a wide x: (p x)(p x)^T = p x x^T p, small products in place of large ones. No more than
-    # two, since each multiplies the rounding error of x x^T by a^2.
+    # Two steps share a pass over a wide x: (p x)(p x)^T = p x x^T p, small products in place of large ones. No more
+    # than two, since each multiplies the rounding error of x x^T by a^2.
     together = 2 if x.shape[-1] > WIDE * x.shape[-2] else 1
     for first in range(0, len(POLAR_STEPS), together):
         gram = x @ x.mT
@@ -55,7 +57,7 @@ def _polynomial(gram_NRR: Tensor, a: float, b: float, c: float) -> Tensor:
 
 def aspect_scale(rows: int, columns: int) -> float:
     """sqrt(max(1, rows / columns)): keeps the size of the outputs' change independent of the aspect."""
-    return max(1.0, rows / columns) ** 0.5
+    return math.pow(max(1.0, rows / columns), 0.5)
 
 
 def nesterov_momentum(grads: list[Tensor], momenta: list[Tensor], beta: float, dtype: torch.dtype) -> Tensor:
@@ -87,14 +89,14 @@ class Muon(torch.optim.Optimizer):
         self.dtype, self.processes = dtype, processes
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's own would call one
         assert closure is None
         for group in self.param_groups:
             dealt = 0
             for batch in _batches(group["params"]):
-                grads = [parameter.grad for parameter in batch]
+                grads: list[Any] = [parameter.grad for parameter in batch]  # none is None by now
                 momenta = [self._momentum(parameter) for parameter in batch]
-                nesterov_NRC = nesterov_momentum(grads, momenta, group["momentum"], self.dtype)  # type: ignore[arg-type]
+                nesterov_NRC = nesterov_momentum(grads, momenta, group["momentum"], self.dtype)
                 update_NRC = self.processes.map_rows(orthogonalize, nesterov_NRC, dealt).to(batch[0].dtype)
                 dealt += len(batch)
                 torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
@@ -106,7 +108,8 @@ class Muon(torch.optim.Optimizer):
         state = self.state[parameter]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
-        return state["momentum"]
+        momentum: Tensor = state["momentum"]
+        return momentum
 
 
 def _batches(parameters: list[Tensor]) -> list[list[Tensor]]:

@@ -10,11 +10,14 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, distributed
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 Shared = TypeVar("Shared")
 
@@ -26,7 +29,7 @@ class ProcessGroup:
     rank: int = 0
     size: int = 1
 
-    def meet(self, store: distributed.Store | None = None) -> None:
+    def meet(self, store: Store | None = None) -> None:
         """Join the others, who are in `store` or where torchrun's environment says."""
         if self.size > 1:
             # The first optimizer step imports it, and what is imported after the group exists keeps the group as a
@@ -87,7 +90,8 @@ class ProcessGroup:
         return done
 
     def merge(self, values: np.ndarray) -> None:
-        """Fill in what other processes know, in place. Values are at least 0; NaN marks what a process does not know."""
+        """Fill in what other processes know, in place. Values are at least 0; NaN marks what a
+        process does not know."""
         if self.size > 1:
             known = np.nan_to_num(values, nan=-1)
             distributed.all_reduce(torch.from_numpy(known), distributed.ReduceOp.MAX)

@@ -76,7 +76,7 @@ def step_of_bits(bits: float) -> float:
     """ClassScheme.step at which the codes of Gaussian weights have an entropy of `bits` each: the differential entropy
     of a Gaussian, log2 sqrt(2 pi e), less the logarithm of the step. Exact for fine steps; 2 bits get 0.06 more, 1 bit
     0.2."""
-    return math.sqrt(2 * math.pi * math.e) * 2.0**-bits
+    return math.sqrt(2 * math.pi * math.e) * math.pow(2, -bits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

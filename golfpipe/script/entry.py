@@ -112,7 +112,7 @@ def script_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 
 def _with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
-    """The section with GOLF_* variables applied; these leave `environ`, and all names that could be set go to `known`."""
+    """The section with GOLF_* variables applied; these leave `environ`, and every settable name goes to `known`."""
     changes = {}
     for item in fields(section):
         value, name = getattr(section, item.name), f"{prefix}_{item.name.upper()}"

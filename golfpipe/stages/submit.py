@@ -148,7 +148,8 @@ def _script_metrics(job: Job, script: bytes | None, verification: Verification |
 
 
 def _executed(job: Job, lineages: Sequence[Lineage]) -> tuple[list[Executed], GolfpipeError | None]:
-    """What running each seed's method showed. A failure to run comes back, for the broken rules are to be told first."""
+    """What running each seed's method showed. A failure to run comes back, for the broken rules
+    are to be told first."""
     if job.config.submit.track != RECORD_TRACK and not job.config.submit.execute:
         return [], None
     found = []
@@ -177,7 +178,8 @@ def _lineage(artifact: Artifact) -> Lineage:
         kind = model.kind if model is not None else "model that it does not name"
         steps = {"trained_model": "quantize, pack and evaluate", "quantized_model": "pack and evaluate"}
         raise UsageError(
-            f"{artifact.path}: an evaluation of a {kind} that was never packed; only what is in a packed file can be submitted",
+            f"{artifact.path}: an evaluation of a {kind} that was never packed;"
+            " only what is in a packed file can be submitted",
             hint=f"{steps.get(kind, 'pack the model, adapt and evaluate it')} first, then submit that evaluation",
             path=str(artifact.path),
         )
@@ -195,7 +197,8 @@ def _check_seeds(lineages: Sequence[Lineage], facts: Facts) -> None:
             first, second = seen[known.seed].evaluation, lineage.evaluation
             assert first is not None and second is not None
             raise UsageError(
-                f"{first.path} and {second.path}: both come from seed {known.seed}; a submission has one evaluation per seed",
+                f"{first.path} and {second.path}: both come from seed {known.seed};"
+                " a submission has one evaluation per seed",
                 hint="train each with another --seed",
             )
         seen[known.seed] = lineage

@@ -39,7 +39,8 @@ class Tracker(Protocol):
 
 @contextmanager
 def tracking(job: Job, steps_done: int) -> Iterator[Callable[[Sequence[Record]], None]]:
-    """A function that takes the records of log.jsonl. `steps_done`: where an interrupted run goes on; 0 for a new one."""
+    """A function that takes the records of log.jsonl. `steps_done`: where an interrupted run
+    goes on; 0 for a new one."""
     opener, processes = _OPENERS.get(job.config.train.track), job.context.processes
     if opener is None or (processes is not None and processes.rank > 0):  # of many processes the first one tracks
         yield lambda records: None

@@ -20,7 +20,8 @@ from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.fast_paths import faster_precision, paths_taken
@@ -153,7 +154,7 @@ def _train(
 ) -> str:
     """Make all steps that remain and return why the run ended. `resumed`: the values of the checkpoint, if any.
 
-    Raises Interrupted after a signal, with the state saved, and StageFailed or DataError for a step that cannot be made.
+    Raises Interrupted after a signal, with the state saved, and StageFailed or DataError for a step that fails.
     """
     label = "train" if resumed is None else f"train, resumed at step {trainer.steps_done}"
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:

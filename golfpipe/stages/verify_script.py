@@ -101,7 +101,8 @@ class Verification:
 
 
 def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: Artifact) -> Verification:
-    """Run both. `config`: the run's; `data`: its token data. Raises StageFailed with the script's last lines if it fails."""
+    """Run both. `config`: the run's; `data`: its token data. Raises StageFailed with the script's
+    last lines if it fails."""
     changes = reduced_settings(config, adaptation)
     with tempfile.TemporaryDirectory(prefix="golfpipe-verify-") as folder:
         by_script = run_script(script, data, Path(folder, "script"), config.seed, changes)

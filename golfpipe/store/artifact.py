@@ -260,7 +260,8 @@ def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
 
 
 def _refuse_links(partial: Path) -> None:
-    """Raises ArtifactError for a file in an unfinished folder that is also one elsewhere: going on would write there."""
+    """Raises ArtifactError for a file in an unfinished folder that is also one elsewhere: going
+    on would write there."""
     for path in partial.rglob("*"):
         if path.is_symlink() or (not path.is_dir() and path.stat().st_nlink > 1):
             raise ArtifactError(f"{path}: a link, which no run of golfpipe leaves", hint="--force starts afresh")

@@ -30,7 +30,7 @@ from golfpipe.store.files import writing
 try:
     import fcntl
 except ImportError:  # Windows: takeovers of dead locks are then not guarded against each other
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 60.0

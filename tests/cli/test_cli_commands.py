@@ -92,10 +92,6 @@ def test_commands_are_listed_in_pipeline_order(golfpipe: Any) -> None:
     assert places == sorted(places)
 
 
-def test_version(golfpipe: Any) -> None:
-    assert re.match(r"golfpipe \d", golfpipe("--version").out)
-
-
 def test_no_arguments_show_help(golfpipe: Any) -> None:
     for line in ("", "data"):
         result = golfpipe(line)

@@ -1,4 +1,5 @@
-"""requirements.lock pins what pyproject.toml declares, by hash and without naming an index; advisories are matched to it."""
+"""requirements.lock pins what pyproject.toml declares, by hash and without naming an index;
+advisories are matched to it."""
 
 from __future__ import annotations
 
