@@ -1,4 +1,4 @@
-"""Cosine test-time training: epochs of AdamW over the validation tokens before they are scored (SPEC section 4).
+"""Cosine test-time training: epochs of AdamW over the validation tokens before they are scored (docs/stages/ttt.md).
 
 It learns from tokens ahead of their scoring, so its scores are not eligible for a record.
 """

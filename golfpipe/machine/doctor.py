@@ -1,4 +1,4 @@
-"""What this machine has of what golfpipe needs."""
+"""The checks of `golfpipe doctor`: what this machine has of what golfpipe needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "typer", "rich", "
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `note`: works without, with a limit that `found` states."""
+    """One finding. `note` means that golfpipe works without it, with a limit that `found` states."""
 
     name: str
     status: Literal["ok", "note", "missing"]
@@ -34,7 +34,7 @@ class Check:
 
 
 def check_machine() -> list[Check]:
-    """Every check, in the order in which people need them. Imports torch."""
+    """Run every check, in the order in which people need them. Imports torch."""
     return [
         Check("golfpipe", "ok", f"{__version__} {source_commit() or ''}".strip()),
         Check(

@@ -1,4 +1,4 @@
-"""The submit stage writes the folder of SPEC section 8, and only from manifests."""
+"""The submit stage writes the folder that docs/stages/submit.md describes, and only from manifests."""
 
 import json
 import re
