@@ -1,4 +1,5 @@
-"""Known vulnerabilities of the pinned packages, without a network: requirements.lock against a copy of the OSV database.
+"""Known vulnerabilities of the pinned packages, without a network: requirements.lock against a
+copy of the OSV database.
 
 python -m benchmarks.advisories all.zip                       # the zip of the PyPI ecosystem that osv.dev publishes
 python -m benchmarks.advisories records/ --lock other.lock    # or a folder of its JSON records

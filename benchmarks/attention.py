@@ -61,7 +61,8 @@ def often(function: Callable[[], object]) -> None:
 
 
 def heads(sequences: int, length: int) -> list[Tensor]:
-    """The outputs' gradient, queries, keys and values, as projections leave them: heads are the third axis in memory."""
+    """The outputs' gradient, queries, keys and values, as projections leave them: heads are the
+    third axis in memory."""
     model, generator = preset("16l").model, torch.Generator().manual_seed(0)
     grad, query, key, value = (
         torch.randn(sequences, length, count, model.head_dim, generator=generator).transpose(1, 2)

@@ -1,12 +1,12 @@
 """The floor: the matrix products of a training step or of scoring, bare, with the shapes, dtype and count of the model.
 
-Counted: the projections of attention and MLP of every layer, the n-gram projections, the logits, and attention's own two
-products, for which the library's fused kernel stands (softmax included: it is faster than two bare batched products),
-backward golfpipe's own where the machine can use it.
-Where only some positions are scored, the last layer's queries, outputs and MLP and the logits are counted at these alone;
-everything before is needed at every position of every window, except the n-gram projections and the first layer's
-queries, keys and values, which windows could share (1.4 % of the products of `16l`). Nothing else elementwise is counted,
-and operands lie ready in memory: no real program reaches it.
+Counted: the projections of attention and MLP of every layer, the n-gram projections, the logits, and attention's own
+two products, for which the library's fused kernel stands (softmax included: it is faster than two bare batched
+products), backward golfpipe's own where the machine can use it. Where only some positions are scored, the last
+layer's queries, outputs and MLP and the logits are counted at these alone; everything before is needed at every
+position of every window, except the n-gram projections and the first layer's queries, keys and values, which windows
+could share (1.4 % of the products of `16l`). Nothing else elementwise is counted, and operands lie ready in memory:
+no real program reaches it.
 """
 
 from __future__ import annotations

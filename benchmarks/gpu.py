@@ -1,7 +1,7 @@
 """The whole chain on one GPU: trains `16l` at context 2048 for some minutes, quantizes, packs, adapts and evaluates.
 
-python -m benchmarks.gpu ../shared/data/fineweb_sample                        # one CUDA device, about 6 minutes
-python -m benchmarks.gpu ../shared/data/fineweb_sample --device cpu --steps 3 # the program at a small scale, kept nowhere
+python -m benchmarks.gpu ../shared/data/fineweb_sample                        # one CUDA device, 6 minutes
+python -m benchmarks.gpu ../shared/data/fineweb_sample --device cpu --steps 3 # at a small scale, kept nowhere
 
 The folder holds FineWeb shards in the challenge's format and the tokenizer; a finished token_data artifact will do as
 well. Writes benchmarks/results/gpu.json: tokens/s, step time, model FLOPs utilization, peak memory, compile seconds,

@@ -142,8 +142,9 @@ def machine_line(kept: Mapping[str, Any]) -> str:
     where = f"{machine['gpu']}, {machine['processor']}" if machine["gpu"] else machine["processor"]
     clock = "CPU seconds on a machine busy with other work, " if machine["clock"] == "cpu" else ""
     return (
-        f"{where}, {clock}{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}, torch {machine['torch']}, Python {machine['python']}; commit "
-        f"{kept['commit']}; {kept['wall_seconds']:.0f} s, peak {format_figure('bytes', kept['peak_memory_bytes'])}"
+        f"{where}, {clock}{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}, "
+        f"torch {machine['torch']}, Python {machine['python']}; commit {kept['commit']}; {kept['wall_seconds']:.0f} s,"
+        f" peak {format_figure('bytes', kept['peak_memory_bytes'])}"
     )
 
 

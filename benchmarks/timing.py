@@ -29,8 +29,8 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
 
 
 def as_found(function: Callable[[], object]) -> Callable[[], None]:
-    """`function` with the allocator's thresholds at the largest to which the GNU C library moves them by itself, and not
-    where golfpipe's stages put them: for baselines in the same process."""
+    """`function` with the allocator's thresholds at the largest to which the GNU C library moves them by itself, and
+    not where golfpipe's stages put them: for baselines in the same process."""
 
     def run() -> None:
         keep_freed_memory(32 << 20)

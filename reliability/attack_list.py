@@ -120,8 +120,13 @@ def _pickles() -> list[Attack]:
 
     words = ("import", "final_model.pt", "-o", "artifacts/out/import")
     found = [Attack(f"pickle in a checkpoint: {name}", saved(make), words) for name, make in calls]
-    return [*found, Attack("checkpoint in the old format", old_format, words), Attack("a bare pickle", bare, words),
-            Attack("checkpoint as a tar", archive, words), Attack("a TorchScript archive", torchscript, words)]  # fmt: skip
+    return [
+        *found,
+        Attack("checkpoint in the old format", old_format, words),
+        Attack("a bare pickle", bare, words),
+        Attack("checkpoint as a tar", archive, words),
+        Attack("a TorchScript archive", torchscript, words),
+    ]
 
 
 def _zips() -> list[Attack]:
@@ -218,15 +223,19 @@ def _names() -> list[Attack]:
     def step(name: str) -> Callable[[Place], None]:
         def plant(place: Place) -> None:
             path = place.work / "stages.yaml"
-            path.write_text(path.read_text().replace("  quantize:\n", f"  {name}:\n    stage: evaluate\n    inputs: [train, data]\n  quantize:\n"))  # fmt: skip
+            path.write_text(
+                path.read_text().replace(
+                    "  quantize:\n", f"  {name}:\n    stage: evaluate\n    inputs: [train, data]\n  quantize:\n"
+                )
+            )
 
         return plant
 
     def nothing(place: Place) -> None:
         return
 
-    names = ("../../../outside/secret", "OUTSIDE/secret", "a/../../../../outside/secret", "..\\..\\secret", "./x", "a//b",
-             "", "..", "a/..", "x\x00y")  # fmt: skip
+    names = ("../../../outside/secret", "OUTSIDE/secret", "a/../../../../outside/secret", "..\\..\\secret", "./x",
+             "a//b", "", "..", "a/..", "x\x00y")  # fmt: skip
     found = [Attack(f"manifest lists {name!r}", manifest(MODEL, listed(name)), ("audit", MODEL)) for name in names]
     location = manifest(DATA, lambda parsed, place: parsed.update(location=str(place.outside)))
     tokenizer = manifest(
@@ -240,9 +249,12 @@ def _names() -> list[Attack]:
         Attack("token data with a tokenizer elsewhere", tokenizer, ("data", "inspect", DATA)),
         Attack("a step named ../../../outside/x", step('"../../../outside/x"'), (*run, "../../../outside/x")),
         Attack("a step with an absolute name", step('"/tmp/golfpipe-attack"'), (*run, "/tmp/golfpipe-attack")),
-        Attack("a preset named ../../outside", stages('default_preset: "../../outside/x"\npresets: {"../../outside/x": {}}\n'), ("train", DATA)),
+        Attack("a preset named ../../outside",
+               stages('default_preset: "../../outside/x"\npresets: {"../../outside/x": {}}\n'), ("train", DATA)),
         Attack("--name ../../outside/x", nothing, ("train", DATA, "--name", "../../outside/x")),
-        Attack("a submission's date that leads outside", nothing, ("submit", SCORED, "-o", "artifacts/out/submit", "--set", "submit.date=2026-01-01/../../../../outside"), fresh),
+        Attack("a submission's date that leads outside", nothing,
+               ("submit", SCORED, "-o", "artifacts/out/submit", "--set", "submit.date=2026-01-01/../../../../outside"),
+               fresh),
     ]  # fmt: skip
 
 
@@ -286,17 +298,25 @@ def _links() -> list[Attack]:
         Attack("weights are a link to the right content", same_content(f"{MODEL}/ema.safetensors"), ("audit", MODEL)),
         Attack("manifest is a link", link(f"{MODEL}/manifest.json"), ("audit", MODEL)),
         Attack("output is a link", link("artifacts/out/quantize", "../outside"), quantize),
-        Attack("the unfinished output is a link", link("artifacts/out/.quantize.partial", "../outside"), quantize, fresh, True),
+        Attack("the unfinished output is a link", link("artifacts/out/.quantize.partial", "../outside"), quantize,
+               fresh, True),
         Attack("the replaced output is a link", link("artifacts/out/.quantize.old", "../outside"), quantize, fresh),
         Attack("the lock is a link", link("artifacts/out/.quantize.lock"), quantize, fresh),
-        Attack("a temporary file is a link", link("artifacts/small/.unpacked.safetensors.tmp"), ("unpack", PACKED), out, True),
-        Attack("the unpacked file is a link", link("artifacts/small/unpacked.safetensors"), ("unpack", PACKED), out, True),
-        Attack("the unpacked file is a hard link", hard("artifacts/small/unpacked.safetensors"), ("unpack", PACKED), out, True),
-        Attack("the report is a link", link("page.html"), ("report", "artifacts/small", "-o", "page.html"), ("page.html", ".page.html"), True),
+        Attack("a temporary file is a link", link("artifacts/small/.unpacked.safetensors.tmp"), ("unpack", PACKED),
+               out, True),
+        Attack("the unpacked file is a link", link("artifacts/small/unpacked.safetensors"), ("unpack", PACKED), out,
+               True),
+        Attack("the unpacked file is a hard link", hard("artifacts/small/unpacked.safetensors"), ("unpack", PACKED),
+               out, True),
+        Attack("the report is a link", link("page.html"), ("report", "artifacts/small", "-o", "page.html"),
+               ("page.html", ".page.html"), True),
         Attack("the log of an interrupted run is a link", link(f"{begun}/log.jsonl"), resume, ("artifacts/begun",)),
-        Attack("the log of an interrupted run is a hard link", hard(f"{begun}/log.jsonl"), resume, ("artifacts/begun",)),
-        Attack("the checkpoint of an interrupted run is a link", link(f"{begun}/checkpoint.safetensors"), resume, ("artifacts/begun",)),
-        Attack("clean meets a link to a folder", link("artifacts/small/.x.old", "../outside"), ("clean", "artifacts/small", "--yes"), ("artifacts/small",), True),
+        Attack("the log of an interrupted run is a hard link", hard(f"{begun}/log.jsonl"), resume,
+               ("artifacts/begun",)),
+        Attack("the checkpoint of an interrupted run is a link", link(f"{begun}/checkpoint.safetensors"), resume,
+               ("artifacts/begun",)),
+        Attack("clean meets a link to a folder", link("artifacts/small/.x.old", "../outside"),
+               ("clean", "artifacts/small", "--yes"), ("artifacts/small",), True),
     ]  # fmt: skip
 
 
@@ -328,14 +348,18 @@ def _blocking() -> list[Attack]:
         found += [
             Attack(f"manifest is {what}", plant(f"{MODEL}/manifest.json"), ("audit", MODEL)),
             Attack(f"weights are {what}", plant(f"{MODEL}/ema.safetensors"), ("audit", MODEL)),
-            Attack(f"checkpoint is {what}", plant("final_model.pt"), ("import", "final_model.pt", "-o", "artifacts/out/import")),
-            Attack(f"tokenizer is {what}", plant("bare/tokenizer.model"), ("data", "inspect", "bare", "--tokenizer", "bare/tokenizer.model")),
+            Attack(f"checkpoint is {what}", plant("final_model.pt"),
+                   ("import", "final_model.pt", "-o", "artifacts/out/import")),
+            Attack(f"tokenizer is {what}", plant("bare/tokenizer.model"),
+                   ("data", "inspect", "bare", "--tokenizer", "bare/tokenizer.model")),
             Attack(f"shard is {what}", plant("bare/val_000000.bin"), ("data", "inspect", "bare"), (), True),
-            Attack(f"log is {what}", plant("bare/log.jsonl"), ("train", DATA, "--name", "x", "--replay", "bare/log.jsonl")),
+            Attack(f"log is {what}", plant("bare/log.jsonl"),
+                   ("train", DATA, "--name", "x", "--replay", "bare/log.jsonl")),
             Attack(f"submission.json is {what}", plant("foreign/submission.json"), ("audit", "foreign")),
             Attack(f"records log is {what}", plant("foreign/train_seed1337.log"), ("audit", "foreign"), (), True),
             Attack(f"records script is {what}", plant("foreign/train_gpt.py"), ("audit", "foreign"), (), True),
-            Attack(f"sweep results are {what}", plant("artifacts/small/sweep/results.jsonl"), ("report", "artifacts/small", "-o", "page.html"), ("page.html", ".page"), True),
+            Attack(f"sweep results are {what}", plant("artifacts/small/sweep/results.jsonl"),
+                   ("report", "artifacts/small", "-o", "page.html"), ("page.html", ".page"), True),
             Attack(f"stages.yaml is {what}", plant("stages.yaml"), ("config", "show"), (), True),
         ]  # fmt: skip
     return [*found, Attack("the only tokenizer is a pipe", remove_model, ("data", "inspect", "bare"))]

@@ -242,8 +242,10 @@ def _safetensors_bombs() -> list[Bomb]:
         ("safetensors offsets up to 2^50", header(lambda entry: entry.update(data_offsets=[0, 1 << 50]))),
         ("safetensors header nested 500,000 deep", deep),
     ]
-    return [*((what, "train", file, make) for what, make in found),
-            ("safetensors metadata nested 400,000 deep", "quantize", "quantized.safetensors", deep_metadata)]  # fmt: skip
+    return [
+        *((what, "train", file, make) for what, make in found),
+        ("safetensors metadata nested 400,000 deep", "quantize", "quantized.safetensors", deep_metadata),
+    ]
 
 
 def _checkpoint_bombs() -> list[Bomb]:
@@ -313,7 +315,8 @@ def _text_bombs() -> list[Bomb]:
         ("--set with a list nested 50,000 deep", "--set", "", lambda _: b"[" * 50_000),
         ("--set 1e999999999", "--set", "", lambda _: b"1e999999999"),
         ("manifest nested 200,000 deep", "train", "manifest.json", lambda _: b'{"a":' * 200_000),
-        ("manifest number of 900,000 digits", "train", "manifest.json", lambda _: b'{"schema":' + b"9" * 900_000 + b"}"),
+        ("manifest number of 900,000 digits", "train", "manifest.json",
+         lambda _: b'{"schema":' + b"9" * 900_000 + b"}"),
         ("manifest of 40 MB", "train", "manifest.json", lambda _: b" " * 40_000_000),
         ("manifest that declares a file of 2^60 bytes", "train", "manifest.json", _declare_size),
         ("training log nested 300,000 deep", "training log", "log.jsonl", lambda _: b"[" * 300_000),
@@ -321,9 +324,11 @@ def _text_bombs() -> list[Bomb]:
         ("JSON line of text nested 300,000 deep", "texts", "texts.jsonl", lambda _: b'{"text":' * 300_000),
         ("sweep results nested 300,000 deep", "sweep results", "results.jsonl", lambda _: b"[" * 300_000),
         ("submission.json nested 300,000 deep", "records folder", "submission.json", lambda _: b"[" * 300_000),
-        ("submission.json with a number of 100,000 digits", "records folder", "submission.json", lambda _: b'{"val_bpb":' + b"9" * 100_000 + b"}"),
+        ("submission.json with a number of 100,000 digits", "records folder", "submission.json",
+         lambda _: b'{"val_bpb":' + b"9" * 100_000 + b"}"),
         ("records log of 100 MB", "records folder", "train_seed1337.log", lambda _: b"val_bpb:" * 12_500_000),
-        ("script that extracts 1 GB", "records folder", "train_gpt.py", lambda _: b"import lzma\nexec(lzma.decompress(" + repr(lzma_bomb(GIGABYTE)[:200_000]).encode() + b"))"),
+        ("script that extracts 1 GB", "records folder", "train_gpt.py",
+         lambda _: b"import lzma\nexec(lzma.decompress(" + repr(lzma_bomb(GIGABYTE)[:200_000]).encode() + b"))"),
     ]  # fmt: skip
 
 
@@ -355,9 +360,11 @@ def _other_bombs() -> list[Bomb]:
     return [
         ("shard that declares 2^31 - 1 tokens", "shards", shard, count(2**31 - 1)),
         ("shard that declares -1 tokens", "shards", shard, count(-1)),
-        ("shard that declares 2^30 tokens, header alone", "shards", shard, lambda content: count(1 << 30)(content)[:1024]),
+        ("shard that declares 2^30 tokens, header alone", "shards", shard,
+         lambda content: count(1 << 30)(content)[:1024]),
         ("tokenizer with a field of 2 GB", "tokenizer", model, lambda _: b"\x0a\xff\xff\xff\xff\x07" + b"x" * 100),
-        ("tokenizer with a field of 2^63 bytes", "tokenizer", model, lambda _: b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),
+        ("tokenizer with a field of 2^63 bytes", "tokenizer", model,
+         lambda _: b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),
         ("tokenizer whose trie declares 4 GB", "tokenizer", model, charsmap(0xFFFFFFFC)),
         ("tokenizer whose trie declares 1 GB", "tokenizer", model, charsmap(GIGABYTE)),
         ("tokenizer of nested groups", "tokenizer", model, lambda _: b"\x0b" * 100_000),

@@ -27,10 +27,11 @@ SCRIPTS = {
     "arabic": (0x620, 0x6FF), "devanagari": (0x900, 0x97F), "thai": (0xE00, 0xE7F), "tibetan": (0xF00, 0xFFF),
     "hangul jamo": (0x1100, 0x11FF), "kana": (0x3040, 0x30FF), "han": (0x4E00, 0x9FFF), "hangul": (0xAC00, 0xD7A3),
     "private use": (0xE000, 0xF8FF), "han compatibility": (0xF900, 0xFAFF), "presentation forms": (0xFB00, 0xFDFF),
-    "halfwidth": (0xFF00, 0xFFEF), "specials": (0xFFF0, 0xFFFD), "gothic": (0x10330, 0x1034A), "mathematical": (0x1D400, 0x1D7FF),
-    "emoji": (0x1F300, 0x1FAFF), "tags": (0xE0000, 0xE007F), "control": (0x00, 0x1F), "c1 control": (0x7F, 0x9F),
-    "spaces": (0x2000, 0x200F), "combining": (0x300, 0x36F), "enclosed": (0x2460, 0x24FF), "superscripts": (0x2070, 0x209C),
-    "variation": (0xFE00, 0xFE0F), "box": (0x2500, 0x259F), "anything": (0x20, 0x10FFFF),
+    "halfwidth": (0xFF00, 0xFFEF), "specials": (0xFFF0, 0xFFFD), "gothic": (0x10330, 0x1034A),
+    "mathematical": (0x1D400, 0x1D7FF), "emoji": (0x1F300, 0x1FAFF), "tags": (0xE0000, 0xE007F),
+    "control": (0x00, 0x1F), "c1 control": (0x7F, 0x9F), "spaces": (0x2000, 0x200F), "combining": (0x300, 0x36F),
+    "enclosed": (0x2460, 0x24FF), "superscripts": (0x2070, 0x209C), "variation": (0xFE00, 0xFE0F),
+    "box": (0x2500, 0x259F), "anything": (0x20, 0x10FFFF),
 }  # fmt: skip
 BYTES = {"byte_fallback": True, "hard_vocab_limit": False}
 ODD: dict[str, dict[str, Any]] = {
@@ -43,9 +44,10 @@ ODD: dict[str, dict[str, Any]] = {
 }
 """Options of tokenizers that golfpipe does not train, which somebody may bring."""
 SPECIAL = (
-    " ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2581", "\u2581\u2581", "\ufeff", "\u200b", "\u200d", "\u00ad", "\u2028",
-    "\x00", "\x85", "\ufb01", "\u2460", "\u212b", "e\u0301", "\u1e9e", "\u0130", "\ufdfa", "\u0344", "\U0001f468\u200d\U0001f469\u200d\U0001f467",
-    "\U0001f1e9\U0001f1ea", "<s>", "</s>", "<unk>", "<pad>", "<0x41>", "<0xFF>", "<|endoftext|>", "A\u030a", "\u0e33", "\uff21",
+    " ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2581", "\u2581\u2581", "\ufeff", "\u200b", "\u200d",
+    "\u00ad", "\u2028", "\x00", "\x85", "\ufb01", "\u2460", "\u212b", "e\u0301", "\u1e9e", "\u0130", "\ufdfa",
+    "\u0344", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f1e9\U0001f1ea", "<s>", "</s>", "<unk>", "<pad>",
+    "<0x41>", "<0xFF>", "<|endoftext|>", "A\u030a", "\u0e33", "\uff21",
 )  # fmt: skip
 
 

@@ -28,12 +28,13 @@ from reliability.specimens import working_in
 COMMAND_EVERY = 20
 """Of that many cases one goes through the command line."""
 _VALUES = (
-    "0", "1", "-1", "2", "3.5", "-0.0", "1e3", "5e-4", "1e999", ".nan", ".inf", "-.inf", "true", "false", "on", "off", "yes",
-    "~", "null", "''", "x", "none", "all", "{last: 1}", "{last: -1}", "{last: x}", "{last: 1, first: 2}", "[]", "[1, 2]", "{}",
-    "[[[]]]", "{a: {b: c}}", "010", "0x10", "0o17", "1_000", "9" * 30, "9" * 5000, "2026-11-24", "2026-11-24 10:00:00",
-    "!!int 3", "!!python/name:os.system", "&a 1", "*a", "<<: 1", "'\\u0000'", '"\\u0000"', "\u00e9", "\U0001f600", "a: b: c", "[",
-    "]", "{", "- 1", "|", ">", "? x", "%", "@", "`", "range", "nibble", "trellis", "gptq", "rate", "sliding", "cosine",
-    "score_first_lora", "bf16", "fp16", "auto", "16l", "demo", "65536", "65537", "1025", "1000000000000",
+    "0", "1", "-1", "2", "3.5", "-0.0", "1e3", "5e-4", "1e999", ".nan", ".inf", "-.inf", "true", "false", "on", "off",
+    "yes", "~", "null", "''", "x", "none", "all", "{last: 1}", "{last: -1}", "{last: x}", "{last: 1, first: 2}", "[]",
+    "[1, 2]", "{}", "[[[]]]", "{a: {b: c}}", "010", "0x10", "0o17", "1_000", "9" * 30, "9" * 5000, "2026-11-24",
+    "2026-11-24 10:00:00", "!!int 3", "!!python/name:os.system", "&a 1", "*a", "<<: 1", "'\\u0000'", '"\\u0000"',
+    "\u00e9", "\U0001f600", "a: b: c", "[", "]", "{", "- 1", "|", ">", "? x", "%", "@", "`", "range", "nibble",
+    "trellis", "gptq", "rate", "sliding", "cosine", "score_first_lora", "bf16", "fp16", "auto", "16l", "demo", "65536",
+    "65537", "1025", "1000000000000",
 )  # fmt: skip
 _KEYS = (
     "",
@@ -110,7 +111,10 @@ def _case(rng: random.Random, keys: list[str], through_command: bool) -> tuple[s
 def _file(rng: random.Random, keys: list[str]) -> str:
     """stages.yaml: mostly well formed with odd settings, sometimes text with holes."""
     if rng.random() < 0.1:
-        return "\n".join(rng.choice((f"{_key(rng, keys)}: {_value(rng)}", _value(rng), " " * rng.randrange(5) + "x:")) for _ in range(rng.randrange(12)))  # fmt: skip
+        return "\n".join(
+            rng.choice((f"{_key(rng, keys)}: {_value(rng)}", _value(rng), " " * rng.randrange(5) + "x:"))
+            for _ in range(rng.randrange(12))
+        )
     raw: dict[str, Any] = {"defaults": {}, "presets": {"p": {}, "q": {"about": "x"}}, "pipeline": {}}
     for tree in (raw["defaults"], raw["presets"]["p"], raw["presets"]["q"]):
         for _ in range(rng.randrange(3)):
@@ -122,7 +126,9 @@ def _file(rng: random.Random, keys: list[str]) -> str:
     for _ in range(rng.choice((0, 0, 1, 3))):
         name = rng.choice(("data", "train", "quantize", "a", "../x", "", "pack"))
         inputs = rng.choice(([], ["data"], ["train", "data"], [name], "data", None, [1]))
-        raw["pipeline"][name] = rng.choice(({}, {"inputs": inputs}, {"stage": rng.choice(("train", "x", "", 3)), "inputs": inputs}, None, "x"))  # fmt: skip
+        raw["pipeline"][name] = rng.choice(
+            ({}, {"inputs": inputs}, {"stage": rng.choice(("train", "x", "", 3)), "inputs": inputs}, None, "x")
+        )
     if rng.random() < 0.2:
         raw[rng.choice(_SECTIONS)] = _plain(rng)
     if rng.random() < 0.05:
@@ -160,6 +166,7 @@ def _value(rng: random.Random) -> str:
 
 def _plain(rng: random.Random) -> Any:
     return rng.choice(
-        (None, True, 0, 1, -1, 2, 4, 16, 64, 0.5, 1e-3, 1e308, 10**40, "", "x", "none", "all", [], [1], ["x"], {}, {"last": 2},
+        (None, True, 0, 1, -1, 2, 4, 16, 64, 0.5, 1e-3, 1e308, 10**40, "", "x", "none", "all", [], [1], ["x"], {},
+         {"last": 2},
          {"last": "x"}, {"a": {"b": 1}}, float("nan"), float("inf"), "auto", "range", "trellis", "bf16", [[[]]])
     )  # fmt: skip

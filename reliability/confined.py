@@ -1,4 +1,5 @@
-"""Cases run in forked children under limits of memory and time; a child that dies takes its case down, not the program."""
+"""Cases run in forked children under limits of memory and time; a child that dies takes its case
+down, not the program."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The same seed gives the same bytes: again, by single commands and by `run`, by one process or eight that tokenize, and,
-where the kernels allow it, by one thread or two.
+"""The same seed gives the same bytes: again, by single commands and by `run`, by one process or eight that tokenize,
+and, where the kernels allow it, by one thread or two.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from reliability.stage_commands import content_of, ready_script, run_child, run_
 
 CHAIN = ("quantize", "pack", "ttt", "evaluate-pack")
 LARGER = (
-    "--config", str(Path(__file__).parents[1] / "stages.yaml"), "--preset", "demo", "--set", "train.max_steps=3", "--set", "train.validation_targets=1024",
-    "--set", "evaluate.max_targets=1024", "--set", "ttt.cosine.epochs=1", "--set", "model.vocab_size=300",
+    "--config", str(Path(__file__).parents[1] / "stages.yaml"), "--preset", "demo", "--set", "train.max_steps=3",
+    "--set", "train.validation_targets=1024", "--set", "evaluate.max_targets=1024", "--set", "ttt.cosine.epochs=1",
+    "--set", "model.vocab_size=300",
 )  # fmt: skip
 """0.9 M parameters, where kernels split their work among threads."""
 

@@ -42,7 +42,8 @@ STAGES = {
     },
 }  # fmt: skip
 COMMANDS = (
-    ("data", "tokenize", "texts.jsonl", "--tokenizer", "plain.model", "--processes", "1", "--set", "data.val_fraction=0.4", "-o", "data"),
+    ("data", "tokenize", "texts.jsonl", "--tokenizer", "plain.model", "--processes", "1", "--set",
+     "data.val_fraction=0.4", "-o", "data"),
     ("train", "data", "-o", "train"),
     ("quantize", "train", "-o", "quantize"),
     ("pack", "quantize", "-o", "pack"),
@@ -80,7 +81,8 @@ def _inputs() -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts), model_writer=model, model_type="bpe", vocab_size=300, byte_fallback=True,
-        hard_vocab_limit=False, normalization_rule_name="identity", pad_id=0, bos_id=1, eos_id=2, unk_id=3, minloglevel=3,
+        hard_vocab_limit=False, normalization_rule_name="identity", pad_id=0, bos_id=1, eos_id=2, unk_id=3,
+        minloglevel=3,
     )  # fmt: skip
     Path("plain.model").write_bytes(model.getvalue())
     Path("stages.yaml").write_text(yaml.safe_dump(STAGES))

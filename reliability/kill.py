@@ -2,7 +2,8 @@
 
 For every stage: once before each change of the disk, once in the middle of each write, once at each write and rename
 with the power gone too (what was not synced is lost), and at random moments until `count` are reached. Then, through
-the command line itself, a twentieth of `count` at random moments. Where `count` is below the changes, a sample. Half of the cases replace an older artifact.
+the command line itself, a twentieth of `count` at random moments. Where `count` is below the changes, a sample. Half of
+the cases replace an older artifact.
 """
 
 from __future__ import annotations

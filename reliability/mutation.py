@@ -14,8 +14,8 @@ Edit = tuple[bytes, str]
 
 HUGE = (2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 10**30)
 _JUNK: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 0.5, -0.0, 1e308, *HUGE, "", "x", "0", "nan", "../../etc/passwd", "/etc/passwd", "a\x00b",
-    "\ud800", "\u2581", "x" * 3000, [], {}, [[]], [None], {"": 0}, {"a": {"b": []}}, [0] * 300,
+    None, True, False, 0, 1, -1, 0.5, -0.0, 1e308, *HUGE, "", "x", "0", "nan", "../../etc/passwd", "/etc/passwd",
+    "a\x00b", "\ud800", "\u2581", "x" * 3000, [], {}, [[]], [None], {"": 0}, {"a": {"b": []}}, [0] * 300,
 )  # fmt: skip
 
 
@@ -29,8 +29,8 @@ class _Pairs(list):  # type: ignore[type-arg]
 
 _RAW_JUNK = tuple(
     _Raw(text)
-    for text in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, "01", "+1", "'a'", "[" * 3000 + "]" * 3000,
-                 "nul", "1.", "tru", '"\\u12"', '{"a":1,"a":2}', "1e400000", "")
+    for text in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, "01", "+1", "'a'",
+                 "[" * 3000 + "]" * 3000, "nul", "1.", "tru", '"\\u12"', '{"a":1,"a":2}', "1e400000", "")
 )  # fmt: skip
 
 
@@ -127,7 +127,8 @@ _BYTE_KINDS: tuple[Callable[[random.Random, bytes], bytes], ...] = (
 
 
 def edit_json(rng: random.Random, content: bytes) -> tuple[bytes, str, str]:
-    """(mutant, what was done, the path of keys to where): a key removed, renamed or repeated, a value of another kind."""
+    """(mutant, what was done, the path of keys to where): a key removed, renamed or repeated, a
+    value of another kind."""
     value = copy.deepcopy(json.loads(content))
     parent, key, path = _pick(rng, value)
     if parent is None:
@@ -177,7 +178,8 @@ def edit_tensors(rng: random.Random, content: bytes) -> tuple[bytes, str, str]:
             ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL", "F8_E4M3", "C64", "X")
         )
     elif action == "shape":
-        entry["shape"] = rng.choice((entry["shape"][::-1], [*entry["shape"], 1], [1, *entry["shape"]], [], [0], [-1], entry["shape"][:-1]))  # fmt: skip
+        shape = entry["shape"]
+        entry["shape"] = rng.choice((shape[::-1], [*shape, 1], [1, *shape], [], [0], [-1], shape[:-1]))
     elif action == "offsets":
         start, end = entry["data_offsets"]
         entry["data_offsets"] = rng.choice(([start, end + 4], [start + 4, end], [end, start], [0, 0], [start, 2**63]))
@@ -217,7 +219,8 @@ def edit_lines(rng: random.Random, content: bytes) -> Edit:
         lines[number] = edit_json(rng, lines[number])[0]
     else:
         junk = (b"\x00", b"\xff\xfe", b"[" * 3000, b"{}", b"null", b"&a [*a]", b"!!python/object/apply:os.system [id]",
-                b"<<: *x", b"? !!set", b"%YAML 9.9", b"- - - -", b"a: b: c", b"9" * 5000, b"\t\tx: 1", b"---")  # fmt: skip
+                b"<<: *x", b"? !!set", b"%YAML 9.9", b"- - - -", b"a: b: c", b"9" * 5000, b"\t\tx: 1",
+                b"---")  # fmt: skip
         lines.insert(number, rng.choice(junk))
     return b"\n".join(lines), f"{action} a line"
 

@@ -109,7 +109,14 @@ def build(folder: Path) -> SmallRun:
         command(
             "quantize", "artifacts/small/train", "--set", "quantize.method=rate", "-o", "artifacts/small/quantize-rate"
         )
-        command("quantize", "artifacts/small/train", "--set", "quantize.method=trellis", "-o", "artifacts/small/quantize-trellis")  # fmt: skip
+        command(
+            "quantize",
+            "artifacts/small/train",
+            "--set",
+            "quantize.method=trellis",
+            "-o",
+            "artifacts/small/quantize-trellis",
+        )
         command("pack", "artifacts/small/quantize")
         command("pack", "artifacts/small/quantize", "--set", "pack.coder=nibble", "-o", "artifacts/small/pack-nibble")
         command("pack", "artifacts/small/quantize-rate", "-o", "artifacts/small/pack-rate")

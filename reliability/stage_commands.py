@@ -58,7 +58,8 @@ class Ended:
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A new folder that holds the chain, in which one is within. Everything heavy is then loaded, and no thread runs."""
+    """A new folder that holds the chain, in which one is within. Everything heavy is then
+    loaded, and no thread runs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve() / "work"
         shutil.copytree(_built(), folder)

@@ -89,11 +89,18 @@ class Malformed(Exception):
 def subjects(small: SmallRun) -> list[Subject]:
     """All of them, in the finished run `small`. Reads nothing."""
     run, found = small.run, []
-    for name, file in (("train", "ema"), ("ttt", "adapted"), ("quantize", "q"), ("quantize-rate", "q"), ("quantize-trellis", "q"),
-                       ("pack", "p"), ("pack-nibble", "p"), ("pack-rate", "p"), ("pack-trellis", "p")):  # fmt: skip
+    for name, file in (("train", "ema"), ("ttt", "adapted"), ("quantize", "q"), ("quantize-rate", "q"),
+                       ("quantize-trellis", "q"), ("pack", "p"), ("pack-nibble", "p"), ("pack-rate", "p"),
+                       ("pack-trellis", "p")):  # fmt: skip
         found.append(_artifact(run / name, weights=_weights_reader(run / name), plan=_plan_reader(run / name, file)))
     pair = run / "evaluate-train", run / "evaluate-pack"
-    found.append(_artifact(pair[1], documents=_documents_reader(pair[1]), compare=_answer_reader(lambda: compare(str(pair[0]), str(pair[1]), QUIET, 100, 0))))  # fmt: skip
+    found.append(
+        _artifact(
+            pair[1],
+            documents=_documents_reader(pair[1]),
+            compare=_answer_reader(lambda: compare(str(pair[0]), str(pair[1]), QUIET, 100, 0)),
+        )
+    )
     found.append(_artifact(run / "submit"))
     found.append(_artifact(small.data, tokens=_tokens_reader(small.data), inspect=_inspect_reader(small.data)))
     found += _without_manifest(small)

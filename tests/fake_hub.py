@@ -21,7 +21,8 @@ PLAIN_GIT = (".json", ".model")
 
 
 class FakeHub:
-    """`files`: path -> content of the newest commit. Counts requests by what they ask for. `repository`: None is any."""
+    """`files`: path -> content of the newest commit. Counts requests by what they ask for.
+    `repository`: None is any."""
 
     def __init__(self, files: dict[str, bytes], repository: str | None = REPOSITORY) -> None:
         self.repository = repository

@@ -89,8 +89,8 @@ class FakeRun:
         writer = begin(self.folder / "train")
         writer.write("ema.safetensors", b"weights of seed %d" % self.seed)
         steps = [
-            {"type": "step", "step": n, "train_loss_nats": 3 + 4 * math.exp(-n / 60), "lr_factor": min(1, (250 - n) / 100),
-             "seconds": 0.2 * n, "tokens": 4096 * n}
+            {"type": "step", "step": n, "train_loss_nats": 3 + 4 * math.exp(-n / 60),
+             "lr_factor": min(1, (250 - n) / 100), "seconds": 0.2 * n, "tokens": 4096 * n}
             for n in range(1, 251)
         ]  # fmt: skip
         validations = [
@@ -105,7 +105,8 @@ class FakeRun:
         lines = [{"type": "start", "seed": self.seed}, *steps, *validations, {"type": "end"}]
         writer.write("log.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode(), content=False)
         if self.train_log:
-            text = f"seed:{self.seed}\nmodel_params:{parameter_count(self.config.model)}\nstep:250/250 val_loss:4.1 val_bpb:2.7\n"
+            model = f"seed:{self.seed}\nmodel_params:{parameter_count(self.config.model)}\n"
+            text = f"{model}step:250/250 val_loss:4.1 val_bpb:2.7\n"
             writer.write("train.log", text.encode(), content=False)
         metrics = {
             "parameters": parameter_count(self.config.model),

@@ -15,16 +15,16 @@ from golfpipe.jobs.registry import STAGES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "golfpipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
-SCRIPT_ENTRY = PACKAGE / "bundle" / "entry.py"
+SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "reporter", "version")
+BASE = ("errors", "units", "reporter", "version", "extras")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
     *CORES,
     *("store", "data", "config", "machine", "jobs", "loading"),
-    *("bundle", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
+    *("script", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""
 CORE_USES = {

@@ -27,7 +27,12 @@ def theirs(name: str, config: ModelConfig) -> str:
         _, number, rest = name.split(".", 2)
         owner = config.kv_source.index(int(number))
         return f"blocks.{owner}.attn.c_{rest[0]}.weight"
-    for ours, other in (("token_embedding", "tok_emb"), ("output_head", "lm_head"), (".table.", ".embed."), (".projection.", ".proj.")):  # fmt: skip
+    for ours, other in (
+        ("token_embedding", "tok_emb"),
+        ("output_head", "lm_head"),
+        (".table.", ".embed."),
+        (".projection.", ".proj."),
+    ):
         name = name.replace(ours, other)
     return name
 

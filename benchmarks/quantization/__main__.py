@@ -1,8 +1,9 @@
-"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and results/quantization_tiny.json.
+"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and
+results/quantization_tiny.json.
 
 python -m benchmarks.quantization artifacts/data/mixed artifacts/tiny-s0/train artifacts/tiny-s1/train
 python -m benchmarks.quantization DATA MODEL --only "trellis 3" --max-targets 20000       # CPU, a minute
-python -m benchmarks.quantization DATA QAT-MODEL --anchor 2.3345 --results none           # gaps against a run without QAT
+python -m benchmarks.quantization DATA QAT-MODEL --anchor 2.3345 --results none         # gaps against a run without QAT
 """
 
 from __future__ import annotations

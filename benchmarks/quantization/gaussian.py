@@ -1,6 +1,6 @@
 """Coded bytes of Gaussian weights against the rate-distortion bound, for the scalar and the trellis quantizers.
 
-python -m benchmarks.quantization.gaussian            # one core, half a minute; writes results/quantization_gaussian.json
+python -m benchmarks.quantization.gaussian    # half a minute; writes results/quantization_gaussian.json
 """
 
 from __future__ import annotations

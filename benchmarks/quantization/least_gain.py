@@ -1,6 +1,6 @@
 """How much a trellis must gain before a tensor gets one: gaps in bits per byte; results/quantization_least_gain.json.
 
-python -m benchmarks.quantization.least_gain DATA artifacts/tiny-s0/train artifacts/tiny-s1/train    # one core, 25 minutes
+python -m benchmarks.quantization.least_gain DATA artifacts/tiny-s0/train artifacts/tiny-s1/train  # a core, 25 minutes
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Its pickled dictionary is replaced by plain concatenation, entry after entry in the model's order: int4 codes two to a
 byte, int6 codes a byte each, fp16 scales, fp16 floats. Sizes that are known are checked: within 1 %, else exit 1.
 
-python -m benchmarks.quantization.reference                                      # 16l, Gaussian weights; one core, a minute
+python -m benchmarks.quantization.reference    # 16l, Gaussian weights; one core, a minute
 python -m benchmarks.quantization.reference artifacts/tiny/train artifacts/16l/train
 """
 

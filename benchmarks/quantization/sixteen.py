@@ -1,7 +1,9 @@
-"""Preset 16l at the byte limit: exact total, time, memory, and the loss before and after; results/quantization_16l.json.
+"""Preset 16l at the byte limit: exact total, time, memory, and the loss before and after;
+results/quantization_16l.json.
 
-golfpipe train DATA --preset 16l --name 16l --set train.max_steps=30 --set train.max_seconds=0 --set train.batch_tokens=1024 \\
-    --set train.context_length=256 --set train.qat_start=1 --set train.ema_decay=0.9 --set train.ema_bias_correction=true
+golfpipe train DATA --preset 16l --name 16l --set train.max_steps=30 --set train.max_seconds=0 \\
+    --set train.batch_tokens=1024 --set train.context_length=256 --set train.qat_start=1 --set train.ema_decay=0.9 \\
+    --set train.ema_bias_correction=true
 python -m benchmarks.quantization.sixteen DATA artifacts/16l/train           # two cores, about twelve minutes
 python -m benchmarks.quantization.sixteen DATA artifacts/16l/train "trained: trellis, calibrated"    # replaces that row
 """

@@ -53,8 +53,8 @@ class Cell:
     name: str
     packed_bytes: int
     matrix_bits: float | None
-    """Coded bits per weight of matrices and n-gram tables, headers and steps included; None of the reference path, which
-    compresses tensors together."""
+    """Coded bits per weight of matrices and n-gram tables, headers and steps included; None of the reference path,
+    which compresses tensors together."""
     token_bits: float
     val_bpb: float
     seconds: float

@@ -1,4 +1,4 @@
-"""Recipes of test-time training (SPEC section 4)."""
+"""Recipes of test-time training (docs/stages/ttt.md, Recipes)."""
 
 from __future__ import annotations
 

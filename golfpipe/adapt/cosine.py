@@ -1,4 +1,4 @@
-"""Cosine test-time training: epochs of AdamW over the validation tokens before they are scored (SPEC section 4).
+"""Cosine test-time training: epochs of AdamW over the validation tokens before they are scored (docs/stages/ttt.md).
 
 It learns from tokens ahead of their scoring, so its scores are not eligible for a record.
 """
@@ -36,8 +36,8 @@ def adapt_cosine(
     processes: ProcessGroup = ALONE,
     loss_of: LossOf | None = None,
 ) -> None:
-    """Change the network's weights in place. `tokens`: uint16, the whole split. `processes` share each batch. `loss_of`:
-    a compiled form of the network's loss.
+    """Change the network's weights in place. `tokens`: uint16, the whole split. `processes` share each batch.
+    `loss_of`: a compiled form of the network's loss.
 
     `on_epoch(epoch, mean loss in nats per target, last lr factor)` after each epoch, `on_step(targets)` after each
     step. Nothing is done for an lr of 0 but computing the losses.

@@ -1,5 +1,5 @@
 """Score-first LoRA: per document, each chunk is scored and then learned from by that document's adapters
-(SPEC section 4).
+(docs/stages/ttt.md, Recipes).
 
 The scoring pass is the training pass: the loss that one forward gives is first kept as the chunk's score, then its
 gradient moves the adapters, which only later chunks of the same document see.

@@ -1,4 +1,4 @@
-"""Score-first SGD on all weights: a chunk is scored with the sliding window, then learned from (SPEC section 4).
+"""Score-first SGD on all weights: a chunk is scored with the sliding window, then learned from (docs/stages/ttt.md).
 
 One window plan for the whole text. A window belongs to the chunk of its first scored target, so when a chunk's windows
 are scored, all its targets are, and only then is it trained on.

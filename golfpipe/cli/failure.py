@@ -12,6 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 
@@ -21,7 +22,7 @@ from golfpipe.errors import GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.units import format_bytes
 
 # typer brings its own copy of click from 0.26 on, and uses the package before; both have this ancestor.
-_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+_ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,15 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     if isinstance(error, _ClickException):
         context = getattr(error, "ctx", None)
         hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
-        message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+        message = error.format_message().replace("Value error, ", "")
         return UsageError(message or "a command is missing", hint=hint)
     if isinstance(error, KeyboardInterrupt | typer.Abort) or _is_interrupted_import(error):
         return interruption(error)
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
-            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences, or use another --device",
+            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences,"
+            " or use another --device",
         )
     if isinstance(error, OSError):
         return _system_error(error)

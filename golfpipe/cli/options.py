@@ -149,7 +149,8 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
     ]
     shared.sort(key=lambda parameter: _PANELS.index(parameter.annotation.__metadata__[0].rich_help_panel))
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    with_options.__signature__ = inspect.Signature(keyword_only + shared)  # type: ignore[attr-defined]
+    signature = inspect.Signature(keyword_only + shared)
+    with_options.__signature__ = signature  # type: ignore[attr-defined]  # inspect, and so typer, reads it
     with_options.__annotations__ = {p.name: p.annotation for p in keyword_only + shared}
     return with_options
 

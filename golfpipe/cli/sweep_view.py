@@ -95,8 +95,8 @@ def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
     ranked = sorted(range(len(rows)), key=lambda i: (order[rows[i].state], rows[i].val_bpb or 99.0, i))
     finished = sum(row.state in _OVER for row in rows)
     table = Table(box=None, title=f"{finished} of {len(rows)} cells", title_justify="left", pad_edge=False)
-    for name, justify in (("cell", "left"), ("val_bpb", "right"), ("bytes", "right"), ("", "left"), ("", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("cell", "val_bpb", "bytes", "", ""):
+        table.add_column(name, justify="right" if name in ("val_bpb", "bytes") else "left")
     for index in ranked[:most]:
         row = rows[index]
         state = row.state if row.state != "running" else _running(run, index)

@@ -91,7 +91,7 @@ def launch(wanted: Launch, words: Sequence[str]) -> int:
     options = ["--standalone", f"--nproc-per-node={wanted.nproc}", "--module", "--", "golfpipe", *words]
     with _restored_afterwards(environment):
         try:
-            torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
+            torchrun.run(torchrun.parse_args(options))
         except ChildFailedError as failed:
             return exit_code_of(failed.failures)
         except SignalException as stop:

@@ -102,8 +102,8 @@ def streams_to_open_codes(streams: Sequence[bytes], shape: tuple[int, ...], bits
 
 
 def ideal_open_bits(piece: Piece) -> float:
-    """Code length in bits of the codes under the tables that code them, and of the class numbers at order 0; without the
-    header and the steps."""
+    """Code length in bits of the codes under the tables that code them, and of the class numbers at order 0; without
+    the header and the steps."""
     assert piece.codes is not None
     offset = code_offset(piece.bits)
     classes = plan_classes(piece.codes, offset)

@@ -20,7 +20,8 @@ OPEN_STATES: dict[int, int] = {0: 1, -4: 4, -8: 8}
 """`bits` of a piece with open-ended codes -> states of its quantizer: 1 scalar, 4 and 8 trellis-coded. Their width in
 bits is whatever the entropy coder makes of them."""
 LOG_STEPS = 256
-"""Steps of open-ended codes are powers of 2^(1/256), stored as their exponents: 0.27 % apart, far below what matters."""
+"""Steps of open-ended codes are powers of 2^(1/256), stored as their exponents: 0.27 % apart,
+far below what matters."""
 MAX_LOG_STEP = 48 * LOG_STEPS
 """Largest magnitude of a stored exponent: no product of two steps and a code leaves fp32's range."""
 MAX_OPEN_CODE = 32_000

@@ -2,7 +2,7 @@
 
 | coder | piece on a grid | piece of open-ended codes | float piece |
 |---|---|---|---|
-| range | codes (less the grid's smallest), low bytes of the scales, high bytes | open_codes.py | byte planes, low first |
+| range | codes less the grid's smallest, low bytes of the scales, high bytes | open_codes.py | byte planes, low first |
 | nibble | codes (two int4 per byte, else one), scales; each lzma | codes, log steps; each lzma | values, lzma |
 
 Planes, because the high byte of an fp16 number (sign, exponent, 2 bits) takes few values and the low one looks random.

@@ -151,7 +151,8 @@ def _num_layers(names: Iterable[str], where: str) -> int:
     numbers = {int(match[1]) for name in names if (match := re.match(r"blocks\.(\d{1,6})\.", name))}
     if not numbers or numbers != set(range(len(numbers))) or len(numbers) > _MAX_LAYERS:
         raise DataError(
-            f"{where}: blocks are numbered {_some([str(n) for n in sorted(numbers)]) or 'not at all'}, expected 0, 1, ..."
+            f"{where}: blocks are numbered {_some([str(n) for n in sorted(numbers)]) or 'not at all'},"
+            " expected 0, 1, ..."
         )
     return len(numbers)
 

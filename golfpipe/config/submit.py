@@ -33,9 +33,9 @@ class SubmitConfig:
     execute: bool = False
     """Run the scoring methods for the rules that only running them can show; on track 10min_16mb always."""
 
-    layout: Literal["readable", "minified", "compressed"] = "compressed"
-    """Form of train_gpt.py; the bytes of the file that ships count. readable: formatted, with documentation;
-    compressed: a script that unpacks itself."""
+    layout: Literal["readable", "compressed"] = "compressed"
+    """The form of train_gpt.py; the bytes of the file that ships count. readable: the modules' own text; compressed: a
+    script that unpacks itself."""
     verify: bool = False
     """Run train_gpt.py alone at a few steps and compare it with the stages, to the last digit."""
 

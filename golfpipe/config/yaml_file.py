@@ -36,7 +36,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=True)
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # its types lack this one
         # Aliases let a few lines expand to gigabytes, and no configuration needs them or tags.
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"{_mark(event.start_mark)}: aliases (*{event.anchor}) are not allowed")

@@ -1,7 +1,8 @@
 """Published shards from a dataset repository of the Hugging Face hub: pinned, resumed, and checked file by file.
 
-`fetch.json` in the folder names the repository and the commit that the files came from, so that a second call takes more
-shards of the same commit. A file takes its place only when its size, its sha256 and (of a shard) its header are right.
+`fetch.json` in the folder names the repository and the commit that the files came from, so that a second
+call takes more shards of the same commit. A file takes its place only when its size, its sha256 and (of a
+shard) its header are right.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from golfpipe.data.shard_files import read_shard_length
 from golfpipe.errors import DataError, StageFailed, UsageError
+from golfpipe.extras import require
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import write_file
 
@@ -209,10 +211,9 @@ def _endpoint() -> str | None:
 
 
 def _api() -> HfApi:
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise StageFailed("data fetch needs huggingface_hub", hint="pip install huggingface_hub") from error
+    require("huggingface_hub")
+    from huggingface_hub import HfApi
+
     return HfApi(endpoint=_endpoint(), library_name="golfpipe")
 
 
@@ -256,11 +257,11 @@ def _is_network_trouble(error: Exception) -> bool:
 
 def _progress_class(advance: Callable[[float, str], None], name: str) -> type[Any]:
     """What the library takes for its bar, passing the bytes on."""
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
     class Forward(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **(options | {"disable": True}))
+            super().__init__(*args, **(options | {"disable": True}))  # type: ignore[no-untyped-call]  # tqdm is untyped
             advance(float(options.get("initial") or 0), name)
 
         def update(self, n: float | None = 1) -> bool | None:

@@ -28,7 +28,8 @@ _LEGAL = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r">>>|::=|^\s*\.\.\. |\bdef \w+\(|\bself\.\w+ = |^\s*(?:import|from) \w+|^\s*\w+ = |^\s*@|^\s*(?:usage|options):|%\(|\\n",
+    r">>>|::=|^\s*\.\.\. |\bdef \w+\(|\bself\.\w+ = |^\s*(?:import|from) \w+|^\s*\w+ = |^\s*@"
+    r"|^\s*(?:usage|options):|%\(|\\n",
     re.IGNORECASE | re.MULTILINE,
 )
 _NOTES = re.compile(

@@ -151,7 +151,8 @@ def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) 
 
 
 def _training_lines(texts: Iterable[str]) -> Iterator[str]:
-    """Lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span whitespace, so lines lose none."""
+    """Lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span
+    whitespace, so lines lose none."""
     num_bytes = 0
     for text in texts:
         for line in text.splitlines():
@@ -189,8 +190,8 @@ def _byte_table_mismatch(tokenizer: Tokenizer, ids: np.ndarray) -> DataError:
     counted, decoded = _table_bytes(tokenizer, ids), len(tokenizer.decode(ids).encode("utf-8"))
     before = "".join(tokenizer.pieces[token_id] for token_id in islice(ids.tolist(), max(0, position - 8), position))
     return DataError(
-        f"{tokenizer.name}: byte table counts {counted} bytes but the document decodes to {decoded}; they part at token "
-        f"{position}, {piece_type} piece {piece!r} (id {token_id}), after {before!r}",
+        f"{tokenizer.name}: byte table counts {counted} bytes but the document decodes to {decoded}; they part at"
+        f" token {position}, {piece_type} piece {piece!r} (id {token_id}), after {before!r}",
         hint="scores in bits per byte would be wrong; needed: a dummy prefix, no unknown pieces, and control pieces "
         "only at the ends of documents",
     )

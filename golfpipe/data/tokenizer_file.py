@@ -1,7 +1,7 @@
 """What the SentencePiece library takes on trust in a model file, looked at before it reads one.
 
-The file is a protocol buffer: field 1 a piece each, 3 and 5 normalizers, in whose field 2 lies a table of characters: the
-size of a trie (uint32), the trie (Darts-clone, uint32 each), and the texts that its values point into. The library
+The file is a protocol buffer: field 1 a piece each, 3 and 5 normalizers, in whose field 2 lies a table of characters:
+the size of a trie (uint32), the trie (Darts-clone, uint32 each), and the texts that its values point into. The library
 follows the trie without looking at its bounds, and makes an object of a hundred bytes of two bytes of file.
 """
 

@@ -1,4 +1,4 @@
-"""Which stages there are: what each takes and writes, and which settings decide its result. Torch-free.
+"""The registry of stages: what each takes and writes, and which settings decide its result. Torch-free.
 
 A new stage is a module with `run(job, out) -> Result` and one entry here.
 """
@@ -40,46 +40,47 @@ class Stage:
     module: str
     version: int
     inputs: Mapping[str, tuple[Kind, ...]]
-    """Role -> kinds that it takes."""
+    """The kinds of artifact that each role takes."""
     needless: Callable[[Plain], tuple[str, ...]] = lambda config: ()
     """Roles that the stage does not read under the given plain configuration."""
     output: Kind | Callable[[Plain], Kind]
-    """The kind that it writes, or the choice of it by the plain configuration. A part of an evaluation has a kind of its
-    own, which an argument decides."""
+    """The kind that it writes, or the choice of it by the plain configuration. Where `evaluate` scores one part, an
+    argument decides."""
     sections: tuple[str, ...]
-    """Configuration sections (or `seed`) that decide the result, hence the key."""
+    """The configuration sections (or `seed`) that decide the result, and so belong to the key."""
     neutral: tuple[str, ...] = ()
     """Dotted keys inside those sections that do not change the result."""
     unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
-    """Further keys that do not, given the plain configuration."""
+    """Further dotted keys that do not change the result under the given plain configuration."""
     precious: bool = False
-    """Its output cost hours: kept on interrupt, never replaced without --force."""
+    """True where the output cost hours: an interrupted run is kept, and a finished one is never replaced without
+    --force."""
 
     def writes(self, config: Plain) -> Kind:
         """Return the kind of artifact that the stage writes under the plain configuration."""
         return self.output(config) if callable(self.output) else self.output
 
     def heeds(self, key: str, config: Plain) -> bool:
-        """Whether the dotted key may decide the stage's result under the plain configuration."""
+        """Return True if the dotted key may decide the stage's result under the plain configuration."""
         ignored = (*self.neutral, *self.unused(config))
         return key.partition(".")[0] in self.sections and not any(
             key == name or key.startswith(f"{name}.") for name in ignored
         )
 
     def roles(self, config: Plain) -> tuple[str, ...]:
-        """Roles that the stage reads under the plain configuration."""
+        """Return the roles that the stage reads under the plain configuration."""
         needless = self.needless(config)
         return tuple(role for role in self.inputs if role not in needless)
 
 
 def _needless_for_quantize(config: Plain) -> tuple[str, ...]:
-    """Data is read for calibration alone, and would needlessly change the key otherwise."""
+    """Return the role `data` unless data is read for calibration: data that is not read must not change the key."""
     return () if config["quantize"]["calibration"] == "train" else ("data",)
 
 
 def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
-    """A target is solved for on the packed size: of `pack`, the coder then decides the result, and for
-    target_bytes=limit everything does."""
+    """Return the keys of `pack` that do not matter. A target is solved for on the packed size, which depends on the
+    coder; target_bytes=limit also depends on the limit and the reserve. Without a target none of them matters."""
     quantize, pack = config.get("quantize", {}), config.get("pack", {})
     target = quantize.get("target_bytes", "none")
     if target == "limit":
@@ -89,13 +90,13 @@ def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
 
 
 def _written_by_ttt(config: Plain) -> Kind:
-    """A score-first method scores while it adapts; the other one leaves a model that is still to be scored."""
+    """Return the kind for the method: one that scores first writes scores, `cosine` writes a model."""
     return "adapted_model" if config.get("ttt", {}).get("method") == "cosine" else "evaluation"
 
 
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
-    """The sections of the other methods. Adapting without scoring, it heeds of `evaluate` only how much of the split
-    will be scored."""
+    """Return the sections of the other methods. A method that scores nothing leaves all of `evaluate` unused as well,
+    except for the number of targets to be scored."""
     ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
     others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != ttt.get("method")]
     scores = _written_by_ttt(config) == "evaluation"
@@ -103,7 +104,8 @@ def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
 
 
 def _unused_by_train(config: Plain) -> tuple[str, ...]:
-    """Without a height no loss is a spike, as before there was such a key."""
+    """Return the key of the spike height where it is 0, so that models trained before that key existed keep their
+    keys."""
     return () if config.get("train", {}).get("spike_nats") else ("train.spike_nats",)
 
 
@@ -143,8 +145,8 @@ STAGES: dict[str, Stage] = {
             inputs={"data": ("token_data",)},
             output="trained_model",
             sections=("seed", "model", "optim", "train"),
-            # What the on_* and auto_batch do is told by the log. Stopping leaves no model, so that a run may go on with
-            # another answer.
+            # Answers to trouble (on_*, auto_batch) are in the log, not in the key: a run that was stopped leaves no
+            # model, and may go on with another answer.
             neutral=(
                 *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
                 *("train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),

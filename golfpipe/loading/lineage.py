@@ -1,4 +1,4 @@
-"""From an evaluation back to everything it was made from, link by link, by digest."""
+"""The chain of artifacts behind an evaluation, followed link by link by digest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SLOTS: dict[Kind, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """One chain of artifacts. None: not part of this chain, or not to be found."""
+    """One chain of artifacts. A link is None where the chain has no such artifact or it was not found."""
 
     evaluation: Artifact | None = None
     adapted: Artifact | None = None
@@ -34,18 +34,18 @@ class Lineage:
     quantized: Artifact | None = None
     trained: Artifact | None = None
     data: Artifact | None = None
-    """What was scored, or else what was trained on."""
+    """The data that was scored, or else the data that was trained on."""
 
     @property
     def score_first(self) -> bool:
-        """The evaluation adapted the model while it scored."""
+        """True if the evaluation adapted the model while it scored."""
         return self.evaluation is not None and self.evaluation.manifest.stage == "ttt"
 
 
 def trace(artifact: Artifact, *, required: Collection[Kind] = ()) -> Lineage:
     """Follow the inputs of `artifact` as far as their artifacts are found.
 
-    Raises ArtifactError naming the input where one of a `required` kind is not found.
+    Raises ArtifactError naming the input where an artifact of a `required` kind is not found.
     """
     found: dict[str, Artifact] = {}
     current: Artifact | None = artifact
@@ -75,7 +75,8 @@ def _input(artifact: Artifact, role: str, required: Collection[Kind]) -> Artifac
 
 
 def effective_config(lineage: Lineage) -> Plain:
-    """Return each section as the artifact has it that settled it. Sections of stages that did not run are left out."""
+    """Return the settings that were at work: each section from the artifact that it was settled by. Sections of stages
+    that did not run are left out."""
     makers: tuple[tuple[Kind, Artifact | None], ...] = (
         ("trained_model", lineage.trained),
         ("quantized_model", lineage.quantized),
@@ -93,9 +94,9 @@ def effective_config(lineage: Lineage) -> Plain:
 
 
 def configuration_differences(lineages: Sequence[Lineage]) -> tuple[str, ...]:
-    """Return how the runs' settings differ, apart from the seed: 'quantize.mlp.bits: 6 -> 4', each named once.
+    """List how the runs' settings differ apart from the seed, as 'quantize.mlp.bits: 6 -> 4', each key once.
 
-    Keys that do not change a result are left out. The data and the kinds of artifacts count as settings too.
+    Keys that do not change a result are left out. The training data and the scored data count as settings too.
     """
     configs = [_comparable(lineage) for lineage in lineages]
     found: dict[str, None] = {}

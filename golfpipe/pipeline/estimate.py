@@ -17,8 +17,8 @@ _GAUSSIAN_WIDTH = math.sqrt(2 * math.pi * math.e)
 
 
 def weight_bytes(config: PipelineConfig) -> int:
-    """Bytes of all weights: the target where quantize has one in bytes, else what their bit widths give, scales included,
-    before entropy coding, which saves some more."""
+    """Bytes of all weights: the target where quantize has one in bytes, else what their bit widths give, scales
+    included, before entropy coding, which saves some more."""
     policy = config.quantize
     if policy.target_bytes != "none":
         return math.ceil(target_bytes_of(policy, config.pack.limit_bytes, config.pack.code_bytes_reserve))

@@ -76,7 +76,7 @@ def step_of_bits(bits: float) -> float:
     """ClassScheme.step at which the codes of Gaussian weights have an entropy of `bits` each: the differential entropy
     of a Gaussian, log2 sqrt(2 pi e), less the logarithm of the step. Exact for fine steps; 2 bits get 0.06 more, 1 bit
     0.2."""
-    return math.sqrt(2 * math.pi * math.e) * 2.0**-bits
+    return math.sqrt(2 * math.pi * math.e) * math.pow(2, -bits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +112,9 @@ class QuantizeConfig(QuantPolicy):
     """Settings of the quantize stage."""
 
     method: Literal["gptq_lite", "gptq", "rate", "trellis"] = "gptq_lite"
-    """gptq_lite: clip search per row (SPEC section 3), or trellis where there is a target, which a fixed grid cannot
-    meet; gptq: its scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for
-    error and bits together, with that feedback; trellis: the same with trellis-coded quantization."""
+    """gptq_lite: clip search per row, or trellis where there is a target, which a fixed grid cannot meet; gptq: its
+    scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for error and bits
+    together, with that feedback; trellis: the same with trellis-coded quantization."""
     trellis_states: Literal[4, 8] = 8
     """More states are nearer to the rate-distortion bound, and slower."""
     target_bytes: Literal["none", "limit"] | float = "none"

@@ -35,8 +35,8 @@ _MOST_CODE = 30_000
 _GAIN_AT = (-6.0, -4.3, -3.3, -2.74, -2.32, -2.0, -1.74, -1.32, -1.0, -0.5, 0.0)
 _GAIN = (-0.0626, -0.0626, -0.0653, -0.0607, -0.0537, -0.0443, -0.0318, 0.0065, 0.0262, 0.0227, 0.0180)
 _LEAST_GAIN = 0.01
-"""In these units. A trellis that gains less moves many weights that a scalar quantizer leaves at zero, and costs more of
-the loss than the measure says (docs/quantization.md)."""
+"""In these units. A trellis that gains less moves many weights that a scalar quantizer leaves at zero, and costs more
+of the loss than the measure says (docs/quantization.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -57,8 +57,8 @@ def solve_level(
 ) -> Solution:
     """Pieces of all tensors whose measured size is within TOLERANCE below target.
 
-    Trellis codes start from the level that scalar codes would have, whose bits are nearly the same at a tenth of the time.
-    measure gives the exact size of a complete set of pieces, in the unit of target (bytes). Raises StageFailed,
+    Trellis codes start from the level that scalar codes would have, whose bits are nearly the same at a tenth of the
+    time. measure gives the exact size of a complete set of pieces, in the unit of target (bytes). Raises StageFailed,
     naming the smallest reachable size, where even codes of zero are too many, and where the search does not settle.
     """
     if start is None and any(tensor.bits for tensor in tensors):
@@ -87,7 +87,8 @@ def solve_level(
                 return Solution(pieces, level, shifted, passes, True)
         if size > target and level >= coarsest:
             raise StageFailed(
-                f"quantize.target_bytes={target:.0f} cannot be reached: with every code at zero {size:.0f} bytes remain",
+                f"quantize.target_bytes={target:.0f} cannot be reached:"
+                f" with every code at zero {size:.0f} bytes remain",
                 hint="raise the target, or store fewer classes as floats",
             )
         level = _next_level(level, size, target * (1 - _AIM), expected, (finest, coarsest), below, above, passes)

@@ -60,8 +60,8 @@ def size_target(
 
 @contextmanager
 def search_threads(settings: QuantizeConfig) -> Iterator[None]:
-    """Within: one torch thread for the searches column by column, whose steps are too short to share (two threads on two
-    busy cores took 14 times as long; a Python thread per core took longer than one)."""
+    """Within: one torch thread for the searches column by column, whose steps are too short to share (two threads on
+    two busy cores took 14 times as long; a Python thread per core took longer than one)."""
     threads = torch.get_num_threads()
     if settings.is_open or settings.method == "gptq":
         torch.set_num_threads(1)

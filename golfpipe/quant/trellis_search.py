@@ -19,7 +19,8 @@ from golfpipe.quant.code_search import RateModel
 # State s = (b_(t-1), b_(t-2), ..) with b_(t-1) the lowest bit; branch b leads to (2 s mod S) + b.
 
 TRELLIS_PRICE = {4: 0.371, 8: 0.359}
-"""2 ln 2 times the error of the trellis quantizer: 1/3 (a scalar step of two) less its granular gain, 0.96 and 1.1 dB."""
+"""2 ln 2 times the error of the trellis quantizer: 1/3 (a scalar step of two) less its granular
+gain, 0.96 and 1.1 dB."""
 
 # Survivors merge slowly: 24 columns ahead lose 0.004 bits against a search over the whole row, 8 lose 0.03. Without
 # corrections nothing needs to be carried, and the window is the whole row.

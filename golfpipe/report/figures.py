@@ -1,4 +1,5 @@
-"""The report's figures: data in, SVG text out, the same text every time. Only this module and `pareto` import matplotlib."""
+"""The report's figures: data in, SVG text out, the same text every time. Only this module and
+`pareto` import matplotlib."""
 
 from __future__ import annotations
 
@@ -195,7 +196,8 @@ def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Centered mean over about a thirtieth of the curve, narrower at the ends: it does not lag behind a falling loss."""
+    """Centered mean over about a thirtieth of the curve, narrower at the ends: it does not lag
+    behind a falling loss."""
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)

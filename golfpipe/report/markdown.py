@@ -85,7 +85,8 @@ def _sweep_part(run: RunData) -> list[str]:
         return []
     varied = varied_keys(rows)
     lines = [
-        [label(mapping(row, "settings"), varied), f"{number(row, 'val_bpb') or 0:.4f}", f"{count(row, 'total_bytes') or 0:,}"]
+        [label(mapping(row, "settings"), varied), f"{number(row, 'val_bpb') or 0:.4f}",
+         f"{count(row, 'total_bytes') or 0:,}"]
         for row in best[:MOST_CELLS]
     ]  # fmt: skip
     table = _table(["cell", "bits/byte", "bytes"], lines, numeric=2)

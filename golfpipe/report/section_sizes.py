@@ -102,8 +102,8 @@ def error_section(runs: Sequence[RunData]) -> Html | None:
         return None
     return section(
         "Quantization error",
-        "Squared error of each matrix over its squared weights, in percent; stronger color is worse. Keys and values stand at"
-        " the first layer that uses them.",
+        "Squared error of each matrix over its squared weights, in percent; stronger color is worse."
+        " Keys and values stand at the first layer that uses them.",
         *parts,
     )
 

@@ -34,8 +34,8 @@ def sweep_section(runs: Sequence[RunData]) -> Html | None:
         return None
     return section(
         "Sweep",
-        "Variants from one checkpoint. Blue: no other cell is as small and better. Grey: dominated. The table starts with"
-        " the best score.",
+        "Variants from one checkpoint. Blue: no other cell is as small and better. Grey: dominated. The table starts"
+        " with the best score.",
         *parts,
     )
 

@@ -3,7 +3,8 @@
 CSS = """
 :root {
   color-scheme: light dark;
-  --deep: #101311; --paper: #f7f6f2; --card: #fffefb; --ink: #191d1a; --muted: #626a64; --rule: #dcdbd3; --accent: #0d6b4a;
+  --deep: #101311; --paper: #f7f6f2; --card: #fffefb; --ink: #191d1a; --muted: #626a64; --rule: #dcdbd3;
+  --accent: #0d6b4a;
   --good: #0d6b4a; --bad: #b3261e; --wait: #8a5a00;
   --s1: #0072b2; --s2: #d55e00; --s3: #00875f; --s4: #a8558a; --s5: #2a8fc7; --s6: #a97800;
 }
@@ -21,34 +22,67 @@ body {
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif;
 }
 .page { max-width: 1120px; margin: 0 auto; padding: 40px 32px 72px; }
-.overline { margin: 0; color: var(--accent); font-size: 12px; font-weight: 600; letter-spacing: .09em; text-transform: uppercase; }
-h1 { margin: 6px 0 4px; font-size: 40px; line-height: 1.12; letter-spacing: -.022em; font-weight: 650; overflow-wrap: anywhere; }
+.overline {
+  margin: 0; color: var(--accent); font-size: 12px; font-weight: 600; letter-spacing: .09em;
+  text-transform: uppercase;
+}
+h1 {
+  margin: 6px 0 4px; font-size: 40px; line-height: 1.12; letter-spacing: -.022em; font-weight: 650;
+  overflow-wrap: anywhere;
+}
 .lede { margin: 0; max-width: 68ch; color: var(--muted); }
-.figures { display: grid; grid-template-columns: 1.15fr 1.7fr 1fr 1fr; gap: 0; margin: 32px 0 0; border-top: 2px solid var(--ink); }
+.figures {
+  display: grid; grid-template-columns: 1.15fr 1.7fr 1fr 1fr; gap: 0; margin: 32px 0 0;
+  border-top: 2px solid var(--ink);
+}
 .figures > div { padding: 14px 20px 0; border-left: 1px solid var(--rule); min-width: 0; }
 .figures > div:first-child { padding-left: 0; border-left: 0; }
 .figures dt { color: var(--muted); font-size: 13px; }
-.figures dd { margin: 2px 0 0; font-size: clamp(22px, 2.5vw, 30px); white-space: nowrap; line-height: 1.2; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
+.figures dd {
+  margin: 2px 0 0; font-size: clamp(22px, 2.5vw, 30px); white-space: nowrap; line-height: 1.2;
+  font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums;
+}
 .figures dd:not(.sub) { display: flex; align-items: flex-end; min-height: 50px; }
-.figures > div:first-child dd:not(.sub) { font-size: clamp(36px, 3.9vw, 46px); line-height: 1.05; letter-spacing: -.03em; }
-.figures dd.sub { font-size: 13px; white-space: normal; font-weight: 400; letter-spacing: 0; color: var(--muted); line-height: 1.45; }
-.unit { margin-left: 5px; padding-bottom: 4px; font-size: 15px; font-weight: 500; letter-spacing: 0; color: var(--muted); }
-section { display: grid; grid-template-columns: 208px minmax(0, 1fr); gap: 8px 32px; margin-top: 40px; padding-top: 18px; border-top: 1px solid var(--rule); }
+.figures > div:first-child dd:not(.sub) {
+  font-size: clamp(36px, 3.9vw, 46px); line-height: 1.05; letter-spacing: -.03em;
+}
+.figures dd.sub {
+  font-size: 13px; white-space: normal; font-weight: 400; letter-spacing: 0; color: var(--muted);
+  line-height: 1.45;
+}
+.unit {
+  margin-left: 5px; padding-bottom: 4px; font-size: 15px; font-weight: 500; letter-spacing: 0;
+  color: var(--muted);
+}
+section {
+  display: grid; grid-template-columns: 208px minmax(0, 1fr); gap: 8px 32px; margin-top: 40px;
+  padding-top: 18px; border-top: 1px solid var(--rule);
+}
 section > header h2 { margin: 0; font-size: 18px; line-height: 1.3; letter-spacing: -.01em; font-weight: 620; }
 section > header p { margin: 6px 0 0; color: var(--muted); font-size: 13px; line-height: 1.5; }
 h3 { margin: 22px 0 6px; font-size: 14px; font-weight: 620; }
 .body > :first-child, .body > h3:first-child { margin-top: 0; }
 figure { margin: 0 0 18px; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
-figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif !important; font-variant-numeric: tabular-nums; }
+figure svg text {
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial,
+    sans-serif !important;
+  font-variant-numeric: tabular-nums;
+}
 svg.narrow { display: none !important; }
 figcaption, .legend { color: var(--muted); font-size: 13px; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 0 0 6px; padding: 0; list-style: none; }
-.legend i { display: inline-block; width: 18px; height: 0; border-top: 3px solid; vertical-align: 4px; margin-right: 7px; }
+.legend i {
+  display: inline-block; width: 18px; height: 0; border-top: 3px solid; vertical-align: 4px;
+  margin-right: 7px;
+}
 .legend i.ring { width: 11px; height: 11px; border: 2px solid; border-radius: 50%; vertical-align: -1px; }
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th { padding: 0 14px 6px 0; color: var(--muted); font-size: 12.5px; font-weight: 500; text-align: left; vertical-align: bottom; border-bottom: 1px solid var(--ink); }
+th {
+  padding: 0 14px 6px 0; color: var(--muted); font-size: 12.5px; font-weight: 500; text-align: left;
+  vertical-align: bottom; border-bottom: 1px solid var(--ink);
+}
 td { padding: 7px 14px 7px 0; vertical-align: top; border-bottom: 1px solid var(--rule); }
 th:last-child, td:last-child { padding-right: 0; }
 th.n, td.n { text-align: right; white-space: nowrap; }
@@ -58,16 +92,31 @@ tr.below td { padding-top: 0; color: var(--muted); font-size: 13px; line-height:
 td small, .note { color: var(--muted); font-size: 13px; font-weight: 400; }
 td small { display: block; line-height: 1.4; }
 .none { color: var(--muted); }
-code, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; font-size: .9em; overflow-wrap: anywhere; }
-pre { margin: 0; padding: 12px 14px; background: var(--card); border: 1px solid var(--rule); border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }
-.bar { display: block; min-width: 90px; height: 9px; margin-top: 6px; background: var(--rule); border-radius: 2px; overflow: hidden; }
+code, .mono {
+  font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; font-size: .9em;
+  overflow-wrap: anywhere;
+}
+pre {
+  margin: 0; padding: 12px 14px; background: var(--card); border: 1px solid var(--rule); border-radius: 6px;
+  white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px;
+}
+.bar {
+  display: block; min-width: 90px; height: 9px; margin-top: 6px; background: var(--rule);
+  border-radius: 2px; overflow: hidden;
+}
 .bar i { display: block; height: 100%; background: var(--s1); border-radius: 2px; }
-.meter { display: flex; height: 12px; margin: 7px 0 5px; background: var(--rule); border-radius: 3px; overflow: hidden; }
+.meter {
+  display: flex; height: 12px; margin: 7px 0 5px; background: var(--rule); border-radius: 3px;
+  overflow: hidden;
+}
 .meter i { display: block; height: 100%; min-width: 2px; background: var(--accent); }
 .meter i.code { background: var(--s6); }
 .meter.over i { background: var(--bad); }
 .status { white-space: nowrap; font-weight: 600; }
-.status.pass { color: var(--good); } .status.fail { color: var(--bad); } .status.open { color: var(--wait); } .status.off { color: var(--muted); font-weight: 400; }
+.status.pass { color: var(--good); }
+.status.fail { color: var(--bad); }
+.status.open { color: var(--wait); }
+.status.off { color: var(--muted); font-weight: 400; }
 .flag { color: var(--bad); font-weight: 600; }
 dl.pairs { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 20px; margin: 0 0 14px; }
 dl.pairs dt { color: var(--muted); } dl.pairs dd { margin: 0; overflow-wrap: anywhere; }

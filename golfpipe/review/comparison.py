@@ -10,7 +10,8 @@ import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.scoring.bootstrap import PairedDifference, paired_bootstrap
+from golfpipe.extras import require
+from golfpipe.review.bootstrap import PairedDifference, paired_bootstrap
 from golfpipe.stages.evaluation import DOCUMENTS
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.tensors import check_tensors
@@ -36,7 +37,9 @@ class Comparison:
 
 
 def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """Paired bootstrap over documents. Raises UsageError for evaluations that cannot be compared, ArtifactError."""
+    """Paired bootstrap over documents. Raises UsageError for evaluations that cannot be compared, ArtifactError,
+    and StageFailed without scipy."""
+    require("scipy")
     left, right = open_artifact(first, "evaluation"), open_artifact(second, "evaluation")
     _check_comparable(left, right)
     a, b = _documents(left), _documents(right)

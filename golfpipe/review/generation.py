@@ -14,7 +14,8 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import MODEL_KINDS
-from golfpipe.loading.weights import check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import check_vocabulary, load_weights
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.model.network import load_network
 from golfpipe.model.sampling import sample_tokens

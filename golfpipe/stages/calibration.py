@@ -8,7 +8,7 @@ from torch import Tensor
 from golfpipe.data.token_data import load_shards
 from golfpipe.errors import ConfigError, DataError
 from golfpipe.jobs.job import Job
-from golfpipe.loading.weights import model_config
+from golfpipe.loading.pieces import model_config
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import load_network
 from golfpipe.quant.sensitivity import CalibrationData

@@ -4,7 +4,7 @@ golfpipe evaluate artifacts/demo/pack
 golfpipe evaluate artifacts/demo/train artifacts/data/demo --set evaluate.method=chunked
 golfpipe evaluate artifacts/demo/pack --shard 1/2         # on one machine; --shard 2/2 on another; then
 golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
-golfpipe evaluate artifacts/demo/pack -o artifacts/demo/evaluate-stride16 --set evaluate.stride=16 --set evaluate.max_targets=20000
+golfpipe evaluate artifacts/demo/pack -o artifacts/demo/evaluate-stride16 --set evaluate.stride=16
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.shard import Shard
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_for, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory

@@ -3,7 +3,7 @@
 golfpipe quantize artifacts/demo/train
 golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5   # CPU, a second
 golfpipe quantize artifacts/demo/train -o artifacts/demo-pr951/quantize --preset pr951
-golfpipe quantize artifacts/demo/train artifacts/data/demo --set quantize.target_bytes=300e3 --set quantize.calibration=train
+golfpipe quantize artifacts/demo/train artifacts/data/demo --set quantize.target_bytes=300e3
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:
         )
     else:
         job.context.reporter.note(
-            f"the target is more than the weights need: {result.solution.size:.0f} bytes at the finest step; bits: {listed}"
+            f"the target is more than the weights need: {result.solution.size:.0f} bytes at the finest step;"
+            f" bits: {listed}"
         )
     return {
         "solved_bytes": round(result.solution.size),

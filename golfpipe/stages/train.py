@@ -18,6 +18,7 @@ from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
+from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
@@ -30,7 +31,7 @@ from golfpipe.model.config import forward_flops, parameter_count
 from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
 from golfpipe.reporter import Task
-from golfpipe.stages.trackers import check_tracker, tracking
+from golfpipe.stages.trackers import tracking
 from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
 from golfpipe.stages.validation import Validation
@@ -44,7 +45,8 @@ from golfpipe.training.token_stream import TokenStream
 
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
-    check_tracker(job.config.train.track)
+    if job.config.train.track != "none":
+        require(job.config.train.track)
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
     data, config = job.inputs["data"], job.config
@@ -152,7 +154,7 @@ def _train(
 ) -> str:
     """Make all steps that remain and return why the run ended. `resumed`: the values of the checkpoint, if any.
 
-    Raises Interrupted after a signal, with the state saved, and StageFailed or DataError for a step that cannot be made.
+    Raises Interrupted after a signal, with the state saved, and StageFailed or DataError for a step that fails.
     """
     label = "train" if resumed is None else f"train, resumed at step {trainer.steps_done}"
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:

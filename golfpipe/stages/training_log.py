@@ -154,7 +154,7 @@ class TrainingLog:
 
 
 def cut_logs_back(folder: Path, values: dict[str, Any], hint: str) -> None:
-    """Cut both logs in `folder` to the sizes that a checkpoint's values name. Raises ArtifactError for a shorter one."""
+    """Cut both logs in `folder` to the sizes that a checkpoint names. Raises ArtifactError for a shorter one."""
     sizes = {folder / name: values.get(key) for name, key in _SIZES.items()}
     for log, size in sizes.items():
         found = log.stat().st_size if log.is_file() else None

@@ -11,6 +11,7 @@ The score-first methods score every token before they learn from it: they write 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_for, compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory
@@ -107,7 +109,7 @@ def _adapt(
         "cosine test-time training learns from tokens before they are scored: not eligible for a record"
     )
     started = time.perf_counter()
-    epochs: list[dict] = []
+    epochs: list[dict[str, Any]] = []
     with job.context.reporter.task("ttt cosine", recipe.epochs * (len(tokens) - 1), "targets") as task:
         note = ""
 

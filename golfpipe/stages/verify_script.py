@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 
-from golfpipe.bundle.generate import Adaptation
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
+from golfpipe.script.generate import Adaptation
 from golfpipe.store.artifact import Artifact
 
 SCRIPT_NAME = "train_gpt.py"
@@ -37,15 +37,27 @@ _TIMEOUT_SECONDS = 3600
 _UNCOMPILED: Mapping[str, int | float | str] = {"train.compile": "off", "ttt.compile": "off", "evaluate.compile": "off"}
 """As the script does it without a GPU: compiled code rounds in other places."""
 
-_LAUNCHER = """
-import sys, runpy
-sys.modules["golfpipe"] = None
+BARRIER = """
+import sys
+class InstalledGolfpipe:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "golfpipe":
+            raise ImportError("the script imports " + name + ", which it does not hold")
+sys.meta_path.insert(0, InstalledGolfpipe())
+"""
+"""Keeps a script from importing the installed golfpipe. Its own modules come from its import hook, which is asked
+first."""
+_LAUNCHER = (
+    BARRIER
+    + """
+import runpy
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
         raise RuntimeError("the script opens a socket: " + event)
 sys.addaudithook(refuse)
 runpy.run_path("train_gpt.py", run_name="__main__")
 """
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +101,8 @@ class Verification:
 
 
 def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: Artifact) -> Verification:
-    """Run both. `config`: the run's; `data`: its token data. Raises StageFailed with the script's last lines if it fails."""
+    """Run both. `config`: the run's; `data`: its token data. Raises StageFailed with the script's
+    last lines if it fails."""
     changes = reduced_settings(config, adaptation)
     with tempfile.TemporaryDirectory(prefix="golfpipe-verify-") as folder:
         by_script = run_script(script, data, Path(folder, "script"), config.seed, changes)
@@ -112,7 +125,7 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "evaluate.max_targets": targets,
     }
     if adaptation == "ttt" and STAGES["ttt"].writes(plain_config(config)) == "adapted_model":
-        wanted[f"ttt.{config.ttt.method}.epochs" if config.ttt.epochs is None else "ttt.epochs"] = 1
+        wanted["ttt.epochs"] = 1
     return {key: value for key, value in wanted.items() if _value(config, key) != value}
 
 

@@ -17,7 +17,8 @@ def against_overrides(text: str) -> list[str]:
         if not text or not is_records_folder(folder):
             raise UsageError(
                 f"--against {text!r}: neither numbers nor a records folder",
-                hint="bits per byte of the record's seeds, as in 1.2244,1.2250,1.2239, or the folder with its submission.json",
+                hint="bits per byte of the record's seeds, as in 1.2244,1.2250,1.2239,"
+                " or the folder with its submission.json",
             )
         scores, name = record_scores(folder), folder.resolve().name
         if not scores:

@@ -77,7 +77,8 @@ for seed in ${SEEDS:-@@SEEDS@@}; do
     out="$here/results/seed$seed"
     mkdir -p "$out"
     (cd "$out" && SEED="$seed" RUN_ID="seed$seed" \\
-        torchrun --standalone --nproc_per_node="${GPUS:-@@GPUS@@}" "$here/train_gpt.py" 2>&1 | tee "train_seed$seed.log")
+        torchrun --standalone --nproc_per_node="${GPUS:-@@GPUS@@}" "$here/train_gpt.py" 2>&1 \\
+        | tee "train_seed$seed.log")
 done
 """
 
@@ -111,7 +112,8 @@ DATA_PATH="$(realpath "$DATA_PATH")"
 TOKENIZER_PATH="$(realpath "$TOKENIZER_PATH")"
 export DATA_PATH TOKENIZER_PATH SEED="$seed" RUN_ID="seed$seed"
 cd "$out"
-srun torchrun --standalone --nproc_per_node="${SLURM_GPUS_ON_NODE:-@@GPUS@@}" "$here/train_gpt.py" 2>&1 | tee "train_seed$seed.log"
+srun torchrun --standalone --nproc_per_node="${SLURM_GPUS_ON_NODE:-@@GPUS@@}" "$here/train_gpt.py" 2>&1 \\
+    | tee "train_seed$seed.log"
 """
 
 _MODAL = '''\

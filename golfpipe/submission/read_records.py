@@ -70,7 +70,8 @@ def read_folder(folder: Path) -> FolderRead:
     script = look_at_script(folder / SCRIPT_FILE)
     if script is not None and script.packing is not None:
         notes.append(
-            f"{SCRIPT_FILE} extracts itself ({script.packing}): its {format_bytes(script.bytes)} count, unpacked or run it is not"
+            f"{SCRIPT_FILE} extracts itself ({script.packing}): its {format_bytes(script.bytes)} count,"
+            " unpacked or run it is not"
         )
     entries = seed_entries(record)
     logs = _logs(folder)

@@ -128,8 +128,8 @@ def _significance(compared: Significance) -> str:
     of = f"the mean of {len(compared.record_bpb)} seeds" if len(compared.record_bpb) > 1 else "one number"
     sentence = (
         f"Against {compared.record_mean_bpb:.4f} bpb{name}, {of}: the mean of {compared.seeds} here,"
-        f" {compared.mean_bpb:.4f}, is {abs(compared.difference_bpb):.4f} bpb or {abs(compared.difference_nats):.4f} nats"
-        f" per token{worse} ({compared.nats_per_bpb:.4f} nats per token to the bit per byte). Asked for are"
+        f" {compared.mean_bpb:.4f}, is {abs(compared.difference_bpb):.4f} bpb or {abs(compared.difference_nats):.4f}"
+        f" nats per token{worse} ({compared.nats_per_bpb:.4f} nats per token to the bit per byte). Asked for are"
         f" {compared.margin_nats:g} nats per token, here {compared.margin_bpb:.4f} bpb, at p < {compared.level:g}."
     )
     rows = [
@@ -151,7 +151,8 @@ def _verification_sentence(verification: Mapping[str, Any] | None) -> str:
     if verification["equal"]:
         return (
             f" The script, run alone in a clean process, gives golfpipe's own numbers to the last digit ({settings}:"
-            f" packed sha256 {verification['script']['packed_sha256'][:12]}, val_bpb {verification['script']['val_bpb']})."
+            f" packed sha256 {verification['script']['packed_sha256'][:12]},"
+            f" val_bpb {verification['script']['val_bpb']})."
         )
     return f" **The script gives other numbers than golfpipe** ({settings}): {'; '.join(verification['differences'])}."
 

@@ -1,8 +1,8 @@
 """The challenge's rules (SPEC section 8) as functions of the facts.
 
 Each returns a status and one sentence with the numbers. `pass` needs evidence: the manifests, or for what only running
-the method can show, the run (`golfpipe.submission.trial.start`); without it such a rule is `not checked`. How each rule is
-tested, and what fails it, is in docs/rules.md.
+the method can show, the run (`golfpipe.submission.trial.start`); without it such a rule is `not checked`. How each rule
+is tested, and what fails it, is in docs/rules.md.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def _causal(facts: Facts) -> Finding:
         return (
             "fail",
             f"{failed.method}: run from the packed file, the first {failed.reproduced.documents} documents score"
-            f" otherwise than the evaluation recorded, by up to {failed.reproduced.largest_change_nats:.2g} nats per token.",
+            f" otherwise than the evaluation recorded, by up to {failed.reproduced.largest_change_nats:.2g} nats"
+            " per token.",
         )
     if "pre_eval" in _protocols(facts):
         return "fail", "Weights that learned from the whole split score its early tokens (protocol pre_eval)."
@@ -205,8 +206,8 @@ def _byte_table(facts: Facts) -> Finding:
         found = executed[0].bytes
         return (
             "pass",
-            f"{_ran(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of {found.documents:,}"
-            f" documents ({format_bytes(found.decoded_bytes)}).",
+            f"{_ran(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of"
+            f" {found.documents:,} documents ({format_bytes(found.decoded_bytes)}).",
         )
     if len(runs) == len(facts.runs) and all(run.whole_split for run in runs):
         return (
@@ -285,8 +286,8 @@ def _sealed(facts: Facts) -> Finding:
     opened = executed[0].opened
     return (
         "pass",
-        f"{_ran(facts)}, watched by {opened.watcher}: of files only the code, and {opened.allowed_files} of the packed model, the"
-        " tokenizer and the validation shards; no socket.",
+        f"{_ran(facts)}, watched by {opened.watcher}: of files only the code, and {opened.allowed_files} of the"
+        " packed model, the tokenizer and the validation shards; no socket.",
     )
 
 
@@ -369,7 +370,8 @@ def _sum_sentence(run: Executed) -> str:
         else ""
     )
     tried = f"{sums.swapped_tokens:,}" if sums.complete else f"{sums.swapped_tokens:,} of {sums.vocab_size:,}"
-    return f"with each of {tried} tokens put in the target's place, the probabilities sum to {sums.swapped_sum:.7f}{inside}"
+    swapped = f"the probabilities sum to {sums.swapped_sum:.7f}{inside}"
+    return f"with each of {tried} tokens put in the target's place, {swapped}"
 
 
 def _protocols(facts: Facts) -> list[str]:

@@ -140,7 +140,8 @@ def _verdict(enough: bool, gain: float, spread: float | None, seeds: int, sugges
     if enough:
         return f"Enough: the seeds show {asked}."
     if gain <= 0:
-        return f"Not enough: the mean is not {MARGIN_NATS:g} nats per token better than the record, so no number of seeds shows {asked}."
+        missed = f"the mean is not {MARGIN_NATS:g} nats per token better than the record"
+        return f"Not enough: {missed}, so no number of seeds shows {asked}."
     if spread is None:
         return f"Not enough: one seed has no spread, so there is no test of {asked}; {USUAL_SEEDS - 1} more are usual."
     if spread == 0:

@@ -92,7 +92,8 @@ def _training(config: PipelineConfig) -> str:
     cap = f" or {train.max_seconds:g} s" if train.max_seconds else ""
     parts = [
         f"at most {train.max_steps} steps{cap} of {train.batch_tokens} tokens at context {train.context_length}",
-        f"Muon (lr {optim.matrix_lr:g}) for matrices, AdamW for tables ({optim.embed_lr:g}) and gains ({optim.scalar_lr:g})",
+        f"Muon (lr {optim.matrix_lr:g}) for matrices, AdamW for tables ({optim.embed_lr:g})"
+        f" and gains ({optim.scalar_lr:g})",
     ]
     if train.ema_decay:
         kind = "bias-corrected" if train.ema_bias_correction else "plain"

@@ -28,7 +28,8 @@ PLOT_FILE = "pareto.png"
 RECORD_SECONDS = 2.0
 """Least time between two writings of the results while the sweep runs."""
 _MEASURES = (
-    "val_bpb", "val_loss_nats", "packed_bytes", "total_bytes", "limit_bytes", "fits", "relative_mse", "eligible", "seconds",
+    "val_bpb", "val_loss_nats", "packed_bytes", "total_bytes", "limit_bytes", "fits", "relative_mse", "eligible",
+    "seconds",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from golfpipe.errors import ConfigError, StageFailed, UsageError
+from golfpipe.extras import require
 from golfpipe.pipeline.single import Request
 from golfpipe.sweeps.work import THREAD_VARIABLES, Report, run_steps
 from golfpipe.sweeps.workers import JobDied, Reports
@@ -95,12 +96,9 @@ class SlurmWorkers:
     def __init__(
         self, folder: Path, *, threads: int, jobs: int | None, options: Mapping[str, str], cluster: str = "slurm"
     ) -> None:
-        try:
-            import submitit
-        except ImportError as error:
-            raise UsageError(
-                "--executor slurm: the package submitit is not installed", hint="pip install 'golfpipe[slurm]'"
-            ) from error
+        require("submitit")
+        import submitit
+
         if cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
             raise UsageError(
                 "--executor slurm: there is no sbatch on this machine",

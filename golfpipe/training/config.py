@@ -35,8 +35,8 @@ class TrainConfig:
     compile_warmup_steps: int = 20
     """Steps that compile and warm caches, then are undone. Only where torch.compile is on, and one on a CPU."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: on CUDA, and on a CPU with a C++ compiler for trainings of more than some ten minutes. A minute of compiling
-    makes a step on a CPU cost two fifths less."""
+    """auto: on CUDA, and on a CPU with a C++ compiler for trainings of more than some ten minutes. A minute of
+    compiling makes a step on a CPU cost two fifths less."""
     precision: Precision = "fp32"
     """bf16: activations and products; weights, optimizer state and averages stay fp32. auto: the faster one on the
     device and for the width; metrics.precision says which it was."""

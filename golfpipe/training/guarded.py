@@ -130,7 +130,7 @@ class GuardedTrainer(Trainer):
     def state_values(self) -> dict[str, int | float | list[int] | None]:
         return super().state_values() | {"micro_batch": self.micro_batch, "mean_loss": self.watch.mean}
 
-    def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
+    def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         super().load_state(tensors, values)
         fitting = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
         # Never more than is known to fit: what the compile warm-up learned outlives the state before it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from golfpipe.errors import DataError
 
@@ -22,7 +23,7 @@ class Replay:
 def parse_replay(lines: Iterable[str], name: str) -> Replay:
     """Read the JSON lines of a finished run's log. Raises DataError naming `name` and the line."""
     factors: list[float] = []
-    end: dict = {}
+    end: dict[str, Any] = {}
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)

@@ -29,7 +29,8 @@ class TokenStream:
     """
 
     def __init__(self, shards: Sequence[TokenSource]) -> None:
-        """`shards`: one-dimensional uint16 arrays, or what gives such. Raises DataError if they hold no token at all."""
+        """`shards`: one-dimensional uint16 arrays, or what gives such. Raises DataError if they
+        hold no token at all."""
         self._shards = list(shards)
         self.num_tokens = sum(len(shard) for shard in self._shards)
         if self.num_tokens == 0:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -263,7 +264,7 @@ class Trainer:
             "warmdown_start_step": self.warmdown_start_step,
         }
 
-    def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
+    def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on exactly where `state_tensors` and `state_values` were taken."""
         parts: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "quantizer": {}}
         for path, tensor in tensors.items():

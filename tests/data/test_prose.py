@@ -8,9 +8,12 @@ from golfpipe.data.prose import is_prose, prose_paragraphs
 @pytest.mark.parametrize(
     ("text", "paragraphs"),
     [
-        ("Return the name of\n    the file.\n\nIt is never   empty by itself.", ["Return the name of the file.", "It is never empty by itself."]),
-        ("Title\n=====\n\nThe :class:`~queue.Queue` is\n``None`` if it was closed.", ["The queue.Queue is None if it was closed."]),
-        ("* this is the first of the items\n* This is the second one, with more.", ["This is the first of the items.", "This is the second one, with more."]),
+        ("Return the name of\n    the file.\n\nIt is never   empty by itself.",
+         ["Return the name of the file.", "It is never empty by itself."]),
+        ("Title\n=====\n\nThe :class:`~queue.Queue` is\n``None`` if it was closed.",
+         ["The queue.Queue is None if it was closed."]),
+        ("* this is the first of the items\n* This is the second one, with more.",
+         ["This is the first of the items.", "This is the second one, with more."]),
         ("we only get here if the file is gone", ["We only get here if the file is gone."]),
         ("The value is such that", []),
         (">>> print(the_value_of_it)\nThis is the output of it.", []),

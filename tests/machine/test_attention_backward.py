@@ -233,7 +233,8 @@ def test_a_file_that_is_no_library_is_told_of(cache, tmp_path, monkeypatch):
 def test_products_that_onednn_does_not_offer_are_told_of(cache):
     """As a process of its own, for oneDNN reads the environment once. Nothing else would survive a throw, either."""
     code = (
-        "import torch\nfrom pathlib import Path\nfrom golfpipe.machine.attention_backward import own_attention_backward\n"
+        "import torch\nfrom pathlib import Path\n"
+        "from golfpipe.machine.attention_backward import own_attention_backward\n"
         f"try:\n    with own_attention_backward({COMPILER!r}, Path({str(cache)!r})):\n        print('in force')\n"
         "except RuntimeError as error:\n    print(error)\n"
     )

@@ -1,4 +1,5 @@
-"""Artifacts of every format that there was: read as they were meant, or refused with the command that writes them again."""
+"""Artifacts of every format that there was: read as they were meant, or refused with the command
+that writes them again."""
 
 from __future__ import annotations
 

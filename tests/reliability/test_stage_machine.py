@@ -54,7 +54,8 @@ class OutputMachine(RuleBasedStateMachine):
 
     def job(self, setting: int, *, force: bool = False) -> Job:
         return Job(
-            stage=self.stage, config=replace(PipelineConfig(), seed=setting) if self.stage is TRAIN else _stride(setting),
+            stage=self.stage, config=replace(PipelineConfig(),
+                                             seed=setting) if self.stage is TRAIN else _stride(setting),
             inputs={}, out=self.out, context=Context(force=force),
         )  # fmt: skip
 

@@ -19,7 +19,8 @@ def evaluations(chain: Any) -> dict[str, Any]:
     return {
         "train": chain.run("evaluate", "c/train", *short, model=chain.trained, data=chain.data),
         "pack": chain.run("evaluate", "c/pack", *short, model=chain.packed, data=chain.data),
-        "shorter": chain.run("evaluate", "c/shorter", short[1], "evaluate.max_targets=900", model=chain.packed, data=chain.data),
+        "shorter": chain.run("evaluate", "c/shorter", short[1], "evaluate.max_targets=900", model=chain.packed,
+                             data=chain.data),
     }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ import torch
 
 from golfpipe.cli.app import main
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
-from golfpipe.loading.weights import load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import load_weights
 from golfpipe.model.config import parameter_shapes
 from golfpipe.review import unpack
 from golfpipe.review.unpack import unpack_model

@@ -23,8 +23,8 @@ from golfpipe.pipeline.single import Request
 
 
 def config(**changes) -> ModelConfig:
-    small = {"vocab_size": 384, "num_layers": 4, "model_dim": 32, "num_heads": 4, "num_kv_heads": 2, "bigram_buckets": 64,
-             "bigram_dim": 8, "trigram_buckets": 32, "trigram_dim": 4}  # fmt: skip
+    small = {"vocab_size": 384, "num_layers": 4, "model_dim": 32, "num_heads": 4, "num_kv_heads": 2,
+             "bigram_buckets": 64, "bigram_dim": 8, "trigram_buckets": 32, "trigram_dim": 4}  # fmt: skip
     return ModelConfig(**(small | changes))
 
 
@@ -69,7 +69,9 @@ def test_the_architecture_is_seen_in_names_and_shapes(changes):
 
 def test_wrappers_and_buffers_are_no_weights():
     plain = shapes(config())
-    wrapped = {f"module._orig_mod.{name}": shape for name, shape in plain.items()} | {"module.blocks.0.attn.rotary.inv_freq": (4,)}  # fmt: skip
+    wrapped = {f"module._orig_mod.{name}": shape for name, shape in plain.items()} | {
+        "module.blocks.0.attn.rotary.inv_freq": (4,)
+    }
     found = infer_model(wrapped, "file")
     assert found.model == infer_model(plain, "file").model
     assert found.ignored == ("module.blocks.0.attn.rotary.inv_freq",)
@@ -116,8 +118,9 @@ def test_weights_arrive_unchanged_and_the_manifest_says_what_was_assumed(tmp_pat
         and provenance["assumed"]["model.mask_document_boundaries"] is False
     )
     assert provenance["assumed_from"] == {
-        "model.leaky_slope": "--set", "model.rope_fraction": "default", "model.rope_base": "--set", "model.logit_softcap": "default",
-        "model.exclusive_attention": "default", "model.mask_document_boundaries": "the pull request's script", "model.bos_id": "default",
+        "model.leaky_slope": "--set", "model.rope_fraction": "default", "model.rope_base": "--set",
+        "model.logit_softcap": "default", "model.exclusive_attention": "default",
+        "model.mask_document_boundaries": "the pull request's script", "model.bos_id": "default",
         "evaluate.context_length": "default",
     }  # fmt: skip
     assert provenance["imported_dtypes"] == ["bfloat16", "float32"]
@@ -162,7 +165,9 @@ class Evil:
         return (exec, ("raise SystemExit('ran')",))
 
 
-@pytest.mark.parametrize("kind", ["code", "pickled", "text", "empty", "cut", "list", "numbers", "nan", "integers", "huge view", "sparse"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind", ["code", "pickled", "text", "empty", "cut", "list", "numbers", "nan", "integers", "huge view", "sparse"]
+)
 def test_hostile_files_are_errors_and_nothing_runs(tmp_path, kind):
     path = tmp_path / "final_model.pt"
     tensors = state(config())

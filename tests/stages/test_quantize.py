@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from golfpipe.errors import ConfigError, DataError, StageFailed
-from golfpipe.loading.weights import load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import load_weights
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network
 from golfpipe.stages.calibration import calibrate_model

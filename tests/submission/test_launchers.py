@@ -23,7 +23,8 @@ from golfpipe.submission.records_folder import records_folder
 pytestmark = pytest.mark.usefixtures("quick_submissions")
 
 SETTINGS = LaunchSettings(
-    name='My "Entry"; rm -rf $HOME', seeds=(42, 1337), gpus=8, requirements=("torch==2.12.0", "numpy==2.1.0"), python="3.11", minutes=45,
+    name='My "Entry"; rm -rf $HOME', seeds=(42, 1337), gpus=8, requirements=("torch==2.12.0", "numpy==2.1.0"),
+    python="3.11", minutes=45,
 )  # fmt: skip
 TORCHRUN = """#!/usr/bin/env bash
 echo "torchrun $* SEED=$SEED RUN_ID=$RUN_ID DATA_PATH=$DATA_PATH TOKENIZER_PATH=$TOKENIZER_PATH"
@@ -55,7 +56,9 @@ def place(tmp_path: Path) -> Path:
 
 def run(place: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": f"{place.parent / 'bin'}:{os.environ['PATH']}"} | variables
-    return subprocess.run(["bash", place / name], env=environment, cwd=place.parent, capture_output=True, text=True, check=False)  # fmt: skip
+    return subprocess.run(
+        ["bash", place / name], env=environment, cwd=place.parent, capture_output=True, text=True, check=False
+    )
 
 
 def data_variables(place: Path) -> dict[str, str]:

@@ -33,7 +33,9 @@ RECORD = {
 }  # fmt: skip
 
 
-def folder(path: Path, record: object = RECORD, *, script: bytes | None = b"x" * 100, logs: dict[str, str] | None = None) -> Path:  # fmt: skip
+def folder(
+    path: Path, record: object = RECORD, *, script: bytes | None = b"x" * 100, logs: dict[str, str] | None = None
+) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     (path / "README.md").write_text("text")
     content = record if isinstance(record, bytes) else json.dumps(record).encode()
@@ -90,9 +92,26 @@ def test_results_per_seed_have_many_forms(record, entries):
 
 
 def test_three_seeds_with_logs_are_compared_each(tmp_path):
-    entries = {str(seed): {"val_bpb": 1.2 + seed / 1e4, "val_loss": 2.0, "artifact_bytes": 15_900_000 + seed, "train_time_s": 590} for seed in (1, 2, 3)}  # fmt: skip
-    record = RECORD | {"val_bpb": 1.2002, "val_loss": 2.0, "bytes_total": 15_900_003, "seeds": [1, 2, 3], "seed_results": entries}  # fmt: skip
-    logs = {f"train_seed{n}.log": LOG.format(seed=n, code=100, total=15_900_000 + n, loss=2.0, bpb=1.2 + n / 1e4) for n in (1, 2, 3)}  # fmt: skip
+    entries = {
+        str(seed): {
+            "val_bpb": 1.2 + seed / 1e4,
+            "val_loss": 2.0,
+            "artifact_bytes": 15_900_000 + seed,
+            "train_time_s": 590,
+        }
+        for seed in (1, 2, 3)
+    }
+    record = RECORD | {
+        "val_bpb": 1.2002,
+        "val_loss": 2.0,
+        "bytes_total": 15_900_003,
+        "seeds": [1, 2, 3],
+        "seed_results": entries,
+    }
+    logs = {
+        f"train_seed{n}.log": LOG.format(seed=n, code=100, total=15_900_000 + n, loss=2.0, bpb=1.2 + n / 1e4)
+        for n in (1, 2, 3)
+    }
     path = folder(tmp_path / "a", record, logs=logs)
     read = read_folder(path)
     assert (read.facts.log_differences, [run.seed for run in read.facts.runs]) == ((), [1, 2, 3])
@@ -131,9 +150,10 @@ def test_fields_that_are_missing_or_wrong_are_named(tmp_path, change, said):
 
 def test_other_spellings_are_read_and_noted(tmp_path):
     record = {
-        "author_name": "A", "author_github": "a", "name": "N", "tagline": "b", "date": "2026-03-18", "val_bpb_mean": "1.22818993",
-        "val_loss_mean": 2.07374725, "artifact_bytes": "15,815,916", "bytes_model_int8_zlib": 15_815_816, "code_bytes": 100,
-        "track": "track_non-record-16mb", "wallclock_seconds": 599,
+        "author_name": "A", "author_github": "a", "name": "N", "tagline": "b", "date": "2026-03-18",
+        "val_bpb_mean": "1.22818993", "val_loss_mean": 2.07374725, "artifact_bytes": "15,815,916",
+        "bytes_model_int8_zlib": 15_815_816, "code_bytes": 100, "track": "track_non-record-16mb",
+        "wallclock_seconds": 599,
     }  # fmt: skip
     path = folder(tmp_path / "a", record)
     report = audit_path(path)

@@ -147,6 +147,6 @@ def test_without_slurm_or_submitit_it_says_so(arrays: object, monkeypatch: pytes
     with pytest.raises(UsageError, match="only for --executor slurm"):
         make_workers(_plan(BITS), slurm={"partition": "gpu"})
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
-    with pytest.raises(UsageError, match="submitit is not installed") as caught:
+    with pytest.raises(StageFailed, match="submitit, used by sweep --executor slurm, is not installed") as caught:
         make_workers(_plan(BITS), executor="slurm")
     assert "golfpipe[slurm]" in str(caught.value.hint)

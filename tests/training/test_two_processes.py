@@ -1,4 +1,5 @@
-"""Two processes compute what one does: training, evaluation, test-time training, in float64 where rounding would tell."""
+"""Two processes compute what one does: training, evaluation, test-time training, in float64
+where rounding would tell."""
 
 from dataclasses import replace
 

@@ -20,15 +20,14 @@ def evaluate_merge(
     """Put the parts of an evaluation together.
 
     Reads partial_evaluations, one per shard, with the model and token_data that they name. Writes the evaluation that
-    `golfpipe evaluate` without --shard would, by default beside the first part. Parts that are missing, given twice, or of
-    another model, data or settings are refused.
+    `golfpipe evaluate` without --shard would, by default beside the first part. Parts that are missing, given twice, or
+    of another model, data or settings are refused.
 
     \b
     Examples:
       golfpipe evaluate artifacts/demo/pack --shard 1/2
       golfpipe evaluate artifacts/demo/pack --shard 2/2
       golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
-      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2 -o artifacts/demo/merged
     """
     from golfpipe.pipeline.single import prepare_merge
 

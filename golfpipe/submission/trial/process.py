@@ -20,7 +20,8 @@ import torch
 from golfpipe.config.schema import build_config
 from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.errors import GolfpipeError
-from golfpipe.loading.weights import check_vocabulary, load_weights, model_config
+from golfpipe.loading.pieces import model_config
+from golfpipe.loading.weights import check_vocabulary, load_weights
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.store.artifact import open_artifact
 from golfpipe.submission.trial.experiments import (

@@ -28,7 +28,8 @@ class Traced:
 
 
 def strace_command(log: Path) -> list[str] | None:
-    """The words to put before a command, or None where strace is missing or may not trace (containers often forbid it)."""
+    """The words to put before a command, or None where strace is missing or may not trace
+    (containers often forbid it)."""
     program = shutil.which("strace")
     if program is None:
         return None

@@ -21,7 +21,10 @@ HAS_STRACE = strace_command(Path("/dev/null")) is not None
 
 def child_with(build: str) -> list[str]:
     paths = [str(ROOT), str(ROOT / "tests" / "submission" / "trial")]
-    code = f"import sys; sys.path[:0] = {paths}; import cheats; from golfpipe.submission.trial.process import main; main({build})"
+    code = (
+        f"import sys; sys.path[:0] = {paths}; import cheats;"
+        f" from golfpipe.submission.trial.process import main; main({build})"
+    )
     return [sys.executable, "-I", "-c", code]
 
 
@@ -37,7 +40,9 @@ def test_the_audit_executes_and_every_rule_that_needs_it_passes(chain, evaluatio
     assert any("Context crosses document boundaries" in note for note in answer["notes"])
 
 
-@pytest.mark.parametrize("use_strace", [pytest.param(True, marks=pytest.mark.skipif(not HAS_STRACE, reason="no strace")), False])  # fmt: skip
+@pytest.mark.parametrize(
+    "use_strace", [pytest.param(True, marks=pytest.mark.skipif(not HAS_STRACE, reason="no strace")), False]
+)
 def test_forbidden_files_and_sockets_are_seen(chain, evaluation, use_strace):
     answers = chain.data.path.parent / "answers.json"
     answers.write_text("{}")

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from script_runs import Small
+from recording_reporter import RecordingReporter
+from script_runs import Small, sources_with
 
-from golfpipe.bundle.generate import generate_script, script_settings_of
-from golfpipe.bundle.layouts import compressed
 from golfpipe.cli.app import main
 from golfpipe.errors import OverLimit
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
+from golfpipe.script.generate import generate_script, script_settings_of
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.records_folder import records_folder
 
@@ -37,10 +37,11 @@ def evaluation(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Artifa
     return evaluated(small, tmp_path_factory.mktemp("run"))
 
 
-def submit(small: Small, evaluation: Artifact, out: Path, *overrides: str) -> Artifact:
+def submit(small: Small, evaluation: Artifact, out: Path, *overrides: str, context: Context | None = None) -> Artifact:
     config = small.config(*overrides)
     inputs = {"evaluation": evaluation}
-    return run_job(Job(stage=STAGES["submit"], config=config, inputs=inputs, out=out, context=Context())).artifact
+    job = Job(stage=STAGES["submit"], config=config, inputs=inputs, out=out, context=context or Context())
+    return run_job(job).artifact
 
 
 def test_the_script_ships_and_its_bytes_count(small: Small, evaluation: Artifact, tmp_path: Path) -> None:
@@ -61,13 +62,30 @@ def test_the_script_ships_and_its_bytes_count(small: Small, evaluation: Artifact
     assert submission.manifest.metrics["script_verified"] is True
 
 
-def test_a_script_over_the_reserve_is_refused_with_the_reserve_to_set(
+def test_a_script_over_the_reserve_is_taken_and_said(
     small: Small, evaluation: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("golfpipe.stages.submit.generate_script", lambda settings, layout: b"#" * 20_001)
-    with pytest.raises(OverLimit, match="20,001 B, more than the reserve of 20,000 B") as caught:
+    """The reserve is a plan; the limit is the rule."""
+    reserve = small.config().pack.code_bytes_reserve
+    monkeypatch.setattr("golfpipe.stages.submit.generate_script", lambda settings, layout: b"#" * (reserve + 1))
+    reporter = RecordingReporter()
+    submission = submit(small, evaluation, tmp_path / "submit", context=Context(reporter=reporter))
+    assert submission.manifest.metrics["code_bytes"] == reserve + 1
+    assert any(f"pack.code_bytes_reserve planned {reserve:,} B" in line for line in reporter.warnings)
+
+
+def test_a_script_that_makes_the_total_exceed_the_limit_is_refused(
+    small: Small, evaluation: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golfpipe.stages.submit.generate_script", lambda settings, layout: b"#" * 16_000_000)
+    packed = small_bytes(evaluation)
+    with pytest.raises(OverLimit, match=rf"{16_000_000 + packed:,} B of 16,000,000 B.* give {packed:,} B") as caught:
         submit(small, evaluation, tmp_path / "submit")
-    assert caught.value.exit_code == 4 and "pack.code_bytes_reserve=20001" in str(caught.value.hint)
+    assert caught.value.exit_code == 4
+
+
+def small_bytes(evaluation: Artifact) -> int:
+    return (evaluation.path.parent / "pack" / "packed.safetensors").stat().st_size
 
 
 def test_weights_that_began_from_others_have_no_script(small: Small, evaluation: Artifact, tmp_path: Path) -> None:
@@ -84,9 +102,8 @@ def test_a_script_that_differs_exits_1_and_says_where(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code = generate_script(small.settings(), "minified").decode()
-    assert code.count("1.1920929e-07") == 1
-    other = compressed(code.replace("1.1920929e-07", "1e-3"))
+    read = sources_with("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3")
+    other = generate_script(small.settings(), "compressed", read)
     monkeypatch.setattr("golfpipe.stages.submit.generate_script", lambda settings, layout: other)
     out = tmp_path / "submit"
     code = main(["submit", str(evaluation.path), "-o", str(out), "--verify", "--layout", "compressed", "--json"])

@@ -1,9 +1,8 @@
 """The submission's script: train, quantize, pack, reload the packed bytes, adapt, score. One file, no other state.
 
 This module is the only code of train_gpt.py that is not also a stage's: it reads shards and tokenizer, takes settings
-from the environment, and writes log and model. golfpipe.bundle.generate puts the cores before it.
-
-Started by torchrun, its processes share training and scoring; the first one writes.
+from the environment, and writes log and model. golfpipe.script.generate puts it and the modules that it needs into one
+file. Started by torchrun, its processes share training and scoring; the first one writes.
 
     DATA_PATH               folder of the shards *train_*.bin and *val_*.bin
     TOKENIZER_PATH          SentencePiece model
@@ -16,13 +15,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -30,10 +29,6 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe, TttConfig
-from golfpipe.adapt.cosine import adapt_cosine
-from golfpipe.adapt.score_first_lora import score_first_lora
-from golfpipe.adapt.score_first_sgd import score_first_sgd
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.pieces import Piece
@@ -44,13 +39,10 @@ from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.export import dequantize_weights, quantize_weights
-from golfpipe.quant.sensitivity import CalibrationData
-from golfpipe.quant.target import search_threads, size_target
-from golfpipe.scoring.byte_table import ByteTable, build_byte_table
+from golfpipe.scoring.byte_table import build_byte_table
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
 from golfpipe.scoring.windows import Window, batch_windows, chunked_windows, plan_windows
-from golfpipe.training.calibration import calibrate, plan_calibration
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.log_lines import (
     calibration_line,
@@ -66,44 +58,67 @@ from golfpipe.training.loop import FinishedStep, run_training
 from golfpipe.training.token_stream import TokenStream
 from golfpipe.training.trainer import Trainer
 
-SCRIPT_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-OFF_AT_ZERO = (
-    "bigram_buckets", "trigram_buckets", "rope_fraction", "grad_clip", "prune_fraction", "step", "target_bits",
-    "calibration_tokens", "ema_decay", "rate_penalty",
-)  # fmt: skip
-"""Numbers whose 0 leaves a part out of the script, so that only a new script can bring it back."""
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_CALIBRATION, _TARGET = "golfpipe.training.calibration", "golfpipe.quant.target"
+"""Modules that only some settings need: they are imported by name, so that other scripts do without them."""
+_CHOOSE_CODE = ("step", "target_bits")
+"""Numbers whose 0 leaves modules out of the script, so that only a new script can bring them back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The configuration of the run. What is written here when the script is generated are the run's own values."""
+    """The configuration of the run."""
 
     seed: int = 0
-    adaptation: Literal["none", "ttt"] = "none"
-    """Whether the score is one after test-time training; ttt.method says which."""
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     pack: PackConfig = field(default_factory=PackConfig)
-    ttt: TttConfig = field(default_factory=TttConfig)
+    ttt_method: str = ""
+    """Test-time training that is part of the score; empty where there is none."""
+    ttt_precision: str = "fp32"
+    ttt: Any = None
+    """The method's recipe."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
-def is_settable(name: str, value: object) -> bool:
-    """Whether the environment may change a setting: numbers, unless 0 left their part out. Choices decide what code
-    the script holds, so they are fixed."""
-    return type(value) in (int, float) and (bool(value) or name not in OFF_AT_ZERO)
+def chosen_modules(settings: Settings) -> list[str]:
+    """Return the modules that this run needs beside those that the entry imports."""
+    quantize = settings.quantize
+    return [
+        *([f"golfpipe.adapt.{settings.ttt_method}"] if settings.ttt_method else []),
+        *([_CALIBRATION] if quantize.calibration != "none" else []),
+        *([_TARGET] if quantize.has_target else []),
+    ]
 
 
-def with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
-    """The settings with those of GOLF_* variables in place; taken variables leave `environ`, names go to `known`."""
+def script_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Put the values of the environment in place of the run's own.
+
+    Numbers can be changed. Choices decide what code the script holds, so they are fixed. SystemExit names an unknown or
+    fixed GOLF_* variable and the nearest one that can be set.
+    """
+    mine = {name: text for name, text in environ.items() if name.startswith("GOLF_")}
+    for name, key in (("SEED", "GOLF_SEED"), ("MAX_WALLCLOCK_SECONDS", "GOLF_TRAIN_MAX_SECONDS")):
+        if name in environ:
+            mine[key] = environ[name]
+    known: list[str] = []
+    changed: Settings = _with_environment(settings, "GOLF", mine, known)
+    for name in mine:
+        near = difflib.get_close_matches(name, known, 1, 0)
+        raise SystemExit(f"{name} is no setting of this script, the nearest is {near[0]}")
+    return changed
+
+
+def _with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
+    """The section with GOLF_* variables applied; these leave `environ`, and every settable name goes to `known`."""
     changes = {}
     for item in fields(section):
         value, name = getattr(section, item.name), f"{prefix}_{item.name.upper()}"
         if is_dataclass(value):
-            changes[item.name] = with_environment(value, name, environ, known)
-        elif is_settable(item.name, value):
+            changes[item.name] = _with_environment(value, name, environ, known)
+        elif type(value) in (int, float) and (value or item.name not in _CHOOSE_CODE):
             known.append(name)
             if name in environ:
                 text = environ.pop(name)
@@ -114,21 +129,7 @@ def with_environment(section: Any, prefix: str, environ: dict[str, str], known: 
     return replace(section, **changes)
 
 
-def script_settings(environ: Mapping[str, str]) -> Settings:
-    """Settings of the environment over the run's own. SystemExit names an unknown GOLF_* and the nearest known one."""
-    mine = {name: text for name, text in environ.items() if name.startswith("GOLF_")}
-    for name, key in (("SEED", "GOLF_SEED"), ("MAX_WALLCLOCK_SECONDS", "GOLF_TRAIN_MAX_SECONDS")):
-        if name in environ:
-            mine[key] = environ[name]
-    known: list[str] = []
-    settings = with_environment(Settings(), "GOLF", mine, known)
-    for name in mine:
-        near = difflib.get_close_matches(name, known, 1, 0)
-        raise SystemExit(f"{name} is no setting of this script, the nearest is {near[0]}")
-    return settings
-
-
-class ScriptData:
+class Data:
     """Shards and tokenizer in the folder and file that the environment names."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -137,13 +138,13 @@ class ScriptData:
         processor = sentencepiece.SentencePieceProcessor(model_file=tokenizer_path)
         pieces = range(processor.vocab_size())
         self.vocab_size = len(pieces)
-        self.table: ByteTable = build_byte_table(
-            [processor.id_to_piece(i) for i in pieces], [script_piece_type(processor, i) for i in pieces]
+        self.table = build_byte_table(
+            [processor.id_to_piece(i) for i in pieces], [_piece_type(processor, i) for i in pieces]
         )
 
     def shards(self, split: str) -> list[np.ndarray]:
         """Memory maps in the order of their names."""
-        return [map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
+        return [_map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
 
     def validation(self, max_targets: int) -> np.ndarray:
         """The tokens of the validation split; with max_targets its first max_targets + 1."""
@@ -151,19 +152,19 @@ class ScriptData:
         return tokens[: max_targets + 1] if max_targets else tokens
 
 
-def map_shard(path: Path) -> np.ndarray:
+def _map_shard(path: Path) -> np.ndarray:
     """The tokens of a shard file."""
     with path.open("rb") as file:
         count = parse_shard_header(file.read(SHARD_HEADER_BYTES), path.stat().st_size, str(path))
     return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
 
 
-def script_packed_file(payload: bytes) -> bytes:
+def _packed_file(payload: bytes) -> bytes:
     """The tensor format's library writes what golfpipe's own pack writes, to the last byte."""
     return safetensors.torch.save({"payload": torch.from_numpy(np.frombuffer(payload, np.uint8).copy())})
 
 
-def script_piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
+def _piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
     """Of byte_table.PIECE_TYPES; the kinds of boundary need not be told apart."""
     if processor.is_unknown(i) or processor.is_control(i) or processor.is_unused(i):
         return "control"
@@ -173,8 +174,8 @@ def script_piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -
 class Script:
     """One run: what it was set to, its data, its log."""
 
-    def __init__(self, settings: Settings, data: ScriptData, run_id: str, processes: ProcessGroup) -> None:
-        self.settings, self.data, self.processes = settings, data, processes
+    def __init__(self, settings: Settings, data: Data, run_id: str, processes: ProcessGroup, code_bytes: int) -> None:
+        self.settings, self.data, self.processes, self.code_bytes = settings, data, processes, code_bytes
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.log_path = Path("logs", run_id + ".txt")
         self.log_path.parent.mkdir(exist_ok=True)
@@ -215,7 +216,7 @@ class Script:
     def train(self) -> dict[str, Tensor]:
         """Train from the seed; the weights that are quantized, fp32."""
         settings, train = self.settings, self.settings.train
-        network = build_network(settings.model, SCRIPT_DTYPES[train.precision])
+        network = build_network(settings.model, _DTYPES[train.precision])
         initialize(network, settings.seed)
         network.to(self.device)
         compiled = train.compile != "off" and self.device.type == "cuda"
@@ -238,30 +239,30 @@ class Script:
 
     def quantize(self, weights: dict[str, Tensor]) -> dict[str, Piece]:
         settings, quantize = self.settings, self.settings.quantize
-        calibration = None
-        if quantize.calibration != "none":
-            calibration = self.calibrate(weights)
+        calibration = self.calibrate(weights) if quantize.calibration != "none" else None
         target = None
         if quantize.has_target:
             shapes = parameter_shapes(settings.model)
-            target = size_target(quantize, settings.pack, asdict(settings.model), shapes, script_packed_file)
-        with search_threads(quantize):
-            return quantize_weights(
-                weights,
-                quantize,
-                universe=possible_names(settings.model),
-                calibration=calibration,
-                target=target,
-            ).pieces
+            target = import_module(_TARGET).size_target(
+                quantize, settings.pack, asdict(settings.model), shapes, _packed_file
+            )
+        return quantize_weights(
+            weights,
+            quantize,
+            universe=possible_names(settings.model),
+            calibration=calibration,
+            target=target,
+        ).pieces
 
-    def calibrate(self, weights: dict[str, Tensor]) -> CalibrationData:
-        """What errors cost, on tokens of the train shards or of the model itself. Its seconds count as training."""
+    def calibrate(self, weights: dict[str, Tensor]) -> Any:
+        """Measure what errors cost, on tokens of the train shards or of the model itself. Its seconds count as
+        training."""
         settings, quantize = self.settings, self.settings.quantize
+        module = import_module(_CALIBRATION)
         started = time.perf_counter()
-        plan = plan_calibration(quantize, parameter_count(settings.model), settings.train.context_length)
+        plan = module.plan_calibration(quantize, parameter_count(settings.model), settings.train.context_length)
         stream = TokenStream(self.data.shards("train")) if quantize.calibration == "train" else None
-        network = self.network(weights, "fp32")
-        found = calibrate(network, quantize, plan, stream, self.device)
+        found = module.calibrate(self.network(weights, "fp32"), quantize, plan, stream, self.device)
         self.say(calibration_line(time.perf_counter() - started))
         return found
 
@@ -269,9 +270,9 @@ class Script:
         """Quantize and write the file that counts. Returns its content."""
         coder = self.settings.pack.coder
         pieces = self.quantize(weights)
-        content = script_packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
+        content = _packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
         Path("packed.safetensors").write_bytes(content)
-        self.say(size_lines(coder, len(content), Path(__file__).stat().st_size))
+        self.say(size_lines(coder, len(content), self.code_bytes))
         self.say(f"packed_sha256:{hashlib.sha256(content).hexdigest()}")
         return content
 
@@ -288,45 +289,52 @@ class Script:
         return summarize(tokens, nats, self.data.table, self.settings.model.bos_id)
 
     def network(self, weights: dict[str, Tensor], precision: str) -> Network:
-        return load_network(self.settings.model, weights, SCRIPT_DTYPES[precision]).to(self.device)
+        return load_network(self.settings.model, weights, _DTYPES[precision]).to(self.device)
 
     def evaluate(self, content: bytes) -> Score:
         """Read the packed file back, adapt, score."""
         settings = self.settings
-        ttt, windows, processes = settings.ttt, settings.evaluate, self.processes
+        windows, processes = settings.evaluate, self.processes
         tokens = self.data.validation(windows.max_targets)
         num_targets = len(tokens) - 1
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
-        if settings.adaptation == "ttt":
-            network = self.network(weights, ttt.precision)
-            if ttt.method == "cosine":
-                recipe = cast(CosineRecipe, ttt.recipe())
-                adapt_cosine(network, tokens, recipe, self.device, self.say_epoch, lambda count: None, processes)
+        plan = plan_windows(num_targets, windows)
+        if settings.ttt_method:
+            network = self.network(weights, settings.ttt_precision)
+            module = import_module(f"golfpipe.adapt.{settings.ttt_method}")
+            if settings.ttt_method == "cosine":
+                module.adapt_cosine(
+                    network, tokens, settings.ttt, self.device, self.say_epoch, lambda count: None, processes
+                )
                 weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-            elif ttt.method == "score_first_lora":
-                lora = cast(LoraRecipe, ttt.recipe())
-                bos_id = settings.model.bos_id
+            elif settings.ttt_method == "score_first_lora":
                 return self.summary(
                     tokens,
-                    score_first_lora(network, tokens, bos_id, lora, settings.seed, self.device, processes=processes),
+                    module.score_first_lora(
+                        network,
+                        tokens,
+                        settings.model.bos_id,
+                        settings.ttt,
+                        settings.seed,
+                        self.device,
+                        processes=processes,
+                    ),
                 )
             else:
-                sgd = cast(SgdRecipe, ttt.recipe())
-                plan = plan_windows(num_targets, windows)
                 return self.summary(
                     tokens,
-                    score_first_sgd(
+                    module.score_first_sgd(
                         network,
                         tokens,
                         plan,
-                        sgd,
+                        settings.ttt,
                         windows.pass_tokens(self.device.type),
                         self.device,
                         processes=processes,
                     ),
                 )
-        return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
+        return self.score(self.network(weights, windows.precision), tokens, plan)
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")
@@ -338,28 +346,24 @@ class Script:
         started = time.perf_counter()
         score = self.evaluate(content)
         seconds = time.perf_counter() - started
-        method = settings.ttt.method if settings.adaptation == "ttt" else settings.evaluate.method
+        method = settings.ttt_method or settings.evaluate.method
         self.say(
             f"exact train_loss:{self.train_loss!r} val_loss_nats:{score.val_loss_nats!r} val_bits:{score.val_bpb!r}"
         )
         self.say(score_line(method, score.val_loss_nats, score.val_bpb, seconds))
 
 
-def main(environ: Mapping[str, str]) -> None:
-    """Run the script. SystemExit for settings and data that do not fit."""
+def main(settings: Settings, environ: Mapping[str, str], path: str) -> None:
+    """Run the script whose file is `path`. SystemExit for settings and data that do not fit."""
     processes = ProcessGroup(int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1")))
     if processes.size > 1 and torch.cuda.is_available():
         torch.cuda.set_device(int(environ["LOCAL_RANK"]))
+    settings = script_settings(settings, environ)
     processes.meet()
-    settings = script_settings(environ)
-    data = ScriptData(environ)
+    data = Data(environ)
     if data.vocab_size != settings.model.vocab_size:
         raise SystemExit(
             f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
-    Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes).run()
+    Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes, Path(path).stat().st_size).run()
     processes.leave()
-
-
-if __name__ == "__main__":
-    main(os.environ)

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from golfpipe.bundle.entry import Settings
-from golfpipe.bundle.generate import script_settings_of
-from golfpipe.bundle.sources import read_source
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.stages.verify_script import SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
+from golfpipe.script.entry import Settings
+from golfpipe.script.generate import script_settings_of
+from golfpipe.script.modules import read_source
+from golfpipe.stages.verify_script import BARRIER, SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
 from golfpipe.store.artifact import Artifact
 
-_SERVER = """
-import sys
-sys.modules["golfpipe"] = None
+_SERVER = (
+    BARRIER
+    + """
 import json, os, runpy, traceback
 import constriction, numpy, safetensors.torch, sentencepiece, torch
 for line in sys.stdin:
@@ -44,6 +44,7 @@ for line in sys.stdin:
         os._exit(code)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+)
 
 
 class CleanProcess:

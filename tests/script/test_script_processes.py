@@ -10,12 +10,12 @@ import pytest
 from processes import in_processes, run_processes
 from script_runs import Small
 
-from golfpipe.bundle.generate import generate_script
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.jobs.job import Job, Outcome
 from golfpipe.jobs.processes import follow_job
 from golfpipe.jobs.run import run_job
 from golfpipe.optim.process_group import ProcessGroup
+from golfpipe.script.generate import generate_script
 from golfpipe.stages.verify_script import SCRIPT_NAME, Numbers, read_numbers, run_stages, script_environment
 from golfpipe.store.artifact import open_artifact
 
