@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,6 +148,11 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
 def test_every_package_is_in_a_layer() -> None:
     packages = {_package(_module(path)) for path in FILES} - {"", "__main__"}
     assert packages == set(ROOMS)
+
+
+def test_the_readme_lists_the_rooms_from_the_ground_up() -> None:
+    listed = re.findall(r"^  (\w+)(?:/|\.py)  ", (PACKAGE.parent / "README.md").read_text(), re.MULTILINE)
+    assert listed == [room for room in ROOMS if room not in BASE]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=_ids)
