@@ -1,4 +1,4 @@
-"""Is a difference between two scores of one text more than the luck of its documents?"""
+"""A test of whether the difference between two scores of one text could be chance in its choice of documents."""
 
 # Shapes: R resamples of one block, D documents
 
@@ -10,24 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLE_BLOCK = 2_000_000
-"""Most draws at a time, which bounds memory: 10,000 resamples of 50,000 documents are 5e8 draws."""
+"""The most draws at a time, which bounds memory: 10,000 resamples of 50,000 documents are 5e8 draws."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Second minus first, in bits per byte: negative where the second is better."""
+    """The second score minus the first in bits per byte: negative where the second is better."""
 
     difference: float
     low: float
     high: float
-    """Of the interval that holds `confidence` of the resamples."""
+    """`low` and `high` bound the interval that holds the share `confidence` of the resamples."""
     confidence: float
     p_value: float
-    """Two-sided: the chance of a difference this far from 0 if there were none; never below 1 / (resamples + 1)."""
+    """The two-sided p-value: the chance of a difference this far from 0 if there were none. It is never below 1 /
+    (resamples + 1)."""
     resamples: int
     documents: int
     documents_better: int
-    """In which the second has fewer nats."""
+    """The number of documents in which the second score has fewer nats."""
     documents_worse: int
 
 
@@ -40,10 +41,11 @@ def paired_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PairedDifference:
-    """Percentile bootstrap over documents (Efron and Tibshirani 1993, chapter 13), both scores on the same draws.
+    """Compare two scores by a percentile bootstrap over documents (Efron and Tibshirani 1993, chapter 13), with both
+    scores on the same draws.
 
-    Documents are drawn with replacement and the difference is that of total nats over total bytes, so that a document
-    weighs what it has of the text. Takes float64 nats and int64 bytes of at least two documents.
+    Documents are drawn with replacement. The difference is that of total nats over total bytes, so that a document
+    weighs in by its share of the text. Takes float64 nats and int64 bytes of at least two documents.
     """
     assert first_nats_D.shape == second_nats_D.shape == bytes_D.shape and len(bytes_D) >= 2 and bytes_D.sum() > 0
     gain_D = (second_nats_D - first_nats_D).astype(np.float64)
@@ -68,7 +70,8 @@ def paired_bootstrap(
 def _resampled_differences(
     gain_D: np.ndarray, sizes_D: np.ndarray, resamples: int, source: np.random.Generator
 ) -> np.ndarray:
-    """float64 [resamples]. A draw without any byte, possible where most documents have none, counts as no difference."""
+    """Return the difference in each resample, float64 [resamples]. A draw without any byte, possible where most
+    documents have none, counts as no difference."""
     count = len(gain_D)
     block = max(1, RESAMPLE_BLOCK // count)
     parts = []
