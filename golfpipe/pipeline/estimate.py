@@ -1,4 +1,5 @@
-"""What a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and presets."""
+"""Estimates of what a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and
+presets."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
 FLOAT_BYTES = 4
 SCALE_BYTES = 2
 _GAUSSIAN_WIDTH = math.sqrt(2 * math.pi * math.e)
-"""A Gaussian's entropy in steps of k deviations is log2(4.13 / k) bits."""
+"""The width w of a Gaussian in deviations for which its entropy in steps of k deviations is log2(w / k) bits: 4.13."""
 
 
 def weight_bytes(config: PipelineConfig) -> int:
-    """Bytes of all weights: the target where quantize has one in bytes, else what their bit widths give, scales included,
+    """Return the bytes of all weights: the target where quantize has one in bytes, else what bit widths and scales take
     before entropy coding, which saves some more."""
     policy = config.quantize
     if policy.target_bytes != "none":
@@ -39,14 +40,15 @@ def weight_bytes(config: PipelineConfig) -> int:
 
 
 def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
-    """`output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None: unknown."""
+    """Return `output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None:
+    unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
     codes = weight_bytes(config)
     seconds = config.train.max_seconds or None
     known: Mapping[str, tuple[int | None, int | None, float | None]] = {
         # weights, gradients, average, and at most two moments
         "train": (weights, 5 * weights, seconds),
-        # one byte a code, whatever its bits
+        # a code takes a byte here, whatever its bits
         "quantize": (None, 3 * weights, None),
         "pack": (codes, 2 * weights, None),
         "ttt": (weights if config.ttt.method == "cosine" else None, 4 * weights, None),
