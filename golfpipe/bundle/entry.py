@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import safetensors.torch
@@ -30,10 +30,8 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe, TttConfig
-from golfpipe.adapt.cosine import adapt_cosine
-from golfpipe.adapt.score_first_lora import score_first_lora
-from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.adapt.config import TttConfig
+from golfpipe.adapt.method import Work
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.pieces import Piece
@@ -300,32 +298,20 @@ class Script:
         weights = dequantize_weights(decode_payload(payload)[1])
         if settings.adaptation == "ttt":
             network = self.network(weights, ttt.precision)
-            if ttt.method == "cosine":
-                recipe = cast(CosineRecipe, ttt.recipe())
-                adapt_cosine(network, tokens, recipe, self.device, self.say_epoch, lambda count: None, processes)
-                weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-            elif ttt.method == "score_first_lora":
-                lora = cast(LoraRecipe, ttt.recipe())
-                bos_id = settings.model.bos_id
-                return self.summary(
-                    tokens,
-                    score_first_lora(network, tokens, bos_id, lora, settings.seed, self.device, processes=processes),
-                )
-            else:
-                sgd = cast(SgdRecipe, ttt.recipe())
-                plan = plan_windows(num_targets, windows)
-                return self.summary(
-                    tokens,
-                    score_first_sgd(
-                        network,
-                        tokens,
-                        plan,
-                        sgd,
-                        windows.pass_tokens(self.device.type),
-                        self.device,
-                        processes=processes,
-                    ),
-                )
+            work = Work(
+                network=network,
+                tokens=tokens,
+                bos_id=settings.model.bos_id,
+                windows=windows,
+                seed=settings.seed,
+                device=self.device,
+                processes=processes,
+                on_epoch=self.say_epoch,
+            )
+            nats = ttt.chosen.run(work, ttt.recipe())
+            if nats is not None:
+                return self.summary(tokens, nats)
+            weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
         return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:

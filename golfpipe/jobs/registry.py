@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from golfpipe.config.schema import Plain
+from golfpipe.adapt.methods import METHODS
+from golfpipe.config.schema import PipelineConfig, Plain
 from golfpipe.store.manifest import Kind
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
@@ -43,6 +44,12 @@ class Stage:
             key == name or key.startswith(f"{name}.") for name in ignored
         )
 
+    def kind(self, config: PipelineConfig) -> Kind:
+        """The kind that the stage writes under the configuration: its first one, unless a setting decides."""
+        if self.name == "ttt":
+            return "evaluation" if config.ttt.chosen.score_first else "adapted_model"
+        return self.output[0]
+
     def roles(self, config: Plain) -> tuple[str, ...]:
         """Roles that the stage reads under the plain configuration."""
         needless = self.needless(config)
@@ -66,13 +73,13 @@ def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
 
 
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
-    """The sections of the other methods. And cosine scores nothing: of `evaluate` it only heeds how much of the split
-    will be scored."""
+    """The sections of the other methods. And a method that scores nothing only heeds, of `evaluate`, how much of the
+    split will be scored. The configuration may be one of another golfpipe, whose method is not known here."""
     ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
     method = ttt.get("method")
     others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != method]
-    scoring = [f"evaluate.{name}" for name in evaluate if name != "max_targets"] if method == "cosine" else []
-    return (*others, *scoring)
+    scores = method not in METHODS or METHODS.load(method).score_first
+    return (*others, *(f"evaluate.{name}" for name in evaluate if name != "max_targets" and not scores))
 
 
 def _unused_by_train(config: Plain) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str
         # one byte a code, whatever its bits
         "quantize": (None, 3 * weights, None),
         "pack": (codes, 2 * weights, None),
-        "ttt": (weights if config.ttt.method == "cosine" else None, 4 * weights, None),
+        "ttt": (None if config.ttt.chosen.score_first else weights, 4 * weights, None),
         "evaluate": (None, weights, None),
     }
     output, memory, time = known.get(stage, (None, None, None))

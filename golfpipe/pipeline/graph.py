@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from golfpipe.choices import unknown_name
 from golfpipe.config.resolve import NodeSpec
-from golfpipe.config.schema import PipelineConfig, plain_config, unknown_name
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind
@@ -101,7 +102,7 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
         name=spec.name,
         stage=stage,
         inputs=_roles(spec, stage, nodes, stage.roles(plain_config(config))) if idle is None else {},
-        output=_output(stage, config),
+        output=stage.kind(config),
         idle_because=idle,
     )
 
@@ -135,17 +136,12 @@ def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequ
     return {role: name for role, name in roles.items() if role in needed or role not in stage.inputs}
 
 
-def _output(stage: Stage, config: PipelineConfig) -> Kind:
-    if stage.name == "ttt":
-        return "adapted_model" if config.ttt.method == "cosine" else "evaluation"
-    return stage.output[0]
-
-
 def _submit_what_is_eligible(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """Where a score-first ttt of the same model exists, hand in its evaluation.
 
     stages.yaml names the plain evaluation of the packed model, which always is eligible. A score-first evaluation is
-    too, scores the same file, and is better; one of a `cosine` model is better still but not eligible.
+    too, scores the same file, and is better; one of a model that learned the whole text first is better still but not
+    eligible.
     """
     scored_first = {
         node.inputs["model"]: node.name

@@ -111,8 +111,11 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "train.validation_targets": targets,
         "evaluate.max_targets": targets,
     }
-    if adaptation == "ttt" and config.ttt.method == "cosine":
-        wanted["ttt.cosine.epochs" if config.ttt.epochs is None else "ttt.epochs"] = 1
+    if adaptation == "ttt":
+        for name, value in config.ttt.chosen.shortened.items():
+            # What `ttt` itself says is said over the method's own section.
+            section = "ttt" if getattr(config.ttt, name, None) is not None else f"ttt.{config.ttt.method}"
+            wanted[f"{section}.{name}"] = value
     return {key: value for key, value in wanted.items() if _value(config, key) != value}
 
 

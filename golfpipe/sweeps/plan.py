@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from golfpipe.config.schema import PipelineConfig, nearest, plain_config
+from golfpipe.choices import nearest
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
@@ -145,7 +146,7 @@ class _Builder:
                 takes = " or ".join(stage.inputs["model"])
                 raise ConfigError(f"--stages {','.join(self.names)}: {name} takes a {takes}, here it gets a {kind}")
             ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position, config))))
-            parent, kind = ids[-1], _output(stage, config)
+            parent, kind = ids[-1], stage.kind(config)
         return tuple(ids)
 
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
@@ -221,12 +222,6 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
     if context.threads is not None:
         words += ["--threads", str(context.threads)]
     return words
-
-
-def _output(stage: Stage, config: PipelineConfig) -> Kind:
-    if stage.name == "ttt" and config.ttt.method != "cosine":
-        return "evaluation"
-    return stage.output[0]
 
 
 def _check_stages(names: Sequence[str]) -> None:
