@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from golfpipe.choices import unknown_name
 from golfpipe.config.schema import (
     PipelineConfig,
     Plain,
@@ -16,7 +17,6 @@ from golfpipe.config.schema import (
     check_keys,
     plain_config,
     section_type,
-    unknown_name,
 )
 from golfpipe.config.yaml_file import parse_yaml, read_yaml
 from golfpipe.errors import ConfigError

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import math
 import re
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from golfpipe.adapt.config import TttConfig
+from golfpipe.choices import nearest, unknown_name
 from golfpipe.codec.config import PackConfig
 from golfpipe.config.submit import SubmitConfig
 from golfpipe.data.config import DataConfig
@@ -128,17 +127,6 @@ def _known_keys(raw: Plain, owner: type, prefix: str) -> tuple[Plain, list[str]]
             kept[key], below = _known_keys(value, inner, f"{prefix}{key}.")
             dropped += below
     return kept, dropped
-
-
-def unknown_name(name: str, what: str, known: Sequence[str]) -> ConfigError:
-    """Return the error for 'unknown key train.max_step', with the nearest valid name as its hint."""
-    return ConfigError(f"unknown {what} {name}", hint=nearest(name, known))
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return the hint for an unknown name: the nearest of the `known` ones, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
 
 
 def all_keys(owner: type = PipelineConfig, prefix: str = "") -> list[str]:

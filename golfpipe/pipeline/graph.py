@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from golfpipe.choices import unknown_name
 from golfpipe.config.resolve import NodeSpec
-from golfpipe.config.schema import PipelineConfig, plain_config, unknown_name
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind

@@ -40,3 +40,14 @@ class EvaluateConfig:
     def pass_tokens(self, device_type: str) -> int:
         """Return the tokens per forward pass on a device of this type."""
         return self.batch_tokens or (4_096 if device_type == "cpu" else 16_384)
+
+    @property
+    def targets_of_several_windows(self) -> int:
+        """A short length of text at which the windows of the method have begun to follow each other."""
+        return self.context_length + (4 * self.stride if self.method == "sliding" else self.context_length // 2)
+
+    def targets_of_same_windows(self, num_targets: int) -> int:
+        """Return how many first targets of a text lie in the same windows whatever follows its first `num_targets`."""
+        if self.method == "chunked":
+            return num_targets // self.context_length * self.context_length
+        return max(min(self.context_length, num_targets), num_targets - self.stride)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from golfpipe.config.schema import PipelineConfig, nearest, plain_config
+from golfpipe.choices import nearest
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
