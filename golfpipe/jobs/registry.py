@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import Plain
 from golfpipe.store.manifest import Kind
 
@@ -90,8 +91,12 @@ def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
 
 
 def _written_by_ttt(config: Plain) -> Kind:
-    """Return the kind for the method: one that scores first writes scores, `cosine` writes a model."""
-    return "adapted_model" if config.get("ttt", {}).get("method") == "cosine" else "evaluation"
+    """Return the kind for the method: one that scores first writes scores, another one a model.
+
+    The configuration may be one of another golfpipe, whose method is not known here.
+    """
+    method = config.get("ttt", {}).get("method")
+    return "evaluation" if method not in METHODS or METHODS.load(method).score_first else "adapted_model"
 
 
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a job would do: nothing, or run, and why. Writes nothing."""
+"""The answer of --dry-run: whether a job would run, and why. Writes nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Plan:
     out: Path
     key: str
     reasons: tuple[str, ...]
-    """Why the job has to run; empty: it is up to date."""
+    """Why the job has to run; empty if it is up to date."""
     inputs: dict[str, str]
-    """Role -> path of the artifact."""
+    """The path of the artifact in each role."""
     output_bytes: int | None
     memory_bytes: int | None
     seconds: float | None
@@ -56,7 +56,7 @@ def plan_job(job: Job) -> Plan:
 
 
 def _architecture(job: Job) -> ModelConfig:
-    """That of the model that comes in, or else of the one that will be trained."""
+    """Return the architecture of the model that comes in, or else of the one that will be trained."""
     for artifact in job.inputs.values():
         if artifact.manifest.model is not None:
             try:

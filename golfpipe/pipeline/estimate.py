@@ -1,4 +1,5 @@
-"""What a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and presets."""
+"""Estimates of what a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and
+presets."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
 FLOAT_BYTES = 4
 SCALE_BYTES = 2
 _GAUSSIAN_WIDTH = math.sqrt(2 * math.pi * math.e)
-"""A Gaussian's entropy in steps of k deviations is log2(4.13 / k) bits."""
+"""The width w of a Gaussian in deviations for which its entropy in steps of k deviations is log2(w / k) bits: 4.13."""
 
 
 def weight_bytes(config: PipelineConfig) -> int:
@@ -47,7 +48,7 @@ def estimate(stage: Stage, config: PipelineConfig, model: ModelConfig) -> dict[s
     known: Mapping[str, tuple[int | None, int | None, float | None]] = {
         # weights, gradients, average, and at most two moments
         "train": (weights, 5 * weights, seconds),
-        # one byte a code, whatever its bits
+        # a code takes a byte here, whatever its bits
         "quantize": (None, 3 * weights, None),
         "pack": (codes, 2 * weights, None),
         "ttt": (weights if stage.writes(plain_config(config)) == "adapted_model" else None, 4 * weights, None),

@@ -1,4 +1,4 @@
-"""From what the user gave (file, preset, overrides, seed) and what the input carries to one configuration."""
+"""Merge what the user gave (file, preset, overrides, seed) and what the input carries into one configuration."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from golfpipe.store.artifact import Artifact
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where settings come from, lowest layer first: the file, the preset, the overrides, the seed."""
+    """The settings that the user gave, lowest layer first: the file, the preset, the overrides, the seed."""
 
     config_file: Path | None = None
     preset: str | None = None
     overrides: tuple[str, ...] = ()
-    """'key=value' each."""
+    """The overrides, each as 'key=value'."""
     seed: int | None = None
 
     def stages(self) -> StagesFile:
-        """The parsed pipeline file. Raises ConfigError."""
+        """Return the parsed pipeline file. Raises ConfigError."""
         return load_stages(self.config_file)
 
     def resolve(
@@ -35,9 +35,9 @@ class Settings:
         decided: Collection[str] = (),
         default_preset: bool = False,
     ) -> Resolved:
-        """The configuration over `inherited`, whose sections `decided` stay as they are there.
+        """Return the configuration over `inherited`, whose sections `decided` stay as they are there.
 
-        `default_preset`: take the file's where none is given. Raises ConfigError.
+        `default_preset` takes the file's default preset where none is given. Raises ConfigError.
         """
         stages = self.stages()
         preset = self.preset or (stages.default_preset if default_preset else None)
@@ -56,13 +56,14 @@ class Settings:
 
 
 def qat_overrides(bits: float) -> list[str]:
-    """Quantization-aware training of matrices and n-gram tables through open-ended codes of so many bits."""
+    """Return the overrides that train matrices and n-gram tables through open-ended codes of so many bits."""
     return [f"train.qat.{name}.step={step_of_bits(bits):.4g}" for name in MATRIX_CLASSES]
 
 
 def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[str, Any]:
-    """What a later command takes over from its input: everything from a model or an evaluation, how the text became
-    tokens from token data (whose other settings nobody chose). `warn` hears of settings that this golfpipe lacks."""
+    """Return the settings that a later command takes over from its input: all of them from a model or an evaluation;
+    from token data only how text became tokens, since nobody chose its other settings. `warn` is told of settings that
+    this golfpipe lacks."""
     config = artifact.manifest.config
     if artifact.manifest.kind == "token_data":
         config = {"data": config.get("data", {})}
@@ -70,7 +71,7 @@ def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[
 
 
 def known_settings(config: dict[str, Any], origin: str, warn: Callable[[str], None]) -> dict[str, Any]:
-    """The part of a manifest's configuration that this golfpipe has."""
+    """Return the part of a manifest's configuration that this golfpipe has, and warn of the rest."""
     known, dropped = known_part(config)
     if dropped:
         warn(f"{origin}: settings of another golfpipe are left out: {', '.join(dropped)}")

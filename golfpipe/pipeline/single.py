@@ -1,4 +1,4 @@
-"""One stage as one command: open the inputs, take over their settings, choose the output folder."""
+"""Prepare one stage as one command: open the inputs, take over their settings, choose the output folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from golfpipe.store.search import find_artifact
 ARTIFACTS = Path("artifacts")
 DEMO_DATA = ARTIFACTS / "data" / "demo"
 MAX_NAME_LENGTH = 100
-"""File systems allow 255 bytes; hidden siblings add a prefix and a suffix."""
+"""The most bytes of a name. File systems allow 255; hidden siblings add a prefix and a suffix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +30,17 @@ class Request:
 
     stage: str
     inputs: Mapping[str, Path | None] = field(default_factory=dict)
-    """Role -> artifact folder; data of None is the one that the model's manifest names."""
+    """The artifact folder in each role. Data of None means the data that the model's manifest names."""
     settings: Settings = field(default_factory=Settings)
     context: Context = field(default_factory=Context)
     out: Path | None = None
-    """None: the folder beside the input that is named for the stage."""
+    """The output folder; None means the folder beside the input that is named for the stage."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     argument_digest: str = ""
 
 
 def prepare(request: Request) -> Job:
-    """The job that the request means. Raises UsageError, ConfigError or ArtifactError."""
+    """Return the job that the request means. Raises UsageError, ConfigError or ArtifactError."""
     stage = STAGES[request.stage]
     source = _first_input(stage, request.inputs)
     settings, warn = request.settings, request.context.reporter.warn
@@ -59,18 +59,18 @@ def prepare(request: Request) -> Job:
 
 
 def source_name(data: Artifact) -> str:
-    """What data.source would be for `run` to read this data."""
+    """Return the data.source with which `run` would read this data."""
     return "demo" if data.path.resolve() == DEMO_DATA.resolve() else str(data.path.resolve())
 
 
 def _first_input(stage: Stage, paths: Mapping[str, Path | None]) -> Artifact | None:
-    """The input whose settings the stage takes over; None for a stage without inputs."""
+    """Return the input whose settings the stage takes over; None for a stage without inputs."""
     first = dict(list(paths.items())[:1])
     return next(iter(open_inputs(stage, first).values()), None)
 
 
 def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Artifact]:
-    """Role -> artifact, each of a kind that the stage takes. Roles beyond the first of a kind end in -2, -3, ...
+    """Open the artifact in each role, of a kind that the stage takes. Further roles for one kind end in -2, -3, ...
 
     Raises UsageError or ArtifactError.
     """
@@ -85,7 +85,7 @@ def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Art
 
 
 def find_data(model: Artifact) -> Artifact:
-    """The token data that the model's manifest names, by digest. Raises ArtifactError."""
+    """Return the token data that the model's manifest names, found by digest. Raises ArtifactError."""
     reference = data_reference(model.manifest)
     if reference is None:
         raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")
@@ -93,20 +93,22 @@ def find_data(model: Artifact) -> Artifact:
 
 
 def finished_evaluation(path: Path) -> Artifact | None:
-    """The artifact, if it is an evaluation already. Raises UsageError or ArtifactError for a path that is none."""
+    """Return the artifact if it is an evaluation, else None. Raises UsageError or ArtifactError for a path without an
+    artifact."""
     artifact = open_artifact(path)
     return artifact if artifact.manifest.kind == "evaluation" else None
 
 
 def prepare_shard(request: Request, shard: Shard) -> Job:
-    """As `prepare`, for one part of an evaluation, by default in a folder of its own."""
+    """Return the job of one part of an evaluation, by default in a folder of its own."""
     whole = prepare(request)
     out = whole.out if request.out is not None else whole.out.with_name(f"{whole.out.name}-{shard.folder}")
     return replace(whole, out=checked_out(out), arguments={"shard": shard}, argument_digest=shard.digest)
 
 
 def prepare_merge(paths: Sequence[Path], request: Request) -> Job:
-    """The evaluation whose parts are in the folders `paths`: the same job as without shards, by default beside them.
+    """Return the job that merges the parts in the folders `paths`: the same evaluation as without shards, by default
+    beside the parts.
 
     Raises UsageError for parts that are missing, given twice, or of another evaluation.
     """
@@ -128,14 +130,14 @@ def prepare_merge(paths: Sequence[Path], request: Request) -> Job:
 
 
 def default_out(stage: Stage, source: Artifact | None) -> Path:
-    """The sibling of the input that is named for the stage."""
+    """Return the sibling of the input that is named for the stage."""
     assert source is not None, f"{stage.name} has no input to be beside"
     name = stage.name if stage.name != "evaluate" else f"evaluate-{named_path(source.path).name}"
     return named_path(source.path).parent / name
 
 
 def checked_out(out: Path) -> Path:
-    """An output path that can have hidden siblings. Raises UsageError."""
+    """Return an output path that can have hidden siblings. Raises UsageError where `out` cannot."""
     out = named_path(out)
     if not out.name:
         raise UsageError(f"{out}: cannot be an output folder", hint="give a folder with -o")
@@ -145,7 +147,7 @@ def checked_out(out: Path) -> Path:
 
 
 def checked_name(name: str) -> str:
-    """The name of a run, which is one folder below artifacts/. Raises UsageError."""
+    """Return `name` if it can name a run, which is one folder below artifacts/. Raises UsageError."""
     if not name or name in (".", "..") or "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise UsageError(f"--name {name!r}: expected the name of one folder", hint="letters, digits, - and _")
     if len(name.encode()) > MAX_NAME_LENGTH:

@@ -60,6 +60,7 @@ from golfpipe.training.trainer import Trainer
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CALIBRATION, _TARGET = "golfpipe.training.calibration", "golfpipe.quant.target"
+_ADAPTATION = "golfpipe.adapt.method"
 """Modules that only some settings need: they are imported by name, so that other scripts do without them."""
 _CHOOSE_CODE = ("step", "target_bits")
 """Numbers whose 0 leaves modules out of the script, so that only a new script can bring them back."""
@@ -77,6 +78,8 @@ class Settings:
     pack: PackConfig = field(default_factory=PackConfig)
     ttt_method: str = ""
     """Test-time training that is part of the score; empty where there is none."""
+    ttt_module: str = ""
+    """The module of the method."""
     ttt_precision: str = "fp32"
     ttt: Any = None
     """The method's recipe."""
@@ -87,7 +90,7 @@ def chosen_modules(settings: Settings) -> list[str]:
     """Return the modules that this run needs beside those that the entry imports."""
     quantize = settings.quantize
     return [
-        *([f"golfpipe.adapt.{settings.ttt_method}"] if settings.ttt_method else []),
+        *([_ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
         *([_CALIBRATION] if quantize.calibration != "none" else []),
         *([_TARGET] if quantize.has_target else []),
     ]
@@ -294,47 +297,28 @@ class Script:
     def evaluate(self, content: bytes) -> Score:
         """Read the packed file back, adapt, score."""
         settings = self.settings
-        windows, processes = settings.evaluate, self.processes
+        windows = settings.evaluate
         tokens = self.data.validation(windows.max_targets)
         num_targets = len(tokens) - 1
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
-        plan = plan_windows(num_targets, windows)
-        if settings.ttt_method:
+        if settings.ttt_module:
             network = self.network(weights, settings.ttt_precision)
-            module = import_module(f"golfpipe.adapt.{settings.ttt_method}")
-            if settings.ttt_method == "cosine":
-                module.adapt_cosine(
-                    network, tokens, settings.ttt, self.device, self.say_epoch, lambda count: None, processes
-                )
-                weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-            elif settings.ttt_method == "score_first_lora":
-                return self.summary(
-                    tokens,
-                    module.score_first_lora(
-                        network,
-                        tokens,
-                        settings.model.bos_id,
-                        settings.ttt,
-                        settings.seed,
-                        self.device,
-                        processes=processes,
-                    ),
-                )
-            else:
-                return self.summary(
-                    tokens,
-                    module.score_first_sgd(
-                        network,
-                        tokens,
-                        plan,
-                        settings.ttt,
-                        windows.pass_tokens(self.device.type),
-                        self.device,
-                        processes=processes,
-                    ),
-                )
-        return self.score(self.network(weights, windows.precision), tokens, plan)
+            work = import_module(_ADAPTATION).Work(
+                network=network,
+                tokens=tokens,
+                bos_id=settings.model.bos_id,
+                windows=windows,
+                seed=settings.seed,
+                device=self.device,
+                processes=self.processes,
+                on_epoch=self.say_epoch,
+            )
+            nats = import_module(settings.ttt_module).METHOD.run(work, settings.ttt)
+            if nats is not None:
+                return self.summary(tokens, nats)
+            weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")

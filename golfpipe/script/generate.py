@@ -13,6 +13,7 @@ import lzma
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.config.submit import Layout
 from golfpipe.errors import StageFailed
@@ -43,6 +44,7 @@ def script_settings_of(config: PipelineConfig, adaptation: Adaptation) -> Settin
         quantize=config.quantize,
         pack=config.pack,
         ttt_method=config.ttt.method if ttt else "",
+        ttt_module=METHODS.module(config.ttt.method) if ttt else "",
         ttt_precision=config.ttt.precision,
         ttt=config.ttt.recipe() if ttt else None,
         evaluate=config.evaluate,

@@ -3,7 +3,7 @@
 golfpipe quantize artifacts/demo/train
 golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5   # CPU, a second
 golfpipe quantize artifacts/demo/train -o artifacts/demo-pr951/quantize --preset pr951
-golfpipe quantize artifacts/demo/train artifacts/data/demo --set quantize.target_bytes=300e3
+golfpipe quantize artifacts/demo/train -o artifacts/demo-300k/quantize --set quantize.target_bytes=300e3
 """
 
 from __future__ import annotations

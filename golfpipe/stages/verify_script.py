@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from golfpipe.config.schema import PipelineConfig, plain_config
+from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
@@ -124,8 +124,11 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "train.validation_targets": targets,
         "evaluate.max_targets": targets,
     }
-    if adaptation == "ttt" and STAGES["ttt"].writes(plain_config(config)) == "adapted_model":
-        wanted["ttt.epochs"] = 1
+    if adaptation == "ttt":
+        for name, value in config.ttt.chosen.shortened.items():
+            # What `ttt` itself says is said over the method's own section.
+            section = "ttt" if getattr(config.ttt, name, None) is not None else f"ttt.{config.ttt.method}"
+            wanted[f"{section}.{name}"] = value
     return {key: value for key, value in wanted.items() if _value(config, key) != value}
 
 
@@ -169,7 +172,7 @@ def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: 
 
 def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | float]) -> dict[str, str]:
     """The variables of a script's process: where the data is, what is changed, and little of this process's own."""
-    names = {f"GOLF_{key.replace('.', '_').upper()}": repr(value) for key, value in changes.items()}
+    names = {_variable(key): repr(value) for key, value in changes.items()}
     threads = str(torch.get_num_threads())
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
@@ -182,6 +185,12 @@ def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | fl
         "RUN_ID": "verify",
         **names,
     }
+
+
+def _variable(key: str) -> str:
+    """Return the script's variable for a dotted key. Its `ttt` is the recipe of the one method that it holds."""
+    section, *names = key.split(".")
+    return "_".join(["GOLF", section, *(names[-1:] if section == "ttt" else names)]).upper()
 
 
 def read_numbers(output: str) -> Numbers:

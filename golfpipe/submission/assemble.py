@@ -182,7 +182,10 @@ def _method(lineage: Lineage) -> str:
     windows = text(manifest.metrics, "method") or "evaluation"
     if lineage.score_first:
         return text(mapping(manifest.config, "ttt"), "method") or windows
-    return f"cosine_ttt_{windows}" if lineage.adapted is not None else windows
+    if lineage.adapted is not None:
+        method = text(mapping(lineage.adapted.manifest.config, "ttt"), "method")
+        return f"{method or 'unknown'}_ttt_{windows}"
+    return windows
 
 
 def _config_yaml(made: Draft) -> str:

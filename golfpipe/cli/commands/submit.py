@@ -70,9 +70,13 @@ def submit(
         from golfpipe.submission.against import against_overrides
 
         overrides += against_overrides(against)
-    answer = run_stage("submit", options, inputs=paths, overrides=tuple(overrides))
-    if answer.metrics.get("script_verified") is False:
-        listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
-        error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
-        return replace(answer, error=error)
-    return answer
+    return _checked(run_stage("submit", options, inputs=paths, overrides=tuple(overrides)))
+
+
+def _checked(answer: Answer) -> Answer:
+    """Return the answer, with an error if the script was verified and gave other numbers."""
+    if answer.metrics.get("script_verified") is not False:
+        return answer
+    listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
+    error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
+    return replace(answer, error=error)

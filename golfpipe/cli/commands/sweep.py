@@ -19,6 +19,7 @@ from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import StageFailed
 
 if TYPE_CHECKING:
+    from golfpipe.sweeps.grid import Grid
     from golfpipe.sweeps.plan import SweepPlan
     from golfpipe.sweeps.results import CellResult
     from golfpipe.sweeps.workers import Workers
@@ -76,23 +77,11 @@ def sweep(
     """
     from golfpipe.sweeps.executor import make_workers
     from golfpipe.sweeps.grid import parse_grid, read_grids
-    from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, commands, plan_sweep
+    from golfpipe.sweeps.plan import commands
     from golfpipe.sweeps.slurm import parse_slurm_options
 
-    context = context_of(options)
-    context = replace(context, threads=context.threads or DEFAULT_THREADS)
-    plan = plan_sweep(
-        SweepRequest(
-            model=input_path(model),
-            data=input_path(data) if data is not None else None,
-            grids=[*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])],
-            stages=tuple(name.strip() for name in stages.split(",")) if stages is not None else None,
-            sample=sample,
-            settings=settings_of(options),
-            context=context,
-            out=output_path(options.out),
-        )
-    )
+    given = [*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])]
+    plan = _plan(options, model, data, grids=given, stages=stages, sample=sample)
     if cells:
         lines = commands(plan)
         return Answer(text="\n".join(lines), path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
@@ -100,6 +89,26 @@ def sweep(
         return _planned(plan)
     workers = make_workers(plan, executor=executor.value, jobs=jobs, slurm=parse_slurm_options(slurm or []))
     return _run(plan, workers, quiet=options.quiet)
+
+
+def _plan(
+    options: StageOptions, model: str, data: str | None, *, grids: list[Grid], stages: str | None, sample: int | None
+) -> SweepPlan:
+    from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, plan_sweep
+
+    context = context_of(options)
+    return plan_sweep(
+        SweepRequest(
+            model=input_path(model),
+            data=input_path(data) if data is not None else None,
+            grids=grids,
+            stages=tuple(name.strip() for name in stages.split(",")) if stages is not None else None,
+            sample=sample,
+            settings=settings_of(options),
+            context=replace(context, threads=context.threads or DEFAULT_THREADS),
+            out=output_path(options.out),
+        )
+    )
 
 
 def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
