@@ -40,9 +40,10 @@ from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
+from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.config import QuantizeConfig
-from golfpipe.quant.export import dequantize_weights, quantize_weights
-from golfpipe.quant.sensitivity import CalibrationData
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
 from golfpipe.quant.target import search_threads, size_target
 from golfpipe.scoring.byte_table import ByteTable, build_byte_table
 from golfpipe.scoring.config import EvaluateConfig

@@ -51,12 +51,12 @@ def script_settings_of(config: PipelineConfig, adaptation: Adaptation) -> Settin
 
 
 def script_obstacle(config: PipelineConfig) -> str | None:
-    """Why there can be no script for this configuration; None where there can."""
+    """Why there can be no script for this configuration."""
     if not config.model.tied_embeddings:
         return "untied embeddings are of imported models, which no script trains"
     if config.train.precision == "auto":
         return "train.precision=auto depends on the machine; train with the one of metrics.precision"
-    return None
+    return "the generator does not follow methods, quantizers and coders that are loaded by name"
 
 
 def generate_script(settings: Settings, layout: Layout, read: ReadSource = read_source) -> bytes:

@@ -44,7 +44,7 @@ def _open_kinds(settings: Settings) -> set[object]:
     quantize = settings.quantize
     if quantize.is_open:
         # A trellis leaves to scalar codes what it does not pay for, and the solver starts from them.
-        return {0, -quantize.trellis_states} if quantize.open_method == "trellis" else {0}
+        return {0, -quantize.trellis_states} if quantize.quantizer == "trellis" else {0}
     schemes = (quantize.mlp, quantize.attention, quantize.ngram, quantize.token_table, quantize.small)
     return {0} if any(scheme.step for scheme in schemes) else set()
 

@@ -49,18 +49,11 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         target = size_target(settings, job.config.pack, plain_config(model), parameter_shapes(model), packed_file)
     total = sum(weight.numel() for weight in weights.values())
     with job.context.reporter.task("quantize", total, "weights") as task, search_threads(settings):
-        before = 0
-
-        def progress(done: int) -> None:
-            nonlocal before
-            task.advance(done - before)
-            before = done
-
         result = quantize_weights(
             weights,
             settings,
             universe=possible_names(model),
-            progress=progress,
+            progress=task.advance,
             calibration=calibration,
             target=target,
         )
