@@ -11,7 +11,7 @@ from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import load_network
-from golfpipe.quant.sensitivity import CalibrationData
+from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.training.calibration import calibrate, plan_calibration
 from golfpipe.training.token_stream import TokenStream
 

@@ -8,8 +8,8 @@ golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it d
 from __future__ import annotations
 
 from golfpipe.codec.container import decode_payload, encode_payload, read_header
+from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import Piece
-from golfpipe.codec.streams import ideal_bytes
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job

@@ -25,7 +25,7 @@ from golfpipe.model.config import parameter_shapes, possible_names
 from golfpipe.quant.config import ClassScheme
 from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport
-from golfpipe.quant.target import search_threads, size_target
+from golfpipe.quant.target import size_target
 from golfpipe.stages.calibration import calibrate_model
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -48,19 +48,12 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if settings.has_target:
         target = size_target(settings, job.config.pack, plain_config(model), parameter_shapes(model), packed_file)
     total = sum(weight.numel() for weight in weights.values())
-    with job.context.reporter.task("quantize", total, "weights") as task, search_threads(settings):
-        before = 0
-
-        def progress(done: int) -> None:
-            nonlocal before
-            task.advance(done - before)
-            before = done
-
+    with job.context.reporter.task("quantize", total, "weights") as task:
         result = quantize_weights(
             weights,
             settings,
             universe=possible_names(model),
-            progress=progress,
+            progress=task.advance,
             calibration=calibration,
             target=target,
         )
