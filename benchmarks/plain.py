@@ -1,4 +1,4 @@
-"""The plain baseline: the formulas of SPEC sections 1 to 5 as an ordinary eager script would write them.
+"""The plain baseline: the formulas of docs/model.md and docs/stages/ as an ordinary eager script would write them.
 
 bf16 by autocast, composed norms, whole-batch logits, one Newton-Schulz iteration per matrix in bf16, a foreach-free
 weight average, torch's own AdamW with its defaults, full logits and repeated windows in evaluation, a clip search over
@@ -177,7 +177,8 @@ def plain_nats(network: PlainNetwork, tokens: np.ndarray, windows: list[Window],
 def plain_quantize(
     weights: dict[str, Tensor], bits_of: dict[str, int], ratios: tuple[float, ...]
 ) -> dict[str, tuple[Tensor, Tensor | None]]:
-    """Clip search per row (SPEC section 3): name -> (int8 codes, fp16 scales), or (fp16 values, None) at 16 bits."""
+    """Clip search per row (docs/quantization.md): name -> (int8 codes, fp16 scales), or (fp16 values, None) at 16
+    bits."""
     found: dict[str, tuple[Tensor, Tensor | None]] = {}
     for name, w in weights.items():
         if bits_of[name] >= 16:

@@ -1,12 +1,12 @@
-"""Bytes of the generated script by preset, test-time training and quantizer, in the small layouts; a Markdown table.
+"""Bytes of the generated script by preset, test-time training and quantizer, in both layouts; a Markdown table.
 
-python -m benchmarks.script_sizes        # CPU, a minute
+python -m benchmarks.script_sizes        # CPU, seconds
 """
 
 from __future__ import annotations
 
-from golfpipe.bundle.generate import Layout, generate_script, script_settings_of
 from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.script.generate import Layout, generate_script, script_settings_of
 
 TO_LIMIT = ("quantize.target_bytes=limit", "quantize.calibration=train")
 CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -20,12 +20,12 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("16l", TO_LIMIT),
     ("14l-xsa6", (*TO_LIMIT, "ttt.method=score_first_lora")),
 )
-LAYOUTS: tuple[Layout, ...] = ("minified", "compressed")
+LAYOUTS: tuple[Layout, ...] = ("readable", "compressed")
 
 
 def main() -> None:
     """Print a row per case."""
-    print("| preset | settings | minified | compressed |\n|---|---|---:|---:|")
+    print("| preset | settings | readable | compressed |\n|---|---|---:|---:|")
     for preset, overrides in CASES:
         config = resolve_config(load_stages(), preset=preset, overrides=overrides).config
         adapted = any(override.startswith("ttt.") for override in overrides)

@@ -28,9 +28,9 @@ from golfpipe.pipeline.single import (
     prepare,
     prepare_merge,
     prepare_shard,
-    prepare_training,
 )
 from golfpipe.pipeline.text_digest import demo_digest
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store import artifact as artifacts
 from golfpipe.store.artifact import Artifact

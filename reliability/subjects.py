@@ -34,13 +34,14 @@ from golfpipe.pipeline.data_sources import inspect_data
 from golfpipe.pipeline.graph import build_graph
 from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare, prepare_training
+from golfpipe.pipeline.single import Request, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.report.run_data import adaptation_curve, tensor_errors, training_curves
-from golfpipe.report.section_sweep import _table as sweep_table
+from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_points import read_sweep, sweep_points
 from golfpipe.review.comparison import _documents as documents_of
 from golfpipe.stages import import_checkpoint
-from golfpipe.stages import train as train_stage
+from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint
 from golfpipe.store.artifact import Artifact, ArtifactWriter, open_artifact
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.manifest import MANIFEST_NAME, timeless
@@ -238,10 +239,7 @@ def _checkpoint_reader(folder: Path) -> Callable[[], Taken]:
             made.append(GuardedTrainer(network, stream, job.config.train, job.config.optim, torch.device("cpu")))
         logs = {path: path.read_bytes() for path in partial.iterdir() if path.suffix in (".jsonl", ".log")}
         try:
-            if (
-                train_stage._resume(made[0], ArtifactWriter(partial)) is None
-                and (partial / train_stage.CHECKPOINT).exists()
-            ):
+            if load_checkpoint(partial / CHECKPOINT, made[0]) is None and (partial / CHECKPOINT).exists():
                 raise Malformed("a checkpoint that is there as none")
         finally:
             for path, content in logs.items():
@@ -323,7 +321,7 @@ def _replay_reader(path: Path) -> Callable[[], Taken]:
 def _sweep_reader(run: Path) -> Callable[[], Taken]:
     def read() -> Taken:
         rows = read_sweep(run)
-        said = repr(sweep_points(rows)) + str(sweep_table(rows))
+        said = repr(sweep_points(rows)) + str(sweep_rows(rows))
         return Taken(None, said, said)
 
     return read

@@ -12,20 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from golfpipe.adapt.methods import METHODS
+from golfpipe.choices import Table
 from golfpipe.jobs.registry import STAGES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "golfpipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
-SCRIPT_ENTRY = PACKAGE / "bundle" / "entry.py"
+SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "reporter", "version")
+BASE = ("errors", "units", "choices", "reporter", "version", "extras")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
     *CORES,
     *("store", "data", "config", "machine", "jobs", "loading"),
-    *("bundle", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
+    *("script", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""
 CORE_USES = {
@@ -104,7 +106,7 @@ def test_cores_import_few_things(path: Path) -> None:
     for node, module in _imports(_tree(path)):
         top = module.split(".")[0]
         if top == "golfpipe":
-            allowed = {*BASE[:2], package} | CORE_USES.get(package, set())
+            allowed = {*BASE[:3], package} | CORE_USES.get(package, set())
             assert _package(module) in allowed, f"line {node.lineno}: {package} must not import {module}"
         elif package in BASE:
             assert top in sys.stdlib_module_names, f"line {node.lineno}: {top} on the ground floor"
@@ -164,6 +166,18 @@ def test_package_files_import_nothing(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=_ids)
 def test_sources_are_ascii(path: Path) -> None:
     path.read_bytes().decode("ascii")
+
+
+TABLES = (METHODS,)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
+def test_what_is_chosen_by_name_is_imported_only_when_it_is_chosen(table: Table) -> None:
+    chosen = {table.module(name) for name in table.names}
+    for path in FILES:
+        assert not chosen & {found for _, found in _imports(_tree(path))}, f"{_module(path)} imports it by itself"
+    for name in table.names:
+        assert table.load(name) is not None
 
 
 def test_deciding_what_is_stale_needs_no_torch() -> None:

@@ -116,7 +116,7 @@ def work(job: Job, options: StageOptions) -> Answer:
     from golfpipe.pipeline.dry_run import plan_job
 
     if options.dry_run:
-        return plan_answer(plan_job(job), job.stage.output[0])
+        return plan_answer(plan_job(job))
     if options.verbose:
         job.context.reporter.note(f"{job.stage.name}: key {job.key[:12]}, {', '.join(_inputs(job)) or 'no inputs'}")
     outcome = run_job(job)
@@ -161,7 +161,7 @@ def limit_error(artifact: Artifact) -> GolfpipeError | None:
     )
 
 
-def plan_answer(plan: Plan, kind: str) -> Answer:
+def plan_answer(plan: Plan) -> Answer:
     """The answer of --dry-run."""
     fields = asdict(plan) | {"out": str(plan.out)}
     rows = [
@@ -176,7 +176,7 @@ def plan_answer(plan: Plan, kind: str) -> Answer:
     return Answer(
         text=f"{title}\n{format_table([], rows)}",
         path=plan.out,
-        kind=kind,
+        kind=plan.kind,
         up_to_date=not plan.reasons,
         extra={"plan": fields},
     )

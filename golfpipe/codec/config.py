@@ -17,13 +17,11 @@ class PackConfig:
     """range: entropy coding with a static model per tensor; nibble: two int4 codes per byte, then lzma."""
     limit_bytes: int = LIMIT_BYTES
     """Limit for code plus weights, decimal bytes."""
-    code_bytes_reserve: int = 20_000
+    code_bytes_reserve: int = 46_000
     """Bytes set aside for the submission's script until its real size is known."""
 
     def __post_init__(self) -> None:
         if self.limit_bytes < 1:
             raise ConfigError(f"pack.limit_bytes={self.limit_bytes} must be positive")
-        if not 0 <= self.code_bytes_reserve < self.limit_bytes:
-            raise ConfigError(
-                f"pack.code_bytes_reserve={self.code_bytes_reserve} must lie in 0..limit_bytes ({self.limit_bytes})"
-            )
+        if self.code_bytes_reserve < 0:
+            raise ConfigError(f"pack.code_bytes_reserve={self.code_bytes_reserve} must not be negative")

@@ -1,9 +1,9 @@
-"""What a shell may complete: preset names, settings, and the values of those that are a choice."""
+"""What a shell may complete: preset names, settings, and the values of settings that are a choice."""
 
 from __future__ import annotations
 
 import typing
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from golfpipe.config.resolve import load_stages
 from golfpipe.config.schema import PipelineConfig, all_keys, section_type
@@ -11,7 +11,8 @@ from golfpipe.errors import ConfigError
 
 
 def preset_names() -> list[tuple[str, str]]:
-    """(name, what it is for) of the pipeline file that a command here would use; none where that is broken."""
+    """Return the name and purpose of each preset in the pipeline file that a command here would use; none where that
+    file is broken."""
     try:
         return [(name, preset.about) for name, preset in load_stages().presets.items()]
     except ConfigError:
@@ -19,7 +20,7 @@ def preset_names() -> list[tuple[str, str]]:
 
 
 def setting_words(incomplete: str) -> list[str]:
-    """'quantize.m' -> 'quantize.mlp.bits=', ...; 'pack.coder=' -> 'pack.coder=range', 'pack.coder=nibble'."""
+    """Complete a word of --set: 'quantize.m' to 'quantize.mlp.bits=', ...; 'pack.coder=' to 'pack.coder=range', ...."""
     key, equals, value = incomplete.partition("=")
     if not equals:
         return [f"{name}=" for name in all_keys() if name.startswith(key)]
@@ -27,7 +28,7 @@ def setting_words(incomplete: str) -> list[str]:
 
 
 def _choices(key: str) -> list[str]:
-    """The words that a setting may be; none where it is a number or free text."""
+    """Return the words that a setting may be; none where it is a number or free text."""
     owner: type = PipelineConfig
     *sections, name = key.split(".")
     for section in sections:
@@ -35,12 +36,14 @@ def _choices(key: str) -> list[str]:
         if inner is None:
             return []
         owner = inner
-    return _words(typing.get_type_hints(owner).get(name))
+    return _words(typing.get_type_hints(owner, include_extras=True).get(name))
 
 
 def _words(hint: Any) -> list[str]:
     if hint is bool:
         return ["true", "false"]
+    if typing.get_origin(hint) is Annotated:
+        return [word for table in hint.__metadata__ for word in table.names]
     if typing.get_origin(hint) is Literal:
         return [str(value) for value in typing.get_args(hint)]
     return [word for part in typing.get_args(hint) for word in _words(part)]

@@ -1,4 +1,4 @@
-"""How text becomes shards."""
+"""Settings of how text becomes shards."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class DataConfig:
     """Settings of the data commands and of the first stage of `run`."""
 
     source: str = "demo"
-    """What `run` reads: `demo`, or the path of a token_data artifact."""
+    """The data that `run` reads: `demo`, or the path of a token_data artifact."""
     vocab_size: int = 1024
-    """Pieces of a tokenizer trained here."""
+    """The number of pieces of a tokenizer that is trained here."""
     val_fraction: float = 0.05
-    """Share of documents that a hash of their text sends to the validation split."""
+    """The share of documents that go to the validation split, by a hash of their text."""
     shard_tokens: int = 100_000_000
-    """Tokens per shard file."""
+    """The most tokens in a shard file."""
 
     def __post_init__(self) -> None:
         if not 260 <= self.vocab_size <= 65536:

@@ -1,6 +1,6 @@
-"""Which documents are for validation: decided by a hash of each one's text, never by its position.
+"""The split of documents into training and validation, decided by a hash of each one's text, never by its position.
 
-So the same document is on the same side in every run, order and corpus, and copies of it are never on both sides.
+So the same document is on the same side in every run, order and corpus, and its copies are never on both sides.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Item = TypeVar("Item")
 
 
 def split_hash(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone: the leading 53 bits of its SHA-256."""
+    """Return a number in [0, 1) that depends on the text alone: the leading 53 bits of its SHA-256."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
 def split_of(position: float, val_fraction: float) -> Split:
-    """The split of a document whose `split_hash` is `position`."""
+    """Return the split of a document whose `split_hash` is `position`."""
     return "val" if position < val_fraction else "train"
 
 
 def training_documents(documents: Iterable[str], val_fraction: float) -> Iterator[str]:
-    """The documents that a tokenizer may be trained on: those the hash does not send to validation."""
+    """Yield the documents that a tokenizer may be trained on: those that the hash does not send to validation."""
     return (text for text in documents if split_of(split_hash(text), val_fraction) == "train")
 
 
@@ -35,8 +35,8 @@ class SplitRouter(Generic[Item]):
     """Sends documents to their split, in order, and makes sure that neither split stays empty.
 
     As long as all documents so far belong to one split, the one whose hash lies nearest to the other split is held
-    back; if no other comes along, that one changes sides. So a small corpus too has a validation document, the one
-    with the smallest hash, and memory holds one document.
+    back; if no document of the other split comes, the held one changes sides. So even a small corpus has a validation
+    document, the one with the smallest hash, and memory holds only one document.
     """
 
     def __init__(self, val_fraction: float) -> None:
@@ -46,7 +46,7 @@ class SplitRouter(Generic[Item]):
         self._num_documents = 0
 
     def route(self, position: float, item: Item) -> Iterator[tuple[Split, Item]]:
-        """What may be written now, given the next document and its `split_hash`."""
+        """Take the next document and its `split_hash`, and yield what may be written now."""
         self._num_documents += 1
         split = split_of(position, self._val_fraction)
         first_of_its_split = split not in self._splits_seen
@@ -68,7 +68,8 @@ class SplitRouter(Generic[Item]):
             yield split, released
 
     def finish(self) -> Iterator[tuple[Split, Item]]:
-        """The held document, if any, for the split that would stay empty. Raises DataError for fewer than two."""
+        """Yield the held document, if any, for the split that would stay empty. Raises DataError for fewer than two
+        documents."""
         if self._num_documents < 2:
             raise DataError(
                 f"the corpus has {self._num_documents} document{'' if self._num_documents == 1 else 's'}; "

@@ -25,12 +25,13 @@ SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def list_shards(folder: Path, split: Split) -> list[Path]:
-    """The shards of one split, sorted by name: `train_000000.bin`, `fineweb_train_000000.bin`, ... May be empty."""
+    """Return the shards of one split, sorted by name: `train_000000.bin`, `fineweb_train_000000.bin`, ... May be
+    empty."""
     return sorted(path for path in folder.glob(f"*{split}_*.bin") if path.is_file())
 
 
 def read_shard_length(path: Path) -> int:
-    """Number of tokens in a shard. Raises DataError if it is missing or its header and size disagree."""
+    """Return the number of tokens in a shard. Raises DataError if it is missing or its header and size disagree."""
     try:
         with path.open("rb") as file:
             return parse_shard_header(file.read(SHARD_HEADER_BYTES), os.fstat(file.fileno()).st_size, str(path))
@@ -39,15 +40,15 @@ def read_shard_length(path: Path) -> int:
 
 
 def open_shard(path: Path) -> np.ndarray:
-    """The tokens of a shard as a read-only uint16 memory map. Raises DataError as `read_shard_length` does."""
+    """Return the tokens of a shard as a read-only uint16 memory map. Raises DataError as `read_shard_length` does."""
     num_tokens = read_shard_length(path)
     if num_tokens == 0:
-        return np.empty(0, dtype=SHARD_TOKEN_DTYPE)  # an empty map is an error in numpy
+        return np.empty(0, dtype=SHARD_TOKEN_DTYPE)  # numpy refuses to map nothing
     return np.memmap(path, dtype=SHARD_TOKEN_DTYPE, mode="r", offset=SHARD_HEADER_BYTES, shape=(num_tokens,))
 
 
 def open_split(folder: Path, split: Split) -> list[np.ndarray]:
-    """Memory maps of all shards of a split, in name order. Raises DataError if there is none."""
+    """Return memory maps of all shards of a split, in name order. Raises DataError if there is none."""
     paths = list_shards(folder, split)
     if not paths:
         raise DataError(f"{folder}: no file matches *{split}_*.bin", path=str(folder))
@@ -55,14 +56,14 @@ def open_split(folder: Path, split: Split) -> list[np.ndarray]:
 
 
 class ShardFile:
-    """The tokens of a shard, read when a slice asks for them.
+    """The tokens of a shard, read from the file when a slice asks for them.
 
-    For work that takes hours: where the file is cut short or its disk is lost meanwhile, a memory map would end the
-    process without a word. Here the slice raises DataError that says where.
+    It is for work that takes hours: if the file is cut short or its disk is lost meanwhile, a memory map would kill the
+    process without a word, while this raises DataError that says where.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises DataError as `read_shard_length` does."""
+        """Open the shard. Raises DataError as `read_shard_length` does."""
         self._path = path
         self._num_tokens = read_shard_length(path)
 
@@ -93,8 +94,8 @@ class ShardFile:
 class ShardWriter:
     """Streams tokens into `<split>_000000.bin`, `<split>_000001.bin`, ... of at most `shard_tokens` tokens each.
 
-    The header is written with count 0 and patched when the shard is complete, so a file left by a crash is refused.
-    Use it as a context manager; at its end the last shard is synced to disk. Without tokens no file appears.
+    The header is written with count 0 and corrected when the shard is complete, so that a file left by a crash is
+    refused. Use it as a context manager; at its end the last shard is synced to disk. Without tokens no file appears.
     """
 
     def __init__(self, folder: Path, split: Split, *, shard_tokens: int) -> None:
@@ -109,7 +110,7 @@ class ShardWriter:
         self._tokens_in_file = 0
 
     def write(self, tokens: np.ndarray) -> None:
-        """Append a one-dimensional array of token ids, all below 65536; it may span several shards."""
+        """Append a one-dimensional array of token ids, all below 65536; they may span several shards."""
         tokens = np.ascontiguousarray(tokens, dtype=SHARD_TOKEN_DTYPE)
         while len(tokens):
             if self._file is None:
@@ -124,7 +125,7 @@ class ShardWriter:
                 self.close()
 
     def close(self) -> None:
-        """Complete the current shard and sync it. Writing may go on, into the next shard."""
+        """Complete the current shard and sync it. A later `write` starts the next shard."""
         if self._file is None:
             return
         with writing(self.paths[-1], self._tokens_in_file * SHARD_TOKEN_DTYPE.itemsize), self._file as file:
@@ -152,5 +153,5 @@ class ShardWriter:
         if kind is None:
             self.close()
         elif self._file is not None:
-            with suppress(OSError):  # a full disk again; the error under way tells of it
-                self._file.close()  # unfinished: the header still says 0 tokens
+            with suppress(OSError):  # the disk may be full again; the error under way says so
+                self._file.close()  # unfinished: its header still says 0 tokens

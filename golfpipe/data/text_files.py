@@ -1,4 +1,4 @@
-"""Documents of text from .txt and .jsonl files and folders of them, one at a time.
+"""Read documents of text from .txt and .jsonl files and folders of them, one at a time.
 
 A .txt file is one document, or several if a separator line of text such as `<|endoftext|>` is given. A .jsonl file
 holds one JSON object per line, whose field `text` is a document. Memory holds one document, whatever the input size.
@@ -17,10 +17,11 @@ READ_BYTES = 1 << 20
 
 
 def find_text_files(sources: Sequence[Path]) -> list[Path]:
-    """The text files that `sources` name, in order; a folder stands for all its .txt and .jsonl files, sorted by path.
+    """Return the text files that `sources` name, in order. A folder stands for all its .txt and .jsonl files, sorted by
+    path.
 
-    Names that start with a dot are left out of folders. Raises DataError for a missing source, another suffix, or a
-    folder without text files.
+    Hidden names in folders are left out. Raises DataError for a missing source, another suffix, or a folder without
+    text files.
     """
     files: list[Path] = []
     for source in sources:
@@ -39,11 +40,11 @@ def find_text_files(sources: Sequence[Path]) -> list[Path]:
 
 
 def read_documents(sources: Sequence[Path], *, separator: str | None = None) -> Iterator[str]:
-    """Every document of the sources that is not blank.
+    """Yield every document of the sources that is not blank.
 
-    `separator` cuts .txt files (not .jsonl) into documents wherever that text occurs.
-    Raises DataError as `find_text_files` does; for a bad line, naming file:line; for invalid UTF-8, naming the file
-    and the byte offset; and at the end, if there was no document at all.
+    `separator` cuts .txt files (not .jsonl) into documents wherever that text occurs. Raises DataError as
+    `find_text_files` does; for a bad line, naming file:line; for invalid UTF-8, naming the file and the byte offset;
+    and at the end, if there was no document at all.
     """
     files = find_text_files(sources)
     num_documents = 0
@@ -75,8 +76,9 @@ def _file_documents(path: Path, separator: str | None) -> Iterator[str]:
 
 
 def _separated_documents(path: Path, separator: bytes) -> Iterator[str]:
-    """Split on the separator's bytes: UTF-8 is self-synchronizing, so a match never starts inside a character."""
-    offset = 0  # of the buffer's start in the file
+    """Yield what lies between the separators. Splitting bytes is safe: in UTF-8 a match never starts inside a
+    character."""
+    offset = 0  # where in the file the buffer begins
     buffer = bytearray()
     with path.open("rb") as file:
         while block := file.read(READ_BYTES):
@@ -102,7 +104,7 @@ def _jsonl_documents(path: Path) -> Iterator[str]:
 
 
 def _field_text(line: str, place: str, path: Path) -> str:
-    """The `text` field of one JSON line; `place` is file:line."""
+    """Return the field `text` of one JSON line. Raises DataError naming `place`, which is file:line."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -120,7 +122,8 @@ def _field_text(line: str, place: str, path: Path) -> str:
 
 
 def _decode(data: bytes, path: Path, *, offset: int) -> str:
-    """`data` stands at byte `offset` of the file; a byte order mark at the file's start is not text."""
+    """Return the text of `data`, which stands at byte `offset` of the file, without a byte order mark at the file's
+    start. Raises DataError naming the offset of invalid UTF-8."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Reading a token_data artifact: its tokenizer and the memory-mapped tokens of a split, checked."""
+"""Read a token_data artifact: its tokenizer, and the tokens of a split, all checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from golfpipe.training.token_stream import TokenSource
 
 
 def load_tokenizer(data: Artifact) -> Tokenizer:
-    """The artifact's tokenizer. Raises ArtifactError."""
+    """Return the artifact's tokenizer. Raises ArtifactError."""
     name = data.manifest.metrics.get("tokenizer_file")
     if not isinstance(name, str):
         raise ArtifactError(f"{data.path}: the manifest names no tokenizer_file")
@@ -26,8 +26,8 @@ def load_tokenizer(data: Artifact) -> Tokenizer:
 
 
 def load_shards(data: Artifact, split: Split) -> list[np.ndarray]:
-    """Memory maps of the split's shards in file order, sha256 checked. Raises ArtifactError, or DataError where the
-    split is empty."""
+    """Return memory maps of the split's shards in file order, with sha256 checked. Raises ArtifactError, or DataError
+    where the split is empty."""
     with part_of_artifact():
         shards = [open_shard(data.file(name)) for name in _shard_names(data, split)]
     _check_not_empty(data, split, shards)
@@ -44,10 +44,11 @@ def _check_not_empty(data: Artifact, split: Split, shards: Sequence[Sized]) -> N
 
 
 def load_training_shards(data: Artifact, on_bad_shard: OnBad) -> tuple[list[TokenSource], dict[str, str]]:
-    """The train shards in file order, sha256 checked, and name -> what is wrong with it of those that are skipped.
+    """Return the train shards in file order, with sha256 checked, and for each shard that is skipped, what is wrong
+    with it.
 
-    A skipped shard leaves no token but keeps its place, so that a position in the stream means the same when it comes
-    back. Raises as `load_shards` does; ArtifactError for a bad shard where `on_bad_shard` is stop.
+    A skipped shard has no tokens but keeps its place, so that a position in the stream means the same when it comes
+    back. Raises as `load_shards` does, also ArtifactError for a bad shard where `on_bad_shard` is stop.
     """
     shards: list[TokenSource] = []
     bad: dict[str, str] = {}
@@ -69,8 +70,8 @@ def load_training_shards(data: Artifact, on_bad_shard: OnBad) -> tuple[list[Toke
 
 
 def load_validation(data: Artifact, max_targets: int = 0) -> tuple[np.ndarray, int]:
-    """The validation tokens in one uint16 array, cut to `max_targets` + 1 tokens where that is not 0, and the number
-    of targets of the whole split."""
+    """Return the validation tokens in one uint16 array, cut to `max_targets` + 1 tokens where that is not 0, and the
+    number of targets of the whole split. Raises as `load_shards` does."""
     shards = load_shards(data, "val")
     split_targets = sum(len(shard) for shard in shards) - 1
     if split_targets < 1:

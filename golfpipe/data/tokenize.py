@@ -19,18 +19,18 @@ class SplitCounts:
 
     documents: int = 0
     tokens: int = 0
-    """BOS included."""
+    """The number of tokens, BOS included."""
     original_bytes: int = 0
-    """UTF-8 bytes of the documents as they were given."""
+    """The UTF-8 bytes of the documents as they were given."""
     decoded_bytes: int = 0
-    """UTF-8 bytes that the tokens decode to; the bytes of the score."""
+    """The UTF-8 bytes that the tokens decode to, in which the score is counted."""
     changed_documents: int = 0
-    """Documents that normalization changed, if only a newline to a space."""
+    """The number of documents that normalization changed, if only by turning a newline into a space."""
     shards: list[Path] = field(default_factory=list)
 
     @property
     def bytes_per_token(self) -> float:
-        """Decoded bytes per token; 0 without tokens."""
+        """The decoded bytes per token; 0 without tokens."""
         return self.decoded_bytes / self.tokens if self.tokens else 0.0
 
 
@@ -41,7 +41,7 @@ class TokenizeSummary:
     train: SplitCounts
     val: SplitCounts
     blank_documents: int
-    """Left out, because normalization left no token of them."""
+    """The number of documents left out because normalization left no token of them."""
 
 
 def tokenize_documents(
@@ -54,11 +54,11 @@ def tokenize_documents(
     num_processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> TokenizeSummary:
-    """Write `train_*.bin` and `val_*.bin` into the existing `folder`; each document is BOS and its ids.
+    """Write `train_*.bin` and `val_*.bin` into the existing `folder`. A document becomes BOS followed by its ids.
 
-    A document goes to validation by its text's hash; both splits get at least one. `progress` is told the tokens
-    written so far after every document. The result does not depend on `num_processes`.
-    Raises DataError for fewer than two documents, or one that the byte table does not fit.
+    A hash of its text decides a document's split; both splits get at least one. After every document `progress` is
+    called with the number of tokens written so far. The result does not depend on `num_processes`. Raises DataError for
+    fewer than two documents, or one that the byte table does not fit.
     """
     counts = {split: SplitCounts() for split in SPLITS}
     blank_documents = 0
@@ -76,7 +76,7 @@ def tokenize_documents(
                     progress(counts["train"].tokens + counts["val"].tokens)
 
         for document in encode_documents(documents, tokenizer, num_processes=num_processes):
-            if len(document.ids) == 1:  # BOS alone: the text was nothing but characters that normalization drops
+            if len(document.ids) == 1:  # only BOS: normalization dropped every character
                 blank_documents += 1
                 continue
             write_all(router.route(split_hash(document.text), document))

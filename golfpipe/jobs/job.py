@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The machine and the manner in which a stage runs. Nothing here changes a key."""
+    """The machine and the manner in which a stage runs. Nothing in it changes a key."""
 
     device: str = "auto"
     threads: int | None = None
@@ -28,7 +28,7 @@ class Context:
     reporter: Reporter = field(default_factory=SilentReporter)
     argv: tuple[str, ...] = ()
     processes: ProcessGroup | None = None
-    """The group of processes that share the work and of which this is one; None where it works alone."""
+    """The group that this process shares the work with; None where it works alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Job:
     inputs: Mapping[str, Artifact]
     out: Path
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What is neither setting nor artifact, such as the text files of `data tokenize`."""
+    """What is neither a setting nor an artifact, such as the text files of `data tokenize`."""
     argument_digest: str = ""
-    """Names the content of `arguments` in the key."""
+    """A digest of the content of `arguments`, which becomes part of the key."""
     context: Context = field(default_factory=Context)
 
     @property
@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished job."""
+    """A finished job: its artifact, and whether that was there already."""
 
     artifact: Artifact
     up_to_date: bool

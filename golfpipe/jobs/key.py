@@ -1,4 +1,4 @@
-"""The key of a job, known before the work is done, and why an artifact is no longer what its job would write."""
+"""The key of a job, which is known before the work is done, and why an artifact is not what its job would write now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
-from golfpipe.jobs.registry import Stage
+from golfpipe.jobs.registry import Stage, without_keys
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.canonical import digest_of
 
@@ -69,7 +69,7 @@ def deciding_changes(before: Plain, after: Plain, stage: Stage) -> list[str]:
 
 
 def is_intact(artifact: Artifact) -> bool:
-    """Check that every listed file is there with its size. Content is checked when it is read."""
+    """Return True if every listed file is there with its size. Content is checked when a file is read."""
     return all(
         (path := artifact.path_of(name)).is_file() and path.stat().st_size == entry.bytes
         for name, entry in artifact.manifest.files.items()
@@ -77,10 +77,7 @@ def is_intact(artifact: Artifact) -> bool:
 
 
 def _deciding_sections(config: Plain, stage: Stage, unused: Sequence[str]) -> Plain:
-    """The deciding part of a plain configuration, which may be one of an older golfpipe and lack keys."""
+    """Return the sections of a plain configuration that decide the stage's result, without the keys that do not. An
+    older golfpipe may have written the configuration, so keys may be missing."""
     chosen = {section: config.get(section, {}) for section in stage.sections}
-    for key in (*stage.neutral, *unused):
-        section, name = key.split(".")
-        if isinstance(chosen[section], dict):
-            chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
-    return chosen
+    return without_keys(chosen, (*stage.neutral, *unused))

@@ -1,6 +1,5 @@
 """The processes that torchrun starts for one run. The first one leads: it takes the lock, writes, and tells the others
-what to do; these compute along and leave no trace.
-"""
+what to do. The others compute along and write nothing."""
 
 from __future__ import annotations
 
@@ -20,19 +19,19 @@ from golfpipe.store.files import partial_folder
 
 
 def join_processes(device: str) -> ProcessGroup:
-    """Meet the other processes (torchrun's environment tells where), and take the GPU of this one's number.
+    """Join the other processes, which torchrun's environment variables name, and take the GPU of this process's number.
 
-    Raises UsageError where the machine has not one device for each.
+    Raises UsageError where the machine has not one device for each process.
     """
     rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     chosen = select_device(device)
     if chosen == "mps":
-        raise UsageError("an mps device serves one process", hint="--device cpu, or without --nproc")
+        raise UsageError("an mps device serves one process", hint="--device cpu, or leave out --nproc")
     if chosen == "cuda":
         if local >= torch.cuda.device_count():
             raise UsageError(
                 f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {torch.cuda.device_count()} GPUs",
-                hint="a process for each GPU, or --device cpu",
+                hint="start one process per GPU, or --device cpu",
             )
         torch.cuda.set_device(local)
     processes = ProcessGroup(rank, size)
@@ -41,15 +40,15 @@ def join_processes(device: str) -> ProcessGroup:
 
 
 def meeting_store() -> Store:
-    """The key-value store that all processes of the run reach."""
+    """Return the key-value store that all processes of the run reach."""
     store, _, _ = next(rendezvous("env://"))
     return PrefixStore("golfpipe", store)
 
 
 def follow_job(job: Job, processes: ProcessGroup) -> None:
-    """As one of the others: compute along with the first process's `run_job`, if there is something to do.
+    """Compute along with the first process's `run_job`, if there is work to do. All processes but the first call this.
 
-    Raises UsageError where this process was started for other work.
+    Raises UsageError where this process was started for another job.
     """
     key, run = processes.first(("", False))
     if key != job.key:

@@ -62,7 +62,8 @@ def _device_used(job: Job) -> dict[str, Any]:
 
 
 def _data_behind(job: Job) -> dict[str, Any] | None:
-    """Carried forward, so that `evaluate MODEL` finds its data although the artifacts in between were replaced."""
+    """Return the token data behind the job as plain values. Every artifact carries it forward, so that `evaluate MODEL`
+    finds its data although the artifacts in between were replaced."""
     for artifact in job.inputs.values():
         reference = artifact.reference("data") if artifact.manifest.kind == "token_data" else None
         reference = reference or data_reference(artifact.manifest)

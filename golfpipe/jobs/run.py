@@ -1,4 +1,4 @@
-"""Run a job: the one way in which a stage becomes an artifact.
+"""Run a job: the only way in which a stage becomes an artifact.
 
 Torch-free: whether a stage is up to date is known before anything heavy is imported.
 """
@@ -26,8 +26,8 @@ from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
 def run_job(job: Job) -> Outcome:
     """Bring `job.out` up to date. The lock is taken and the key compared before the stage's module is imported.
 
-    Raises Busy, UsageError for precious work in the way, and whatever the stage raises; an existing artifact in
-    `job.out` stays as it was unless the new one is complete.
+    Raises Busy where another process holds the output, UsageError where precious work would be replaced, and whatever
+    the stage raises. An existing artifact in `job.out` stays as it was unless the new one is complete.
     """
     try:
         with output_lock(job.out) as hold:
@@ -114,7 +114,8 @@ def _guard_finished(job: Job, existing: Artifact | None) -> None:
 
 
 def _guard_unfinished(job: Job, key: str) -> bool:
-    """Whether to go on from what an interrupted run left."""
+    """Return True if the work goes on from what an interrupted run left. Raises UsageError where that run had other
+    settings."""
     if not (partial_folder(job.out) / JOB_FILE).is_file():
         if job.context.resume:
             raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))

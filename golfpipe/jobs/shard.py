@@ -1,4 +1,4 @@
-"""Which part of an evaluation: `--shard 2/4`. And whether several parts belong together. Torch-free."""
+"""One part of an evaluation that several machines share: `--shard 2/4`. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SHARDS = 999_999
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part `index`, from 1, of `count`."""
+    """Part `index` of `count`; the first part is 1."""
 
     index: int
     count: int
@@ -27,17 +27,17 @@ class Shard:
 
     @property
     def folder(self) -> str:
-        """What an output folder's name ends in."""
+        """The end of the name of the part's output folder."""
         return f"shard-{self.index}-of-{self.count}"
 
     @property
     def digest(self) -> str:
-        """Names the part in the key."""
+        """The text that stands for the part in the key."""
         return f"shard {self}"
 
 
 def parse_shard(text: str) -> Shard:
-    """'2/4' is the second of four. Raises UsageError."""
+    """Read '2/4' as the second part of four. Raises UsageError for anything else."""
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard {text}: expected i/n with i in 1..n", hint="--shard 1/4 ... --shard 4/4")
@@ -45,7 +45,8 @@ def parse_shard(text: str) -> Shard:
 
 
 def check_parts(parts: Sequence[Artifact], config: PipelineConfig, input_digests: Mapping[str, str]) -> None:
-    """Raises UsageError unless these are all parts of the one evaluation with that configuration and those inputs."""
+    """Check that `parts` are all the parts of the one evaluation with this configuration and these inputs. Raises
+    UsageError."""
     seen: dict[int, Artifact] = {}
     count = _shard(parts[0]).count
     for part in parts:

@@ -1,4 +1,5 @@
-"""What an interrupted run of a precious stage leaves beside its checkpoint: the work that it began with."""
+"""What an interrupted run of a precious stage leaves beside its checkpoint: the key, settings and inputs it began
+with."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from golfpipe.store.files import partial_folder, write_file
 from golfpipe.store.manifest import InputRef
 
 JOB_FILE = "job.json"
-"""In the partial folder."""
+"""The file in the partial folder that holds it."""
 _FIELDS = {"key": str, "config": dict, "inputs": list}
 _HINT = "--force discards it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """Key, settings and inputs of the work."""
+    """The key, settings and inputs that a run began with."""
 
     key: str
     config: Plain
@@ -31,13 +32,14 @@ class Begun:
 
 
 def write_begun(folder: Path, begun: Begun) -> None:
-    """Write it into the partial folder, with a checksum: no manifest covers it yet."""
+    """Write `begun` into the partial folder, with a checksum of its own, since no manifest covers it yet."""
     fields = {"key": begun.key, "config": begun.config, "inputs": [asdict(reference) for reference in begun.inputs]}
     write_file(folder / JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
 
 
 def read_begun(out: Path) -> Begun | None:
-    """Of the interrupted run in `out`; None where there is none. Raises ArtifactError naming file and field."""
+    """Return what the interrupted run that would write `out` began with; None where there is none. Raises ArtifactError
+    naming file and field."""
     path = partial_folder(out) / JOB_FILE
     if not path.is_file():
         return None

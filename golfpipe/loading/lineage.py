@@ -1,13 +1,14 @@
-"""From an evaluation back to everything it was made from, link by link, by digest."""
+"""The chain of artifacts behind an evaluation, followed link by link by digest."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from golfpipe.config.resolve import changed_keys
+from golfpipe.config.schema import Plain
 from golfpipe.errors import ArtifactError
+from golfpipe.jobs.registry import NEUTRAL, SETTLED, STAGES, without_keys
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
 from golfpipe.store.metric_values import mapping
@@ -25,7 +26,7 @@ _SLOTS: dict[Kind, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """One chain of artifacts. None: not part of this chain, or not to be found."""
+    """One chain of artifacts. A link is None where the chain has no such artifact or it was not found."""
 
     evaluation: Artifact | None = None
     adapted: Artifact | None = None
@@ -33,18 +34,18 @@ class Lineage:
     quantized: Artifact | None = None
     trained: Artifact | None = None
     data: Artifact | None = None
-    """What was scored, or else what was trained on."""
+    """The data that was scored, or else the data that was trained on."""
 
     @property
     def score_first(self) -> bool:
-        """The evaluation adapted the model while it scored."""
+        """True if the evaluation adapted the model while it scored."""
         return self.evaluation is not None and self.evaluation.manifest.stage == "ttt"
 
 
 def trace(artifact: Artifact, *, required: Collection[Kind] = ()) -> Lineage:
     """Follow the inputs of `artifact` as far as their artifacts are found.
 
-    Raises ArtifactError naming the input where one of a `required` kind is not found.
+    Raises ArtifactError naming the input where an artifact of a `required` kind is not found.
     """
     found: dict[str, Artifact] = {}
     current: Artifact | None = artifact
@@ -73,47 +74,40 @@ def _input(artifact: Artifact, role: str, required: Collection[Kind]) -> Artifac
         return None
 
 
-def effective_config(lineage: Lineage) -> dict[str, Any]:
-    """Each section from the artifact of the stage that used it. Sections of stages that did not run are left out."""
-    owners = (
-        (lineage.trained, ("seed", "model", "optim", "train")),
-        (lineage.quantized, ("quantize",)),
-        (lineage.packed, ("pack",)),
-        (lineage.evaluation if lineage.score_first else lineage.adapted, ("ttt",)),
-        (lineage.evaluation, ("evaluate",)),
+def effective_config(lineage: Lineage) -> Plain:
+    """Return the settings that were at work: each section from the artifact that it was settled by. Sections of stages
+    that did not run are left out."""
+    makers: tuple[tuple[Kind, Artifact | None], ...] = (
+        ("trained_model", lineage.trained),
+        ("quantized_model", lineage.quantized),
+        ("packed_model", lineage.packed),
+        ("adapted_model", lineage.evaluation if lineage.score_first else lineage.adapted),
+        ("evaluation", lineage.evaluation),
     )
-    config = {
-        section: artifact.manifest.config[section]
-        for artifact, sections in owners
-        if artifact is not None
-        for section in sections
-        if section in artifact.manifest.config
-    }
-    ttt = mapping(config, "ttt")
-    if ttt:  # it has a section per method; only the chosen one had a say
-        config["ttt"] = {k: v for k, v in ttt.items() if k == ttt.get("method") or not isinstance(v, dict)}
-    return config
+    config: Plain = {}
+    for kind, artifact in makers:
+        own = artifact.manifest.config if artifact is not None else {}
+        sections = ("seed", *SETTLED[kind]) if kind == "trained_model" else SETTLED[kind]
+        config |= {section: own[section] for section in sections if section in own}
+    ttt = {"ttt": mapping(config, "ttt")}
+    return config | without_keys(ttt, STAGES["ttt"].unused(ttt)) if ttt["ttt"] else config
 
 
-def configuration_differences(lineages: Sequence[Lineage], ignore: Collection[str]) -> tuple[str, ...]:
-    """How the runs' settings differ, apart from the seed: 'quantize.mlp.bits: 6 -> 4', each named once.
+def configuration_differences(lineages: Sequence[Lineage]) -> tuple[str, ...]:
+    """List how the runs' settings differ apart from the seed, as 'quantize.mlp.bits: 6 -> 4', each key once.
 
-    `ignore`: dotted keys that do not change a result. Data and golfpipe's kind of artifact count as settings too.
+    Keys that do not change a result are left out. The training data and the scored data count as settings too.
     """
-    configs = [_comparable(lineage, ignore) for lineage in lineages]
+    configs = [_comparable(lineage) for lineage in lineages]
     found: dict[str, None] = {}
     for other in configs[1:]:
         found |= dict.fromkeys(changed_keys(configs[0], other))
     return tuple(found)
 
 
-def _comparable(lineage: Lineage, ignore: Collection[str]) -> dict[str, Any]:
-    config = effective_config(lineage)
+def _comparable(lineage: Lineage) -> Plain:
+    config = without_keys(effective_config(lineage), NEUTRAL)
     config.pop("seed", None)
-    for key in ignore:
-        section, _, name = key.partition(".")
-        if name in mapping(config, section):
-            config[section] = {k: v for k, v in config[section].items() if k != name}
     for role, artifact in (("training data", lineage.trained), ("scored data", lineage.evaluation)):
         reference = artifact.manifest.input("data") if artifact is not None else None
         config[role] = reference.digest[:12] if reference is not None else None

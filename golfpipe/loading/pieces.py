@@ -1,4 +1,4 @@
-"""Architecture and stored pieces of an artifact. Torch-free: packing needs numpy and the coder alone."""
+"""Architecture and stored pieces of an artifact. Torch-free: packing needs only numpy and the coder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from golfpipe.store.artifact import Artifact
 
 
 def packed_file(payload: bytes) -> bytes:
-    """Content of packed.safetensors: the payload as one uint8 tensor."""
+    """Return the content of packed.safetensors: the payload as one uint8 tensor."""
     return arrays_to_bytes({"payload": np.frombuffer(payload, dtype=np.uint8)})
 
 
 def model_config(artifact: Artifact) -> ModelConfig:
-    """The architecture that the manifest carries. Raises ArtifactError."""
+    """Return the architecture that the manifest carries. Raises ArtifactError."""
     if artifact.manifest.model is None:
         raise ArtifactError(f"{artifact.path}: the manifest has no architecture")
     return parse_model(artifact.manifest.model, str(artifact.path))
 
 
 def parse_model(model: Plain, name: str) -> ModelConfig:
-    """An architecture from plain values. Raises ArtifactError naming `name`."""
+    """Build an architecture from plain values. Raises ArtifactError naming `name`."""
     try:
         return build_config({"model": model}).model
     except ConfigError as error:
@@ -38,8 +38,8 @@ def parse_model(model: Plain, name: str) -> ModelConfig:
 
 
 def pieces_to_arrays(pieces: Mapping[str, Piece]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and metadata of quantized.safetensors: `<name>.codes` int8 and `<name>.scales` fp16 [R, 1], or
-    `<name>.floats`; the metadata lists name, shape and bits in order."""
+    """Return the arrays and the metadata of quantized.safetensors: `<name>.codes` int8 and `<name>.scales` fp16 [R, 1],
+    or `<name>.floats`. The metadata lists name, shape and bits in order."""
     arrays = {
         f"{name}.{part}": array
         for name, piece in pieces.items()
@@ -50,7 +50,7 @@ def pieces_to_arrays(pieces: Mapping[str, Piece]) -> tuple[dict[str, np.ndarray]
 
 
 def read_pieces(artifact: Artifact) -> dict[str, Piece]:
-    """The codes and scales of a quantized model, checked. Raises ArtifactError."""
+    """Read and check the codes and scales of a quantized model. Raises ArtifactError."""
     name = str(artifact.path / "quantized.safetensors")
     content = artifact.read("quantized.safetensors")
     stored, listed = arrays_from_bytes(content, name), metadata_from_bytes(content, name).get("pieces")
@@ -74,7 +74,8 @@ def read_pieces(artifact: Artifact) -> dict[str, Piece]:
 
 
 def read_packed(artifact: Artifact) -> dict[str, Piece]:
-    """The pieces inside packed.safetensors, checked against the architecture that it names itself."""
+    """Read the pieces inside packed.safetensors and check them against the architecture that the payload names. Raises
+    ArtifactError."""
     name = str(artifact.path / "packed.safetensors")
     stored = arrays_from_bytes(artifact.read("packed.safetensors"), name)
     payload = stored.get("payload")
@@ -92,7 +93,8 @@ def read_packed(artifact: Artifact) -> dict[str, Piece]:
 
 @contextmanager
 def _naming(name: str, hint: str | None = None) -> Iterator[None]:
-    """Within: errors of the cores, which open no files, get the name of the file."""
+    """Put the file's name into errors that the cores raise inside the `with` block: they open no files and do not know
+    it."""
     try:
         yield
     except ArtifactError as error:

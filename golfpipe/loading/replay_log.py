@@ -1,4 +1,4 @@
-"""The log of an earlier run, for `train --replay`: what the clock decided there, and its name in the key."""
+"""The log of an earlier run, for `train --replay`: what the clock decided there, and a digest of it for the key."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from golfpipe.training.replay import Replay, parse_replay
 
 LOG = "log.jsonl"
 MAX_LOG_BYTES = 64_000_000
-"""A step takes 150 bytes."""
+"""A step takes 150 bytes of the log."""
 
 
 def replay_arguments(path: Path) -> tuple[dict[str, Any], str]:
-    """What the train stage takes as its arguments, and their digest."""
+    """Return the arguments that the train stage takes for a replay, and their digest."""
     replay, digest = read_replay(path)
     return {"replay": replay, "replay_words": f" --replay {shlex.quote(str(path))}"}, digest
 
 
 def read_replay(path: Path) -> tuple[Replay, str]:
-    """The decisions in a log.jsonl, or in that of a trained model, and the digest of them alone: not of the losses.
+    """Read the decisions in a log.jsonl, given as a file or as the folder of a trained model. Return them with their
+    digest, which covers them alone, not the losses.
 
-    Raises UsageError, DataError for a file that is no log of a finished run, ArtifactError.
+    Raises UsageError for a path without a log, DataError for a file that is no log of a finished run, ArtifactError for
+    a damaged model.
     """
     if path.is_dir():
         if not (path / MANIFEST_NAME).is_file():
-            raise UsageError(f"{path}: no trained model, whose {LOG} could be replayed", path=str(path))
+            raise UsageError(f"{path}: not a trained model, so there is no {LOG} to replay", path=str(path))
         log = open_artifact(path, "trained_model").file(LOG)
         with part_of_artifact():
             return _read(log)
@@ -40,7 +42,9 @@ def read_replay(path: Path) -> tuple[Replay, str]:
 
 def _read(path: Path) -> tuple[Replay, str]:
     if not path.is_file():
-        raise UsageError(f"{path}: no such log", hint=f"the {LOG} of a trained model", path=str(path))
+        raise UsageError(
+            f"{path}: no such log", hint=f"give the {LOG} of a trained model, or its folder", path=str(path)
+        )
     if path.stat().st_size > MAX_LOG_BYTES:
         raise DataError(
             f"{path}: {path.stat().st_size} bytes, a training log has at most {MAX_LOG_BYTES}", path=str(path)

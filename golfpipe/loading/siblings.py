@@ -1,35 +1,33 @@
-"""Evaluations near by that measured the same targets in the same windows, of an earlier form of the same model."""
+"""Evaluations near by that scored the same targets in the same windows with an earlier form of the same model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from golfpipe.jobs.registry import STAGES, without_keys
 from golfpipe.loading.lineage import Lineage
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import mapping, number
 from golfpipe.store.search import find_all
 
-_NEUTRAL_SETTINGS = ("batch_tokens", "compile")
-"""Of `evaluate`: they do not change a score."""
-
 
 def before_quantization(lineage: Lineage) -> float | None:
-    """val_bpb of the trained weights; None where it was not measured."""
+    """Return the val_bpb of the trained weights; None where it was not measured."""
     return _bpb(lineage, lineage.trained)
 
 
 def after_quantization(lineage: Lineage) -> float | None:
-    """val_bpb of the packed model without test-time training; None where it was not measured."""
+    """Return the val_bpb of the packed model without test-time training; None where it was not measured."""
     evaluation = lineage.evaluation
     if evaluation is not None and evaluation.manifest.metrics.get("protocol") == "none" and lineage.adapted is None:
         return number(evaluation.manifest.metrics, "val_bpb")
     packed = _bpb(lineage, lineage.packed)
-    return packed if packed is not None else _bpb(lineage, lineage.quantized)  # equal to the last digit
+    return packed if packed is not None else _bpb(lineage, lineage.quantized)  # both score alike to the last digit
 
 
 def after_adaptation(lineage: Lineage) -> float | None:
-    """val_bpb after test-time training; None where the evaluation used none."""
+    """Return the val_bpb after test-time training; None where the evaluation used none."""
     evaluation = lineage.evaluation
     if evaluation is None or evaluation.manifest.metrics.get("protocol") in (None, "none"):
         return None
@@ -54,9 +52,9 @@ def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
 
 
 def measure(evaluation: Artifact) -> tuple[Any, ...]:
-    """What must agree for two scores to be comparable."""
+    """Return what must agree for two scores to be comparable: settings, number of targets, digest of the data."""
     manifest = evaluation.manifest
-    settings = {k: v for k, v in mapping(manifest.config, "evaluate").items() if k not in _NEUTRAL_SETTINGS}
+    settings = without_keys({"evaluate": mapping(manifest.config, "evaluate")}, STAGES["evaluate"].neutral)
     data = manifest.input("data")
     return settings, manifest.metrics.get("scored_targets"), data.digest if data is not None else None
 

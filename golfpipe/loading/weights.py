@@ -19,7 +19,8 @@ COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load_weights(artifact: Artifact) -> dict[str, Tensor]:
-    """fp32 weights of a trained, quantized, packed or adapted model: exact names and shapes, finite values.
+    """Return the weights of a trained, quantized, packed or adapted model in fp32, with names, shapes and finiteness
+    checked.
 
     Quantized and packed models give the same values to the last bit. Raises ArtifactError.
     """
@@ -36,7 +37,7 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer of another size or another BOS id than the model's. Raises DataError."""
+    """Check that the tokenizer has the size and the BOS id of the model. Raises DataError."""
     if config.vocab_size != tokenizer.vocab_size:
         raise DataError(
             f"{tokenizer.name}: {tokenizer.vocab_size} pieces, but model.vocab_size={config.vocab_size}",

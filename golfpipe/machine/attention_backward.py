@@ -1,8 +1,8 @@
 """The backward pass of causal attention in bf16, on a CPU with AVX512-BF16 or AMX.
 
-torch's kernel takes five times as long as its forward pass there. This one takes a quarter of its time at some hundreds
-of positions and half at 2,048, from the same log-sums, and gradients of keys and values have half the distance from
-those of float64 (attention_backward.cpp; `python -m benchmarks attention`).
+There, torch's kernel takes five times as long as its forward pass. This one takes a quarter of that time at some
+hundreds of positions and half of it at 2,048. It starts from the same log-sums, and its gradients of keys and values
+are half as far from those of float64 (attention_backward.cpp; `python -m benchmarks attention`).
 """
 
 # Shapes: B batch, H query heads, K key heads, T time, E head width
@@ -26,16 +26,16 @@ from torch import Tensor
 SOURCE = Path(__file__).with_suffix(".cpp")
 OPERATOR = "_scaled_dot_product_flash_attention_for_cpu_backward"
 QUERIES = 64
-"""Of a block. The length of a sequence must be a multiple."""
+"""The number of queries in a block. The length of a sequence must be a multiple of it."""
 WIDTH = 32
-"""The width of a head must be a multiple of it."""
+"""The width of a head must be a multiple of this."""
 FLAGS = ("-O3", "-march=native", "-std=c++20", "-fopenmp", "-shared", "-fPIC")
 DEFINITIONS = (f"-DQUERIES={QUERIES}", "-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512")
-"""The last two say which of torch's vector classes to use."""
+"""The last two definitions say which of torch's vector classes to use."""
 
 
 def attention_obstacle() -> str | None:
-    """Why this machine cannot use the kernel, whatever its compiler; None where it can."""
+    """Say why this machine cannot use the kernel, whatever its compiler; None where it can."""
     if sys.platform != "linux":
         return f"not on {sys.platform}"
     if not torch.cpu._is_avx512_bf16_supported():
@@ -47,17 +47,17 @@ _depth = 0
 
 
 def attention_in_force() -> bool:
-    """Whether this runs within own_attention_backward."""
+    """Return True inside the `with` block of own_attention_backward."""
     return _depth > 0
 
 
 @contextmanager
 def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
-    """Within: attention that the kernel can do goes backward through it, also in compiled graphs;
-    all other through torch's.
+    """Send attention that the kernel can do backward through it inside the `with` block, also in compiled graphs. All
+    other attention keeps torch's backward pass.
 
-    It is built at first, in three seconds, and kept in `cache`. Raises RuntimeError or OSError where it cannot
-    be built or does not run.
+    The kernel is built when it is first needed, in three seconds, and kept in `cache`. Raises RuntimeError or OSError
+    where it cannot be built or does not run.
     """
     kernel = _load(_build(compiler, cache))
     _try(kernel)
@@ -86,7 +86,7 @@ def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
 
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "(?s).*Overriding a previously registered kernel")  # as is meant
+        warnings.filterwarnings("ignore", "(?s).*Overriding a previously registered kernel")  # intended
         library.impl(OPERATOR, backward, "CPU", with_keyset=True)
     global _depth
     _depth += 1
@@ -114,7 +114,8 @@ def _gradients(
     log_sums_BHT: Tensor,
     scale: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of queries, keys and values; as torch's own lie, one position's heads together."""
+    """Return the gradients of queries, keys and values. In memory one position's heads lie together, as in torch's
+    own."""
     (batch, heads, length, width), kv_heads = query_BHTE.shape, key_BKTE.shape[1]
     given = [_rows(x) for x in (grad_BHTE, query_BHTE, key_BKTE, value_BKTE, out_BHTE)]
     query, key, value = (
@@ -136,13 +137,15 @@ def _gradients(
 
 
 def _try(kernel: ctypes._FuncPointer) -> None:
-    """Raises RuntimeError where oneDNN, as the environment has it, lacks the products."""
+    """Run the kernel once. Raises RuntimeError where oneDNN lacks the products, which environment variables can
+    cause."""
     x = torch.zeros(1, 1, QUERIES, WIDTH, dtype=torch.bfloat16)
     _gradients(kernel, x, x, x, x, x, torch.zeros(1, 1, QUERIES), None)
 
 
 def _rows(x: Tensor) -> Tensor:
-    """x with rows that lie in one piece, an even number of values apart and not on each other."""
+    """Return x laid out as the kernel needs it: each row in one piece, rows an even number of values apart and not
+    overlapping."""
     return x if x.stride(3) == 1 and x.stride(2) % 2 == 0 and x.stride(2) >= x.shape[3] else x.contiguous()
 
 
@@ -161,7 +164,7 @@ def _build(compiler: str, cache: Path) -> Path:
     if built.exists():
         return built
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:  # others may be building it, too
+    with tempfile.TemporaryDirectory(dir=cache) as folder:  # other processes may be building it, too
         unfinished = Path(folder, "attention_backward.so")
         command += ["-o", str(unfinished), "-ltorch_cpu", "-lc10"]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
@@ -176,7 +179,8 @@ def _build(compiler: str, cache: Path) -> Path:
 
 
 def _instructions() -> str:
-    """What this processor can do: code for another one must not be run here."""
+    """Return the processor's features. They are part of the built file's name: code for another processor must not run
+    here."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line for line in lines if line.startswith("flags")), "")
 

@@ -1,5 +1,5 @@
-"""Whether a stage compiles its network, and what then runs: the compiled form of a function for the batches that recur,
-and its way backward."""
+"""The decision to compile a network, and what then runs: the compiled form of a function for the batches that recur,
+and its backward pass."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from golfpipe.machine.attention_backward import attention_obstacle, own_attentio
 from golfpipe.reporter import Reporter
 
 AUTO_FLOPS = {"cpu": 2e14, "cuda": 1e16}
-"""Work above which `auto` compiles. Two cores take five to ten minutes for 2e14; compiling 16 layers takes one, and
-saves two fifths of the time of training and of scoring. A GPU's figure is an estimate, a minute or two."""
+"""The operations above which `auto` compiles. Two cores take five to ten minutes for 2e14; compiling 16 layers takes
+one minute and saves two fifths of the time of training and of scoring. The figure for GPUs is an estimate that stands
+for a minute or two."""
 
 Answer = TypeVar("Answer")
 
@@ -28,7 +29,8 @@ Answer = TypeVar("Answer")
 def compiles(
     key: str, choice: Literal["auto", "on", "off"], device: torch.device, flops: float, reporter: Reporter
 ) -> bool:
-    """Whether to compile work of `flops` operations. Where that is wished for but cannot be, one line says why not."""
+    """Return True if work of `flops` operations is to be compiled. Where compiling is wanted but not possible, one line
+    says why."""
     if choice == "off" or (choice == "auto" and flops < AUTO_FLOPS.get(device.type, math.inf)):
         return False
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compile_cache()
@@ -41,8 +43,8 @@ def compiles(
 
 
 def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Callable[..., Answer]:
-    """`function` compiled for first arguments of this shape. Others, the odd ones at the ends of a text, would not be
-    worth a compilation each: they run as they are."""
+    """Return a function that runs `function` compiled where its first argument has this shape, and as it is elsewhere:
+    the odd shapes at the ends of a text are not worth a compilation each."""
     compiled = torch.compile(function, dynamic=False)
 
     def call(tokens_BT: Tensor, *rest: object) -> Answer:
@@ -53,8 +55,9 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
 
 @contextmanager
 def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
-    """Within, a network that is compiled for a CPU and computes in `dtype` goes backward in a way that can be repeated,
-    and through golfpipe's kernel of attention where the machine can. Where that cannot be built, one line says so."""
+    """Make the backward pass of a network that is compiled for a CPU and computes in `dtype` repeatable inside the
+    `with` block, and use golfpipe's attention kernel where the machine can. Where that cannot be built, one line says
+    so."""
     with ExitStack() as stack:
         compiler = cpp_compiler()
         if compiled and device.type == "cpu":
@@ -69,13 +72,14 @@ def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, re
 
 @contextmanager
 def _same_order() -> Iterator[None]:
-    """Within, gradients of table rows are added up in the order of positions. Compiled code would add them atomically,
-    as the threads come by, so that no two runs would be the same; the sums take as long either way."""
+    """Add up gradients of table rows in the order of positions inside the `with` block. Compiled code would add them
+    atomically, in whatever order the threads arrive, so that no two runs would be the same. The sums take as long
+    either way."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    further: Any = torch.utils.deterministic  # its property is made at run time
+    further: Any = torch.utils.deterministic  # mypy does not know its property, which is made at run time
     filled = further.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    further.fill_uninitialized_memory = False  # a pass over every new tensor
+    further.fill_uninitialized_memory = False  # filling would cost a pass over every new tensor
     try:
         yield
     finally:
@@ -84,7 +88,7 @@ def _same_order() -> Iterator[None]:
 
 
 def compile_obstacle(device: torch.device) -> str | None:
-    """Why torch.compile cannot make code for this device; None where it can."""
+    """Say why torch.compile cannot make code for this device; None where it can."""
     if device.type == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "no package triton"
@@ -96,7 +100,7 @@ def compile_obstacle(device: torch.device) -> str | None:
 
 
 def cpp_compiler() -> str | None:
-    """The C++ compiler's path; None where there is none."""
+    """Return the path of the C++ compiler; None where there is none."""
     return next((path for name in _compilers() if (path := shutil.which(name))), None)
 
 
@@ -106,15 +110,16 @@ def _compilers() -> list[str]:
 
 
 def _failure(device: torch.device) -> str | None:
-    """What goes wrong with a compiler that is there: it is tried on a function of one line."""
+    """Compile a function of one line, and say how that fails; None where it works. A compiler that is there may still
+    be broken."""
     try:
         torch.compile(lambda x: x * 2 + 1, dynamic=False)(torch.ones(64, device=device))
-    except Exception as error:  # whatever a broken installation does
+    except Exception as error:  # a broken installation can raise anything
         return f"torch.compile fails ({type(error).__name__})"
     return None
 
 
 def compile_cache() -> str:
-    """Folder in which compiled code outlives the process; $TORCHINDUCTOR_CACHE_DIR if that is set."""
+    """Return the folder in which compiled code outlives the process: $TORCHINDUCTOR_CACHE_DIR if that is set."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(Path(cache) / "golfpipe" / "compiled")

@@ -1,4 +1,4 @@
-"""What this machine has of what golfpipe needs."""
+"""The checks of `golfpipe doctor`: what this machine has of what golfpipe needs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from typing import Literal
 
 from golfpipe.config.resolve import load_stages
 from golfpipe.errors import ConfigError
+from golfpipe.extras import EXTRAS
 from golfpipe.machine.devices import cpu_count, select_device
 from golfpipe.store.files import free_bytes
 from golfpipe.units import format_bytes
 from golfpipe.version import __version__, source_commit
 
 PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "typer", "rich", "pydantic", "PyYAML", "constriction",
-            "matplotlib", "scipy", "huggingface_hub")  # fmt: skip
+            "matplotlib", "Jinja2", "python-minifier")  # fmt: skip
+"""Packages that nothing works without; those of `EXTRAS` are optional."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `note`: works without, with a limit that `found` states."""
+    """One finding. `note` means that golfpipe works without it, with a limit that `found` states."""
 
     name: str
     status: Literal["ok", "note", "missing"]
@@ -32,13 +34,13 @@ class Check:
 
 
 def check_machine() -> list[Check]:
-    """Every check, in the order in which people need them. Imports torch."""
+    """Run every check, in the order in which people need them. Imports torch."""
     return [
         Check("golfpipe", "ok", f"{__version__} {source_commit() or ''}".strip()),
         Check(
             "python", "ok" if sys.version_info >= (3, 11) else "missing", f"{platform.python_version()} (3.11 or later)"
         ),
-        *(_package(name) for name in PACKAGES),
+        *(_package(name) for name in (*PACKAGES, *EXTRAS)),
         *_devices(),
         Check("cpu cores", "ok", str(cpu_count())),
         _memory(),
@@ -51,7 +53,10 @@ def _package(name: str) -> Check:
     try:
         return Check(name, "ok", metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, "missing", "not installed")
+        extra = EXTRAS.get(name)
+        if extra is None:
+            return Check(name, "missing", "not installed")
+        return Check(name, "note", f"not installed; used by {extra.used_by}: {extra.command}")
 
 
 def _devices() -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What makes a run fast on this machine: which ways are open, and why one is not."""
+"""The fast paths of this machine: which are open, and why the others are not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BF16_WIDTH_WITHOUT_TILES = 256
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """`found` says what it is where it is on, and why not where it is off."""
+    """One fast path. `found` says what it is where it is on, and why not where it is off."""
 
     name: str
     on: bool
@@ -27,7 +27,7 @@ class FastPath:
 
 
 def fast_paths(device: torch.device) -> list[FastPath]:
-    """All that the device offers, whatever a configuration makes of them."""
+    """List every fast path of the device, whether or not a configuration uses it."""
     obstacle = compile_obstacle(device)
     return [
         _attention(device),
@@ -39,7 +39,7 @@ def fast_paths(device: torch.device) -> list[FastPath]:
 
 
 def paths_taken(device: torch.device, precision: str, compile_choice: str, compiled: bool) -> list[FastPath]:
-    """Those of a training run: what its settings leave unused is off."""
+    """List the fast paths of a training run; those that its settings leave unused are off."""
     unused: dict[str, str] = {}
     if not attention_in_force():
         unused["attention backward"] = "it cannot be built"  # a warning has said why
@@ -55,9 +55,9 @@ def paths_taken(device: torch.device, precision: str, compile_choice: str, compi
 
 
 def faster_precision(device: torch.device, model_dim: int) -> Literal["fp32", "bf16"]:
-    """What train.precision=auto stands for. Measured with forward and backward of 4 layers: AMX tiles gain 13 % at
-    width 128, 30 % at 256 and 75 % at 512. Without tiles the rule follows figures of PR 951's code on AVX512-BF16,
-    where a step of width 128 took 361 ms in bf16 and 309 ms in fp32."""
+    """Return the precision that train.precision=auto stands for. The rule comes from forward and backward passes of 4
+    layers, in which AMX tiles gain 13 % at width 128, 30 % at 256 and 75 % at 512. Without tiles it follows figures of
+    PR 951's code on AVX512-BF16, where a step of width 128 took 361 ms in bf16 and 309 ms in fp32."""
     if device.type == "cpu" and not torch.cpu._is_amx_tile_supported() and model_dim < BF16_WIDTH_WITHOUT_TILES:
         return "fp32"
     return "bf16" if _bf16(device).on else "fp32"

@@ -1,4 +1,4 @@
-"""Ctrl-C once: finish the step and save. Twice: stop at once."""
+"""How Ctrl-C stops a run. The first one lets it finish the step and save; the second one stops it at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM."""
+    """A request to stop, set by the first SIGINT or SIGTERM."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -22,7 +22,7 @@ class StopRequest:
 
 @contextmanager
 def deferred_signals() -> Iterator[StopRequest]:
-    """Within: the first SIGINT or SIGTERM is only noted; a second one raises KeyboardInterrupt.
+    """Only note the first SIGINT or SIGTERM inside the `with` block; the second one raises KeyboardInterrupt.
 
     Outside the main thread signals cannot be caught, and the request stays unset.
     """

@@ -1,8 +1,9 @@
 """Cross-entropy of softcapped logits, a block of rows at a time.
 
-The plain form keeps several [N, V] matrices in fp32 for the backward pass: at 65,536 tokens and 1024 pieces 268 MB
-each, and on a CPU moving them costs more than the products. Here a block's logits stay in the cache, and the gradients
-of hidden states and head are made on the spot, because the loss is a mean whose own gradient is known to be a scalar.
+The plain form keeps several [N, V] matrices in fp32 for the backward pass, of 268 MB each at 65,536 tokens and 1024
+pieces; on a CPU, moving them costs more than the products. Here a block's logits stay in the cache. The gradients of
+hidden states and head are computed in the forward pass already: the loss is a mean, so the gradient that arrives later
+is one scalar that multiplies them.
 """
 
 # Shapes: N positions, V vocabulary, D model width
@@ -21,7 +22,7 @@ BLOCK_ROWS = 512
 
 
 def capped_logits(hidden: Tensor, head_VD: Tensor, softcap: float) -> Tensor:
-    """softcap * tanh(hidden @ head^T / softcap) in fp32, [..., V] for hidden states [..., D]."""
+    """Return softcap * tanh(hidden @ head^T / softcap) in fp32, [..., V] for hidden states [..., D]."""
     return _tanh_logits(hidden, head_VD.to(hidden.dtype), softcap) * softcap
 
 
@@ -60,14 +61,15 @@ class _CappedMeanLoss(torch.autograd.Function):
 
 
 def capped_mean_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
-    """Mean cross-entropy in nats, fp32 scalar, of logits softcap * tanh(hidden @ head^T / softcap)."""
+    """Return the mean cross-entropy in nats, a scalar in fp32, of the logits softcap * tanh(hidden @ head^T /
+    softcap)."""
     given = (hidden_ND, head_VD, targets_N, softcap)
     mean: Tensor = _CappedMeanLoss.apply(*given)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return mean
 
 
 def capped_nats(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
-    """Cross-entropy of each target in nats, fp32 [N]; differentiable the plain way."""
+    """Return the cross-entropy of each target in nats, fp32 [N], differentiated by autograd as usual."""
     cast_VD = head_VD.to(hidden_ND.dtype)
     return torch.cat(
         [

@@ -1,4 +1,4 @@
-"""Architecture of the network. Torch-free, so that the command line can read and check it at once."""
+"""The network's architecture as settings. Torch-free, so that the command line can read and check them at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from golfpipe.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LastLayers:
-    """The technique applies to the last `last` layers only. YAML: `{last: 4}`."""
+    """A choice of layers: the last `last` ones. In YAML: `{last: 4}`."""
 
     last: int
 
@@ -20,43 +20,43 @@ LayerChoice = Literal["none", "all"] | LastLayers
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """Sizes and techniques of the network (preset `16l` by default)."""
+    """Sizes and techniques of the network (docs/model.md). The defaults are those of preset `16l`."""
 
     vocab_size: int = 1024
-    """Pieces of the tokenizer."""
+    """The number of the tokenizer's pieces."""
     num_layers: int = 16
     model_dim: int = 512
     num_heads: int = 8
-    """Query heads."""
+    """The number of query heads."""
     num_kv_heads: int = 4
-    """Key/value heads; each serves num_heads / num_kv_heads query heads."""
+    """The number of key/value heads; each serves num_heads / num_kv_heads query heads."""
     mlp_ratio: float = 3.5
-    """Hidden width of the MLP / model_dim."""
+    """The hidden width of the MLP, divided by model_dim."""
     leaky_slope: float = 0.5
-    """MLP activation is leaky_relu(x, leaky_slope) squared; 0 gives relu squared."""
+    """The MLP's activation is leaky_relu(x, leaky_slope) squared; 0 gives relu squared."""
     rope_fraction: float = 0.25
-    """Share of head_dim that is rotated; 0 means no rotation."""
+    """The share of head_dim that rotary positions turn; 0 means no rotation."""
     rope_base: float = 10000.0
     qk_gain_init: float = 1.5
-    """Initial gain per query head, applied after the query norm."""
+    """The initial gain of each query head, which multiplies the normed query."""
     logit_softcap: float = 30.0
-    """Logits are softcap * tanh(z / softcap)."""
+    """The bound c of the logits, which are c * tanh(z / c)."""
     bigram_buckets: int = 20480
-    """Rows of the hashed bigram table, the no-context row included; 0 leaves the table out."""
+    """The number of rows of the hashed bigram table, the no-context row included; 0 leaves the table out."""
     bigram_dim: int = 128
     trigram_buckets: int = 10240
-    """Rows of the hashed trigram table; 0 leaves the table out."""
+    """The number of rows of the hashed trigram table, the no-context row included; 0 leaves the table out."""
     trigram_dim: int = 64
     kv_sharing: LayerChoice = "all"
-    """Which layers use another layer's K/V *projections*: none; all (layers 1.. use layer 0's);
+    """The layers that use another layer's K/V *projections*: none; all (layers 1.. use layer 0's);
     {last: N} (layer i of the last N uses layer i - N)."""
     exclusive_attention: LayerChoice = "none"
-    """Layers whose heads drop their output's component along the position's own value (arXiv 2603.09078)."""
+    """The layers whose heads drop their output's component along the position's own value (arXiv 2603.09078)."""
     mask_document_boundaries: bool = True
-    """N-gram hashes and the smear gate do not look across the last BOS. Attention is unaffected."""
+    """True: n-gram hashes and the smear gate do not look back across the last BOS. Attention does in any case."""
     bos_id: int = 1
     tied_embeddings: bool = True
-    """False only in imported models: an output matrix of its own."""
+    """True: the output matrix is the token table. False, in imported models only: it is a matrix of its own."""
 
     def __post_init__(self) -> None:
         for key in ("vocab_size", "num_layers", "model_dim", "num_heads", "num_kv_heads"):
@@ -114,14 +114,14 @@ class ModelConfig:
 
     @property
     def rope_dim(self) -> int:
-        """Rotated width of each head: even, at least 2, or 0 for no rotation."""
+        """The number of values of each head that are rotated: even and at least 2, or 0 for no rotation."""
         if self.rope_fraction == 0:
             return 0
         return max(2, (int(self.head_dim * self.rope_fraction) // 2) * 2)
 
     @property
     def kv_source(self) -> tuple[int, ...]:
-        """Layer -> index of the K/V projection pair that it uses. Owners are numbered in layer order.
+        """For each layer, the index of the pair of K/V projections that it uses. Owners are numbered in layer order.
 
         `none`: 0, 1, 2, ...; `all`: 0, 0, 0, ...; `{last: N}`: the last N repeat the N before them.
         """
@@ -139,7 +139,7 @@ class ModelConfig:
 
     @property
     def exclusive_layers(self) -> tuple[bool, ...]:
-        """Layer -> whether its attention is exclusive."""
+        """For each layer, True if its attention is exclusive."""
         if isinstance(self.exclusive_attention, LastLayers):
             first = self.num_layers - self.exclusive_attention.last
             return tuple(i >= first for i in range(self.num_layers))
@@ -147,14 +147,15 @@ class ModelConfig:
 
     @property
     def num_skips(self) -> int:
-        """U-Net connections: the encoder half pushes num_layers // 2 outputs, the decoder half pops them."""
+        """The number of U-Net connections: the first half of the layers pushes its outputs, the second half pops
+        them."""
         return self.num_layers // 2
 
 
 def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every distinct parameter, in the order in which files list them.
+    """Return the shape of every distinct parameter by name, in the order in which files list them.
 
-    The one list of names: the network is checked against it, and readers derive from it what a file must hold.
+    This is the one list of names: the network is checked against it, and readers derive from it what a file must hold.
     """
     dim, kv_dim = config.model_dim, config.num_kv_heads * config.head_dim
     shapes: dict[str, tuple[int, ...]] = {"token_embedding.weight": (config.vocab_size, dim)}
@@ -186,13 +187,13 @@ def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def possible_names(config: ModelConfig) -> tuple[str, ...]:
-    """Names of the parameters that a model of this depth could have, with every optional part on."""
+    """Return the names of all parameters that a model of this depth could have, with every optional part on."""
     full = replace(config, bigram_buckets=2, trigram_buckets=2, kv_sharing="none", tied_embeddings=False)
     return tuple(parameter_shapes(full))
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Distinct parameters, shared projections counted once."""
+    """Return the number of distinct parameters; shared projections count once."""
     total = 0
     for shape in parameter_shapes(config).values():
         size = 1
@@ -203,7 +204,8 @@ def parameter_count(config: ModelConfig) -> int:
 
 
 def multiplied_weights(config: ModelConfig) -> int:
-    """Weights that take part in a product for each token: projections of every layer, n-gram projections, logits."""
+    """Return the number of weights that take part in a product for each token: the projections of every layer (shared
+    ones once per layer), the n-gram projections, and the output matrix."""
     kv = 2 * config.model_dim * config.num_kv_heads * config.head_dim
     total = config.num_layers * kv + config.vocab_size * config.model_dim
     ends = ("query.weight", "output.weight", "input.weight", "projection.weight")
@@ -211,8 +213,8 @@ def multiplied_weights(config: ModelConfig) -> int:
 
 
 def forward_flops(config: ModelConfig, context: int) -> float:
-    """Operations of a token's forward pass, 2 N + 2 L d T: N the weights multiplied, then attention over the causal
-    half. A training step takes three times as many."""
+    """Return the operations of one token's forward pass: 2 N for N multiplied weights, and 2 L d T for attention over
+    the causal half of T positions in L layers of width d. A training step takes three times as many."""
     return 2 * multiplied_weights(config) + 2 * config.num_layers * config.model_dim * context
 
 

@@ -1,10 +1,10 @@
-"""The parts of a block: norm, linear map, rotary turn, attention, MLP (SPEC section 1).
+"""The parts of a block: norm, linear map, rotary positions, attention, MLP (docs/model.md).
 
 Weights are fp32 and are cast to the activations' dtype where they are used, so that one network serves fp32 and bf16.
 """
 
 # Shapes: B batch, T time, D model width, H query heads, K kv heads, E head width, F MLP hidden width,
-# R half of the rotary width, S the last positions, whose outputs are wanted
+# R half of the rotary width, S the positions at the end whose outputs are wanted
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from torch import Tensor, nn
 from golfpipe.model.config import ModelConfig
 
 NORM_EPS = 1.1920929e-07
-"""Added to the mean square. With tables of std 0.005 it is not negligible."""
+"""Added to the mean square. It is not negligible: the token table starts with a standard deviation of 0.005."""
 
 ProjectionDelta = Callable[[int, str, Tensor], Tensor]
-"""(layer, "query" or "value", that layer's normalized input [B, T, D]) -> what to add to the projection's output."""
+"""A function of the layer's index, "query" or "value", and that layer's normed input [B, T, D]. It returns what to add
+to the output of the projection."""
 
 
 def widened(x: Tensor) -> Tensor:
-    """x in fp32 at least: float64 stays."""
+    """Return x in fp32, or in float64 where it is that already."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class _RmsNorm(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + eps). By hand, because the composed form walks over the activations twice as often."""
+    """x / sqrt(mean(x^2) + eps) with its backward pass by hand: autograd's walks over the activations twice as
+    often."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ class _RmsNorm(torch.autograd.Function):
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    """Weight-free RMS norm over the last dimension, computed in fp32 at least."""
+    """Return the weight-free RMS norm of x over the last dimension, computed in fp32 at least, in the dtype of x."""
     y: Tensor = _RmsNorm.apply(x)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return y
 
@@ -66,15 +68,14 @@ class CastLinear(nn.Linear):
 
 
 def rotary_tables(config: ModelConfig, length: int, device: torch.device) -> Tensor:
-    """cos and sin of position * theta_i, theta_i = base^(-2i / rope_dim), in fp32 [2, T, R]; R
-    is 0 without rotation."""
+    """Return cos and sin of position * base^(-2i / rope_dim) in fp32 [2, T, R]; R is 0 without rotation."""
     exponent_R = torch.arange(0, config.rope_dim, 2, device=device, dtype=torch.float32) / config.rope_dim
     angle_TR = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rope_base**-exponent_R
     return torch.stack((angle_TR.cos(), angle_TR.sin()))
 
 
 def rotate_partial(x_BHTE: Tensor, tables_2TR: Tensor) -> Tensor:
-    """Turn the pairs (i, i + R) of the first 2R values of each head; the rest passes through."""
+    """Rotate the pairs (i, i + R) of the first 2R values of each head and leave the other values as they are."""
     cos_TR, sin_TR = tables_2TR.to(x_BHTE.dtype)
     half = cos_TR.shape[-1]
     a, b, rest = x_BHTE.split([half, half, x_BHTE.shape[-1] - 2 * half], dim=-1)
@@ -82,7 +83,8 @@ def rotate_partial(x_BHTE: Tensor, tables_2TR: Tensor) -> Tensor:
 
 
 class KVProjection(nn.Module):
-    """Key and value projections. They belong to the model; each layer names the pair that it reads."""
+    """A pair of key and value projections. The model owns the pairs; `ModelConfig.kv_source` says which a layer
+    uses."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -111,7 +113,8 @@ class Attention(nn.Module):
         tables_2TR: Tensor,
         delta: ProjectionDelta | None,
     ) -> Tensor:
-        """Outputs [B, S, D] of the last S positions, whose inputs are `asking_BSD`; keys and values are of all."""
+        """Return the outputs [B, S, D] of the last S positions. Queries come from their inputs `asking_BSD`, keys and
+        values from those of all positions, `x_BTD`."""
         query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
             query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)
@@ -147,8 +150,7 @@ def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
 
 
 class _LeakySquare(torch.autograd.Function):
-    """leaky_relu(x, slope)^2 = x * f with f = leaky_relu(x, slope^2), and its derivative is 2 f:
-    one product each way."""
+    """leaky_relu(x, slope)^2, computed as x * f with f = leaky_relu(x, slope^2). Its derivative is 2 f."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
@@ -163,7 +165,7 @@ class _LeakySquare(torch.autograd.Function):
 
 
 class MLP(nn.Module):
-    """output(leaky_relu(input(x)) ** 2)."""
+    """The map output(leaky_relu(input(x)) ** 2)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -179,7 +181,8 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Mix with the first activations, then attention, then MLP, each with a scale per channel."""
+    """One layer: a mix with the activations before the first layer, then attention, then MLP, each scaled per
+    channel."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -198,7 +201,7 @@ class Block(nn.Module):
         delta: ProjectionDelta | None,
         last: int = 0,
     ) -> Tensor:
-        """Activations after the block, of the last `last` positions only where it is not 0."""
+        """Return the activations after the block: of all positions, or of the last `last` where that is not 0."""
         mix = self.residual_mix.to(x_BTD.dtype)
         x_BTD = mix[0] * x_BTD + mix[1] * x0_BTD
         normed_BTD = asking_BSD = rms_norm(x_BTD)

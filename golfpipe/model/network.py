@@ -1,4 +1,4 @@
-"""The network, written once: tokens -> hidden states -> logits. Loss and scoring both use it (SPEC section 1)."""
+"""The network: tokens -> hidden states -> logits (docs/model.md). Loss and scoring both use it."""
 
 # Shapes: B batch, T time, D model width, V vocabulary, N any number of positions
 
@@ -42,10 +42,12 @@ class Network(nn.Module):
         return NgramEmbedding(buckets, width, self.config.model_dim, factors, boundary)
 
     def hidden(self, tokens_BT: Tensor, delta: ProjectionDelta | None = None, last: int = 0) -> Tensor:
-        """Normed final activations [B, T, D] for int64 tokens [B, T]. Position t depends on tokens 0..t only.
+        """Return the normed final activations [B, T, D] for int64 tokens [B, T]. Position t depends on tokens 0..t
+        only.
 
-        `delta` adds to query and value projections: the adapters of score-first LoRA. With `last` those of the last
-        positions alone [B, last, D]: all layers but the last one need every position, for keys and values above them.
+        `delta` adds to the query and value projections; score-first LoRA puts its adapters there. With `last` above 0
+        only the last positions are returned, [B, last, D]. That saves work in the last layer alone: the others need
+        every position for the keys and values of the layers above them.
         """
         dtype = self.compute_dtype
         x_BTD = self.token_embedding(tokens_BT).to(dtype)
@@ -69,35 +71,32 @@ class Network(nn.Module):
 
     @property
     def head_VD(self) -> Tensor:
-        """The output matrix: the token table itself where embeddings are tied."""
+        """The output matrix, which is the token table itself where embeddings are tied."""
         return (self.token_embedding if self.config.tied_embeddings else self.output_head).weight
 
     def nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """Cross-entropy of each target in nats, fp32 [N]."""
+        """Return the cross-entropy of each target in nats, fp32 [N]."""
         return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap)
 
     def last_nats(self, tokens_BT: Tensor, targets_BT: Tensor, count: int) -> Tensor:
-        """Nats of each sequence's last `count` targets, fp32 [B * count]. The last layer and the logits are computed
-        for these positions only."""
+        """Return the nats of each sequence's last `count` targets, fp32 [B * count]. The last layer and the logits are
+        computed for these positions only."""
         hidden_BSD = self.hidden(tokens_BT, last=count % tokens_BT.shape[1])
         return self.nats(hidden_BSD.flatten(0, 1), targets_BT[:, -count:].flatten())
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Softcapped logits [..., V] in fp32 of hidden states [..., D]."""
+        """Return the softcapped logits [..., V] in fp32 of hidden states [..., D]."""
         return capped_logits(hidden, self.head_VD, self.config.logit_softcap)
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean cross-entropy in nats per token, fp32 scalar."""
+        """Return the mean cross-entropy in nats per token, a scalar in fp32."""
         hidden_ND = self.hidden(tokens_BT).flatten(0, 1)
         return capped_mean_loss(hidden_ND, self.head_VD, targets_BT.flatten(), self.config.logit_softcap)
 
 
 def initialize(network: Network, seed: int) -> None:
-    """Set the initial weights from `seed`, on the host and in fp32: the same on every device.
-
-    Token table normal(0, 0.005); n-gram tables and the outputs of attention and MLP zero; other matrices orthogonal,
-    the n-gram projections times 1 / sqrt(2 * num_layers). A table and its projection are never both zero.
-    """
+    """Set the initial weights (docs/model.md, Initial weights) from `seed`, on the host and in fp32, so that they are
+    the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     damping = 1 / math.sqrt(2 * network.config.num_layers)
     with torch.no_grad():
@@ -113,7 +112,7 @@ def initialize(network: Network, seed: int) -> None:
 
 
 def build_network(config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> Network:
-    """A network whose parameter names and shapes are those of `parameter_shapes`."""
+    """Return a network with the parameter names and shapes of `parameter_shapes`; its weights are still to be set."""
     network = Network(config, compute_dtype)
     found = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     assert found == parameter_shapes(config), "parameter_shapes and the network disagree"
@@ -123,7 +122,7 @@ def build_network(config: ModelConfig, compute_dtype: torch.dtype = torch.float3
 def load_network(
     config: ModelConfig, weights: dict[str, Tensor], compute_dtype: torch.dtype = torch.float32
 ) -> Network:
-    """A network holding `weights` (checked by the caller: exact names and shapes), ready for scoring."""
+    """Return a network with `weights`, ready for scoring. The caller has checked their names and shapes."""
     network = build_network(config, compute_dtype)
     network.load_state_dict(weights)
     return network.eval()

@@ -1,4 +1,4 @@
-"""Hashed n-gram embeddings and the smear gate: cheap context before the first block (SPEC section 1)."""
+"""Hashed n-gram embeddings and the smear gate (docs/model.md): cheap context before the first block."""
 
 # Shapes: B batch, T time, D model width, W table width
 
@@ -12,14 +12,15 @@ from golfpipe.model.layers import CastLinear
 
 BIGRAM_FACTORS = (36313, 27191)
 TRIGRAM_FACTORS = (73856, 19349, 83492)
-"""Multipliers of the token at t, t-1, t-2 before they are XORed."""
+"""Factors of the tokens at t, t-1, t-2; the products are XORed."""
 
 
 def ngram_buckets(tokens_BT: Tensor, num_buckets: int, factors: tuple[int, ...], bos_id: int | None) -> Tensor:
-    """Bucket of every position: (factors[0] * id_t XOR factors[1] * id_{t-1} ...) mod (num_buckets - 1), in int64.
+    """Return the table row of every position, int64 [B, T]: (factors[0] * id_t XOR factors[1] * id_{t-1} ...) mod
+    (num_buckets - 1).
 
-    Positions without enough predecessors use the last row, num_buckets - 1. With `bos_id`, predecessors that lie
-    before the last BOS count as missing. Returns int64 [B, T].
+    Positions without enough predecessors use the last row, num_buckets - 1. Where `bos_id` is given, predecessors
+    before the last BOS count as missing.
     """
     order = len(factors)
     hashed_BT = factors[0] * tokens_BT
@@ -28,7 +29,8 @@ def ngram_buckets(tokens_BT: Tensor, num_buckets: int, factors: tuple[int, ...],
         shifted_BT = F.pad(tokens_BT, (back, 0))[:, : tokens_BT.shape[1]]
         hashed_BT = hashed_BT ^ (factors[back] * shifted_BT)
         if bos_id is not None:
-            # The predecessor `back` steps away is cut off by a BOS at t - back + 1 .. t.
+            # A BOS at t - back + 1 .. t cuts off the token at t - back. Each pass adds one place; earlier ones did the
+            # rest.
             newer_BT = F.pad(tokens_BT, (back - 1, 0), value=-1)[:, : tokens_BT.shape[1]]
             missing_BT = missing_BT | (newer_BT == bos_id)
     position_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
@@ -37,7 +39,7 @@ def ngram_buckets(tokens_BT: Tensor, num_buckets: int, factors: tuple[int, ...],
 
 
 class NgramEmbedding(nn.Module):
-    """Table row -> projection to the model width -> times a learned scalar."""
+    """An n-gram's table row, projected to the model's width and multiplied by a learned scalar."""
 
     def __init__(
         self, num_buckets: int, width: int, model_dim: int, factors: tuple[int, ...], bos_id: int | None
@@ -55,7 +57,7 @@ class NgramEmbedding(nn.Module):
 
 
 class SmearGate(nn.Module):
-    """Mix each position with the one before it: (1 - g) x_t + g x_{t-1}, g = sigmoid(gate) per channel."""
+    """A learned mix of each position with the one before it: (1 - g) x_t + g x_{t-1}, g = sigmoid(gate) per channel."""
 
     def __init__(self, model_dim: int, bos_id: int | None) -> None:
         super().__init__()

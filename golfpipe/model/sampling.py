@@ -13,9 +13,10 @@ from golfpipe.model.network import Network
 
 
 def sampling_probabilities(logits_V: Tensor, temperature: float, top_k: int) -> Tensor:
-    """fp32 [V] that sum to one. Temperature 0 takes the likeliest token; `top_k` 0 keeps all, else the k likeliest.
+    """Return the probabilities with which each token is drawn, fp32 [V]. Temperature 0 always draws the likeliest one.
 
-    Ties at the k-th place are all kept, so that the result does not depend on the order of a sort.
+    Only the `top_k` likeliest tokens have a chance; 0 keeps all. Ties at the k-th place are all kept, so that the
+    result does not depend on the order of a sort.
     """
     logits_V = logits_V.float()
     if temperature == 0:
@@ -37,15 +38,17 @@ def sample_tokens(
     seed: int,
     banned: Sequence[int] = (),
 ) -> Iterator[int]:
-    """`count` tokens after the prompt (at least one token), as they are drawn. The network sees the last
-    `context_length` tokens; `banned` ones are never drawn. Draws come from the host, so that devices agree on them.
+    """Yield `count` tokens that follow the prompt, one by one as they are drawn. The prompt has at least one token.
+
+    The network sees the last `context_length` tokens; tokens in `banned` are never drawn. The random numbers come from
+    the host, so that all devices draw alike.
     """
     assert len(prompt) > 0
     generator = torch.Generator().manual_seed(seed)
     device = network.token_embedding.weight.device
     tokens = list(prompt)
     for _ in range(count):
-        # A call of inference_mode per token: a generator must not hold the mode open while its caller runs.
+        # inference_mode is entered for each token: a generator must not leave it on while its caller runs.
         with torch.inference_mode():
             window_1T = torch.tensor([tokens[-context_length:]], dtype=torch.int64, device=device)
             logits_V = network.logits(network.hidden(window_1T)[0, -1]).float().cpu()

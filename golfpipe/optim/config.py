@@ -1,4 +1,4 @@
-"""Learning rates, momenta and decay of the three parameter groups (SPEC section 2)."""
+"""Learning rates, momenta and decay of the three parameter groups (docs/stages/train.md, Method)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from golfpipe.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """Muon for matrices; AdamW for tables ('embed') and for gains, scales and gates ('scalar')."""
+    """Settings of the optimizers: Muon for matrices; AdamW for tables ('embed') and for gains, scales, gates
+    ('scalar')."""
 
     matrix_lr: float = 0.02
     embed_lr: float = 0.03
     scalar_lr: float = 0.02
     weight_decay: float = 0.04
-    """Decoupled, all groups, times the group's unscaled lr."""
+    """Decoupled weight decay of all groups: in a step, weights shrink by lr * weight_decay."""
     momentum: float = 0.99
-    """Muon momentum after its warm-up."""
+    """Muon's momentum after its warm-up."""
     momentum_start: float = 0.92
     momentum_warmup_steps: int = 1500
     beta1: float = 0.9
     beta2: float = 0.95
     eps: float = 1e-8
     grad_clip: float = 0.3
-    """Global gradient norm; 0 turns clipping off."""
+    """The global norm to which gradients are clipped; 0 turns clipping off."""
 
     def __post_init__(self) -> None:
         for key in ("matrix_lr", "embed_lr", "scalar_lr", "weight_decay", "grad_clip", "momentum_warmup_steps"):

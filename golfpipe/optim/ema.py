@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """average <- d * average + (1 - d) * weights after every step.
+    """The average of the weights: average <- d * average + (1 - d) * weights after every step.
 
-    Plain: d is `decay` from the start, so that after n steps decay^n of the initial weights is still in it.
-    Bias-corrected: d = min(decay, (1 + n) / (10 + n)), which forgets the start: the first updates weigh more.
+    Without bias correction d is `decay` from the start: after n steps, decay^n of the initial weights is still in the
+    average. With it d = min(decay, (1 + n) / (10 + n)) after n updates: the average soon forgets the initial weights.
     """
 
     def __init__(self, network: nn.Module, decay: float, bias_correction: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every parameter in exactly one group, and the optimizers of the groups (SPEC section 2)."""
+"""The parameter groups and their optimizers (docs/stages/train.md, Method). Every parameter is in exactly one group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from golfpipe.optim.process_group import ALONE, ProcessGroup
 
 
 def parameter_group(name: str, ndim: int) -> str:
-    """`matrix`, `embed` or `scalar`. Decides by role, then by rank; nothing is left over."""
+    """Return the parameter's group: `embed` by the name of a table, then `matrix` by rank, else `scalar`."""
     if name.endswith(("_embedding.weight", ".table.weight", "output_head.weight")):
         return "embed"
     if ndim == 2 and name.endswith(".weight"):
@@ -20,7 +20,7 @@ def parameter_group(name: str, ndim: int) -> str:
 
 
 def group_parameters(network: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """Group -> name -> parameter, in the network's order."""
+    """Return the parameters of each group by name, in the network's order."""
     groups: dict[str, dict[str, Tensor]] = {"matrix": {}, "embed": {}, "scalar": {}}
     for name, parameter in network.named_parameters():
         groups[parameter_group(name, parameter.ndim)][name] = parameter
@@ -30,7 +30,7 @@ def group_parameters(network: nn.Module) -> dict[str, dict[str, Tensor]]:
 def build_optimizers(
     network: nn.Module, config: OptimConfig, muon_dtype: torch.dtype, processes: ProcessGroup = ALONE
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, one fused AdamW with two learning rates for tables and scalars.
+    """Return Muon for the matrices, and one fused AdamW with two learning rates for tables and scalars.
 
     Each parameter group carries `peak_lr`; `set_lr_factor` scales it.
     """

@@ -1,6 +1,6 @@
 """Muon: momentum whose update is orthogonalized (Jordan et al. 2024, github.com/KellerJordan/Muon).
 
-For hidden matrices only: never for embeddings, output heads, gains or gates.
+It is meant for hidden matrices only: never for embeddings, output heads, gains or gates.
 """
 
 # Shapes: N matrices of one shape, R rows, C columns
@@ -17,27 +17,32 @@ from torch import Tensor
 from golfpipe.optim.process_group import ALONE, ProcessGroup
 
 POLAR_STEPS = ((8.176, -22.8, 15.94), (3.988, -2.799, 0.4963), (3.607, -2.549, 0.4706), (2.729, -1.934, 0.4089))
-"""Quintics a s + b s^3 + c s^5 for the singular values, one after the other, each the best approximation of 1 on the
-range that the ones before it leave (Polar Express, arXiv 2505.16932), from [0.0022, 1] and with 3 % of room for
-rounding. Four of them do what five of one fixed quintic do: values from 0.0022 up come within 0.35 of 1."""
+"""Coefficients (a, b, c) of the quintics a s + b s^3 + c s^5 that are applied to the singular values s one after the
+other. Each is the best approximation of 1 on the range that the ones before it leave, starting from [0.0022, 1] and
+with 3 % of room for rounding (Polar Express, arXiv 2505.16932). These four do as much as five applications of one fixed
+quintic: values from 0.0022 up come within 0.35 of 1."""
 NORM_FLOOR = 1e-7
 WIDE = 1.5
-"""Columns per row from which on two steps together take fewer operations: 2 C + 5 R in place of 4 C + 2 R."""
+"""Above so many columns per row, two steps done together take fewer operations than one after the other: R^2 times
+2 C + 5 R instead of 4 C + 2 R."""
 CPU_BATCH_VALUES = 1 << 21
-"""Values per batch on a CPU, so that a batch stays in its cache; other devices take all matrices of a shape at once."""
+"""Values per batch on a CPU, so few that a batch stays in its cache. Other devices take all matrices of a shape at
+once."""
 
 
 def orthogonalize(g_NRC: Tensor) -> Tensor:
-    """Replace the singular values of each matrix by values near 1 [N, R, C]. Products run in the input's dtype."""
+    """Return matrices [N, R, C] with the singular vectors of those given and singular values near 1. Products run in
+    the input's dtype."""
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
     x = g_NRC.mT.contiguous() if tall else g_NRC
-    # Two steps share a pass over a wide x: (p x)(p x)^T = p x x^T p, small products in place of large ones. No more
-    # than two, since each multiplies the rounding error of x x^T by a^2.
+    # Two steps share a pass over a wide x: with the polynomial p of x x^T, (p x)(p x)^T = p x x^T p, which are small
+    # products in place of a large one. More than two would not do: each multiplies the rounding error of x x^T by a^2.
     together = 2 if x.shape[-1] > WIDE * x.shape[-2] else 1
     for first in range(0, len(POLAR_STEPS), together):
         gram = x @ x.mT
         if first == 0:
-            # The spectral norm is at most (sum of s^4)^(1/4): tighter than the Frobenius norm, and at hand.
+            # The polynomials need singular values s of at most 1. The largest is at most (sum of s^4)^(1/4), which is
+            # tighter than the Frobenius norm and costs nothing, since x x^T is there already.
             bound = gram.norm(dim=(-2, -1), keepdim=True).sqrt() + NORM_FLOOR
             gram = gram / bound.square()
         factor = _polynomial(gram, *POLAR_STEPS[first])
@@ -49,19 +54,20 @@ def orthogonalize(g_NRC: Tensor) -> Tensor:
 
 
 def _polynomial(gram_NRR: Tensor, a: float, b: float, c: float) -> Tensor:
-    """a I + b G + c G^2."""
+    """Return a I + b G + c G^2."""
     sum_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
     sum_NRR.diagonal(dim1=-2, dim2=-1).add_(a)
     return sum_NRR
 
 
 def aspect_scale(rows: int, columns: int) -> float:
-    """sqrt(max(1, rows / columns)): keeps the size of the outputs' change independent of the aspect."""
+    """Return sqrt(max(1, rows / columns)), which makes the size of an update's effect independent of the matrix's
+    shape."""
     return math.pow(max(1.0, rows / columns), 0.5)
 
 
 def nesterov_momentum(grads: list[Tensor], momenta: list[Tensor], beta: float, dtype: torch.dtype) -> Tensor:
-    """Nesterov momentum [N, R, C] of N matrices. Moves the momenta in place and uses the gradients up."""
+    """Return the Nesterov momentum [N, R, C] of N matrices. Updates `momenta` in place and overwrites `grads`."""
     torch._foreach_lerp_(momenta, grads, 1 - beta)
     torch._foreach_lerp_(grads, momenta, beta)
     stacked_NRC = grads[0].new_empty((len(grads), *grads[0].shape), dtype=dtype)
@@ -70,9 +76,10 @@ def nesterov_momentum(grads: list[Tensor], momenta: list[Tensor], beta: float, d
 
 
 class Muon(torch.optim.Optimizer):
-    """Batched orthogonalization of equal shapes. Weight decay is decoupled and uses the unscaled lr. Uses .grad up.
+    """The optimizer Muon, which orthogonalizes matrices of equal shape together and overwrites their gradients.
 
-    `processes` share the orthogonalization; the gradients must be the same on all of them.
+    Weight decay is decoupled; the lr in it is not multiplied by `aspect_scale`. `processes` share the
+    orthogonalization; the gradients must be the same on all of them.
     """
 
     def __init__(
@@ -84,7 +91,7 @@ class Muon(torch.optim.Optimizer):
         dtype: torch.dtype,
         processes: ProcessGroup = ALONE,
     ) -> None:
-        """`dtype`: of the products of the orthogonalization."""
+        """Create the optimizer. `dtype` is that of the products of the orthogonalization."""
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype, self.processes = dtype, processes
 
@@ -113,7 +120,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _batches(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters of one shape together, in order of first appearance."""
+    """Group the parameters into batches of one shape, in the order in which the shapes first appear."""
     groups: dict[torch.Size, list[Tensor]] = {}
     for parameter in parameters:
         groups.setdefault(parameter.shape, []).append(parameter)

@@ -1,7 +1,7 @@
-"""The processes that share a run, as the cores see them: one per device, each on its part of the data.
+"""The processes that share a run, as the cores see them: one per device, each working on its part of the data.
 
-Every process makes the same calls in the same order. Alone a process sends nothing, so one process and many run the
-same code. They meet in torch.distributed's default group; control values travel between hosts, not devices.
+Every process makes the same calls in the same order. One process and many run the same code: a single one sends
+nothing. They form torch.distributed's default group; control values travel between hosts, not devices.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ Shared = TypeVar("Shared")
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """Number `rank` of `size` processes."""
+    """This process's place among those that share the run: number `rank` of `size`."""
 
     rank: int = 0
     size: int = 1
 
     def meet(self, store: Store | None = None) -> None:
-        """Join the others, who are in `store` or where torchrun's environment says."""
+        """Join the other processes through `store`, or as torchrun's environment variables say."""
         if self.size > 1:
-            # The first optimizer step imports it, and what is imported after the group exists keeps the group as a
-            # default argument: leaving would not end gloo's threads, and one that still holds a tensor when Python ends
-            # aborts the process.
+            # The first optimizer step imports this module. Imported after the group exists, it would keep the group
+            # alive as a default argument: `leave` would not end gloo's threads, and a thread that still holds a tensor
+            # when Python ends aborts the process.
             importlib.import_module("torch._dynamo")
             distributed.init_process_group(store=store, rank=self.rank, world_size=self.size)
 
     def leave(self) -> None:
-        """At the good end of the run."""
+        """Leave the group when the run has ended well."""
         if self.size > 1:
             distributed.destroy_process_group()
 
     def share(self, items: Iterable[Shared]) -> Iterator[Shared]:
-        """This process's part of what all would do: every `size`-th item, so that parts are even and order stays."""
+        """Yield this process's part of the items: every `size`-th, in order, so that the parts are even."""
         return islice(items, self.rank, None, self.size)
 
     def sum_(self, tensor: Tensor) -> None:
@@ -53,14 +53,14 @@ class ProcessGroup:
             distributed.all_reduce(tensor)
 
     def first(self, value: Shared) -> Shared:
-        """The value of process 0, which has the clock that counts and the files."""
+        """Return the value of process 0, whose clock counts and which has the files."""
         values = [value]
         if self.size > 1:
             distributed.broadcast_object_list(values)
         return values[0]
 
     def largest(self, value: int) -> int:
-        """The largest value of all processes."""
+        """Return the largest value of all processes."""
         found = torch.tensor(value)
         if self.size > 1:
             distributed.all_reduce(found, distributed.ReduceOp.MAX)
@@ -75,10 +75,12 @@ class ProcessGroup:
             torch.nn.utils.vector_to_parameters(flat, sums)
 
     def map_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor, dealt: int) -> Tensor:
-        """function(rows), where it treats each row (along the first dimension) by itself and keeps its shape.
+        """Return function(rows), computed by all processes together. The function must treat each row (along the first
+        dimension) by itself and keep its shape.
 
-        Rows are dealt out one by one, `dealt` before these, so that over many calls every process gets as many as every
-        other. A process leaves the others' rows at zero and all are added up, which changes no bit.
+        Rows are dealt out one by one. `dealt` is the number of rows dealt out before, so that over many calls every
+        process gets as many as every other. A process leaves the others' rows at zero and all are added up, which
+        changes no bit.
         """
         if self.size == 1:
             return function(rows)
@@ -90,8 +92,7 @@ class ProcessGroup:
         return done
 
     def merge(self, values: np.ndarray) -> None:
-        """Fill in what other processes know, in place. Values are at least 0; NaN marks what a
-        process does not know."""
+        """Fill in, in place, the values that other processes know. Values are at least 0; NaN marks an unknown one."""
         if self.size > 1:
             known = np.nan_to_num(values, nan=-1)
             distributed.all_reduce(torch.from_numpy(known), distributed.ReduceOp.MAX)

@@ -1,4 +1,4 @@
-"""Learning-rate factor and momentum as functions of step and clock (SPEC section 2)."""
+"""Learning-rate factor and momentum as functions of step and clock (docs/stages/train.md, Method)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from golfpipe.optim.config import OptimConfig
 
 
 def step_factor(step: int, max_steps: int, warmdown_steps: int) -> float:
-    """1 until the last `warmdown_steps` steps, then linear to 0. `step` counts finished steps."""
+    """Return the lr factor: 1 until the last `warmdown_steps` steps, then linear to 0. `step` counts finished steps."""
     if warmdown_steps == 0:
         return 1.0
     return min(1.0, max(0.0, (max_steps - step) / warmdown_steps))
 
 
 def time_factor(elapsed: float, max_seconds: float, warmdown_steps: int, step_seconds: float) -> float:
-    """The same with the clock: remaining seconds over the seconds that `warmdown_steps` steps take."""
+    """Return the lr factor by the clock: the remaining seconds over those that `warmdown_steps` steps take, at most
+    1."""
     if warmdown_steps == 0 or step_seconds <= 0:
         return 1.0
     return min(1.0, max(0.0, (max_seconds - elapsed) / (warmdown_steps * step_seconds)))
 
 
 def muon_momentum(step: int, config: OptimConfig) -> float:
-    """From momentum_start to momentum, linear over momentum_warmup_steps."""
+    """Return Muon's momentum, which goes from momentum_start to momentum linearly over momentum_warmup_steps."""
     if config.momentum_warmup_steps == 0:
         return config.momentum
     share = min(1.0, step / config.momentum_warmup_steps)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def optimizer_tensors(optimizers: list[torch.optim.Optimizer], network: nn.Module) -> dict[str, Tensor]:
-    """`<parameter name>/<state name>` -> tensor."""
+    """Return the optimizers' state tensors under the names `<parameter name>/<state name>`."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     return {
         f"{names[id(parameter)]}/{key}": value
@@ -20,7 +20,7 @@ def optimizer_tensors(optimizers: list[torch.optim.Optimizer], network: nn.Modul
 def load_optimizer_tensors(
     optimizers: list[torch.optim.Optimizer], network: nn.Module, tensors: dict[str, Tensor]
 ) -> None:
-    """Inverse of `optimizer_tensors`; state not in `tensors` is forgotten."""
+    """Put `tensors`, as `optimizer_tensors` returns them, back into the optimizers; all other state is dropped."""
     by_name: dict[str, dict[str, Tensor]] = {}
     for path, tensor in tensors.items():
         name, key = path.rsplit("/", 1)

@@ -1,4 +1,4 @@
-"""Choose each row's scale: the clip ratio whose codes have the least squared error ("GPTQ-lite", SPEC section 3)."""
+"""Choose each row's scale: the clip ratio whose codes have the least squared error (docs/quantization.md)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from golfpipe.quant.rows import row_absmax, row_divisor, row_scale
 # Shapes: R rows, C values per row, K clip ratios
 
 # Values handled at once. On the CPU a chunk and its scratch should stay in the cache (2^18 values: 1 MB in fp32, 2 MB
-# in fp64; smaller chunks lose more to call overhead than they gain, larger ones take up to twice as long); a GPU
-# wants few, long kernels.
+# in fp64; smaller chunks lose more to call overhead than they gain, larger ones take up to twice as long); a GPU wants
+# few, long kernels.
 _SEARCH_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}
 _BOUND_EVERY = 6
 """Ratios tried between two looks at whether smaller ones can still win; a look costs less than half a try."""

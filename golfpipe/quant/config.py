@@ -112,9 +112,9 @@ class QuantizeConfig(QuantPolicy):
     """Settings of the quantize stage."""
 
     method: Literal["gptq_lite", "gptq", "rate", "trellis"] = "gptq_lite"
-    """gptq_lite: clip search per row (SPEC section 3), or trellis where there is a target, which a fixed grid cannot
-    meet; gptq: its scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for
-    error and bits together, with that feedback; trellis: the same with trellis-coded quantization."""
+    """gptq_lite: clip search per row, or trellis where there is a target, which a fixed grid cannot meet; gptq: its
+    scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for error and bits
+    together, with that feedback; trellis: the same with trellis-coded quantization."""
     trellis_states: Literal[4, 8] = 8
     """More states are nearer to the rate-distortion bound, and slower."""
     target_bytes: Literal["none", "limit"] | float = "none"

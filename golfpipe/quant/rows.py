@@ -1,4 +1,4 @@
-"""The row quantizer: one fp16 scale per row, integer codes, no zero point (SPEC section 3).
+"""The row quantizer: one fp16 scale per row, integer codes, no zero point (docs/quantization.md).
 
 Export, quantization-aware training and decoding all use these functions, so that what is trained is what is scored.
 Everything is elementwise fp32 arithmetic that IEEE rounds the same way on every device.

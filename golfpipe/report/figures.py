@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,10 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from golfpipe.report.run_data import Curve
-from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, SERIES
-
-Width = Literal["wide", "narrow"]
-"""wide: a desktop column or paper; narrow: a phone."""
+from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, SERIES, Width
 
 INCHES: dict[Width, float] = {"wide": 7.4, "narrow": 3.7}
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)))

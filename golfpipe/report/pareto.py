@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from golfpipe.report.figures import INCHES, STYLE, Width, render_svg, series_color
-from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE
+from golfpipe.report.figures import INCHES, STYLE, render_svg, series_color
+from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, Width
 from golfpipe.report.sweep_points import SweepPoint
 
 MOST_NAMED = 12

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import ArtifactError, UsageError
+from golfpipe.loading.replay_log import LOG, MAX_LOG_BYTES
 from golfpipe.loading.siblings import measure
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
@@ -19,7 +20,6 @@ SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
 """The folder below a run, and the file in it."""
 MAX_POINTS = 1500
 """Of a curve: more cannot be told apart on a page."""
-MAX_LOG_BYTES = 64_000_000
 
 _ORDER: tuple[Kind, ...] = (
     "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
@@ -134,7 +134,7 @@ def _rank(evaluation: Artifact) -> tuple[bool, bool, int, str]:
 
 def training_curves(trained: Artifact) -> dict[str, Curve]:
     """'train', 'validation' (nats per token) and 'lr' (factor) over steps; those that the log has."""
-    lines = _json_lines(trained, "log.jsonl")
+    lines = _json_lines(trained, LOG)
     steps = [line for line in lines if line.get("type") == "step"]
     validations = [line for line in lines if line.get("type") == "validation"]
     metrics = trained.manifest.metrics

@@ -10,20 +10,21 @@ import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.scoring.bootstrap import PairedDifference, paired_bootstrap
+from golfpipe.extras import require
+from golfpipe.review.bootstrap import PairedDifference, paired_bootstrap
 from golfpipe.stages.evaluation import DOCUMENTS
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.tensors import check_tensors
 
 WINDOW_METRICS = ("method", "context_length", "stride")
-"""Of an evaluation: the windows that it scored in."""
+"""Metrics of an evaluation that say in which windows it scored."""
 _DOCUMENT_DTYPES = {"nats": torch.float64, "targets": torch.int64, "bytes": torch.int64}
 _MOST_PER_DOCUMENT = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two evaluations and what their difference is worth."""
+    """Two evaluations and the test of their difference."""
 
     first: Artifact
     second: Artifact
@@ -31,12 +32,14 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """True if the interval leaves out 0."""
         return not self.paired.low <= 0 <= self.paired.high
 
 
 def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """Paired bootstrap over documents. Raises UsageError for evaluations that cannot be compared, ArtifactError."""
+    """Paired bootstrap over documents. Raises UsageError for evaluations that cannot be compared, ArtifactError,
+    and StageFailed without scipy."""
+    require("scipy")
     left, right = open_artifact(first, "evaluation"), open_artifact(second, "evaluation")
     _check_comparable(left, right)
     a, b = _documents(left), _documents(right)

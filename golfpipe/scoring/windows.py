@@ -1,7 +1,7 @@
-"""Window plans: every target exactly once, for any length (SPEC section 5).
+"""Window plans (docs/stages/evaluate.md), which score every target exactly once in texts of any length.
 
-Target i is token i + 1, predicted from the inputs up to token i. A window over inputs [start, end) sees those tokens
-only and scores the targets [score_start, end).
+Target i is token i + 1, predicted from the inputs up to token i. A window over inputs [start, end) sees only those
+tokens and scores the targets [score_start, end).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from golfpipe.scoring.config import EvaluateConfig
 
 
 class Window(NamedTuple):
-    """Inputs [start, end); scored targets [score_start, score_end), with score_end == end."""
+    """A window with inputs [start, end) and scored targets [score_start, score_end), where score_end == end."""
 
     start: int
     end: int
@@ -22,17 +22,17 @@ class Window(NamedTuple):
 
 
 def chunked_windows(num_targets: int, context_length: int) -> Iterator[Window]:
-    """Disjoint windows of context_length, the last one shorter if need be."""
+    """Yield disjoint windows of context_length; the last one may be shorter."""
     for start in range(0, num_targets, context_length):
         end = min(start + context_length, num_targets)
         yield Window(start, end, start, end)
 
 
 def sliding_windows(num_targets: int, context_length: int, stride: int) -> Iterator[Window]:
-    """The first window scores all its targets, each later one its last `stride` (fewer at the end).
+    """Yield windows of which the first scores all its targets and each later one its last `stride` (fewer at the end).
 
     A window ends at its last scored target and reaches back context_length tokens: the final one is shifted, not
-    shortened. Texts shorter than context_length have one window.
+    shortened. A text of at most context_length targets has one window.
     """
     end = min(context_length, num_targets)
     if num_targets:
@@ -44,15 +44,15 @@ def sliding_windows(num_targets: int, context_length: int, stride: int) -> Itera
 
 
 def plan_windows(num_targets: int, config: EvaluateConfig) -> Iterator[Window]:
-    """The windows of the configured method, in order of their targets."""
+    """Return the windows of the configured method, in the order of their targets."""
     if config.method == "chunked":
         return chunked_windows(num_targets, config.context_length)
     return sliding_windows(num_targets, config.context_length, config.stride)
 
 
 def batch_windows(windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
-    """Runs of neighboring windows of equal length that score equally many targets, at most `batch_tokens` input tokens
-    (and at least one window)."""
+    """Yield runs of neighboring windows of equal length that score equally many targets. A run has at most
+    `batch_tokens` input tokens, or one window."""
     batch: list[Window] = []
     shape = (0, 0)
     for window in windows:

@@ -7,7 +7,6 @@ loses a run because of it.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from golfpipe.config.schema import plain_config
-from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 
 PROJECT = "golfpipe"
@@ -37,14 +35,6 @@ class Tracker(Protocol):
     def log(self, values: Mapping[str, float], step: int) -> None: ...
 
     def close(self) -> None: ...
-
-
-def check_tracker(name: str) -> None:
-    """Raises StageFailed where the package is missing, so that it is known before any work is done."""
-    if name != "none" and importlib.util.find_spec(name) is None:
-        raise StageFailed(
-            f"train.track={name}: the package {name} is not installed", hint="pip install 'golfpipe[track]'"
-        )
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 
-from golfpipe.bundle.generate import Adaptation
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
+from golfpipe.script.generate import Adaptation
 from golfpipe.store.artifact import Artifact
 
 SCRIPT_NAME = "train_gpt.py"
@@ -37,15 +37,27 @@ _TIMEOUT_SECONDS = 3600
 _UNCOMPILED: Mapping[str, int | float | str] = {"train.compile": "off", "ttt.compile": "off", "evaluate.compile": "off"}
 """As the script does it without a GPU: compiled code rounds in other places."""
 
-_LAUNCHER = """
-import sys, runpy
-sys.modules["golfpipe"] = None
+BARRIER = """
+import sys
+class InstalledGolfpipe:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "golfpipe":
+            raise ImportError("the script imports " + name + ", which it does not hold")
+sys.meta_path.insert(0, InstalledGolfpipe())
+"""
+"""Keeps a script from importing the installed golfpipe. Its own modules come from its import hook, which is asked
+first."""
+_LAUNCHER = (
+    BARRIER
+    + """
+import runpy
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
         raise RuntimeError("the script opens a socket: " + event)
 sys.addaudithook(refuse)
 runpy.run_path("train_gpt.py", run_name="__main__")
 """
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +124,11 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "train.validation_targets": targets,
         "evaluate.max_targets": targets,
     }
-    if adaptation == "ttt" and config.ttt.method == "cosine":
-        wanted["ttt.cosine.epochs" if config.ttt.epochs is None else "ttt.epochs"] = 1
+    if adaptation == "ttt":
+        for name, value in config.ttt.chosen.shortened.items():
+            # What `ttt` itself says is said over the method's own section.
+            section = "ttt" if getattr(config.ttt, name, None) is not None else f"ttt.{config.ttt.method}"
+            wanted[f"{section}.{name}"] = value
     return {key: value for key, value in wanted.items() if _value(config, key) != value}
 
 
@@ -157,7 +172,7 @@ def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: 
 
 def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | float]) -> dict[str, str]:
     """The variables of a script's process: where the data is, what is changed, and little of this process's own."""
-    names = {f"GOLF_{key.replace('.', '_').upper()}": repr(value) for key, value in changes.items()}
+    names = {_variable(key): repr(value) for key, value in changes.items()}
     threads = str(torch.get_num_threads())
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
@@ -170,6 +185,12 @@ def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | fl
         "RUN_ID": "verify",
         **names,
     }
+
+
+def _variable(key: str) -> str:
+    """Return the script's variable for a dotted key. Its `ttt` is the recipe of the one method that it holds."""
+    section, *names = key.split(".")
+    return "_".join(["GOLF", section, *(names[-1:] if section == "ttt" else names)]).upper()
 
 
 def read_numbers(output: str) -> Numbers:

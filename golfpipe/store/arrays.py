@@ -1,4 +1,5 @@
-"""numpy arrays in safetensors files: the same bytes as tensors give, without torch, whose import takes a second.
+"""Read and write numpy arrays as safetensors files, with the same bytes that tensors give, but without torch, whose
+import takes a second.
 
 All text metadata goes under one key: the library writes several keys in the order of a hash map, which differs from
 process to process, and equal content must have equal bytes.
@@ -18,11 +19,12 @@ from golfpipe.store.canonical import canonical_json, parse_json
 
 METADATA_KEY = "golfpipe"
 MAX_HEADER_BYTES = 32_000_000
-"""Names of tensors and metadata take far less; parsing more would cost gigabytes."""
+"""The most header bytes that are read. Names of tensors and metadata take far less; parsing more would cost
+gigabytes."""
 
 
 def arrays_to_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, Any] | None = None) -> bytes:
-    """One safetensors file as bytes; equal input gives equal bytes."""
+    """Return one safetensors file as bytes; equal input gives equal bytes."""
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
     return safetensors.numpy.save(contiguous, metadata=metadata_text(metadata))
 
@@ -37,12 +39,13 @@ def arrays_from_bytes(content: bytes, name: str) -> dict[str, np.ndarray]:
 
 
 def metadata_text(metadata: dict[str, Any] | None) -> dict[str, str] | None:
-    """Metadata as the library takes it."""
+    """Return the metadata in the form that the library takes."""
     return {METADATA_KEY: canonical_json(metadata)} if metadata is not None else None
 
 
 def metadata_from_bytes(content: bytes, name: str) -> dict[str, Any]:
-    """The metadata that was written with the tensors; {} where there is none. Raises ArtifactError."""
+    """Return the metadata that was written with the tensors; {} where there is none. Raises ArtifactError naming
+    `name`."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise ArtifactError(f"{name}: safetensors header of {length} bytes in a file of {len(content)} bytes")

@@ -1,4 +1,4 @@
-"""Artifact folders: opening them checked, and building them whole or not at all."""
+"""Artifact folders: opened with all checks, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -54,19 +54,20 @@ class Artifact:
 
     @property
     def folder(self) -> Path:
-        """Where the files are: the artifact itself, or the folder that token data points to."""
+        """The folder with the files: the artifact's own, or the one that token data points to."""
         return Path(self.manifest.location) if self.manifest.location else self.path
 
     def reference(self, role: str) -> InputRef:
         return InputRef(role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve()))
 
     def path_of(self, name: str) -> Path:
-        """Where a listed file is, unchecked: token data may hold some itself and point to a folder for the others."""
+        """Return where a listed file is, without checking it. Token data may hold some files itself and point to a
+        folder for the others."""
         own = self.path / name
         return own if self.manifest.location is None or own.is_file() else self.folder / name
 
     def file(self, name: str) -> Path:
-        """Path of a listed file after checking size and sha256, streamed. Raises ArtifactError."""
+        """Return the path of a listed file after checking its size and sha256, read in pieces. Raises ArtifactError."""
         entry, path = self._entry(name), self.path_of(name)
         self._check_size(path, entry)
         if file_sha256(path) != entry.sha256:
@@ -74,8 +75,8 @@ class Artifact:
         return path
 
     def read(self, name: str, *, at_most: int | None = None) -> bytes:
-        """Content of a listed file; the bytes returned are the bytes checked. Raises ArtifactError, also for a file of
-        more than `at_most` bytes: a file of holes takes no room on the disk."""
+        """Return the content of a listed file; the bytes returned are the bytes checked. Raises ArtifactError, also for
+        a file of more than `at_most` bytes: a sparse file can be larger than the disk."""
         entry, path = self._entry(name), self.path_of(name)
         self._check_size(path, entry)
         if at_most is not None and entry.bytes > at_most:
@@ -108,8 +109,8 @@ class Artifact:
 
 
 def open_artifact(path: Path, *kinds: Kind) -> Artifact:
-    """Open the artifact in `path`. Raises UsageError (2) for a path that is none, ArtifactError (3) for one that is
-    damaged, unfinished or not of one of `kinds` (any kind where none is given)."""
+    """Open the artifact in `path`. Raises UsageError (exit 2) where there is no artifact, ArtifactError (exit 3) for
+    one that is damaged, unfinished or not of one of `kinds` (any kind where none is given)."""
     _settle(path)
     manifest_path = path / MANIFEST_NAME
     if not path.exists():
@@ -139,7 +140,7 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
 
 
 def _nearest(path: Path) -> str | None:
-    """The hint for an artifact that is not there: one beside it whose name is close."""
+    """Return a hint for an artifact that does not exist: one beside it with a similar name, or None."""
     beside = [child.name for child in path.parent.glob("[!.]*") if (child / MANIFEST_NAME).is_file()]
     near = difflib.get_close_matches(path.name, beside, n=1)
     return f"did you mean {path.parent / near[0]}?" if near else None
@@ -156,7 +157,7 @@ def _read_manifest(path: Path) -> bytes:
 def _settle(path: Path) -> None:
     """Wait until a replacement of `path` in progress is done, or undo one that a crash cut in two."""
     if not path.name or path.name == "..":
-        return  # a root or relative folder; artifacts made by golfpipe have names
+        return  # only a root or relative folder has no name; no artifact is one
     for _ in range(20):
         if path.exists() or not old_folder(path).exists():
             return
@@ -169,7 +170,8 @@ def _settle(path: Path) -> None:
 
 @contextmanager
 def part_of_artifact() -> Iterator[None]:
-    """Within: what cannot be used is part of an artifact, which then is a damaged one (exit 3)."""
+    """Turn a DataError inside the `with` block into an ArtifactError (exit 3), because the file that cannot be used is
+    part of an artifact."""
     try:
         yield
     except DataError as error:
@@ -177,7 +179,7 @@ def part_of_artifact() -> Iterator[None]:
 
 
 def try_open(path: Path) -> Artifact | None:
-    """The artifact in `path`, or None where there is none or it cannot be used."""
+    """Return the artifact in `path`, or None where there is none or it cannot be used."""
     try:
         return open_artifact(path)
     except (ArtifactError, UsageError):
@@ -193,12 +195,14 @@ class ArtifactWriter:
     scratch_files: set[str] = field(default_factory=set)
 
     def scratch(self, name: str) -> Path:
-        """Where to keep what the work needs until the artifact is complete, such as a checkpoint, and then no more."""
+        """Return the path for a file that only the work needs, such as a checkpoint. `finish` leaves it out of the
+        artifact."""
         self.scratch_files.add(name)
         return self.path(name, content=False)
 
     def path(self, name: str, *, content: bool = True) -> Path:
-        """Where to write file `name` oneself. `content=False`: a log or checkpoint, outside the digest."""
+        """Return the path at which the stage writes file `name` itself. `content=False` marks a log, which is outside
+        the digest."""
         assert is_plain_name(name), name
         if not content:
             self.side_files.add(name)
@@ -226,7 +230,7 @@ class ArtifactWriter:
 
 
 class IdleWriter(ArtifactWriter):
-    """For the processes of a run that only compute along: nothing is written."""
+    """The writer of a process that only computes along with the first one: it writes nothing."""
 
     def path(self, name: str, *, content: bool = True) -> Path:
         return self.folder / name
@@ -241,9 +245,9 @@ class IdleWriter(ArtifactWriter):
 
 
 def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
-    """Start building `out`. `keep_partial` keeps what an interrupted run left (train resumes from it).
+    """Start building `out`. `keep_partial` keeps what an interrupted run left; train resumes from it.
 
-    Raises UsageError where `out` is something else than an artifact: the result would replace it.
+    Raises UsageError where `out` exists and is no artifact: the result would replace it.
     """
     recover(out)
     check_replaceable(out)
@@ -255,22 +259,23 @@ def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
     with writing(out):
         partial.mkdir(parents=True, exist_ok=True)
         _refuse_links(partial)
-        (partial / MANIFEST_NAME).unlink(missing_ok=True)  # of a folder that was complete, and was then damaged
+        # A kept folder still has its manifest if it was complete and damaged afterwards.
+        (partial / MANIFEST_NAME).unlink(missing_ok=True)
     return ArtifactWriter(partial)
 
 
 def _refuse_links(partial: Path) -> None:
-    """Raises ArtifactError for a file in an unfinished folder that is also one elsewhere: going
-    on would write there."""
+    """Check that no file in an unfinished folder is a link: writing to it would change a file elsewhere. Raises
+    ArtifactError."""
     for path in partial.rglob("*"):
         if path.is_symlink() or (not path.is_dir() and path.stat().st_nlink > 1):
             raise ArtifactError(f"{path}: a link, which no run of golfpipe leaves", hint="--force starts afresh")
 
 
 def check_replaceable(out: Path) -> None:
-    """Raises UsageError for an output path at which there are other people's files."""
+    """Check that nothing but an artifact would be replaced at `out`. Raises UsageError."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UsageError(f"{out}: a file or link, but the output is a folder", hint="another -o", path=str(out))
+        raise UsageError(f"{out}: a file or link, but the output is a folder", hint="give another -o", path=str(out))
     if out.is_dir() and not (out / MANIFEST_NAME).is_file() and any(out.iterdir()):
         raise UsageError(
             f"{out}: holds files that are no golfpipe artifact, which the result would replace",
@@ -290,7 +295,7 @@ def finish(
     inputs: tuple[InputRef, ...],
     provenance: dict[str, Any],
 ) -> Manifest:
-    """Hash the files, write the manifest last, and put the folder in the place of `out`."""
+    """Hash the files, write the manifest last, put the folder in the place of `out`, and return the manifest."""
     files = {}
     for name in result.files if result.files is not None else _file_names(writer.folder):
         if name in writer.scratch_files:
@@ -329,7 +334,8 @@ def finish(
 
 
 def finish_interrupted(out: Path, key: str) -> Manifest | None:
-    """Put what was complete under that key, when its process died, in the place of `out`; None where nothing was."""
+    """Put the artifact with this key in the place of `out`, where its process died when it was complete, and return its
+    manifest. Return None where there is no such artifact."""
     found = try_open(partial_folder(out))
     if found is None or found.manifest.key != key:
         return None
@@ -344,7 +350,7 @@ def finish_interrupted(out: Path, key: str) -> Manifest | None:
 
 
 def _put_in_place(out: Path, manifest: Manifest) -> None:
-    """The complete partial folder becomes `out`, without what only its making needed."""
+    """Remove the files that only the making needed, and rename the complete partial folder to `out`."""
     partial = partial_folder(out)
     for path in sorted(partial.rglob("*")):
         name = path.relative_to(partial).as_posix()
@@ -354,7 +360,7 @@ def _put_in_place(out: Path, manifest: Manifest) -> None:
 
 
 def _file_names(folder: Path) -> Iterable[str]:
-    """Every file below `folder` but hidden ones and the manifest."""
+    """Return the names of all files below `folder`, except the manifest and hidden files."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     shown = (name for name in names if not any(part.startswith(".") for part in name.parts))
     return sorted(name.as_posix() for name in shown if name.as_posix() != MANIFEST_NAME)

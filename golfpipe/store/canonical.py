@@ -11,28 +11,30 @@ from typing import Any
 from golfpipe.errors import ArtifactError
 
 MAX_DEPTH = 100
-"""Of nested objects and lists: far above what golfpipe writes, far below what any walk over them can bear."""
+"""The most levels of nested objects and lists: far above what golfpipe writes, far below what any walk over them can
+bear."""
 
 
 def canonical_json(value: Any) -> str:
-    """Sorted keys, no spaces, ASCII, no NaN (ValueError), floats as Python's shortest repr."""
+    """Return `value` as JSON with sorted keys, no spaces, ASCII only, and floats in Python's shortest form. Raises
+    ValueError for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def digest_of(value: Any) -> str:
-    """sha256 (hex) of the canonical JSON of `value`."""
+    """Return the sha256 (hex) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file, streamed."""
+    """Return the sha256 (hex) of a file, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Strict JSON: duplicate keys, NaN, numbers beyond fp64 and deep nesting are errors. Raises ArtifactError naming
-    `name`."""
+    """Parse strict JSON: duplicate keys, NaN, numbers beyond fp64 and deep nesting are errors. Raises ArtifactError
+    naming `name`."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -59,7 +61,8 @@ def parse_json(text: str | bytes, name: str) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether `value` nests deeper than MAX_DEPTH; level by level, so that no nesting exhausts the stack."""
+    """Return True if `value` nests deeper than MAX_DEPTH. The walk goes level by level, so that no nesting exhausts the
+    stack."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [

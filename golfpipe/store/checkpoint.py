@@ -1,7 +1,7 @@
-"""A PyTorch checkpoint of somebody else, read without running anything that it holds.
+"""Reading somebody else's PyTorch checkpoint without running anything in it.
 
-`weights_only` keeps code out. What it does not bound is looked at before: entries that a zip declares larger than the
-file, CRCs, and pickles of a few bytes whose tuples of tuples take for ever to hash.
+`weights_only` keeps code out. Checks beforehand bound what it does not: zip entries that declare more bytes than the
+file has, wrong CRCs, and small pickles whose nested tuples take practically forever to hash.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _INNER = ("model", "state_dict", "model_state_dict")
-"""Where training scripts put the weights when the file holds more."""
+"""The keys under which training scripts put the weights when the file holds more."""
 _ZIP_MAGIC = b"PK\x03\x04"
 _MAX_PICKLE_BYTES = 16_000_000
-"""Names and shapes of the tensors; those of a model with a thousand layers take 3 MB."""
+"""The most bytes of a pickle, which holds names and shapes: those of a model with a thousand layers take 3 MB."""
 _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor on the host. Only tensors and plain containers are read (`weights_only`).
+    """Return the tensors of a checkpoint by name, on the host. Only tensors and plain containers are read
+    (`weights_only`).
 
     Raises DataError for a file that cannot be read so, or that holds no tensors by name.
     """
@@ -72,8 +73,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _sound_container(path: Path, size: int) -> io.BytesIO:
-    """The zip's entries in a new zip. Two readers of one zip can be made to see different entries; torch sees those
-    whose sizes, CRCs and pickles were checked. Raises DataError for what is no zip of torch.save."""
+    """Return a new zip with the entries of the one in `path`, after checking their sizes, CRCs and pickles. Two readers
+    of one zip can be made to see different entries; torch reads the new one, so it sees those that were checked. Raises
+    DataError for a file that is no zip of torch.save."""
     with path.open("rb") as stream:
         if stream.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:
             raise DataError(
@@ -101,7 +103,8 @@ def _sound_container(path: Path, size: int) -> io.BytesIO:
 
 
 def _check_pickle(content: bytes, path: Path) -> None:
-    """Raises DataError for a pickle that is too large, or uses a tuple twice: 40 pairs of one pair hash for days."""
+    """Check that a pickle is of bounded size and uses no tuple twice: 40 nested pairs of one pair take days to hash.
+    Raises DataError."""
     if len(content) > _MAX_PICKLE_BYTES:
         raise DataError(f"{path}: {len(content)} bytes of names and shapes", path=str(path))
     tuples: set[int] = set()

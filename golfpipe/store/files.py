@@ -1,7 +1,7 @@
-"""Whole or not at all: files and folders appear under their final name only when they are complete.
+"""Files and folders that appear under their final name only when they are complete.
 
-A file is written to a temporary sibling, synced and renamed. A folder is built as `.<name>.partial` and then takes
-the place of the old one; a crash between the two renames leaves `.<name>.old`, which `recover` puts back.
+A file is written to a temporary sibling, synced and renamed. A folder is built as `.<name>.partial` and then takes the
+place of the old one; a crash between the two renames leaves `.<name>.old`, which `recover` puts back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def write_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path, len(content)):
         try:
-            temporary.unlink(missing_ok=True)  # of a crash, or a link that somebody planted: it is not written through
+            # A crash may have left the file, or somebody may have planted a link, which must not be written through.
+            temporary.unlink(missing_ok=True)
             with temporary.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
@@ -39,8 +40,8 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Within, `path` is written: `needed` bytes, where that is known. An error of the system becomes StageFailed that
-    names the file, as one about an open descriptor does not, and says what was needed."""
+    """Turn an OSError inside the `with` block, which writes `path`, into StageFailed. The message names the file, which
+    an error about an open descriptor does not, and how many bytes were `needed`, where that is known."""
     try:
         yield
     except OSError as error:
@@ -55,7 +56,7 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
 
 
 def no_space(path: Path, needed: int | None = None) -> StageFailed:
-    """The error for a full disk or an exhausted quota."""
+    """Return the error for a full disk or an exhausted quota."""
     needs = f"{format_bytes(needed)} were needed, " if needed is not None else ""
     return StageFailed(
         f"{path}: no space left ({needs}{format_bytes(free_bytes(path.parent))} are free)",
@@ -65,7 +66,7 @@ def no_space(path: Path, needed: int | None = None) -> StageFailed:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space where `folder` is or will be."""
+    """Return the free bytes of the file system on which `folder` is or will be."""
     folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -93,19 +94,20 @@ def sync_folder(path: Path) -> None:
 
 
 def partial_folder(out: Path) -> Path:
-    """Where the folder `out` is built."""
+    """Return the folder in which `out` is built."""
     return out.with_name(f".{out.name}.partial")
 
 
 def old_folder(out: Path) -> Path:
-    """Where the previous `out` is for the moment in which the new one takes its place."""
+    """Return the folder that holds the previous `out` for the moment in which the new one takes its place."""
     return out.with_name(f".{out.name}.old")
 
 
 def recover(out: Path) -> None:
-    """Finish what a crash inside `replace_folder` left: the old folder comes back, or goes away.
+    """Repair what a crash inside `replace_folder` left: put the old folder back, or remove it where the new one is in
+    place.
 
-    Only for who holds the lock of `out`: a replacement in progress looks the same.
+    Only the holder of the lock of `out` may call this: a replacement in progress looks the same.
     """
     old = old_folder(out)
     if old.exists():

@@ -1,9 +1,9 @@
-"""One writer per output folder.
+"""The lock that lets only one process write an output folder.
 
 The lock is a file made beside the folder, only if it is not there yet, so that it also works on network folders. It
-holds host, pid and the process's start time; its modification time is a heartbeat. A dead process's lock is taken
-over at once on the same host, and after STALE_SECONDS without a heartbeat from another. Heartbeats are judged by the
-clock of the file system, since the clocks of two hosts may differ.
+holds host, pid and the process's start time; its modification time is a heartbeat. A dead process's lock is taken over
+at once on the same host, and after STALE_SECONDS without a heartbeat on another. Heartbeats are judged by the clock of
+the file system, since the clocks of two hosts may differ.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Hold:
     content: bytes
 
     def is_lost(self) -> bool:
-        """Whether another host took over, as after a long suspension of this process."""
+        """Return True if another host took the lock over, as it may after a long suspension of this process."""
         try:
             return lock_path(self.out).read_bytes() != self.content
         except FileNotFoundError:
             return True
-        except OSError:  # cannot be told now; a hiccup of the network must not cost the work
+        except OSError:  # unknown for now; a hiccup of the network must not cost the work
             return False
 
     def check(self) -> None:
-        """Raises Busy where the lock is lost: what this process made may be mixed with another one's work."""
+        """Raise Busy if the lock is lost: what this process wrote may then be mixed with another one's work."""
         if self.is_lost():
             raise Busy(
                 f"{self.out}: another process took over while this one was silent for over {STALE_SECONDS:.0f} s",
@@ -60,7 +60,8 @@ class Hold:
 
 @contextmanager
 def output_lock(out: Path) -> Iterator[Hold]:
-    """Hold `out` for this process. Raises Busy (exit 75) at once where another process, or this one, holds it."""
+    """Hold `out` for this process inside the `with` block. Raises Busy (exit 75) at once where another process, or this
+    one, holds it."""
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     path, hold = lock_path(out), Hold(out, _owner())
@@ -78,12 +79,12 @@ def output_lock(out: Path) -> Iterator[Hold]:
 
 
 def lock_path(out: Path) -> Path:
-    """The file that says who writes `out`."""
+    """Return the path of the lock file of `out`."""
     return out.with_name(f".{out.name}.lock")
 
 
 def lock_holder(out: Path) -> str | None:
-    """Who writes `out` now, in words; None where nobody does, dead processes included. Changes nothing."""
+    """Say who is writing `out` now; None where nobody is, dead processes included. Changes nothing."""
     path = lock_path(out)
     try:
         content, age = path.read_bytes(), time.time() - path.stat().st_mtime
@@ -95,7 +96,7 @@ def lock_holder(out: Path) -> str | None:
 
 
 def _owner() -> bytes:
-    """What tells this process, and this lock of it, from all others."""
+    """Return the lock file's content, which tells this process, and this lock of it, from all others."""
     return json.dumps(
         {
             "host": socket.gethostname(),
@@ -123,8 +124,8 @@ def _acquire(path: Path, hold: Hold) -> None:
 
 
 def _create(path: Path, content: bytes) -> float | None:
-    """Make the lock file with its content in one step, so that a crash leaves none without an owner. None: it is
-    made. Where there is one already, the time by the clock of the file system."""
+    """Make the lock file with its content in one step, so that a crash leaves none without an owner. Return None where
+    that worked, and the time by the clock of the file system where there is a lock already."""
     draft = path.with_name(f"{path.name}.{uuid4().hex[:12]}")
     try:
         with writing(path, len(content)):
@@ -133,7 +134,7 @@ def _create(path: Path, content: bytes) -> float | None:
         try:
             os.link(draft, path)
         except FileExistsError:
-            # Over a network the first try may have worked, its answer was lost, and the second one found the link.
+            # Over a network the first try may have worked without its answer arriving; the retry then found that link.
             return now if draft.stat().st_nlink < 2 else None
         except OSError:  # a file system without hard links
             return None if _create_exclusively(path, content) else now
@@ -144,7 +145,7 @@ def _create(path: Path, content: bytes) -> float | None:
 
 
 def _create_exclusively(path: Path, content: bytes) -> bool:
-    """Make the lock file in two steps; False where there is one."""
+    """Make the lock file in two steps, creating and writing it. Return False where there is one already."""
     with writing(path, len(content)):
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -161,7 +162,8 @@ def _create_exclusively(path: Path, content: bytes) -> bool:
 
 
 def _remove_if_dead(path: Path, now: float) -> str | None:
-    """Who holds the lock, in words; None where there is no lock any more, because its dead owner's was removed."""
+    """Say who holds the lock. Return None where there is no lock any more, also because its owner was dead and it was
+    removed."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -169,7 +171,8 @@ def _remove_if_dead(path: Path, now: float) -> str | None:
     except PermissionError:
         return "a process of another user"
     with os.fdopen(descriptor, "rb") as stream:
-        # Two takers must not both judge the old lock and then remove it and, after that, each other's new one.
+        # Without a lock on the file two processes could judge the old lock dead together; the slower one would then
+        # remove the new lock of the faster one.
         if fcntl is not None:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -187,9 +190,9 @@ def _remove_if_dead(path: Path, now: float) -> str | None:
 
 
 def _live_holder(content: bytes, age: float) -> str | None:
-    """Who wrote the lock, in words; None where that process is dead or silent."""
+    """Say who wrote the lock; None where that process is dead or silent."""
     owner = _parse(content)
-    if owner is None:  # without hard links a lock is empty for a moment after its creation
+    if owner is None:  # without hard links a lock is empty for a moment after it is made
         return "another process" if age < STALE_SECONDS else None
     pid = owner["pid"]
     here = {"host": socket.gethostname(), "pid_namespace": _pid_namespace()}
@@ -214,13 +217,14 @@ def _is_running(pid: int, started: Any) -> bool:
         return False
     except PermissionError:
         pass
-    # A process that got the number of the dead one has another start time.
+    # Another process may have got the number of the dead one; its start time differs then.
     now_started = _start_time(pid)
     return started is None or now_started is None or now_started == started
 
 
 def _pid_namespace() -> str | None:
-    """Within which process numbers have a meaning: containers on one host may share its name. None where unknown."""
+    """Return the namespace within which process numbers are unique; None where unknown. Containers on one host may
+    share its name."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -228,19 +232,19 @@ def _pid_namespace() -> str | None:
 
 
 def _start_time(pid: int) -> str | None:
-    """When the process started, in ticks since boot; None where /proc does not tell."""
+    """Return when the process started, in ticks since boot; None where /proc does not tell."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
+    fields = stat.rpartition(")")[2].split()  # the process's name comes before it and may hold spaces
     if len(fields) < 20 or fields[0] == "Z":  # a zombie writes nothing any more
         return "dead" if fields[:1] == ["Z"] else None
     return fields[19]
 
 
 def _release(path: Path, content: bytes) -> None:
-    """Remove the lock, if it is still this one: after a long suspension another host may have taken over."""
+    """Remove the lock if it is still this one: after a long suspension another host may have taken it over."""
     with suppress(OSError):
         if path.read_bytes() == content:
             path.unlink(missing_ok=True)
@@ -249,5 +253,5 @@ def _release(path: Path, content: bytes) -> None:
 def _keep_alive(hold: Hold, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         with suppress(OSError):
-            if not hold.is_lost():  # or this would keep another one's alive
+            if not hold.is_lost():  # otherwise this would keep another process's lock alive
                 os.utime(lock_path(hold.out))

@@ -1,7 +1,7 @@
-"""The manifest: what an artifact is, what it came from, and what its files must be.
+"""The manifest says what an artifact is, what it came from, and what its files must be.
 
-`key` names the work (stage, settings, inputs) and is known before it runs; `digest` names the result. Times, host
-and paths are in neither, so that equal work has equal names on every machine.
+`key` names the work (stage, settings, inputs) and is known before it runs; `digest` names the result. Times, host and
+paths are in neither, so that equal work has equal names on every machine.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from golfpipe.errors import ArtifactError
 from golfpipe.store.canonical import canonical_json, digest_of, parse_json
 
 SCHEMA = 2
-"""2 since the manifest carries a checksum of itself; 1 is still read."""
+"""The version of the manifest's form: 2 has a checksum of the manifest itself; 1, without it, is still read."""
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 32_000_000
-"""Far above any manifest, so that a reader's memory is bounded."""
+"""The most bytes that are read of a manifest: far above any real one, but a bound on the reader's memory."""
 
 Kind = Literal[
     "token_data",
@@ -49,14 +49,14 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 
 @checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
 class InputRef:
-    """An artifact that this one was made from."""
+    """A reference to an artifact that this one was made from."""
 
     role: str
-    """What it served as: data, model, evaluation."""
+    """What the input served as: data, model or evaluation."""
     kind: Kind
     digest: str
     path: str
-    """Where it was then; a hint only, the digest decides."""
+    """The folder where the input was then. This is a hint only; the digest decides."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -66,12 +66,13 @@ class FileEntry:
     sha256: str
     bytes: int
     content: bool
-    """Whether the file is part of the result (and so of the digest), or a log, checkpoint or picture beside it."""
+    """True if the file is part of the result, and so of the digest; False for a log, checkpoint or picture beside
+    it."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Manifest:
-    """Everything about an artifact but its files."""
+    """Everything about an artifact except its files."""
 
     schema: int
     kind: Kind
@@ -80,28 +81,28 @@ class Manifest:
     key: str
     digest: str
     config: dict[str, Any]
-    """The whole resolved pipeline configuration; a later command starts from it."""
+    """The whole resolved pipeline configuration, from which a later command starts."""
     inputs: tuple[InputRef, ...]
     files: dict[str, FileEntry]
     model: dict[str, Any] | None
-    """Architecture, carried forward from train."""
+    """The architecture, carried forward from train."""
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     location: str | None = None
-    """token_data only: the folder of the files that are not in the artifact's own."""
+    """The folder of the files that are not in the artifact's own folder; only token data has one."""
     checksum: str | None = None
-    """sha256 of the canonical JSON of all other fields: damage outside of what the digest covers shows too. None in
-    schema 1."""
+    """The sha256 of the canonical JSON of all other fields, so that damage to fields that the digest does not cover
+    shows too. None in schema 1."""
 
     def to_json(self) -> bytes:
         return (canonical_json(asdict(self)) + "\n").encode()
 
     def sealed(self) -> Manifest:
-        """The same with its checksum."""
+        """Return the same manifest with its checksum."""
         return replace(self, checksum=_checksum(asdict(self)))
 
     def input(self, role: str) -> InputRef | None:
-        """The first input of that role."""
+        """Return the first input with that role."""
         return next((ref for ref in self.inputs if ref.role == role), None)
 
 
@@ -115,7 +116,8 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     location: str | None = None
     files: tuple[str, ...] | None = None
-    """Exactly the files that belong, in a folder that holds others too; None: all of the stage's own folder."""
+    """The names of the artifact's files, in a folder that holds others too. None: all files of the stage's own
+    folder."""
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -156,7 +158,7 @@ def _checksum(fields: dict[str, Any]) -> str:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether `name` is a relative path that stays inside its folder."""
+    """Return True if `name` is a relative path that stays inside its folder."""
     path = PurePosixPath(name)
     return (
         bool(name)
@@ -170,7 +172,7 @@ def is_plain_name(name: str) -> bool:
 def result_digest(
     kind: Kind, files: dict[str, FileEntry], model: dict[str, Any] | None, metrics: dict[str, Any]
 ) -> str:
-    """sha256 over content files, architecture and metrics other than times."""
+    """Return the sha256 over content files, architecture and metrics other than times."""
     return digest_of(
         {
             "kind": kind,
@@ -183,7 +185,7 @@ def result_digest(
 
 
 def timeless(metrics: Any) -> Any:
-    """`metrics` without the values that depend on the clock or the machine: names ending in _seconds, _ms,
+    """Return `metrics` without the values that depend on the clock or the machine: names ending in _seconds, _ms,
     _per_second or _memory_bytes."""
     if isinstance(metrics, dict):
         return {

@@ -1,4 +1,4 @@
-"""Values out of manifests and logs that anybody may have written: the right type, or None."""
+"""Values out of manifests and logs that anybody may have written: each has the right type, or is None."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def number(values: Mapping[str, Any], key: str) -> float | None:
-    """A finite number, else None (absent, null, text, a truth value)."""
+    """Return a finite number; None where the value is absent, null, a text or a truth value."""
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -19,24 +19,24 @@ def number(values: Mapping[str, Any], key: str) -> float | None:
 
 
 def count(values: Mapping[str, Any], key: str) -> int | None:
-    """A whole number of at least 0, else None."""
+    """Return a whole number of at least 0, else None."""
     value = values.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def text(values: Mapping[str, Any], key: str) -> str | None:
-    """Text that is not empty, else None."""
+    """Return a text that is not empty, else None."""
     value = values.get(key)
     return value if isinstance(value, str) and value else None
 
 
 def flag(values: Mapping[str, Any], key: str) -> bool | None:
-    """A truth value, else None."""
+    """Return a truth value, else None."""
     value = values.get(key)
     return value if isinstance(value, bool) else None
 
 
 def mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A mapping, else an empty one."""
+    """Return a mapping; an empty one where the value is not a mapping."""
     value = values.get(key)
     return value if isinstance(value, dict) else {}

@@ -12,11 +12,12 @@ from golfpipe.store.manifest import MANIFEST_NAME, InputRef
 
 SEARCH_DEPTH = 4
 MAX_FOLDERS = 5000
-"""Looked at in one search: an artifact in /tmp or a home folder must not start a walk over the whole disk."""
+"""The most folders looked at in one search: an artifact in /tmp or a home folder must not start a walk over the whole
+disk."""
 
 
 def find_artifact(ref: InputRef, near: Path) -> Artifact:
-    """The artifact that `ref` names: where it was, else below the folders around `near` or ./artifacts.
+    """Return the artifact that `ref` names: where it was, else below the folders around `near` or ./artifacts.
 
     Raises ArtifactError naming role and digest where none matches.
     """
@@ -37,7 +38,7 @@ def find_artifact(ref: InputRef, near: Path) -> Artifact:
 
 
 def find_all(root: Path, depth: int = SEARCH_DEPTH) -> Iterator[Artifact]:
-    """Every readable artifact below `root`."""
+    """Yield every readable artifact below `root`."""
     for path in _manifest_folders(root, depth):
         artifact = try_open(path)
         if artifact is not None:
@@ -52,7 +53,8 @@ def _candidates(ref: InputRef, near: Path) -> Iterator[Path]:
 
 
 def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
-    """Folders with a manifest, nearest level first; at most MAX_FOLDERS are looked at, hidden ones not."""
+    """Yield the folders that hold a manifest, nearest level first. At most MAX_FOLDERS are looked at, and no hidden
+    ones."""
     level, looked_at = [root], 0
     for _ in range(depth + 1):
         below: list[Path] = []

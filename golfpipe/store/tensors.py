@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, checked when read."""
+"""Tensors in safetensors files, checked when they are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from golfpipe.store.canonical import canonical_json, parse_json
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> bytes:
-    """One safetensors file as bytes; equal input gives equal bytes."""
+    """Return one safetensors file as bytes; equal input gives equal bytes."""
     on_host = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     return safetensors.torch.save(on_host, metadata=metadata_text(metadata))
 
@@ -32,7 +32,8 @@ def tensors_from_bytes(content: bytes, name: str) -> dict[str, Tensor]:
 
 
 def seal(tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
-    """sha256 over names, dtypes, shapes, values of the tensors, and `values`: for a file that no manifest covers."""
+    """Return the sha256 over the tensors' names, dtypes, shapes and values, and over `values`: a check for a file that
+    no manifest covers."""
     digest = hashlib.sha256(canonical_json(values).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu").contiguous()
@@ -44,7 +45,8 @@ def seal(tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
 def check_tensors(
     tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], name: str, *, dtype: torch.dtype | None = None
 ) -> None:
-    """Exact names and shapes, finite values, and `dtype` where given. Raises ArtifactError naming file and tensor."""
+    """Check that names and shapes are exactly those of `shapes`, values finite, and dtypes `dtype` where given. Raises
+    ArtifactError naming file and tensor."""
     for missing in sorted(shapes.keys() - tensors.keys()):
         raise ArtifactError(f"{name}: tensor {missing} is missing")
     for extra in sorted(tensors.keys() - shapes.keys()):
@@ -59,10 +61,10 @@ def check_tensors(
 
 
 def json_to_tensor(value: Any) -> Tensor:
-    """A JSON value as a byte tensor, to travel inside a tensor file."""
+    """Return a JSON value as a byte tensor, so that it can be stored in a tensor file."""
     return torch.from_numpy(np.frombuffer(json.dumps(value, sort_keys=True).encode(), dtype=np.uint8).copy())
 
 
 def tensor_to_json(tensor: Tensor, name: str) -> Any:
-    """Inverse of `json_to_tensor`. Raises ArtifactError naming `name`."""
+    """Return the JSON value that `json_to_tensor` stored. Raises ArtifactError naming `name`."""
     return parse_json(tensor.numpy().tobytes(), name)

@@ -20,14 +20,14 @@ from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
-from golfpipe.submission.seed_results import SeedResult
+from golfpipe.submission.seed_results import SeedResult, seed_result
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
+from golfpipe.training.log_lines import TRAINING_LOG
 
 CONFIG_FILE = "config.yaml"
 REQUIREMENTS_FILE = "requirements.txt"
-TRAINING_LOG = "train.log"
 _REQUIRED_PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "constriction")
 
 
@@ -53,14 +53,17 @@ class Draft:
 def draft(
     heading: Heading,
     lineages: Sequence[Lineage],
-    results: Sequence[SeedResult],
     facts: Facts,
     *,
     script: bytes | None = None,
     verification: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """Gather logs and settings. The settings are those of the first seed; rule 9 says whether the others agree."""
+    """Gather results, logs and settings. The settings are those of the first seed; rule 9 says whether others agree.
+
+    Raises ArtifactError naming a metric that is missing.
+    """
     sections = effective_config(lineages[0])
+    results = [seed_result(lineage, run) for lineage, run in zip(lineages, facts.runs, strict=True)]
     logs = {
         result.seed: _log(lineage, result, run.code_measured)
         for lineage, result, run in zip(lineages, results, facts.runs, strict=True)
@@ -179,7 +182,10 @@ def _method(lineage: Lineage) -> str:
     windows = text(manifest.metrics, "method") or "evaluation"
     if lineage.score_first:
         return text(mapping(manifest.config, "ttt"), "method") or windows
-    return f"cosine_ttt_{windows}" if lineage.adapted is not None else windows
+    if lineage.adapted is not None:
+        method = text(mapping(lineage.adapted.manifest.config, "ttt"), "method")
+        return f"{method or 'unknown'}_ttt_{windows}"
+    return windows
 
 
 def _config_yaml(made: Draft) -> str:

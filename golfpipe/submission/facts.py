@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -82,33 +82,32 @@ class Facts:
     folder_problems: tuple[str, ...] = ()
     """Files and fields that a records folder lacks, or that hold something else."""
 
+    @property
+    def code_measured(self) -> bool:
+        return all(run.code_measured for run in self.runs)
 
-def gather(
-    lineages: Sequence[Lineage],
-    *,
-    neutral: Collection[str],
-    track: str | None = None,
-    has_folder: bool = False,
-    script_bytes: int | None = None,
-    log_differences: tuple[str, ...] | None = None,
-    executed: Sequence[Executed] = (),
-    folder_problems: tuple[str, ...] = (),
-) -> Facts:
-    """Facts of the runs. `neutral`: dotted configuration keys that do not change a result; `executed`: one per run,
-    where the methods were run."""
-    runs = [gather_run(lineage) for lineage in lineages]
-    if script_bytes is not None:
-        runs = [replace(run, code_bytes=script_bytes, code_measured=True) for run in runs]
-    if executed:
-        runs = [replace(run, executed=found) for run, found in zip(runs, executed, strict=True)]
+    def with_script(self, script_bytes: int | None) -> Facts:
+        """Return the facts with the size of the script, which counts for every run; None: there is no script."""
+        if script_bytes is None:
+            return self
+        runs = tuple(replace(run, code_bytes=script_bytes, code_measured=True) for run in self.runs)
+        return replace(self, runs=runs, script_bytes=script_bytes)
+
+    def with_executed(self, executed: Sequence[Executed]) -> Facts:
+        """Return the facts with what running the methods showed, one per run; none where they were not run."""
+        if not executed:
+            return self
+        runs = (replace(run, executed=found) for run, found in zip(self.runs, executed, strict=True))
+        return replace(self, runs=tuple(runs))
+
+
+def gather(lineages: Sequence[Lineage], *, track: str | None = None, has_folder: bool = False) -> Facts:
+    """Gather what the manifests and the packed files say. Raises ArtifactError for a file that was altered."""
     return Facts(
-        runs=tuple(runs),
+        runs=tuple(gather_run(lineage) for lineage in lineages),
         track=track,
         has_folder=has_folder,
-        script_bytes=script_bytes,
-        configuration_differences=configuration_differences(lineages, neutral),
-        log_differences=log_differences,
-        folder_problems=folder_problems,
+        configuration_differences=configuration_differences(lineages),
     )
 
 

@@ -42,7 +42,8 @@ def judge(facts: Facts) -> Judgment:
 def refuse_over_limit(facts: Facts) -> None:
     """Raises OverLimit naming every seed over its byte limit; no track takes those."""
     over = [
-        f"seed {run.seed}: {format_bytes(run.total_bytes)} of {format_bytes(run.limit_bytes)}"
+        f"seed {run.seed}: {format_bytes(run.total_bytes)} of {format_bytes(run.limit_bytes)}, so the weights would"
+        f" have to give {format_bytes(run.total_bytes - run.limit_bytes)}"
         for run in facts.runs
         if run.over_limit and run.total_bytes is not None
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from golfpipe.adapt.config import SgdRecipe
 from golfpipe.codec.config import PackConfig
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig
@@ -20,9 +19,9 @@ def technique_lines(config: PipelineConfig, sections: Mapping[str, Any]) -> tupl
         lines.append(_quantization(config))
     if "pack" in sections:
         lines.append(_packing(config.pack))
-    lines.append(_adaptation(config) if "ttt" in sections else "No test-time training.")
-    own_windows = "ttt" in sections and config.ttt.method == "score_first_lora"  # its chunks are its windows
-    if "evaluate" in sections and not own_windows:
+    method = config.ttt.chosen if "ttt" in sections else None
+    lines.append(f"Test-time training: {method.describe(config.ttt.recipe())}." if method else "No test-time training.")
+    if "evaluate" in sections and not (method and method.by_document):  # its windows are then its own
         lines.append(_evaluation(config.evaluate))
     return tuple(lines)
 
@@ -141,19 +140,6 @@ def _quantization(config: PipelineConfig) -> str:
 def _packing(pack: PackConfig) -> str:
     how = {"range": "entropy coding with a static model per tensor", "nibble": "two int4 codes per byte, then lzma"}
     return f"Packing: {how.get(pack.coder, pack.coder)}, one file."
-
-
-def _adaptation(config: PipelineConfig) -> str:
-    recipe = config.ttt.recipe()
-    what = {
-        "cosine": "AdamW on the validation tokens before they are scored",
-        "score_first_lora": "low-rank adapters per document, each chunk scored before it is learned from",
-        "score_first_sgd": "SGD on all weights, each chunk scored before it is learned from",
-    }[config.ttt.method]
-    momentum = f", momentum {recipe.momentum:g}" if isinstance(recipe, SgdRecipe) else ""
-    return (
-        f"Test-time training: {what} ({recipe.epochs} epoch{'s' * (recipe.epochs != 1)}, lr {recipe.lr:g}{momentum})."
-    )
 
 
 def _evaluation(evaluate: EvaluateConfig) -> str:

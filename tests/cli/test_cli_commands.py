@@ -133,7 +133,7 @@ def test_over_the_limit_is_exit_4_with_the_artifact_complete(golfpipe: Any) -> N
         assert result.code == 4
         assert result.json["artifact"] == "artifacts/a/pack"
         assert result.json["error"]["type"] == "OverLimit"
-        assert "20,600 B of 20,500 B" in result.json["error"]["message"]
+        assert "46,600 B of 20,500 B" in result.json["error"]["message"]
     assert golfpipe("evaluate artifacts/a/pack").code == 0
 
 

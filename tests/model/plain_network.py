@@ -1,4 +1,4 @@
-"""The network of SPEC section 1 once more, in plain float64 numpy with loops: slow, obvious, and sharing no code."""
+"""The network of docs/model.md once more, in plain float64 numpy with loops: slow, obvious, and sharing no code."""
 
 from __future__ import annotations
 

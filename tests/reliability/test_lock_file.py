@@ -22,10 +22,12 @@ LOCK = (ROOT / "requirements.lock").read_text()
 
 def test_the_lock_holds_every_declared_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["test"])]
-    pinned = pins(LOCK)
+    extras = {name: list(map(Requirement, texts)) for name, texts in project["optional-dependencies"].items()}
+    declared, pinned = [*map(Requirement, project["dependencies"]), *extras["test"]], pins(LOCK)
     for requirement in declared:
-        if requirement.name != project["name"]:
+        if requirement.name == project["name"]:
+            declared += [inner for extra in requirement.extras for inner in extras[extra]]
+        else:
             name = requirement.name.lower().replace("_", "-")
             assert requirement.specifier.contains(pinned[name]), requirement
 

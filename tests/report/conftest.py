@@ -21,7 +21,7 @@ def no_fsync() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_script() -> Iterator[None]:
-    """Generating the script takes seconds; tests/bundle does it. Here submissions have none, and must say so."""
+    """Generating the script takes seconds; tests/script does it. Here submissions have none, and must say so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
         yield

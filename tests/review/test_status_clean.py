@@ -20,7 +20,8 @@ from golfpipe.errors import Busy, Interrupted, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare, prepare_training
+from golfpipe.pipeline.single import Request, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.review.clean import find_removable, remove
 from golfpipe.review.status import RunStatus, StatusLine, run_status
 from golfpipe.store.lock import lock_path, output_lock

@@ -1,4 +1,4 @@
-"""The rules of SPEC section 5, case by case. Whole texts are compared in tests/data/test_tokenizer.py."""
+"""The byte rules of docs/stages/evaluate.md, case by case. tests/data/test_tokenizer.py compares whole texts."""
 
 import numpy as np
 import pytest

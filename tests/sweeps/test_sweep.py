@@ -17,7 +17,8 @@ from golfpipe.cli.app import main
 from golfpipe.errors import ConfigError, StageFailed, UsageError
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare_training
+from golfpipe.pipeline.single import Request
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.sweeps import processes
 from golfpipe.sweeps.executor import make_workers
 from golfpipe.sweeps.grid import parse_grid

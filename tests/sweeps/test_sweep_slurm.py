@@ -12,7 +12,8 @@ from sweep_inline import in_this_process
 
 from golfpipe.errors import ConfigError, StageFailed, UsageError
 from golfpipe.jobs.run import run_job
-from golfpipe.pipeline.single import Request, prepare_training
+from golfpipe.pipeline.single import Request
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.sweeps.executor import make_workers
 from golfpipe.sweeps.grid import parse_grid
 from golfpipe.sweeps.plan import SweepPlan, SweepRequest, plan_sweep
@@ -146,6 +147,6 @@ def test_without_slurm_or_submitit_it_says_so(arrays: object, monkeypatch: pytes
     with pytest.raises(UsageError, match="only for --executor slurm"):
         make_workers(_plan(BITS), slurm={"partition": "gpu"})
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
-    with pytest.raises(UsageError, match="submitit is not installed") as caught:
+    with pytest.raises(StageFailed, match="submitit, used by sweep --executor slurm, is not installed") as caught:
         make_workers(_plan(BITS), executor="slurm")
     assert "golfpipe[slurm]" in str(caught.value.hint)

@@ -26,7 +26,6 @@ class Layout(StrEnum):
     """Form of the script."""
 
     readable = "readable"
-    minified = "minified"
     compressed = "compressed"
 
 
@@ -47,7 +46,7 @@ def submit(
     ] = None,
     layout: Annotated[
         Layout | None,
-        typer.Option(help="Form of train_gpt.py: readable, minified or compressed. Its bytes count."),
+        typer.Option(help="Form of train_gpt.py: readable or compressed. Its bytes count."),
     ] = None,
     verify: Annotated[
         bool,

@@ -66,7 +66,7 @@ def train(
       golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
       golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
     """
-    from golfpipe.pipeline.single import prepare_training
+    from golfpipe.pipeline.training import prepare_training
 
     settings = settings_of(options, *_overrides(auto_batch, precision, qat_bits))
     request = _request(options, settings, data=data, init=init, replay=replay, resume=resume)

@@ -1,0 +1,100 @@
+"""Which modules a script carries, and their source text, whole or stripped of what only people need."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import python_minifier
+
+ReadSource = Callable[[str], str]
+"""Module name -> source text."""
+
+
+def read_source(module: str) -> str:
+    """Return the source text of a module of this package."""
+    root = Path(__file__).resolve().parents[2]
+    return root.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+
+
+def needed_modules(wanted: Iterable[str], read: ReadSource = read_source) -> dict[str, str]:
+    """Return name -> source text of the wanted modules and of all golfpipe modules that they import, anywhere in them.
+
+    What a module imports for type checkers alone is left out.
+    """
+    found: dict[str, str] = {}
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = read(name)
+            waiting += _imported(_without_type_checking(ast.parse(found[name], name)))
+    return dict(sorted(found.items()))
+
+
+@functools.lru_cache(maxsize=512)
+def stripped(name: str, text: str) -> str:
+    """Return a module's text without documentation, annotations, checks of user input, and with short local names.
+
+    Settings in a script are ones that golfpipe accepted, and the only payload that it reads is the one it wrote, so a
+    run that nothing refuses computes the same with and without the checks.
+    """
+    tree = _without_type_checking(ast.parse(text, name))
+    tree = ast.fix_missing_locations(_WithoutChecks(_golfpipe_errors(tree), name).visit(tree))
+    return python_minifier.minify(
+        ast.unparse(tree),
+        remove_literal_statements=True,
+        remove_asserts=True,
+        hoist_literals=False,
+        # Dataclasses read the annotations of their fields.
+        remove_annotations=python_minifier.RemoveAnnotationsOptions(remove_class_attribute_annotations=False),
+    )
+
+
+class _WithoutChecks(ast.NodeTransformer):
+    """Drops `if ...: raise` of golfpipe's own errors, and the validation of settings, which is their __post_init__."""
+
+    def __init__(self, errors: set[str], module: str) -> None:
+        self.errors, self.is_config = errors, module.endswith(".config")
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        last = node.body[-1]
+        error = last.exc.func if isinstance(last, ast.Raise) and isinstance(last.exc, ast.Call) else None
+        if not node.orelse and isinstance(error, ast.Name) and error.id in self.errors:
+            return None
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
+        return None if self.is_config and node.name == "__post_init__" else self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+        return node
+
+
+def _golfpipe_errors(tree: ast.Module) -> set[str]:
+    return {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "golfpipe.errors"
+        for alias in node.names
+    }
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("golfpipe."):
+            yield str(node.module)
+
+
+def _without_type_checking(tree: ast.Module) -> ast.Module:
+    tree.body = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+    ]
+    return tree
