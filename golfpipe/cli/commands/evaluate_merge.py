@@ -28,6 +28,7 @@ def evaluate_merge(
       golfpipe evaluate artifacts/demo/pack --shard 1/2
       golfpipe evaluate artifacts/demo/pack --shard 2/2
       golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
+      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-* -o artifacts/demo/merged
     """
     from golfpipe.pipeline.single import prepare_merge
 
