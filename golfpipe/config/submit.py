@@ -7,12 +7,18 @@ from typing import Literal
 
 from golfpipe.errors import ConfigError
 
+Track = Literal["10min_16mb", "non_record_16mb"]
+RECORD_TRACK: Track = "10min_16mb"
+"""The track that takes only what keeps every rule; the other one takes what states where it does not."""
+OTHER_TRACK: Track = "non_record_16mb"
+Layout = Literal["readable", "compressed"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmitConfig:
     """Settings of the submit stage. They hold no measured numbers: those come from manifests only."""
 
-    track: Literal["10min_16mb", "non_record_16mb"] = "non_record_16mb"
+    track: Track = OTHER_TRACK
     author: str = ""
     github_id: str = ""
     name: str = ""
@@ -33,7 +39,7 @@ class SubmitConfig:
     execute: bool = False
     """True: run the scoring methods for the rules that only running them can show. Track 10min_16mb always does."""
 
-    layout: Literal["readable", "compressed"] = "compressed"
+    layout: Layout = "compressed"
     """The form of train_gpt.py; the bytes of the file that ships count. readable: the modules' own text; compressed: a
     script that unpacks itself."""
     verify: bool = False

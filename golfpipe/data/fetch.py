@@ -24,6 +24,7 @@ from golfpipe.errors import DataError, StageFailed, UsageError
 from golfpipe.extras import require
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import write_file
+from golfpipe.store.manifest import is_plain_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -184,7 +185,7 @@ def _tokenizer(files: Sequence[RemoteFile], shards: Sequence[RemoteFile], reposi
 
 def _remote(entry: Any) -> RemoteFile:
     name = entry.path.rpartition("/")[2]
-    if not name or name in (".", "..") or "\\" in name:
+    if not is_plain_name(name):
         raise DataError(f"the hub names a file {entry.path!r}, which is no plain name")
     lfs = entry.lfs
     return RemoteFile(

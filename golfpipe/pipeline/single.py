@@ -15,6 +15,7 @@ from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.jobs.shard import Shard, check_parts
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.files import named_path
 from golfpipe.store.search import find_artifact
 
 ARTIFACTS = Path("artifacts")
@@ -131,18 +132,13 @@ def prepare_merge(paths: Sequence[Path], request: Request) -> Job:
 def default_out(stage: Stage, source: Artifact | None) -> Path:
     """Return the sibling of the input that is named for the stage."""
     assert source is not None, f"{stage.name} has no input to be beside"
-    name = stage.name if stage.name != "evaluate" else f"evaluate-{_named(source.path).name}"
-    return _named(source.path).parent / name
-
-
-def _named(path: Path) -> Path:
-    """Return `path` in a form that ends in a name, unlike `.` and `..`."""
-    return path if path.name not in ("", "..") else path.resolve()
+    name = stage.name if stage.name != "evaluate" else f"evaluate-{named_path(source.path).name}"
+    return named_path(source.path).parent / name
 
 
 def checked_out(out: Path) -> Path:
     """Return an output path that can have hidden siblings. Raises UsageError where `out` cannot."""
-    out = _named(out)
+    out = named_path(out)
     if not out.name:
         raise UsageError(f"{out}: cannot be an output folder", hint="give a folder with -o")
     if len(out.name.encode()) > MAX_NAME_LENGTH:

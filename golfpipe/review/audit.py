@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.loading.lineage import Lineage, trace
 from golfpipe.reporter import Reporter, SilentReporter
@@ -16,7 +17,6 @@ from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_artifact
 from golfpipe.submission.facts import RunFacts, gather
-from golfpipe.submission.judgment import RECORD_TRACK
 from golfpipe.submission.read_records import is_records_folder, read_folder
 from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable

@@ -18,7 +18,7 @@ from golfpipe.errors import Busy, UsageError
 from golfpipe.jobs.unfinished import JOB_FILE
 from golfpipe.review.status import run_status
 from golfpipe.store.artifact import open_artifact, try_open
-from golfpipe.store.files import partial_folder
+from golfpipe.store.files import named_path, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
@@ -86,7 +86,7 @@ def _named(path: Path) -> list[Removable]:
     holder = lock_holder(path)
     if holder is not None:
         raise Busy(f"{path}: {holder} is writing here", path=str(path))
-    out = path if path.name not in ("", "..") else path.resolve()
+    out = named_path(path)
     return [
         *_leftovers(out.parent, only=out.name),
         Removable(path=out, why=f"{artifact.manifest.kind}, named", bytes=_size(out)),

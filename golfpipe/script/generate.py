@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.submit import Layout
 from golfpipe.errors import StageFailed
 from golfpipe.script.entry import Settings, chosen_modules
 from golfpipe.script.modules import ReadSource, needed_modules, read_source, stripped
 
-Layout = Literal["readable", "compressed"]
 Adaptation = Literal["none", "ttt"]
 """What had a part in the score: nothing but the packed model, or test-time training as ttt.method says."""
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import date
 
 from golfpipe.config.schema import build_config
+from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
@@ -27,7 +28,7 @@ from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
 from golfpipe.submission.facts import Facts, device_of, gather
-from golfpipe.submission.judgment import RECORD_TRACK, judge, refuse_broken_rules, refuse_over_limit
+from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name
 from golfpipe.submission.seed_results import largest, spread

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from golfpipe.config.submit import OTHER_TRACK, RECORD_TRACK
+
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "author": ("author_name", "authors"),
     "github_id": ("github", "author_github", "github_handle", "github_username"),
@@ -181,8 +183,8 @@ def normal_track(text: str | None) -> str | None:
         return None
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).removeprefix("track_").strip("_")
     if "non_record" in plain or "nonrecord" in plain:
-        return "non_record_16mb"
-    return "10min_16mb" if plain.startswith("10min") else printable(text)
+        return OTHER_TRACK
+    return RECORD_TRACK if plain.startswith("10min") else printable(text)
 
 
 def printable(text: str | None) -> str | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from golfpipe.config.submit import OTHER_TRACK, RECORD_TRACK
 from golfpipe.errors import OverLimit, RuleBroken
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, is_challenge_data
 from golfpipe.units import format_bytes
-
-RECORD_TRACK = "10min_16mb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,5 +66,5 @@ def refuse_broken_rules(judgment: Judgment, track: str) -> None:
     )
     raise error(
         f"track {track} does not take this submission:\n" + "\n".join(f"  {line}" for line in judgment.deviations),
-        hint="--set submit.track=non_record_16mb writes the folder and states each deviation",
+        hint=f"--set submit.track={OTHER_TRACK} writes the folder and states each deviation",
     )

@@ -20,6 +20,7 @@ from golfpipe.store.metric_values import count, mapping, number
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.folder_fields import Fields, normal_track, printable, seed_entries, shown
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE
+from golfpipe.submission.rules import CHALLENGE_TARGETS
 from golfpipe.submission.script_kind import Script, look_at_script
 from golfpipe.submission.train_log import LoggedNumbers, agree, differences, read_log
 from golfpipe.units import format_bytes
@@ -31,7 +32,6 @@ MAX_ENTRIES = 10_000
 """Looked at below the folder."""
 USUAL_SEEDS = 3
 _LOG_NAME = re.compile(r"(\.log$)|(^(train|log|seed|run|output|stdout).*\.txt$)", re.IGNORECASE)
-_CHALLENGE_TARGETS = 62_021_632
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +304,7 @@ def _run(
         device=printable(fields.text("hardware")),
         scored_targets=targets,
         split_targets=targets,
-        whole_split=True if targets == _CHALLENGE_TARGETS else None,
+        whole_split=True if targets == CHALLENGE_TARGETS else None,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.trial.findings import CutsFound, Executed
 from golfpipe.units import LIMIT_BYTES, format_bytes, format_seconds
@@ -231,7 +232,7 @@ def _whole_split(facts: Facts) -> Finding:
             return "not checked", f"{sentence}; whether that is the whole split is not recorded."
         if not run.whole_split:
             return "fail", f"{sentence}: a part of the split."
-        if facts.track == "10min_16mb" and not is_challenge_data(run):
+        if facts.track == RECORD_TRACK and not is_challenge_data(run):
             return "fail", f"{sentence}: this is another text than the challenge's."
     other = "" if all(is_challenge_data(run) for run in facts.runs) else ", so this is another text"
     return "pass", f"{sentence}{other}."

@@ -21,6 +21,7 @@ from golfpipe.pipeline.settings import Settings, inherited_settings
 from golfpipe.pipeline.single import Request, checked_out, find_data
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.files import named_path
 from golfpipe.store.manifest import Kind
 from golfpipe.sweeps.grid import Cell, Grid, expand, override_texts
 
@@ -113,7 +114,7 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         raise UsageError("a sweep needs a grid", hint="--grid quantize.mlp.bits=3,4,5")
     _check_keys(keys, names)
     cells = expand(request.grids, sample=request.sample, seed=request.settings.seed or 0)
-    out = request.out or _beside(model.path) / SWEEP
+    out = request.out or named_path(model.path).parent / SWEEP
     builder = _Builder(request, model, names, checked_out(out))
     chains = [SweepCell(settings=cell, steps=builder.chain(cell)) for cell in cells]
     return SweepPlan(
@@ -246,7 +247,3 @@ def _check_keys(keys: Sequence[str], names: Sequence[str]) -> None:
                 f"--grid {key}: decides nothing in the stages {', '.join(names)}",
                 hint=f"--stages with {owner} among them" if owner else "train again with --set, once per value",
             )
-
-
-def _beside(path: Path) -> Path:
-    return (path if path.name not in ("", "..") else path.resolve()).parent

@@ -14,6 +14,7 @@ from fake_stages import make_artifact
 from sweep_inline import InlinePool
 
 from golfpipe.cli.app import main
+from golfpipe.codec.config import PackConfig
 from golfpipe.errors import ConfigError, StageFailed, UsageError
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.settings import Settings
@@ -116,7 +117,7 @@ def test_failed_cells_are_listed_and_the_others_go_on(
     assert "1 of 3 cells failed" in captured.err
     rows = list(csv.DictReader(Path("artifacts/a/sweep/results.csv").read_text().splitlines()))
     assert [row["state"] for row in rows] == ["failed", "done", "done"]
-    assert rows[1]["total_bytes"] == "20600"
+    assert rows[1]["total_bytes"] == str(600 + PackConfig().code_bytes_reserve)
     assert main(["sweep", str(TRAIN), "--grid", BITS]) == 0  # tries it again, and it alone
     assert "2 cells are up to date" in capsys.readouterr().err
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,21 +11,8 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, run_stage
 from golfpipe.cli.options import StageOptions
+from golfpipe.config.submit import Layout, Track
 from golfpipe.errors import StageFailed
-
-
-class Track(StrEnum):
-    """Part of the challenge."""
-
-    record = "10min_16mb"
-    other = "non_record_16mb"
-
-
-class Layout(StrEnum):
-    """Form of the script."""
-
-    readable = "readable"
-    compressed = "compressed"
 
 
 def submit(
@@ -75,9 +61,9 @@ def submit(
     if verify:
         overrides.append("submit.verify=true")
     if track is not None:
-        overrides.append(f"submit.track={track.value}")
+        overrides.append(f"submit.track={track}")
     if layout is not None:
-        overrides.append(f"submit.layout={layout.value}")
+        overrides.append(f"submit.layout={layout}")
     if launcher:
         overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
