@@ -5,9 +5,8 @@ holds host, pid and the process's start time; its modification time is a heartbe
 over at once on the same host, and after STALE_SECONDS without a heartbeat from another. Heartbeats are judged by the
 clock of the file system, since the clocks of two hosts may differ.
 
-The package flufl.lock is not used: it leaves a dead process's lock until the lifetime ends, judges expiry by this
-host's clock, and tells processes apart by host and pid alone. Of two processes that break a lock at the same time, it
-may also let one remove the other's new lock.
+The package flufl.lock is not used: it waits for a dead process's lock to expire even on the same host, needs the
+clocks of all hosts to agree, and lets one of two processes that break an old lock remove the other's new one.
 """
 
 from __future__ import annotations
