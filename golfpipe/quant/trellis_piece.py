@@ -38,7 +38,7 @@ def trellis_piece(tensor: OpenTensor, level: float, rate_weight: float, *, state
 
 
 def trellis_gain(w_RC: Tensor, log_steps: np.ndarray) -> float:
-    """Return what a trellis saves on the average weight against scalar codes of these steps; negative where it costs."""
+    """Return what a trellis saves on the average weight against scalar codes of these steps, or costs (below 0)."""
     power_RC = (w_RC.cpu() / torch.from_numpy(step_grid(log_steps, len(w_RC)))).square_().double().numpy()
     mean = max(float(power_RC.mean()), 1e-30)
     row_R, column_C = power_RC.mean(axis=1) + 1e-9 * mean, power_RC.mean(axis=0) + 1e-9 * mean
