@@ -18,8 +18,8 @@ def quantize(
 ) -> Answer:
     """Quantize trained weights and record the error; on request, to an exact packed size.
 
-    Reads a trained_model, and token_data with quantize.calibration=train. Writes a quantized_model, by default in the folder `quantize` beside it: codes and fp16
-    scales, and the error and entropy of every tensor.
+    Reads a trained_model, and token_data with quantize.calibration=train. Writes a quantized_model, by default in the
+    folder `quantize` beside it: codes and fp16 scales, and the error and entropy of every tensor.
 
     \b
     Examples:

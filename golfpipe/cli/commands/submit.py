@@ -16,14 +16,14 @@ from golfpipe.errors import StageFailed
 
 
 class Track(StrEnum):
-    """Part of the challenge."""
+    """The part of the challenge that a submission is for."""
 
     record = "10min_16mb"
     other = "non_record_16mb"
 
 
 class Layout(StrEnum):
-    """Form of the script."""
+    """The form of the script."""
 
     readable = "readable"
     minified = "minified"
@@ -60,8 +60,8 @@ def submit(
 ) -> Answer:
     """Write the records folder: README, submission.json, logs, and the script train_gpt.py.
 
-    Reads evaluations; each names its packed model by digest, and that its training. Writes a submission, by default in
-    the folder `submit` beside the first one. Every number is copied from manifests.
+    Reads evaluations. Each names its packed model by digest, which names its trained model. Writes a submission, by
+    default in the folder `submit` beside the first evaluation. Every number is copied from manifests.
 
     \b
     Examples:
