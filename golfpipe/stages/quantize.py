@@ -67,7 +67,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 
 def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:
-    """The allocation, printed and kept: bits per weight of each class and the size that pack will give exactly."""
+    """Return the solved allocation, and print it: bits per weight of each class, and the size that pack will reach
+    exactly."""
     if result.solution is None:
         return {}
     counts: dict[str, int] = {}
@@ -124,21 +125,21 @@ def _report_line(report: TensorReport) -> dict[str, Any]:
 
 
 def _relative_mse(reports: Mapping[str, TensorReport], powers: Mapping[str, float]) -> float:
-    """Squared error over squared weights, all tensors together."""
+    """Return the squared error over the squared weights, of all tensors together."""
     total = sum(powers[name] for name in reports)
     errors = sum(report.relative_squared_error * powers[name] for name, report in reports.items())
     return errors / total if total else 0.0
 
 
 def _edge_share(reports: Mapping[str, TensorReport]) -> float:
-    """Share of all searched rows that took the grid's lowest ratio."""
+    """Return the share of all searched rows that took the grid's lowest ratio."""
     counts = [report.ratio_counts for report in reports.values() if report.ratio_counts is not None]
     rows = sum(sum(count) for count in counts)
     return sum(count[0] for count in counts) / rows if rows else 0.0
 
 
 def _warn_if_trained_otherwise(job: Job) -> None:
-    """Training through one quantizer and exporting with another costs accuracy: say where they differ."""
+    """Warn where the quantizer of training differs from that of the export, which costs accuracy."""
     train = job.config.train
     if train.qat_start >= 1 or job.inputs["model"].manifest.stage != "train" or job.config.quantize.is_open:
         return

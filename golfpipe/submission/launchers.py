@@ -1,4 +1,4 @@
-"""Files that start a submission's script where there are GPUs: torchrun on this machine, Modal, a SLURM cluster.
+"""Files that start a submission's script where there are GPUs: torchrun on this machine, Modal, a Slurm cluster.
 
 Each runs train_gpt.py once per seed of the record and leaves logs and packed models in results/seed<N>/. The templates
 are plain scripts, so that people can read and change what they get.
@@ -30,17 +30,17 @@ _SCRIPTS = Environment(
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchSettings:
-    """What the templates are filled with."""
+    """The values that the templates are filled with."""
 
     name: str
     seeds: tuple[int, ...]
     gpus: int
     requirements: tuple[str, ...]
-    """Pinned packages, as in requirements.txt."""
+    """Packages and their versions, as in requirements.txt."""
     python: str
-    """Minor version that measured the score, as 3.11."""
+    """The minor version that measured the score, such as 3.11."""
     minutes: int
-    """Wall clock of one seed, with room to spare."""
+    """The wall-clock minutes of one seed, with room to spare."""
 
 
 def launcher_file(launcher: Launcher, settings: LaunchSettings) -> tuple[str, str]:
@@ -52,6 +52,6 @@ def launcher_file(launcher: Launcher, settings: LaunchSettings) -> tuple[str, st
 
 
 def launch_minutes(seconds: Sequence[float | None]) -> int:
-    """Half as much again as the longest seed took, and a quarter of an hour for installing and compiling."""
+    """Return half as much again as the longest seed took, plus a quarter of an hour for installing and compiling."""
     longest = max((value for value in seconds if value is not None), default=1200.0)
     return int(longest * 1.5 / 60) + 15

@@ -13,7 +13,7 @@ from golfpipe.cli.options import StageOptions
 
 def evaluate_merge(
     parts: Annotated[
-        list[str], typer.Argument(metavar="PART...", help="All that `evaluate --shard` wrote, any order.")
+        list[str], typer.Argument(metavar="PART...", help="All folders that `evaluate --shard` wrote, in any order.")
     ],
     options: StageOptions,
 ) -> Answer:
