@@ -14,7 +14,10 @@ import pytest
 
 from golfpipe.adapt.methods import METHODS
 from golfpipe.choices import Table
+from golfpipe.codec.coders import CODERS
+from golfpipe.codec.formats import FORMATS
 from golfpipe.jobs.registry import STAGES
+from golfpipe.quant.quantizers import QUANTIZERS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "golfpipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -168,7 +171,7 @@ def test_sources_are_ascii(path: Path) -> None:
     path.read_bytes().decode("ascii")
 
 
-TABLES = (METHODS,)
+TABLES = (METHODS, QUANTIZERS, CODERS, FORMATS)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
@@ -178,6 +181,40 @@ def test_what_is_chosen_by_name_is_imported_only_when_it_is_chosen(table: Table)
         assert not chosen & {found for _, found in _imports(_tree(path))}, f"{_module(path)} imports it by itself"
     for name in table.names:
         assert table.load(name) is not None
+
+
+def _needed_by(module: str) -> set[str]:
+    """The module and all that it, and what it imports, import anywhere."""
+    needed: set[str] = set()
+    waiting = {module}
+    while waiting:
+        needed |= waiting
+        waiting = {
+            found for name in waiting for _, found in _imports(_tree(MODULES[name])) if found in MODULES
+        } - needed
+    return needed
+
+
+OPEN_CODES = {"codec.open_codes", "codec.code_shapes", "codec.scale_classes", "codec.log_steps", "codec.trellis_code"}
+SEARCHES = {"quant.hessian", "quant.code_search", "quant.sensitivity"}
+OPEN_SEARCHES = {"quant.open_export", "quant.open_tensor", "quant.solver"}
+TRELLIS = {"quant.trellis_piece", "quant.trellis_search"}
+
+
+@pytest.mark.parametrize(
+    ("module", "needless"),
+    [
+        (QUANTIZERS.module("gptq_lite"), (OPEN_CODES - {"codec.log_steps"}) | SEARCHES | OPEN_SEARCHES | TRELLIS),
+        (QUANTIZERS.module("gptq"), (OPEN_CODES - {"codec.log_steps"}) | OPEN_SEARCHES | TRELLIS),
+        (QUANTIZERS.module("rate"), TRELLIS | {"quant.grid_export", "quant.clip_search"}),
+        (QUANTIZERS.module("trellis"), {"quant.grid_export", "quant.clip_search"}),
+        (CODERS.module("range"), {*OPEN_CODES, "codec.lzma_stream"}),
+        (CODERS.module("nibble"), {*OPEN_CODES, "codec.symbols", "codec.frequencies"}),
+        ("golfpipe.codec.container", {*OPEN_CODES, "codec.symbols", "codec.nibble", "codec.range_coder"}),
+    ],
+)
+def test_what_is_chosen_needs_nothing_of_what_is_not(module: str, needless: set[str]) -> None:
+    assert not {name.removeprefix("golfpipe.") for name in _needed_by(module)} & needless
 
 
 def test_deciding_what_is_stale_needs_no_torch() -> None:

@@ -37,7 +37,7 @@ def main() -> None:
 def gap(least: float, bits: float, model: Artifact, data: Artifact, work: Path, trained: float) -> float:
     """val_bpb of the packed model minus that of the trained one."""
     setting = Setting(f"least gain {least:g}, {bits:g} b", (*calibrated("trellis"), f"quantize.target_bits={bits}"))
-    with patch("golfpipe.quant.open_tensor._LEAST_GAIN", least):
+    with patch("golfpipe.quant.trellis_piece._LEAST_GAIN", least):
         return run_setting(setting, "tiny", model, data, work, WHOLE_SPLIT).val_bpb - trained
 
 

@@ -27,6 +27,17 @@ MAX_LOG_STEP = 48 * LOG_STEPS
 MAX_OPEN_CODE = 32_000
 
 
+def format_name(bits: int) -> str:
+    """Return which kind of piece has these `bits`: 'float', 'grid' or 'open'. Raises ArtifactError where none has."""
+    if bits in FLOAT_DTYPES:
+        return "float"
+    if bits in OPEN_STATES:
+        return "open"
+    if 2 <= bits <= 8:
+        return "grid"
+    raise ArtifactError(f"bits={bits} must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes")
+
+
 def code_bounds(bits: int) -> tuple[int, int]:
     """Smallest and largest code of the two's complement grid: 4 -> (-8, 7), 6 -> (-32, 31)."""
     assert 2 <= bits <= 8
@@ -64,16 +75,11 @@ class Piece:
     def __post_init__(self) -> None:
         if not self.name or any(type(width) is not int or width < 1 for width in self.shape):
             raise ArtifactError(f"tensor {self.name!r}: shape {self.shape} must hold positive whole numbers")
-        if self.bits in FLOAT_DTYPES:
-            self._check_floats()
-        elif self.bits in OPEN_STATES:
-            self._check_open_codes()
-        elif 2 <= self.bits <= 8:
-            self._check_codes()
-        else:
-            raise ArtifactError(
-                f"tensor {self.name!r}: bits={self.bits} must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes"
-            )
+        try:
+            kind = format_name(self.bits)
+        except ArtifactError as error:
+            raise ArtifactError(f"tensor {self.name!r}: {error.message}") from error
+        {"float": self._check_floats, "open": self._check_open_codes, "grid": self._check_codes}[kind]()
 
     @property
     def num_values(self) -> int:

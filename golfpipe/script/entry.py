@@ -29,8 +29,10 @@ import sentencepiece
 import torch
 from torch import Tensor
 
+from golfpipe.codec.coders import CODERS
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
+from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
 from golfpipe.data.shard_format import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, parse_shard_header
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
@@ -38,7 +40,9 @@ from golfpipe.model.network import Network, build_network, initialize, load_netw
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.quant.config import QuantizeConfig
-from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
+from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.scoring.byte_table import build_byte_table
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize
@@ -89,7 +93,13 @@ class Settings:
 def chosen_modules(settings: Settings) -> list[str]:
     """Return the modules that this run needs beside those that the entry imports."""
     quantize = settings.quantize
+    schemes = (quantize.mlp, quantize.attention, quantize.ngram, quantize.token_table, quantize.small)
+    has_steps = quantize.is_open or any(scheme.step for scheme in schemes)
+    formats = ["float", *(["open"] if has_steps else []), *(["grid"] if not quantize.is_open else [])]
     return [
+        QUANTIZERS.module(quantize.method),
+        CODERS.module(settings.pack.coder),
+        *(FORMATS.module(name) for name in formats),
         *([_ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
         *([_CALIBRATION] if quantize.calibration != "none" else []),
         *([_TARGET] if quantize.has_target else []),

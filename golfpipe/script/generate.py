@@ -41,7 +41,7 @@ def script_settings_of(config: PipelineConfig, adaptation: Adaptation) -> Settin
         model=config.model,
         optim=config.optim,
         train=config.train,
-        quantize=config.quantize,
+        quantize=dataclasses.replace(config.quantize, method=config.quantize.quantizer),
         pack=config.pack,
         ttt_method=config.ttt.method if ttt else "",
         ttt_module=METHODS.module(config.ttt.method) if ttt else "",

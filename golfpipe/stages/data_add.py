@@ -17,12 +17,13 @@ from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Arguments: folder, tokenizer, in_place. Every header, and every byte of the validation split, is checked."""
+    """Check every header, and every byte of the validation split, and write the manifest's facts. The job's arguments
+    are folder, tokenizer, in_place."""
     folder, source = Path(job.arguments["folder"]), Path(job.arguments["tokenizer"])
     tokenizer = Tokenizer.load(source)
     splits = inspect_shards(folder, tokenizer)
     if source.resolve().parent != folder.resolve():
-        out.write(source.name, tokenizer.model_bytes)  # small, and the data is useless without it
+        out.write(source.name, tokenizer.model_bytes)  # the tokenizer is small, and the data is useless without it
     shards = [shard.path.name for split in splits.values() for shard in split.shards]
     return Result(
         kind="token_data",

@@ -16,7 +16,8 @@ from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Arguments: files, tokenizer (None: train one), separator, processes. The files are streamed, twice if need be."""
+    """Write the shards and the tokenizer. The job's arguments are files, tokenizer (None trains one), separator,
+    processes. The files are streamed, twice where a tokenizer is trained."""
     settings, arguments = job.config.data, job.arguments
     files, separator = arguments["files"], arguments.get("separator")
     if arguments["tokenizer"] is not None:

@@ -1,4 +1,4 @@
-"""All files of a records folder as bytes, from the chains of its seeds. Nothing is written here."""
+"""Build all files of a records folder as bytes, from the chains of its seeds. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Draft:
     logs: dict[int, str]
     config: PipelineConfig
     sections: dict[str, Any]
-    """The effective settings by section; only of stages that ran."""
+    """The effective settings by section, of the stages that ran."""
     compared: Significance | None = None
-    """With the standing record, where one was given."""
+    """The comparison with the standing record, where one was given."""
     script: bytes | None = None
-    """train_gpt.py."""
+    """The content of train_gpt.py."""
     verification: Mapping[str, Any] | None = None
-    """What running the script beside the stages showed; None: it was not run."""
+    """What running the script beside the stages showed; None if it was not run."""
 
 
 def draft(
@@ -87,19 +87,20 @@ def draft(
 
 
 def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
-    """Whether the finished logs hold what submission.json will hold: both are read back, not assumed."""
+    """List where the finished logs differ from what submission.json will hold. Both are read back rather than
+    trusted."""
     record = _record(made, Judgment(rules=(), deviations=()))
     return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
 
 
 def empty_fields(made: Draft) -> tuple[str, ...]:
-    """Fields of submission.json that a record cannot leave empty."""
+    """List the fields of submission.json that are empty and must not be."""
     named = {"author": made.heading.author, "github_id": made.heading.github_id, "blurb": made.heading.blurb}
     return tuple(f"submit.{name} is empty" for name, value in named.items() if not value.strip())
 
 
 def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dict[str, bytes]:
-    """File name -> content."""
+    """Return the content of each file of the folder, by name."""
     technique = technique_lines(made.config, made.sections)
     settings = _launch_settings(made)
     launchers = dict(launcher_file(launcher, settings) for launcher in made.heading.launchers)
@@ -176,7 +177,7 @@ def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:
 
 
 def _method(lineage: Lineage) -> str:
-    """How the score came about, for the log's last line."""
+    """Return how the score came about, for the log's last line."""
     assert lineage.evaluation is not None
     manifest = lineage.evaluation.manifest
     windows = text(manifest.metrics, "method") or "evaluation"
@@ -198,7 +199,8 @@ def _config_yaml(made: Draft) -> str:
 
 
 def _requirements(lineage: Lineage) -> str:
-    """Pinned to what measured the score. Without a script this is what golfpipe itself needs to read the model."""
+    """Return the packages in the versions that measured the score. Without a script they are what golfpipe itself needs
+    to read the model."""
     assert lineage.evaluation is not None
     versions = mapping(lineage.evaluation.manifest.provenance, "packages")
     lines = []

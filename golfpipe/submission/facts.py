@@ -1,4 +1,4 @@
-"""What is known about a submission, gathered from manifests; rules are judged on nothing else."""
+"""The facts about a submission, gathered from manifests. Rules are judged on nothing else."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ Calibration = Literal["none", "training data", "generated", "validation data", "
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """One seed. None means not known, never 'no'."""
+    """The facts about one seed. None means not known, never 'no'."""
 
     seed: int | None = None
     packed_bytes: int | None = None
-    """Size of packed.safetensors on disk."""
+    """The size of packed.safetensors on disk."""
     code_bytes: int | None = None
     code_measured: bool = False
-    """False: `code_bytes` is a reserve for the script, which is written when the run is submitted."""
+    """False where `code_bytes` is a reserve for the script, which is written when the run is submitted."""
     limit_bytes: int = LIMIT_BYTES
     """The smaller of the challenge's limit and the run's own."""
     trained_here: bool = True
-    """False: the weights were imported."""
+    """False where the weights were imported."""
     train_seconds: float | None = None
     calibration: Calibration = "unknown"
     calibration_seconds: float = 0.0
-    """Of measuring with tokens what errors cost; of all quantizing, where that is not known."""
+    """The seconds spent on measuring with tokens what errors cost; where these are not known, those of all
+    quantizing."""
     evaluated: bool = False
     adapt_seconds: float = 0.0
-    """Test-time training before the evaluation; score-first training is inside eval_seconds."""
+    """The seconds of test-time training before the evaluation. Those of score-first training are inside
+    eval_seconds."""
     eval_seconds: float | None = None
     device: str | None = None
     protocol: str | None = None
@@ -46,9 +48,9 @@ class RunFacts:
     vocab_size: int | None = None
     scored_bytes: int | None = None
     split_bytes: int | None = None
-    """UTF-8 bytes of the decoded validation split, from the data's manifest."""
+    """The UTF-8 bytes of the decoded validation split, from the data's manifest."""
     executed: Executed | None = None
-    """What running the scoring method showed; None: it was not run."""
+    """What running the scoring method showed; None if it was not run."""
 
     @property
     def total_bytes(self) -> int | None:
@@ -67,20 +69,20 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All seeds of one submission, or the one run that an artifact comes from."""
+    """The facts about all seeds of one submission, or about the one run that an artifact comes from."""
 
     runs: tuple[RunFacts, ...]
     track: str | None = None
     has_folder: bool = False
-    """A records folder is written, or about to be."""
+    """True if a records folder is written, or about to be."""
     script_bytes: int | None = None
-    """Size of its train_gpt.py; None where it has none."""
+    """The size of the folder's train_gpt.py; None where it has none."""
     configuration_differences: tuple[str, ...] | None = None
-    """Between the seeds; None: not known."""
+    """The settings in which the seeds differ; None where that is not known."""
     log_differences: tuple[str, ...] | None = None
-    """Between submission.json and the logs; None: not known."""
+    """Where submission.json and the logs differ; None where that is not known."""
     folder_problems: tuple[str, ...] = ()
-    """Files and fields that a records folder lacks, or that hold something else."""
+    """Files and fields that a records folder lacks, or that hold something wrong."""
 
     @property
     def code_measured(self) -> bool:
@@ -112,7 +114,7 @@ def gather(lineages: Sequence[Lineage], *, track: str | None = None, has_folder:
 
 
 def gather_run(lineage: Lineage) -> RunFacts:
-    """Facts of one chain. Raises ArtifactError for a packed file that differs from its manifest."""
+    """Gather the facts of one chain. Raises ArtifactError for a packed file that differs from its manifest."""
     evaluation, trained, packed = lineage.evaluation, lineage.trained, lineage.packed
     scores = evaluation.manifest.metrics if evaluation is not None else {}
     sizes = packed.manifest.metrics if packed is not None else {}
@@ -145,12 +147,12 @@ def gather_run(lineage: Lineage) -> RunFacts:
 
 
 def seed_of(lineage: Lineage) -> int | None:
-    """Of the training; an imported model has the seed that its configuration names."""
+    """Return the seed of the training; an imported model has the seed that its configuration names."""
     return count(lineage.trained.manifest.config, "seed") if lineage.trained is not None else None
 
 
 def device_of(lineage: Lineage) -> str | None:
-    """What the weights were trained on, as the manifest says."""
+    """Return the device on which the weights were trained, as the manifest says."""
     if lineage.trained is None:
         return None
     provenance = lineage.trained.manifest.provenance
@@ -158,7 +160,7 @@ def device_of(lineage: Lineage) -> str | None:
 
 
 def _calibration(lineage: Lineage) -> Calibration:
-    """What quantizing looked at besides the weights."""
+    """Return what quantizing looked at besides the weights."""
     if lineage.quantized is None:
         return "unknown"
     manifest = lineage.quantized.manifest

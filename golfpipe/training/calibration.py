@@ -13,8 +13,8 @@ from torch import Tensor
 
 from golfpipe.model.layers import CastLinear
 from golfpipe.model.network import Network
+from golfpipe.quant.calibration_data import CalibrationData, add_fisher, mean_fisher
 from golfpipe.quant.config import QuantizeConfig
-from golfpipe.quant.sensitivity import CalibrationData, add_fisher, mean_fisher
 from golfpipe.training.token_stream import TokenStream
 
 # Shapes: B batch, T time, V vocabulary, N tokens, C inputs of a linear map

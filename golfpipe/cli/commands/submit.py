@@ -45,8 +45,8 @@ def submit(
 ) -> Answer:
     """Write the records folder: README, submission.json, logs, and the script train_gpt.py.
 
-    Reads evaluations; each names its packed model by digest, and that its training. Writes a submission, by default in
-    the folder `submit` beside the first one. Every number is copied from manifests.
+    Reads evaluations. Each names its packed model by digest, which names its trained model. Writes a submission, by
+    default in the folder `submit` beside the first evaluation. Every number is copied from manifests.
 
     \b
     Examples:

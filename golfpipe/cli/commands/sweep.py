@@ -28,7 +28,7 @@ MOST_FAILURES = 10
 
 
 class Executor(StrEnum):
-    """Where the cells run."""
+    """The place where the cells run."""
 
     local = "local"
     slurm = "slurm"
@@ -50,7 +50,8 @@ def sweep(
         Path | None, typer.Option(metavar="FILE", help="YAML: keys with lists of values, or a list of such grids.")
     ] = None,
     stages: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Of quantize,pack,ttt,evaluate; default those up to a score.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Some of quantize,pack,ttt,evaluate; default those up to a score."),
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Draw this many cells at random (by --seed).")] = None,
     jobs: Annotated[
@@ -140,7 +141,7 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
 
 
 def result_table(rows: list[CellResult]) -> str:
-    """A row per cell, the best score first. A star marks cells that no other one dominates."""
+    """Return a row per cell, the best score first. A star marks cells that no other one dominates."""
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     ranked = sorted(rows, key=lambda row: (row.val_bpb is None, row.val_bpb or 0.0, row.total_bytes or 0))
     lines = [
@@ -170,7 +171,7 @@ def _failures(plan: SweepPlan, failed: list[CellResult]) -> str:
 
 
 def _planned(plan: SweepPlan) -> Answer:
-    """The answer of --dry-run."""
+    """Return the answer of --dry-run."""
     from golfpipe.sweeps.results import cell_label
     from golfpipe.sweeps.run import inspect_sweep
 

@@ -55,8 +55,8 @@ def train(
     """Train a model from token data.
 
     Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
-    averaged weights and the log. Interrupted, it leaves a checkpoint from which the same command goes on. A trained
-    model is replaced only with --force.
+    averaged weights and the log. If it is interrupted, it leaves a checkpoint from which the same command goes on. A
+    trained model is replaced only with --force.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ def ttt(
 
     Reads a model, packed or not, and token_data. The method `cosine` writes an adapted_model, which is not eligible
     for a record; `score_first_lora` and `score_first_sgd` score each token before they learn from it and write an
-    evaluation. By default in the folder `ttt` beside the model.
+    evaluation. The result is by default in the folder `ttt` beside the model.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """The clean process in which a scoring method is put on trial. `golfpipe.submission.trial.start` starts it.
 
-One argument: a JSON file with the artifacts, the settings and where to write the result. Nothing else is read but the
-packed model, the tokenizer and the validation shards; what is opened beyond is a finding.
+Its one argument is a JSON file with the artifacts, the settings and where to write the result. It reads only the packed
+model, the tokenizer and the validation shards; whatever else is opened is a finding.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(build: Build | None = None) -> None:
 
 
 def packed_scorer(request: dict[str, Any]) -> PackedScorer:
-    """The method that the request's settings describe, on the packed model's weights."""
+    """Return the method that the request's settings describe, on the packed model's weights."""
     packed, data = open_artifact(Path(request["packed"]), "packed_model"), open_artifact(Path(request["data"]))
     config, tokenizer = model_config(packed), load_tokenizer(data)
     check_vocabulary(config, tokenizer)

@@ -1,7 +1,7 @@
-"""Run an evaluation's method again, in a clean process, on altered text: what rules 3, 4, 5, 6 and 10 are about.
+"""Run an evaluation's method again, in a clean process, on altered text, as rules 3, 4, 5, 6 and 10 need it.
 
-The process gets an empty working folder and home, and no variables but those that find libraries and devices. What it
-opens is watched by strace where that works, else by an audit hook inside it.
+The process gets an empty working folder and home, and only the variables by which libraries and devices are found.
+strace watches what it opens where that works, else an audit hook inside it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def execute(
 
 
 def _request(lineage: Lineage, packed: Artifact, data: Artifact, scratch: Path) -> dict[str, Any]:
-    """Settings of the stages that made the score; of a packed model alone, those that it carries."""
+    """Return the request with the settings of the stages that made the score; for a packed model alone, those that it
+    carries."""
     scored = lineage.evaluation or packed
     learned = scored if lineage.score_first else lineage.adapted
     config = dict(scored.manifest.config)
@@ -198,7 +199,8 @@ def _split_files(data: Artifact, split: str) -> list[str]:
 
 
 def _code_roots(scratch: Path) -> list[str]:
-    """The interpreter, installed packages, golfpipe itself, the system's libraries, and the process's own scratch."""
+    """Return the folders that code may be read from: interpreter, packages, golfpipe, system libraries, and the
+    process's own scratch."""
     installed = [sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     prefixes = [
         f"{prefix}/{part}" for prefix in (sys.prefix, sys.base_prefix) for part in ("bin", "lib", "lib64", "pyvenv.cfg")
@@ -219,13 +221,13 @@ def _reproduced(lineage: Lineage, rerun: list[float]) -> Reproduced:
         return Reproduced(documents=0, largest_change_nats=0.0, tolerance_nats=tolerance)
     recorded = lineage.evaluation.read_tensors("documents.safetensors")
     nats, targets = recorded["nats"].numpy(), recorded["targets"].numpy()
-    same = min(len(rerun), len(nats) - 1)  # the last one may be cut off by evaluate.max_targets
+    same = min(len(rerun), len(nats) - 1)  # evaluate.max_targets may have cut off the last one
     change = np.abs(np.array(rerun[:same]) - nats[:same]) / np.maximum(1, targets[:same])
     return Reproduced(documents=same, largest_change_nats=float(change.max(initial=0.0)), tolerance_nats=tolerance)
 
 
 def _notes(lineage: Lineage, packed: Artifact) -> tuple[str, ...]:
-    """What is allowed and worth knowing."""
+    """Return notes on what is allowed and worth knowing."""
     model = packed.manifest.model or {}
     crossing = [] if model.get("mask_document_boundaries") else ["n-gram hashes and the smear gate"]
     method = _score_first_method(lineage)
