@@ -226,3 +226,8 @@ def without_keys(config: Plain, keys: Iterable[str]) -> Plain:
         if isinstance(kept.get(section), dict):
             kept[section] = {k: v for k, v in kept[section].items() if k != name}
     return kept
+
+
+def numbered_role(role: str, number: int) -> str:
+    """Return the role of the input of that number, from 1, where a stage takes several: role, role-2, role-3."""
+    return role if number == 1 else f"{role}-{number}"

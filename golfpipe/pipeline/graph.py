@@ -9,7 +9,7 @@ from golfpipe.choices import unknown_name
 from golfpipe.config.resolve import NodeSpec
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
-from golfpipe.jobs.registry import STAGES, Stage
+from golfpipe.jobs.registry import STAGES, Stage, numbered_role
 from golfpipe.store.manifest import Kind
 
 DATA = "data"
@@ -128,7 +128,7 @@ def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequ
         kind = nodes[name].output
         role = next((r for r, kinds in stage.inputs.items() if kind in kinds and r not in roles), None)
         if role is None and stage.name == "submit" and kind == "evaluation":
-            role = f"evaluation-{len(roles) + 1}"
+            role = numbered_role(kind, len(roles) + 1)
         if role is None:
             takes = "; ".join(f"{r}: {' or '.join(kinds)}" for r, kinds in stage.inputs.items())
             raise ConfigError(f"pipeline.{spec.name}: {stage.name} cannot take {name} ({kind})", hint=f"takes {takes}")
