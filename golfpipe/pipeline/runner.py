@@ -75,12 +75,7 @@ def plan_run(request: RunRequest) -> RunPlan:
     """Resolve the settings and check the pipeline. Raises ConfigError, UsageError, ArtifactError."""
     settings = request.settings
     if request.data is not None:
-        settings = Settings(
-            config_file=settings.config_file,
-            preset=settings.preset,
-            overrides=(*settings.overrides, f"data.source={_quoted(str(request.data))}"),
-            seed=settings.seed,
-        )
+        settings = settings.with_overrides(f"data.source={_quoted(str(request.data))}")
     stages = settings.stages()
     folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
     resolved = _resolve(settings, stages, folder, request.start, request.context.reporter.warn)

@@ -8,7 +8,6 @@ status tells what `run` would do with them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -76,15 +75,14 @@ def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
         )
     settings = settings or Settings()
     stages = settings.stages()
-    found = {path.name: artifact for path in _artifact_folders(folder) if (artifact := try_open(path)) is not None}
+    found = {artifact.path.name: artifact for artifact in find_all(folder, depth=1)}
     unfinished = _unfinished_names(folder)
     if not found and not unfinished:
         raise UsageError(
             f"{folder}: holds no artifact", hint="give a run folder such as artifacts/demo", path=str(folder)
         )
     plan = _plan(folder, settings, stages, found)
-    steps = _steps(plan)
-    lines = [_line(step, found) for step in steps]
+    lines = [_line(step, found) for step in _steps(plan)]
     named = {line.path.name for line in lines}
     others = [artifact for name, artifact in sorted(found.items()) if name not in named]
     lines += [_other_line(artifact, folder) for artifact in others]
@@ -233,10 +231,6 @@ def _last_step(log: Path) -> int | None:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             return int(line["step"])
     return None
-
-
-def _artifact_folders(folder: Path) -> Sequence[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
 
 
 def _unfinished_names(folder: Path) -> set[str]:

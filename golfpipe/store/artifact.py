@@ -213,20 +213,18 @@ class ArtifactWriter:
     def write(self, name: str, data: bytes, *, content: bool = True) -> None:
         write_file(self.path(name, content=content), data)
 
-    def write_json(self, name: str, value: Any, *, content: bool = True) -> None:
-        self.write(name, (canonical_json(value) + "\n").encode(), content=content)
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, (canonical_json(value) + "\n").encode())
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
         from golfpipe.store.arrays import arrays_to_bytes
 
         self.write(name, arrays_to_bytes(arrays, metadata))
 
-    def write_tensors(
-        self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True
-    ) -> None:
+    def write_tensors(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
         from golfpipe.store.tensors import tensors_to_bytes
 
-        self.write(name, tensors_to_bytes(tensors, metadata), content=content)
+        self.write(name, tensors_to_bytes(tensors, metadata))
 
 
 class IdleWriter(ArtifactWriter):
@@ -238,9 +236,7 @@ class IdleWriter(ArtifactWriter):
     def write(self, name: str, data: bytes, *, content: bool = True) -> None:
         pass
 
-    def write_tensors(
-        self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True
-    ) -> None:
+    def write_tensors(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
         pass
 
 

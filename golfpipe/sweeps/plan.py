@@ -159,19 +159,13 @@ class _Builder:
             inputs["data"], digests["data"] = data.path, data.manifest.digest
         identity = job_key(stage, config, digests)[:_ID_LENGTH]
         if identity not in self.steps:
-            given = self.request.settings
             self.steps[identity] = SweepStep(
                 id=identity,
                 parent=parent,
                 request=Request(
                     stage=stage.name,
                     inputs=inputs,
-                    settings=Settings(
-                        config_file=given.config_file,
-                        preset=given.preset,
-                        overrides=(*given.overrides, *overrides),
-                        seed=given.seed,
-                    ),
+                    settings=self.request.settings.with_overrides(*overrides),
                     context=replace(self.request.context, reporter=SilentReporter()),
                     out=self.folder / CELLS / f"{stage.name}-{identity}",
                 ),
@@ -179,13 +173,7 @@ class _Builder:
         return identity
 
     def _config(self, cell: Cell) -> PipelineConfig:
-        given = self.request.settings
-        settings = Settings(
-            config_file=given.config_file,
-            preset=given.preset,
-            overrides=(*given.overrides, *override_texts(cell)),
-            seed=given.seed,
-        )
+        settings = self.request.settings.with_overrides(*override_texts(cell))
         return settings.resolve(inherited=self.inherited, decided=settled_by(self.model.manifest.kind)).config
 
     def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
