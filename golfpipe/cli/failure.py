@@ -110,7 +110,7 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
-            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences, or use another --device",
+            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or the batch in the method's section of ttt, or use another --device",
         )
     if isinstance(error, OSError):
         return _system_error(error)

@@ -14,7 +14,13 @@ from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
 from golfpipe.jobs.shard import Shard, check_parts
 from golfpipe.jobs.unfinished import JOB_FILE, read_begun
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
+from golfpipe.pipeline.settings import (
+    DECIDED,
+    Settings,
+    inherited_settings,
+    known_settings,
+    refuse_unknown_choices,
+)
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import InputRef
 from golfpipe.store.search import find_artifact
@@ -48,6 +54,8 @@ def prepare(request: Request) -> Job:
         inherited=inherited_settings(source, request.context.reporter.warn) if source is not None else None,
         decided=DECIDED.get(source.manifest.kind, ()) if source is not None else (),
     )
+    if source is not None:
+        refuse_unknown_choices(stage, source, resolved)
     needless = stage.needless(plain_config(resolved.config))
     wanted = {role: path for role, path in request.inputs.items() if role not in needless}
     return Job(
