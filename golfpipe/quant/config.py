@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from golfpipe.errors import ConfigError
 from golfpipe.quant.quantizers import QUANTIZERS
@@ -173,6 +173,12 @@ class QuantizeConfig(QuantPolicy):
     def is_open(self) -> bool:
         """Whether the quantizer writes open-ended codes."""
         return bool(QUANTIZERS.load(self.quantizer).is_open)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats (codec.formats) that the pieces may have."""
+        stepped = any(getattr(self, name).step for name in get_args(TensorClass))
+        return ("float", *(() if self.is_open else ("grid",)), *(("open",) if self.is_open or stepped else ()))
 
     @property
     def has_target(self) -> bool:
