@@ -113,9 +113,8 @@ class QuantizeConfig(QuantPolicy):
     """Settings of the quantize stage."""
 
     method: Annotated[str, QUANTIZERS] = "gptq_lite"
-    """gptq_lite: clip search per row (SPEC section 3), or trellis where there is a target, which a fixed grid cannot
-    meet; gptq: its scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for
-    error and bits together, with that feedback; trellis: the same with trellis-coded quantization."""
+    """How codes are chosen: a line of quantizers.py. Each quantizer's file says what it does, and which one takes its
+    place under a target."""
     trellis_states: Literal[4, 8] = 8
     """More states are nearer to the rate-distortion bound, and slower."""
     target_bytes: Literal["none", "limit"] | float = "none"
