@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from golfpipe.config.resolve import load_stages
 from golfpipe.config.schema import PipelineConfig, all_keys, section_type
@@ -36,14 +36,12 @@ def _choices(key: str) -> list[str]:
         if inner is None:
             return []
         owner = inner
-    return _words(typing.get_type_hints(owner, include_extras=True).get(name))
+    return _words(typing.get_type_hints(owner).get(name))
 
 
 def _words(hint: Any) -> list[str]:
     if hint is bool:
         return ["true", "false"]
-    if typing.get_origin(hint) is Annotated:
-        return [word for table in hint.__metadata__ for word in table.names]
     if typing.get_origin(hint) is Literal:
         return [str(value) for value in typing.get_args(hint)]
     return [word for part in typing.get_args(hint) for word in _words(part)]
