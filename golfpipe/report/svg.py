@@ -1,7 +1,7 @@
-"""Makes a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
+"""Make a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
 
-Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the
-dark scheme and print.
+Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the dark
+scheme and print.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ MUTED = "#010204"
 RULE = "#010205"
 CARD = "#010206"
 DEEP = "#010207"
-"""Text on strong color: dark in both schemes."""
+"""The color of text on strong color, dark in both schemes."""
 SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
-"""Colors of curves, in order; more curves repeat them with other dashes."""
+"""The colors of curves, in order; more curves repeat them with other dashes."""
 
 _VARIABLES = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", CARD: "--card", DEEP: "--deep",
@@ -27,7 +27,8 @@ _REFERENCE = re.compile(r'(?:xlink:href="#|href="#|url\(#)([^")]+)')
 
 
 def inline(text: str, *, prefix: str, title: str, class_: str) -> Html:
-    """`text`: SVG as matplotlib writes it. `prefix` is unique on the page; `title` is what a screen reader says."""
+    """Return the SVG `text`, as matplotlib writes it, as an element of the page. `prefix` is unique on the page;
+    `title` is what a screen reader says."""
     body = text[text.index("<svg") :]
     head_end = body.index(">")
     view = re.search(r'viewBox="([^"]+)"', body[:head_end])
@@ -51,7 +52,7 @@ def inline(text: str, *, prefix: str, title: str, class_: str) -> Html:
 
 
 def _own_ids(inner: str, prefix: str) -> str:
-    """Keep only ids that something refers to, and make them the figure's own."""
+    """Keep only the ids that something refers to, and put the figure's prefix before them."""
     wanted = set(_REFERENCE.findall(inner))
 
     def keep(match: re.Match[str]) -> str:
