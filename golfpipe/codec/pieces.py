@@ -112,7 +112,8 @@ class Piece:
             assert array is not None
             if array.dtype != dtype or array.shape != shape:
                 raise ArtifactError(
-                    f"tensor {self.name!r}: {part} are {array.dtype} {list(array.shape)}, expected {dtype} {list(shape)}"
+                    f"tensor {self.name!r}: {part} are {array.dtype} {list(array.shape)},"
+                    f" expected {dtype} {list(shape)}"
                 )
 
     def _check_floats(self) -> None:

@@ -6,7 +6,7 @@ import typing
 from typing import Any, Literal
 
 from golfpipe.config.resolve import load_stages
-from golfpipe.config.schema import PipelineConfig, all_keys, section_type
+from golfpipe.config.schema import PipelineConfig, all_keys, choices, section_type
 from golfpipe.errors import ConfigError
 
 
@@ -29,6 +29,8 @@ def setting_words(incomplete: str) -> list[str]:
 
 def _choices(key: str) -> list[str]:
     """Return the words that a setting may be; none where it is a number or free text."""
+    if key in choices():
+        return list(choices()[key].names)
     owner: type = PipelineConfig
     *sections, name = key.split(".")
     for section in sections:

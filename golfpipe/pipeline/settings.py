@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
-from golfpipe.config.schema import known_part
-from golfpipe.jobs.registry import settled_by
+from golfpipe.config.schema import choices, known_part, plain_config
+from golfpipe.jobs.registry import Stage, settled_by
 from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
 from golfpipe.store.artifact import Artifact
+from golfpipe.store.metric_values import mapping, text
 
 
 @dataclass(frozen=True, kw_only=True)
