@@ -26,6 +26,7 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import (
     DEMO_DATA,
     Request,
+    finished_evaluation,
     prepare,
     prepare_merge,
     prepare_shard,
@@ -184,10 +185,10 @@ def evaluate(
 ) -> Artifact:
     """Score any model, as `golfpipe evaluate`. An evaluation is returned as it is. `shard="2/4"` scores the second of
     four parts."""
-    opened = open_artifact(_known_path(model))
-    if opened.manifest.kind == "evaluation":  # score-first `ttt` returns one
-        return opened
-    request = _request("evaluate", {"model": opened, "data": data}, options)
+    finished = finished_evaluation(_known_path(model))
+    if finished is not None:  # score-first `ttt` returns one
+        return finished
+    request = _request("evaluate", {"model": model, "data": data}, options)
     return run_job(prepare(request) if shard is None else prepare_shard(request, parse_shard(shard))).artifact
 
 
