@@ -183,6 +183,18 @@ def test_what_is_chosen_by_name_is_imported_only_when_it_is_chosen(table: Table)
         assert table.load(name) is not None
 
 
+def test_only_tables_and_defaults_name_what_is_chosen() -> None:
+    """Whatever else compares a name would be a second home of what the object tells."""
+    names = {name for table in (METHODS, QUANTIZERS, CODERS) for name in table.names}
+    homes = {table.module(name) for table in (METHODS, QUANTIZERS, CODERS) for name in table.names}
+    homes |= {"golfpipe.adapt.methods", "golfpipe.quant.quantizers", "golfpipe.codec.coders"}
+    homes |= {"golfpipe.adapt.config", "golfpipe.quant.config", "golfpipe.codec.config"}
+    for module, path in MODULES.items():
+        if module not in homes and _package(module) != "bundle":
+            named = {n.value for n in ast.walk(_tree(path)) if isinstance(n, ast.Constant) and n.value in names}
+            assert not named, f"{module} names {named}"
+
+
 def _needed_by(module: str) -> set[str]:
     """The module and all that it, and what it imports, import anywhere."""
     needed: set[str] = set()
