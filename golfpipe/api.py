@@ -175,16 +175,14 @@ def pack(model: Source, **options: Unpack[Options]) -> Artifact:
 
 
 def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """Adapt a model at test time, as `golfpipe ttt`. Returns an adapted model (cosine), or an evaluation (score-first
-    methods)."""
+    """Adapt a model at test time, as `golfpipe ttt`. Returns an adapted model, or (score-first) an evaluation."""
     return _stage("ttt", {"model": model, "data": data}, options)
 
 
 def evaluate(
     model: Source, data: Source | None = None, *, shard: str | None = None, **options: Unpack[Options]
 ) -> Artifact:
-    """Score any model, as `golfpipe evaluate`. An evaluation is returned as it is. `shard="2/4"` scores the second of
-    four parts."""
+    """Score any model, as `golfpipe evaluate`. Returns an evaluation as it is. `shard="2/4"`: only part 2 of 4."""
     opened = open_artifact(_known_path(model))
     if opened.manifest.kind == "evaluation":  # score-first `ttt` returns one
         return opened

@@ -177,8 +177,7 @@ def resolve_config(
 
 
 def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
-    """Return a note on where the settings near those that a message names come from; "" where only the command line set
-    them."""
+    """Return a note on where settings near those in a message come from; "" where only the command line set them."""
     named = re.findall(r"[a-z_]\w*(?:\.\w+)+", message)
     if any(origin.get(key) == "--set" for key in named):
         return ""

@@ -1,5 +1,4 @@
-"""Download published shards from a dataset repository of the Hugging Face hub, always of one commit, and check each
-file.
+"""Download published shards from a dataset repository of the Hugging Face hub, of one commit, and check each.
 
 `fetch.json` in the folder names the repository and the commit that the files came from, so that a second call gets more
 shards of the same commit. A file appears under its name only when its size, its sha256 and (of a shard) its header are
@@ -71,8 +70,8 @@ class FetchPlan:
 def plan_fetch(
     folder: Path, *, repository: str, variant: str, train_shards: int, revision: str | None = None
 ) -> FetchPlan:
-    """Ask the hub which files there are, at `revision`, or else at the commit that the folder was begun with, or else
-    the newest.
+    """Ask the hub which files there are, at `revision`, else the commit that the folder was begun with, else the
+    newest.
 
     Raises UsageError for a repository, revision or variant that does not exist, StageFailed without a network.
     """
@@ -152,8 +151,8 @@ def _is_right(path: Path, file: RemoteFile) -> bool:
 
 
 def _shards(files: Sequence[RemoteFile], repository: str, variant: str) -> list[RemoteFile]:
-    """Return the shards in the folder that is named for the variant, in order. Raises UsageError if there is no such
-    folder, or more than one."""
+    """Return the shards in the folder that is named for the variant, in order. Raises UsageError unless there is
+    one."""
     pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val)_\d+\.bin$")
     shards = sorted((file for file in files if pattern.search(file.path)), key=lambda file: file.path)
     if not any("val_" in file.name for file in shards):

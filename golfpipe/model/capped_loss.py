@@ -59,8 +59,7 @@ class _CappedMeanLoss(torch.autograd.Function):
 
 
 def capped_mean_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
-    """Return the mean cross-entropy in nats, a scalar in fp32, of the logits softcap * tanh(hidden @ head^T /
-    softcap)."""
+    """Return the mean cross-entropy in nats of the logits of `capped_logits`, a scalar in fp32."""
     return _CappedMeanLoss.apply(hidden_ND, head_VD, targets_N, softcap)
 
 

@@ -1,5 +1,4 @@
-"""Estimates of what a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and
-presets."""
+"""Estimates of what a stage will need and write, for --dry-run and presets, without running it."""
 
 from __future__ import annotations
 
@@ -40,8 +39,7 @@ def weight_bytes(config: PipelineConfig) -> int:
 
 
 def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
-    """Return `output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None:
-    unknown."""
+    """Return `output_bytes`, `memory_bytes` (without activations) and `seconds`; None: unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
     codes = weight_bytes(config)
     seconds = config.train.max_seconds or None

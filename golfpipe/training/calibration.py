@@ -1,5 +1,4 @@
-"""What errors of a model's weights would cost: second moments of the inputs of its linear maps, and the Fisher
-diagonal."""
+"""What errors of weights cost: second moments of the inputs of linear maps, and the Fisher diagonal."""
 
 from __future__ import annotations
 
@@ -62,8 +61,7 @@ def calibrate(
     device: torch.device,
     advance: Callable[[int], None] | None = None,
 ) -> CalibrationData:
-    """Run the plan's tokens through the model, and return their second moments and Fisher diagonal. The weights stay as
-    they are.
+    """Run the plan's tokens through the model, and return second moments and Fisher diagonal.
 
     `stream` holds train tokens, more than one sequence of them; None for quantize.calibration=generated. `advance` is
     called after each pass with its number of tokens.

@@ -34,8 +34,7 @@ class TrainConfig:
     warmdown_fraction: float = 0.4
     """The longest warmdown, as a share of the expected steps."""
     compile_warmup_steps: int = 20
-    """The number of steps that run first, to compile and to warm caches, and are then undone. Only where torch.compile
-    is on, and only one on a CPU."""
+    """Steps that compile and warm caches, and are then undone. Only with torch.compile, and only one on a CPU."""
     compile: Literal["auto", "on", "off"] = "auto"
     """auto: compile on CUDA, and on a CPU with a C++ compiler for trainings of more than some ten minutes. A minute of
     compiling makes a step on a CPU cost two fifths less."""
