@@ -215,8 +215,7 @@ def sweep(
     slurm: Mapping[str, str] | None = None,
     **options: Unpack[Options],
 ) -> list[CellResult]:
-    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells are rows with an `error`. `slurm`
-    holds options of sbatch, for the executor of that name.
+    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells have an `error`.
 
     The work is done in other processes, so a script must call this below `if __name__ == "__main__":`.
     """

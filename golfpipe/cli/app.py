@@ -123,8 +123,7 @@ def _interruptible(command: _Command) -> _Command:
 
 
 def _unwrapped(command: _Command) -> str:
-    """Return the docstring with each paragraph on one line, for the help to wrap. Paragraphs after \\b keep their
-    lines."""
+    """Return the docstring with each paragraph on one line, for the help. Paragraphs after \\b keep their lines."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
 

@@ -87,8 +87,7 @@ def run_stage(
     arguments: Mapping[str, Any] | None = None,
     argument_digest: str = "",
 ) -> Answer:
-    """Run one stage as its command, or plan it with --dry-run. `out` is used without -o; None means beside the
-    input."""
+    """Run one stage as its command, or plan it with --dry-run. `out` is used without -o; None is beside the input."""
     from golfpipe.pipeline.single import prepare
 
     request = stage_request(stage, options, inputs=inputs or {}, overrides=overrides)

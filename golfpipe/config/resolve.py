@@ -1,5 +1,4 @@
-"""The configuration that a command runs with, merged from layers: dataclass, stages.yaml, the input's manifest, preset,
---set. Later layers win."""
+"""A command's configuration, merged from dataclass, stages.yaml, input's manifest, preset, --set; later ones win."""
 
 from __future__ import annotations
 

@@ -26,8 +26,7 @@ def load_tokenizer(data: Artifact) -> Tokenizer:
 
 
 def load_shards(data: Artifact, split: Split) -> list[np.ndarray]:
-    """Return memory maps of the split's shards in file order, sha256 checked. Raises ArtifactError, DataError if
-    empty."""
+    """Return memory maps of the split's shards in order, sha256 checked. Raises ArtifactError, DataError if empty."""
     with part_of_artifact():
         shards = [open_shard(data.file(name)) for name in _shard_names(data, split)]
     _check_not_empty(data, split, shards)

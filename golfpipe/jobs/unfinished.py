@@ -37,8 +37,7 @@ def write_begun(folder: Path, begun: Begun) -> None:
 
 
 def read_begun(out: Path) -> Begun | None:
-    """Return what the interrupted run of `out` began with; None without one. Raises ArtifactError naming file and
-    field."""
+    """Return what the interrupted run of `out` began with; None without one. Raises ArtifactError."""
     path = partial_folder(out) / JOB_FILE
     if not path.is_file():
         return None

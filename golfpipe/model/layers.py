@@ -20,8 +20,7 @@ NORM_EPS = 1.1920929e-07
 """Added to the mean square. It is not negligible: the token table starts with a standard deviation of 0.005."""
 
 ProjectionDelta = Callable[[int, str, Tensor], Tensor]
-"""A function of the layer's index, "query" or "value", and that layer's normed input [B, T, D]. It returns what to add
-to the output of the projection."""
+"""(layer, "query" or "value", that layer's normed input [B, T, D]) -> what to add to the projection's output."""
 
 
 def widened(x: Tensor) -> Tensor:
@@ -109,8 +108,7 @@ class Attention(nn.Module):
         tables_2TR: Tensor,
         delta: ProjectionDelta | None,
     ) -> Tensor:
-        """Return the outputs [B, S, D] of the last S positions. Queries come from their inputs `asking_BSD`, keys and
-        values from those of all positions, `x_BTD`."""
+        """Return the last S positions' outputs [B, S, D]: queries are of `asking_BSD`, keys and values of `x_BTD`."""
         query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
             query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)

@@ -21,8 +21,7 @@ with 3 % of room for rounding (Polar Express, arXiv 2505.16932). These four do a
 quintic: values from 0.0022 up come within 0.35 of 1."""
 NORM_FLOOR = 1e-7
 WIDE = 1.5
-"""Above so many columns per row, two steps done together take fewer operations than one after the other: R^2 times
-2 C + 5 R instead of 4 C + 2 R."""
+"""Above so many columns per row, two steps cost less together: R^2 (2 C + 5 R), not R^2 (4 C + 2 R)."""
 CPU_BATCH_VALUES = 1 << 21
 """Values per batch on a CPU, so few that its cache holds them. Other devices take a whole shape at once."""
 

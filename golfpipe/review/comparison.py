@@ -36,8 +36,7 @@ class Comparison:
 
 
 def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """Compare two evaluations by a paired bootstrap over documents. Raises UsageError for evaluations that cannot be
-    compared, ArtifactError."""
+    """Compare two evaluations by a paired bootstrap over documents. Raises UsageError, ArtifactError."""
     left, right = open_artifact(first, "evaluation"), open_artifact(second, "evaluation")
     _check_comparable(left, right)
     a, b = _documents(left), _documents(right)

@@ -23,8 +23,7 @@ class PairedDifference:
     """`low` and `high` bound the interval that holds the share `confidence` of the resamples."""
     confidence: float
     p_value: float
-    """The two-sided p-value: the chance of a difference this far from 0 if there were none. It is never below 1 /
-    (resamples + 1)."""
+    """The two-sided p-value of a difference this far from 0; never below 1 / (resamples + 1)."""
     resamples: int
     documents: int
     documents_better: int
@@ -70,8 +69,7 @@ def paired_bootstrap(
 def _resampled_differences(
     gain_D: np.ndarray, sizes_D: np.ndarray, resamples: int, source: np.random.Generator
 ) -> np.ndarray:
-    """Return the difference in each resample, float64 [resamples]. A draw without any byte, possible where most
-    documents have none, counts as no difference."""
+    """Return the difference in each resample, float64 [resamples]. A draw without bytes counts as no difference."""
     count = len(gain_D)
     block = max(1, RESAMPLE_BLOCK // count)
     parts = []

@@ -261,8 +261,7 @@ def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
 
 
 def _refuse_links(partial: Path) -> None:
-    """Check that no unfinished file is a link, through which writing would change another file. Raises
-    ArtifactError."""
+    """Check that no unfinished file is a link, through which writing changes another file. Raises ArtifactError."""
     for path in partial.rglob("*"):
         if path.is_symlink() or (not path.is_dir() and path.stat().st_nlink > 1):
             raise ArtifactError(f"{path}: a link, which no run of golfpipe leaves", hint="--force starts afresh")

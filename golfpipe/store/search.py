@@ -52,8 +52,7 @@ def _candidates(ref: InputRef, near: Path) -> Iterator[Path]:
 
 
 def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
-    """Yield the folders that hold a manifest, nearest level first. It looks at MAX_FOLDERS at most, not at hidden
-    ones."""
+    """Yield the folders that hold a manifest, nearest level first. It looks at MAX_FOLDERS at most, none hidden."""
     level, looked_at = [root], 0
     for _ in range(depth + 1):
         below: list[Path] = []

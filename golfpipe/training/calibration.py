@@ -42,8 +42,7 @@ class CalibrationPlan:
 
 
 def plan_calibration(settings: QuantizeConfig, num_parameters: int, context_length: int) -> CalibrationPlan:
-    """Return the passes for quantize.calibration_tokens, where 0 means as many tokens as take at most a minute or two
-    on two cores. `context_length` is that of the training."""
+    """Return the passes for quantize.calibration_tokens; 0 means a minute or two of work on two cores."""
     by_size = int(min(CALIBRATION_TOKENS, max(8_192, CALIBRATION_TOKENS * _SMALL_MODEL // num_parameters)))
     wanted = settings.calibration_tokens or by_size
     # The Fisher diagonal is a mean of squares over passes, so many small passes tell more than a few large ones.

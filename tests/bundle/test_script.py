@@ -29,7 +29,7 @@ from golfpipe.stages.verify_script import (
     with_changes,
 )
 
-SIZE_CEILINGS = {"readable": 140_000, "minified": 34_300, "compressed": 16_600}
+SIZE_CEILINGS = {"readable": 142_000, "minified": 34_300, "compressed": 16_600}
 """Of the demo preset, the readable one with test-time training; measured 32,037 and 15,691 in the small layouts."""
 
 
