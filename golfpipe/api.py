@@ -176,7 +176,7 @@ def pack(model: Source, **options: Unpack[Options]) -> Artifact:
 
 
 def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """Test-time training, as `golfpipe ttt`: an evaluation, or an adapted model where the method learns first."""
+    """Adapt a model at test time, as `golfpipe ttt`. Returns an adapted model, or (score-first) an evaluation."""
     return _stage("ttt", {"model": model, "data": data}, options)
 
 
@@ -214,8 +214,7 @@ def sweep(
     slurm: Mapping[str, str] | None = None,
     **options: Unpack[Options],
 ) -> list[CellResult]:
-    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells are rows with an `error`. `slurm`
-    holds options of sbatch, for the executor of that name.
+    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells have an `error`.
 
     The work is done in other processes, so a script must call this below `if __name__ == "__main__":`.
     """

@@ -55,8 +55,7 @@ _typer_settings: dict[str, Any] = {
 
 
 class _PipelineOrder(typer.core.TyperGroup):
-    """Lists commands and groups in PIPELINE_ORDER, where typer would list the groups last, and knows commands of two
-    words."""
+    """Lists commands and groups in PIPELINE_ORDER, not groups last, and knows commands of two words."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=PIPELINE_ORDER.index)
@@ -111,8 +110,7 @@ PIPELINE_ORDER = (
 
 
 def _interruptible(command: _Command) -> _Command:
-    """Return the command with Ctrl-C turned into an error with a message. Typer would make it a bare exit code 130,
-    also for SIGTERM."""
+    """Return the command with Ctrl-C turned into an error with a message. Typer makes it a bare 130."""
 
     @functools.wraps(command)
     def with_message(**values: Any) -> Any:
@@ -125,8 +123,7 @@ def _interruptible(command: _Command) -> _Command:
 
 
 def _unwrapped(command: _Command) -> str:
-    """Return the docstring with a line per paragraph, which the help wraps to the terminal. Paragraphs after \\b keep
-    their lines."""
+    """Return the docstring with each paragraph on one line, for the help. Paragraphs after \\b keep their lines."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
 

@@ -38,8 +38,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
 
 
 def input_path(text: str) -> Path:
-    """Return the path of a positional artifact. Raises ArtifactError for an empty text, which is what `$(...)` leaves
-    of a command that failed."""
+    """Return the path of a positional artifact. Raises ArtifactError for "", left by a failed `$(...)`."""
     if not text:
         raise ArtifactError("an input is an empty string: the command before this one failed", hint="chain with &&")
     return Path(text)
@@ -53,8 +52,7 @@ def output_path(text: str | None) -> Path | None:
 
 
 def settings_of(options: ConfigOptions, *more: str) -> Settings:
-    """Return the settings that the options give. `more` holds overrides that a command's own options stand for; --set
-    goes over them."""
+    """Return the settings that the options give. `more` holds overrides of a command's own options, below --set."""
     from golfpipe.pipeline.settings import Settings
 
     return Settings(
@@ -89,8 +87,7 @@ def run_stage(
     arguments: Mapping[str, Any] | None = None,
     argument_digest: str = "",
 ) -> Answer:
-    """Run one stage as its command, or plan it with --dry-run. `out` is the output without -o; None means beside the
-    input."""
+    """Run one stage as its command, or plan it with --dry-run. `out` is used without -o; None is beside the input."""
     from golfpipe.pipeline.single import prepare
 
     request = stage_request(stage, options, inputs=inputs or {}, overrides=overrides)

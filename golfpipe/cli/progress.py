@@ -63,8 +63,7 @@ class QuietReporter:
 
 
 class LineReporter:
-    """A reporter for logs and pipes: a line every `interval` seconds while a task runs, and a last one if there were
-    any."""
+    """A reporter for logs and pipes: a line every `interval` seconds of a task, and a last one if there were any."""
 
     def __init__(self, stream: TextIO, interval: float = INTERVAL_SECONDS) -> None:
         self._stream = stream

@@ -9,8 +9,7 @@ from golfpipe.units import format_bytes, format_seconds
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with columns two spaces apart. Columns whose cells are all numbers (or empty) are aligned
-    right."""
+    """Return a table with columns two spaces apart. Columns of numbers (or empty cells) are aligned right."""
     columns = list(zip(*([header] if header else []), *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [all(_is_number(row[i]) for row in rows) for i in range(len(widths))]

@@ -68,8 +68,7 @@ class SplitRouter(Generic[Item]):
             yield split, released
 
     def finish(self) -> Iterator[tuple[Split, Item]]:
-        """Yield the held document, if any, for the split that would stay empty. Raises DataError for fewer than two
-        documents."""
+        """Yield the held document for the split that would stay empty. Raises DataError for less than two documents."""
         if self._num_documents < 2:
             raise DataError(
                 f"the corpus has {self._num_documents} document{'' if self._num_documents == 1 else 's'}; "

@@ -25,8 +25,7 @@ SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def list_shards(folder: Path, split: Split) -> list[Path]:
-    """Return the shards of one split, sorted by name: `train_000000.bin`, `fineweb_train_000000.bin`, ... May be
-    empty."""
+    """Return the shards of one split, sorted by name, such as `fineweb_train_000000.bin`. May be empty."""
     return sorted(path for path in folder.glob(f"*{split}_*.bin") if path.is_file())
 
 

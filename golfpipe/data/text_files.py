@@ -17,8 +17,7 @@ READ_BYTES = 1 << 20
 
 
 def find_text_files(sources: Sequence[Path]) -> list[Path]:
-    """Return the text files that `sources` name, in order. A folder stands for all its .txt and .jsonl files, sorted by
-    path.
+    """Return the text files that `sources` name, in order. A folder stands for its .txt and .jsonl files, by path.
 
     Hidden names in folders are left out. Raises DataError for a missing source, another suffix, or a folder without
     text files.
@@ -76,8 +75,7 @@ def _file_documents(path: Path, separator: str | None) -> Iterator[str]:
 
 
 def _separated_documents(path: Path, separator: bytes) -> Iterator[str]:
-    """Yield what lies between the separators. Splitting bytes is safe: in UTF-8 a match never starts inside a
-    character."""
+    """Yield what lies between the separators. In UTF-8 a match never starts inside a character."""
     offset = 0  # where in the file the buffer begins
     buffer = bytearray()
     with path.open("rb") as file:

@@ -26,8 +26,7 @@ def load_tokenizer(data: Artifact) -> Tokenizer:
 
 
 def load_shards(data: Artifact, split: Split) -> list[np.ndarray]:
-    """Return memory maps of the split's shards in file order, with sha256 checked. Raises ArtifactError, or DataError
-    where the split is empty."""
+    """Return memory maps of the split's shards in order, sha256 checked. Raises ArtifactError, DataError if empty."""
     with part_of_artifact():
         shards = [open_shard(data.file(name)) for name in _shard_names(data, split)]
     _check_not_empty(data, split, shards)
@@ -44,8 +43,7 @@ def _check_not_empty(data: Artifact, split: Split, shards: Sequence[Sized]) -> N
 
 
 def load_training_shards(data: Artifact, on_bad_shard: OnBad) -> tuple[list[TokenSource], dict[str, str]]:
-    """Return the train shards in file order, with sha256 checked, and for each shard that is skipped, what is wrong
-    with it.
+    """Return the train shards in file order, with sha256 checked, and for each skipped one what is wrong with it.
 
     A skipped shard has no tokens but keeps its place, so that a position in the stream means the same when it comes
     back. Raises as `load_shards` does, also ArtifactError for a bad shard where `on_bad_shard` is stop.

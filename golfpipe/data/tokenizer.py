@@ -35,8 +35,7 @@ class Tokenizer:
     """
 
     def __init__(self, model_bytes: bytes, name: str = "tokenizer") -> None:
-        """Read a model file. Raises DataError for bytes that are no usable model; the message starts with `name`, such
-        as a file name."""
+        """Read a model file. Raises DataError, which starts with `name`, for bytes that are no usable model."""
         if len(model_bytes) > MAX_MODEL_BYTES:
             raise DataError(f"{name}: {len(model_bytes)} bytes, expected a tokenizer of at most {MAX_MODEL_BYTES}")
         self.model_bytes = model_bytes
@@ -63,8 +62,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Read the model in the file `path`. Raises DataError, naming the file, if it cannot be read or is no usable
-        model."""
+        """Read a model file. Raises DataError, naming the file, if it cannot be read or is no usable model."""
         if path.exists() and not path.is_file():  # opening a pipe would block
             raise DataError(f"{path}: not a plain file, so no tokenizer", path=str(path))
         try:
@@ -83,16 +81,14 @@ class Tokenizer:
         return [np.array(ids, dtype=np.uint16) for ids in encoded]
 
     def decode(self, ids: np.ndarray) -> str:
-        """Return the text of the ids; control pieces add nothing. Raises DataError for an id that the tokenizer does
-        not have."""
+        """Return the text of the ids; control pieces add nothing. Raises DataError for an unknown id."""
         check_ids_in_vocabulary(self.byte_table, ids)
         text: str = self._processor.decode(ids.tolist())
         return text
 
 
 def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> int:
-    """Check that the byte table sums to the bytes of the decoded text, document by document, and return all these
-    bytes.
+    """Check that the byte table sums to the bytes of each document's decoded text, and return their sum.
 
     `documents` are ids that begin with BOS. Raises DataError naming the piece at which the sums part: a tokenizer
     without dummy prefix, a control piece in mid-text, an unknown piece, bytes that are no UTF-8.
@@ -146,8 +142,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) -> str:
-    """Return the piece's type, one of PIECE_TYPES. The Python API cannot tell user-defined pieces; they are text, so
-    they count as normal ones."""
+    """Return the piece's type, one of PIECE_TYPES. User-defined pieces, which the API cannot tell, count as normal."""
     if processor.is_unknown(token_id):
         return "unknown"
     if processor.is_control(token_id):
@@ -158,8 +153,7 @@ def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) 
 
 
 def _training_lines(texts: Iterable[str]) -> Iterator[str]:
-    """Yield lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span whitespace, so splitting
-    into lines loses none."""
+    """Yield lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span lines."""
     num_bytes = 0
     for text in texts:
         for line in text.splitlines():

@@ -1,5 +1,4 @@
-"""What an interrupted run of a precious stage leaves beside its checkpoint: the key, settings and inputs it began
-with."""
+"""What an interrupted run leaves beside its checkpoint: the key, settings and inputs that it began with."""
 
 from __future__ import annotations
 
@@ -38,8 +37,7 @@ def write_begun(folder: Path, begun: Begun) -> None:
 
 
 def read_begun(out: Path) -> Begun | None:
-    """Return what the interrupted run that would write `out` began with; None where there is none. Raises ArtifactError
-    naming file and field."""
+    """Return what the interrupted run of `out` began with; None without one. Raises ArtifactError."""
     path = partial_folder(out) / JOB_FILE
     if not path.is_file():
         return None

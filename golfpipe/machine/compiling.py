@@ -1,5 +1,4 @@
-"""The decision to compile a network, and what then runs: the compiled form of a function for the batches that recur,
-and its backward pass."""
+"""The decision to compile a network, the compiled form of a function for batches that recur, and its backward pass."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ Answer = TypeVar("Answer")
 def compiles(
     key: str, choice: Literal["auto", "on", "off"], device: torch.device, flops: float, reporter: Reporter
 ) -> bool:
-    """Return True if work of `flops` operations is to be compiled. Where compiling is wanted but not possible, one line
-    says why."""
+    """Return True if work of `flops` operations is to be compiled. One line says why where it cannot be."""
     if choice == "off" or (choice == "auto" and flops < AUTO_FLOPS.get(device.type, math.inf)):
         return False
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compile_cache()
@@ -110,8 +108,7 @@ def _compilers() -> list[str]:
 
 
 def _failure(device: torch.device) -> str | None:
-    """Compile a function of one line, and say how that fails; None where it works. A compiler that is there may still
-    be broken."""
+    """Say how compiling a function of one line fails, since a compiler may be broken; None where it works."""
     try:
         torch.compile(lambda x: x * 2 + 1, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # a broken installation can raise anything

@@ -44,8 +44,7 @@ def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node
 
 
 def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tuple[list[Node], list[Node]]:
-    """Return the nodes whose artifacts are taken as they are, and the nodes to bring up to date, for `--from start
-    --until until`.
+    """Return the nodes to take as they are, and those to bring up to date, for `--from start --until until`.
 
     `until` keeps only that step and what it builds on. `start` takes the steps before it as they are, if other steps
     read them. Raises ConfigError for an unknown step, or an `until` that lies before `start`.
@@ -65,8 +64,7 @@ def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tu
 
 
 def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
-    """Return the names in an order in which inputs come first. Raises ConfigError for an unknown input, and for a
-    cycle, naming its steps."""
+    """Return the names in an order in which inputs come first. Raises ConfigError for an unknown input or a cycle."""
     done: list[str] = []
     open_names: list[str] = []
 

@@ -100,8 +100,7 @@ def dry_run(plan: RunPlan) -> list[Step]:
 
 
 def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
-    """Bring every step up to date. `say` is called for each step before it runs, with the reason, or when it is
-    skipped.
+    """Bring every step up to date. `say` is called before each step, or when it is skipped.
 
     A submission that breaks a limit or rule is noted in its step, and the run goes on. Raises whatever else a stage
     raises; the steps before stay finished.

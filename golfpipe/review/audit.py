@@ -232,8 +232,7 @@ def _evaluations(submission: Artifact) -> list[Artifact]:
 
 
 def _owning_submission(folder: Path) -> Artifact | None:
-    """Return the submission artifact that this records folder lies in, at <artifact>/records/<track>/<name>; None if
-    there is none."""
+    """Return the submission of the records folder <artifact>/records/<track>/<name>; None if there is none."""
     root = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
     artifact = try_open(root)
     return artifact if artifact is not None and artifact.manifest.kind == "submission" else None

@@ -94,8 +94,7 @@ def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
 
 
 def _plan(folder: Path, settings: Settings, stages: StagesFile, found: dict[str, Artifact]) -> RunPlan:
-    """Return the pipeline with the settings that the folder's artifacts were made with, and the given settings on
-    top."""
+    """Return the pipeline with the settings of the folder's artifacts, and the given ones on top."""
     inherited = _settings_in_use(stages, found)
     config = settings.resolve(inherited=inherited, default_preset=not inherited).config
     nodes = build_graph(stages.pipeline, config)
@@ -119,8 +118,7 @@ def _settings_in_use(stages: StagesFile, found: dict[str, Artifact]) -> Plain:
 
 
 def _data_source(found: dict[str, Artifact]) -> str | None:
-    """Return the path of the run's data as seen from here: the name `demo` means a folder below the working
-    directory."""
+    """Return the path of the run's data as seen from here: `demo` is a folder below the working directory."""
     for artifact in found.values():
         reference = data_reference(artifact.manifest)
         if reference is not None:
@@ -170,8 +168,8 @@ def _is_own_start(reason: str, trained: Artifact) -> bool:
 
 
 def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
-    """Return the line of an artifact that no step of the pipeline writes. It is stale where an input was made again or
-    is gone."""
+    """Return the line of an artifact that no step of the pipeline writes. It is stale if an input changed or is
+    gone."""
     reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, folder)) is not None]
     if not is_intact(artifact):
         reasons.append("files are missing or cut short")
@@ -187,8 +185,7 @@ def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
 
 
 def _input_change(ref: InputRef, folder: Path) -> str | None:
-    """Say how the input changed; None where it is where it was, or anywhere in the folder, since folders may be
-    moved."""
+    """Say how the input changed; None where it is in its place or anywhere in the folder."""
     candidates = [try_open(path) for path in (folder / Path(ref.path).name, Path(ref.path))]
     digests = [artifact.manifest.digest for artifact in candidates if artifact is not None]
     if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):

@@ -51,8 +51,7 @@ def plan_windows(num_targets: int, config: EvaluateConfig) -> Iterator[Window]:
 
 
 def batch_windows(windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
-    """Yield runs of neighboring windows of equal length that score equally many targets. A run has at most
-    `batch_tokens` input tokens, or one window."""
+    """Yield runs of neighboring windows of equal shape: at most `batch_tokens` input tokens, or one window."""
     batch: list[Window] = []
     shape = (0, 0)
     for window in windows:

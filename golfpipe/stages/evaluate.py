@@ -68,8 +68,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 def _score(
     job: Job, network: Network, tokens: np.ndarray, tokenizer: Tokenizer, shard: Shard | None, device: torch.device
 ) -> np.ndarray:
-    """Return the nats per target, float32; NaN outside of the shard, where there is one. All processes work
-    together."""
+    """Return the nats per target, float32; NaN outside of the shard, if any. All processes work together."""
     settings, processes = job.config.evaluate, job.context.processes or ALONE
     part = Shard(1, 1) if shard is None else shard
     nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)

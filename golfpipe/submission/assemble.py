@@ -87,8 +87,7 @@ def draft(
 
 
 def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
-    """List where the finished logs differ from what submission.json will hold. Both are read back rather than
-    trusted."""
+    """List where the finished logs differ from what submission.json will hold. Both are read back."""
     record = _record(made, Judgment(rules=(), deviations=()))
     return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
 
@@ -199,8 +198,7 @@ def _config_yaml(made: Draft) -> str:
 
 
 def _requirements(lineage: Lineage) -> str:
-    """Return the packages in the versions that measured the score. Without a script they are what golfpipe itself needs
-    to read the model."""
+    """Return the packages, in the versions that measured the score, that script or golfpipe need."""
     assert lineage.evaluation is not None
     versions = mapping(lineage.evaluation.manifest.provenance, "packages")
     lines = []

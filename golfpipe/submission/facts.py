@@ -32,12 +32,10 @@ class RunFacts:
     train_seconds: float | None = None
     calibration: Calibration = "unknown"
     calibration_seconds: float = 0.0
-    """The seconds spent on measuring with tokens what errors cost; where these are not known, those of all
-    quantizing."""
+    """The seconds of measuring with tokens what errors cost, or where not known, of all quantizing."""
     evaluated: bool = False
     adapt_seconds: float = 0.0
-    """The seconds of test-time training before the evaluation. Those of score-first training are inside
-    eval_seconds."""
+    """The seconds of test-time training before evaluation; score-first training is in eval_seconds."""
     eval_seconds: float | None = None
     device: str | None = None
     protocol: str | None = None
