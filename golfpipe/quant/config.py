@@ -170,7 +170,7 @@ class QuantizeConfig(QuantPolicy):
 
     @property
     def is_open(self) -> bool:
-        """Whether the quantizer writes open-ended codes."""
+        """True if the quantizer at work writes open-ended codes."""
         return bool(QUANTIZERS.load(self.quantizer).is_open)
 
     @property
@@ -189,7 +189,8 @@ LIMIT_MARGIN = 2_000
 
 
 def target_bytes_of(settings: QuantizeConfig, limit_bytes: int, code_bytes_reserve: int) -> float:
-    """quantize.target_bytes as a number; it is not `none`. Raises ConfigError where the limit leaves nothing."""
+    """Return quantize.target_bytes, which is not `none`, as a number. Raises ConfigError where the limit leaves
+    nothing."""
     if settings.target_bytes != "limit":
         return float(settings.target_bytes)
     size = limit_bytes - code_bytes_reserve - LIMIT_MARGIN

@@ -41,7 +41,7 @@ class Sensitivity:
 
 
 def flat_sensitivity(w_RC: Tensor) -> Sensitivity:
-    """Without calibration: every tensor tolerates the same error relative to its own mean square."""
+    """Return the sensitivity without calibration: each tensor tolerates the same error relative to its mean square."""
     mean_square = float(w_RC.double().square().mean()) or 1.0
     return Sensitivity(np.full(w_RC.shape[0], 1 / mean_square), np.ones(w_RC.shape[1]), None)
 

@@ -122,7 +122,10 @@ def script_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 
 def _with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
-    """The section with GOLF_* variables applied; these leave `environ`, and every settable name goes to `known`."""
+    """Return the section with the values of GOLF_* variables.
+
+    The variables that are used leave `environ`; the names of all that could be used are added to `known`.
+    """
     changes = {}
     for item in fields(section):
         value, name = getattr(section, item.name), f"{prefix}_{item.name.upper()}"
@@ -153,36 +156,36 @@ class Data:
         )
 
     def shards(self, split: str) -> list[np.ndarray]:
-        """Memory maps in the order of their names."""
+        """Return the shards of a split as memory maps, in the order of their names."""
         return [_map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
 
     def validation(self, max_targets: int) -> np.ndarray:
-        """The tokens of the validation split; with max_targets its first max_targets + 1."""
+        """Return the tokens of the validation split, or its first max_targets + 1 where max_targets is not 0."""
         tokens = np.concatenate(self.shards("val"))
         return tokens[: max_targets + 1] if max_targets else tokens
 
 
 def _map_shard(path: Path) -> np.ndarray:
-    """The tokens of a shard file."""
+    """Map the tokens of a shard file into memory."""
     with path.open("rb") as file:
         count = parse_shard_header(file.read(SHARD_HEADER_BYTES), path.stat().st_size, str(path))
     return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
 
 
 def _packed_file(payload: bytes) -> bytes:
-    """The tensor format's library writes what golfpipe's own pack writes, to the last byte."""
+    """Return the content of packed.safetensors, byte for byte as golfpipe's own `pack` writes it."""
     return safetensors.torch.save({"payload": torch.from_numpy(np.frombuffer(payload, np.uint8).copy())})
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
-    """Of byte_table.PIECE_TYPES; the kinds of boundary need not be told apart."""
+    """Return the kind of piece i as the byte table takes it, which need not tell the kinds of boundary apart."""
     if processor.is_unknown(i) or processor.is_control(i) or processor.is_unused(i):
         return "control"
     return "byte" if processor.is_byte(i) else "normal"
 
 
 class Script:
-    """One run: what it was set to, its data, its log."""
+    """One run, from training to the score."""
 
     def __init__(self, settings: Settings, data: Data, run_id: str, processes: ProcessGroup, code_bytes: int) -> None:
         self.settings, self.data, self.processes, self.code_bytes = settings, data, processes, code_bytes
@@ -192,13 +195,13 @@ class Script:
         self.train_loss = 0.0
 
     def say(self, line: str) -> None:
-        """To stdout and into the log."""
+        """Write a line to stdout and into the log; only the first process speaks."""
         if self.processes.rank == 0:
             print(line, flush=True)
             with self.log_path.open("a") as file:
                 file.write(line + "\n")
 
-    # ---- training: what run_training calls --------------------------------------------------------------------
+    # ---- training: run_training calls the first four methods ----------------------------------------------------------
 
     def log(self, steps: list[FinishedStep]) -> None:
         self.train_loss = steps[-1].train_loss_nats
@@ -217,14 +220,14 @@ class Script:
         return False
 
     def averaged_score(self) -> Score:
-        """Averaged weights on the validation prefix, in disjoint windows of the training length."""
+        """Score the averaged weights on the beginning of the split, in disjoint windows of the training length."""
         train = self.settings.train
         tokens = self.data.validation(train.validation_targets)
         with self.trainer.averaged_weights() as network:
             return self.score(network, tokens, chunked_windows(len(tokens) - 1, train.context_length))
 
     def train(self) -> dict[str, Tensor]:
-        """Train from the seed; the weights that are quantized, fp32."""
+        """Train from the seed and return the fp32 weights that are to be quantized."""
         settings, train = self.settings, self.settings.train
         network = build_network(settings.model, _DTYPES[train.precision])
         initialize(network, settings.seed)
@@ -277,7 +280,7 @@ class Script:
         return found
 
     def write_model(self, weights: dict[str, Tensor]) -> bytes:
-        """Quantize and write the file that counts. Returns its content."""
+        """Quantize, write the file that counts, and return its content."""
         coder = self.settings.pack.coder
         pieces = self.quantize(weights)
         content = _packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
@@ -302,7 +305,7 @@ class Script:
         return load_network(self.settings.model, weights, _DTYPES[precision]).to(self.device)
 
     def evaluate(self, content: bytes) -> Score:
-        """Read the packed file back, adapt, score."""
+        """Read the packed file back, adapt the model where the run does so, and score it."""
         settings = self.settings
         windows = settings.evaluate
         tokens = self.data.validation(windows.max_targets)
