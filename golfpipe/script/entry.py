@@ -201,7 +201,7 @@ class Script:
             with self.log_path.open("a") as file:
                 file.write(line + "\n")
 
-    # ---- training: run_training calls the first four methods ----------------------------------------------------------
+    # ---- training: run_training calls the first four methods -------------------------------------------------------
 
     def log(self, steps: list[FinishedStep]) -> None:
         self.train_loss = steps[-1].train_loss_nats
