@@ -55,8 +55,8 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
 def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
     """Inside the `with` block, let a network that is compiled for a CPU go backward the same way every time.
 
-    Where the machine can, golfpipe's own attention kernel is used, if the network computes in bf16; a warning says where
-    the kernel cannot be built.
+    Where the machine can, golfpipe's own attention kernel is used, if the network computes in bf16. A warning says
+    where the kernel cannot be built.
     """
     with ExitStack() as stack:
         compiler = cpp_compiler()
