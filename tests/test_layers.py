@@ -24,7 +24,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "choices", "reporter", "version", "extras")
+BASE = ("errors", "units", "choices", "reporter", "version", "extras", "visible")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
