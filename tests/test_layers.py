@@ -150,6 +150,15 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
             assert node.attr not in {"exit", "stdout", "stderr", "stdin"}, f"line {node.lineno}: sys.{node.attr}"
 
 
+def test_only_one_module_writes_to_the_terminal() -> None:
+    for path in _files_of("cli"):
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.Call) and _module(path) != "golfpipe.cli.terminal":
+                called = ast.unparse(node.func)
+                assert called not in ("print", "typer.echo"), f"{path.name}, line {node.lineno}: {called}()"
+                assert not called.startswith(("sys.stdout.w", "sys.stderr.w")), f"{path.name}, line {node.lineno}"
+
+
 def test_every_package_is_in_a_layer() -> None:
     packages = {_package(_module(path)) for path in FILES} - {"", "__main__"}
     assert packages == set(ROOMS)

@@ -4,30 +4,31 @@ language would act on, and the files parse to the same tree as with a harmless w
 from __future__ import annotations
 
 import ast
+import functools
+import io
 import json
 import os
 import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from fake_run import FakeRun, submit_job
 from forged_fields import Field, fill, text_fields
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
+from golfpipe.cli.app import app, main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import build_config, plain_config
-from golfpipe.errors import GolfpipeError
 from golfpipe.jobs.run import run_job
-from golfpipe.report.markdown import markdown_report
-from golfpipe.report.page import page
-from golfpipe.report.run_data import read_run
 from golfpipe.report.svg import Drawing
 from golfpipe.script.generate import generate_script, script_settings_of
 from golfpipe.store.artifact import open_artifact
@@ -43,6 +44,7 @@ HOSTILE = (
     "$(touch x)`touch x`; touch x #{{ 7 * 7 }}{% raw %}</title></style><img src=x onerror=x>*b* [l](javascript:x) -->"
     "\x1b]0;x\x07\x7f\x9b31m\u202e\r\nval_bpb:0.1"
 )
+HIDDEN = {"\x1b", "\x07", "\x7f", "\x9b", "\u202e"}
 LAUNCHERS = 'submit.launchers=["torchrun","modal","slurm"]'
 _MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
@@ -54,6 +56,9 @@ def patched() -> Any:
         patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
         for section in ("stages", "sizes", "sweep"):  # matplotlib takes seconds; it escapes what it writes
             patch.setattr(f"golfpipe.report.section_{section}.drawing", lambda draw, *, name, title: Drawing(title, []))
+        # What every command does anew, whatever the run holds: the tree of commands, and stages.yaml.
+        patch.setattr("golfpipe.cli.app.app", typer.main.get_command(app))
+        patch.setattr("golfpipe.pipeline.settings.load_stages", functools.cache(load_stages))
         yield
 
 
@@ -71,25 +76,35 @@ def base(patched: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outputs(run: Path, out: Path) -> dict[str, str]:
-    """What submit, report and report --markdown write; 'refused' in place of what they refuse."""
+    """What submit, report and report --markdown write; 'refused' in place of what they refuse. What they, status and
+    audit say on the terminal is checked on the way."""
     made: dict[str, str] = {}
-
-    def attempt(name: str, make: Callable[[], dict[str, str]]) -> None:
-        try:
-            made.update(make())
-        except GolfpipeError:
-            made[name] = "refused"
-
-    def submission() -> dict[str, str]:
-        artifact = run_job(submit_job([open_artifact(run / "evaluate-pack")], out, LAUNCHERS)).artifact
-        folder = records_folder(artifact)
+    if command("submit", str(run / "evaluate-pack"), "-o", str(out), "--set", LAUNCHERS) == 0:
+        folder = records_folder(open_artifact(out))
         assert folder.resolve().is_relative_to(out.resolve())
-        return {path.name: path.read_text() for path in folder.iterdir()}
-
-    attempt("submission.json", submission)
-    attempt("report.html", lambda: {"report.html": page([read_run(run)])})
-    attempt("report.md", lambda: {"report.md": markdown_report([run])})
+        made |= {path.name: path.read_text() for path in folder.iterdir()}
+    else:
+        made["submission.json"] = "refused"
+    for name, more in (("report.html", ()), ("report.md", ("--markdown",))):
+        file = out.with_name(name)
+        refused = command("report", str(run), "-o", str(file), *more) != 0
+        made[name] = "refused" if refused else file.read_text()
+    command("status", str(run))
+    command("audit", str(run / "evaluate-pack"))
+    command("audit", str(run / "submit"))
     return made
+
+
+def command(*words: str) -> int:
+    """Run a command, and hold that nothing it says acts on a terminal, forges a line or names a bug."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = main(words)
+    text = said.getvalue()
+    assert "this is a bug" not in text, text
+    assert not HIDDEN & set(text), words
+    assert not any(line.startswith(("--index-url", "#SBATCH", "val_bpb")) for line in text.splitlines()), text
+    return code
 
 
 class _Tags(HTMLParser):
@@ -169,7 +184,7 @@ def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[],
     if found != {name: tree for name, tree in usual.items() if name in found}:
         assert found == {name: tree for name, tree in trees(harmless()).items() if name in found}
     for name in found:
-        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(hostile[name]), f"{name}: control characters"
+        assert not HIDDEN & set(hostile[name]), f"{name}: control characters"
 
 
 def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
