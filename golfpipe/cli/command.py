@@ -135,7 +135,7 @@ def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
         rows.append(["  seconds", format_metric("seconds", manifest.metrics["seconds"])])
     lines = [f"{manifest.kind}  {artifact.path}  ({state}, digest {manifest.digest[:12]})"]
     return Answer(
-        text="\n".join([*lines, *([format_table([], rows)] if rows else [])]),
+        lines=[*lines, *(format_table([], rows) if rows else [])],
         path=artifact.path,
         kind=manifest.kind,
         digest=manifest.digest,
@@ -172,9 +172,9 @@ def plan_answer(plan: Plan) -> Answer:
         ["  time", f"at most {format_metric('seconds', plan.seconds)} of training" if plan.seconds else "unknown"],
     ]
     state = "; ".join(plan.reasons) if plan.reasons else "up to date, nothing to do"
-    title = f"{plan.stage} -> {plan.out}\n  {'would run' if plan.reasons else 'would not run'}: {state}"
+    title = [f"{plan.stage} -> {plan.out}", f"  {'would run' if plan.reasons else 'would not run'}: {state}"]
     return Answer(
-        text=f"{title}\n{format_table([], rows)}",
+        lines=[*title, *format_table([], rows)],
         path=plan.out,
         kind=plan.kind,
         up_to_date=not plan.reasons,

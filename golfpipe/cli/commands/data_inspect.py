@@ -9,7 +9,7 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import OutputOptions
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def data_inspect(
     for name, split in splits.items():
         metrics |= _split_metrics(name, split)
     return Answer(
-        text=f"{about}\n\n{table}\n\nsample: {sample}",
+        lines=paragraphs([about], table, [f"sample: {sample}"]),
         path=path,
         kind="token_data" if artifact is not None else None,
         digest=artifact.manifest.digest if artifact is not None else None,
