@@ -175,8 +175,7 @@ def pack(model: Source, **options: Unpack[Options]) -> Artifact:
 
 
 def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """Adapt a model at test time, as `golfpipe ttt`. Returns an adapted model (cosine), or an evaluation (score-first
-    methods)."""
+    """Test-time training, as `golfpipe ttt`: an evaluation, or an adapted model where the method learns first."""
     return _stage("ttt", {"model": model, "data": data}, options)
 
 

@@ -1,4 +1,4 @@
-"""From a command's options to a job, and from the finished job to the answer."""
+"""Turn a command's options into a job, and the finished job into the answer."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class PackConfig:
     """Settings of the pack stage."""
 
     coder: Annotated[str, CODERS] = "range"
-    """range: entropy coding with a static model per tensor; nibble: two int4 codes per byte, then lzma."""
+    """How pieces become bytes: a line of coders.py. Each coder's file says what it does."""
     limit_bytes: int = LIMIT_BYTES
     """Limit for code plus weights, decimal bytes."""
     code_bytes_reserve: int = 46_000

@@ -12,7 +12,7 @@ import numpy as np
 
 from golfpipe.codec.coder import Coder
 from golfpipe.codec.lzma_stream import compress_lzma, decompress_lzma
-from golfpipe.codec.pieces import FLOAT_DTYPES, OPEN_STATES, Piece, row_layout
+from golfpipe.codec.pieces import Piece, array_layout
 from golfpipe.errors import ArtifactError
 
 # Shapes: R rows, C codes per row, P = ceil(C / 2) bytes per row
@@ -24,7 +24,7 @@ class Nibble(Coder):
     about = "two int4 codes per byte, then lzma"
 
     def num_streams(self, bits: int) -> int:
-        return 1 if bits in FLOAT_DTYPES else 2
+        return len(array_layout((1,), bits))
 
     def encode(self, piece: Piece) -> list[bytes]:
         if piece.floats is not None:
@@ -34,19 +34,14 @@ class Nibble(Coder):
         return [_compressed(codes), _compressed(piece.scales)]
 
     def decode(self, streams: Sequence[bytes], shape: tuple[int, ...], bits: int) -> dict[str, np.ndarray]:
-        num_rows, width = row_layout(shape)
-        if bits in FLOAT_DTYPES:
-            return {"floats": _decompressed(streams[0], math.prod(shape), FLOAT_DTYPES[bits]).reshape(shape)}
-        if bits in OPEN_STATES:
-            codes_RC = _decompressed(streams[0], num_rows * width, np.int16).reshape(num_rows, width)
-            return {"codes": codes_RC, "scales": _decompressed(streams[1], num_rows + width, np.int16)}
-        if bits == 4:
-            row_bytes = (width + 1) // 2
-            packed_N = _decompressed(streams[0], num_rows * row_bytes, np.uint8)
-            codes_RC = unpack_int4(packed_N.reshape(num_rows, row_bytes), width)
-        else:
-            codes_RC = _decompressed(streams[0], num_rows * width, np.int8).reshape(num_rows, width)
-        return {"codes": codes_RC, "scales": _decompressed(streams[1], num_rows, np.float16).reshape(num_rows, 1)}
+        arrays = {}
+        for stream, (part, (dtype, size)) in zip(streams, array_layout(shape, bits).items(), strict=True):
+            if bits == 4 and part == "codes":
+                packed_RP = _decompressed(stream, (size[0], (size[1] + 1) // 2), np.dtype(np.uint8))
+                arrays[part] = unpack_int4(packed_RP, size[1])
+            else:
+                arrays[part] = _decompressed(stream, size, dtype)
+        return arrays
 
 
 def pack_int4(codes_RC: np.ndarray) -> np.ndarray:
@@ -77,14 +72,13 @@ def _compressed(values: np.ndarray) -> bytes:
     return compress_lzma(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
-def _decompressed(stream: bytes, num_values: int, kind: type[np.generic]) -> np.ndarray:
-    """Numbers [num_values] of a numpy type. Raises ArtifactError for any other length."""
-    dtype = np.dtype(kind)
-    num_bytes = num_values * dtype.itemsize
+def _decompressed(stream: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of that shape. Raises ArtifactError for any other length."""
+    num_bytes = math.prod(shape) * dtype.itemsize
     raw = decompress_lzma(stream, max_bytes=num_bytes)
     if len(raw) != num_bytes:
         raise ArtifactError(f"lzma stream holds {len(raw)} bytes, expected {num_bytes}")
-    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype)
+    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
 
 
 CODER = Nibble()

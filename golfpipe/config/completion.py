@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import typing
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from golfpipe.config.resolve import load_stages
-from golfpipe.config.schema import PipelineConfig, all_keys, section_type
+from golfpipe.config.schema import PipelineConfig, all_keys, choices, section_type
 from golfpipe.errors import ConfigError
 
 
@@ -29,6 +29,8 @@ def setting_words(incomplete: str) -> list[str]:
 
 def _choices(key: str) -> list[str]:
     """Return the words that a setting may be; none where it is a number or free text."""
+    if key in choices():
+        return list(choices()[key].names)
     owner: type = PipelineConfig
     *sections, name = key.split(".")
     for section in sections:
@@ -36,14 +38,12 @@ def _choices(key: str) -> list[str]:
         if inner is None:
             return []
         owner = inner
-    return _words(typing.get_type_hints(owner, include_extras=True).get(name))
+    return _words(typing.get_type_hints(owner).get(name))
 
 
 def _words(hint: Any) -> list[str]:
     if hint is bool:
         return ["true", "false"]
-    if typing.get_origin(hint) is Annotated:
-        return [word for table in hint.__metadata__ for word in table.names]
     if typing.get_origin(hint) is Literal:
         return [str(value) for value in typing.get_args(hint)]
     return [word for part in typing.get_args(hint) for word in _words(part)]

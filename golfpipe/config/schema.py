@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from golfpipe.adapt.config import TttConfig
-from golfpipe.choices import nearest, unknown_name
+from golfpipe.choices import Table, nearest, unknown_name
 from golfpipe.codec.config import PackConfig
 from golfpipe.config.submit import SubmitConfig
 from golfpipe.data.config import DataConfig
@@ -136,6 +136,19 @@ def all_keys(owner: type = PipelineConfig, prefix: str = "") -> list[str]:
         inner = section_type(owner, item.name)
         keys += all_keys(inner, f"{prefix}{item.name}.") if inner else [f"{prefix}{item.name}"]
     return keys
+
+
+@functools.cache
+def choices(owner: type = PipelineConfig, prefix: str = "") -> dict[str, Table]:
+    """Return the table of every dotted key whose value is a name in one."""
+    found: dict[str, Table] = {}
+    for name, hint in typing.get_type_hints(owner, include_extras=True).items():
+        inner = section_type(owner, name)
+        if inner is not None:
+            found |= choices(inner, f"{prefix}{name}.")
+        elif typing.get_origin(hint) is typing.Annotated:
+            found |= {f"{prefix}{name}": part for part in hint.__metadata__ if isinstance(part, Table)}
+    return found
 
 
 def _check_finite(value: Any, key: str) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 REPOSITORY = "willdepueoai/parameter-golf"
 """The challenge's published data."""
-VARIANT = "sp1024"
 PIN_FILE = "fetch.json"
 DOWNLOADS = ".downloads"
 """The folder, below the output folder, for downloads under way."""

@@ -47,14 +47,6 @@ def open_shard(path: Path) -> np.ndarray:
     return np.memmap(path, dtype=SHARD_TOKEN_DTYPE, mode="r", offset=SHARD_HEADER_BYTES, shape=(num_tokens,))
 
 
-def open_split(folder: Path, split: Split) -> list[np.ndarray]:
-    """Return memory maps of all shards of a split, in name order. Raises DataError if there is none."""
-    paths = list_shards(folder, split)
-    if not paths:
-        raise DataError(f"{folder}: no file matches *{split}_*.bin", path=str(folder))
-    return [open_shard(path) for path in paths]
-
-
 class ShardFile:
     """The tokens of a shard, read from the file when a slice asks for them.
 

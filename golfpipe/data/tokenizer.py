@@ -121,7 +121,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
             character_coverage=0.999,
             byte_fallback=True,
             split_digits=True,
-            hard_vocab_limit=False,
+            hard_vocab_limit=False,  # too few pieces are refused below, with their number
             normalization_rule_name="nmt_nfkc",
             max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,  # in bytes; UTF-8 has at most 4 per character
             pad_id=0,

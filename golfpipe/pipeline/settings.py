@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
-from golfpipe.config.schema import known_part
-from golfpipe.jobs.registry import settled_by
+from golfpipe.config.schema import choices, known_part, plain_config
+from golfpipe.jobs.registry import Stage, settled_by
 from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
 from golfpipe.store.artifact import Artifact
+from golfpipe.store.metric_values import mapping, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +77,15 @@ def known_settings(config: dict[str, Any], origin: str, warn: Callable[[str], No
     if dropped:
         warn(f"{origin}: settings of another golfpipe are left out: {', '.join(dropped)}")
     return known
+
+
+def refuse_unknown_choices(stage: Stage, source: Artifact, resolved: Resolved) -> None:
+    """Raise ConfigError where the input was made to be worked on by a method, quantizer or coder of another golfpipe,
+    the stage would heed that, and nobody has chosen again: the stage must not take a default in its place."""
+    plain = plain_config(resolved.config)
+    for key, table in choices().items():
+        section, _, name = key.partition(".")
+        carried = text(mapping(source.manifest.config, section), name)
+        chosen_here = resolved.origin[key] == "--set" or resolved.origin[key].startswith("preset ")
+        if carried is not None and carried not in table and not chosen_here and stage.heeds(key, plain):
+            table.check(f"{source.path}: {key}", carried)

@@ -13,7 +13,7 @@ from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.jobs.shard import Shard, check_parts
-from golfpipe.pipeline.settings import Settings, known_settings
+from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import named_path
 from golfpipe.store.search import find_artifact
@@ -44,7 +44,10 @@ def prepare(request: Request) -> Job:
     stage = STAGES[request.stage]
     source = _first_input(stage, request.inputs)
     settings, warn = request.settings, request.context.reporter.warn
-    config = (settings.resolve_over(source, warn) if source is not None else settings.resolve()).config
+    resolved = settings.resolve_over(source, warn) if source is not None else settings.resolve()
+    if source is not None:
+        refuse_unknown_choices(stage, source, resolved)
+    config = resolved.config
     needless = stage.needless(plain_config(config))
     wanted = {role: path for role, path in request.inputs.items() if role not in needless}
     return Job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from golfpipe.errors import ConfigError
 from golfpipe.quant.quantizers import QUANTIZERS
@@ -113,9 +113,8 @@ class QuantizeConfig(QuantPolicy):
     """Settings of the quantize stage."""
 
     method: Annotated[str, QUANTIZERS] = "gptq_lite"
-    """gptq_lite: clip search per row, or trellis where there is a target, which a fixed grid cannot
-    meet; gptq: its scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for
-    error and bits together, with that feedback; trellis: the same with trellis-coded quantization."""
+    """How codes are chosen: a line of quantizers.py. Each quantizer's file says what it does, and which one takes its
+    place under a target."""
     trellis_states: Literal[4, 8] = 8
     """More states are nearer to the rate-distortion bound, and slower."""
     target_bytes: Literal["none", "limit"] | float = "none"
@@ -173,6 +172,12 @@ class QuantizeConfig(QuantPolicy):
     def is_open(self) -> bool:
         """Whether the quantizer writes open-ended codes."""
         return bool(QUANTIZERS.load(self.quantizer).is_open)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats (codec.formats) that the pieces may have."""
+        stepped = any(getattr(self, name).step for name in get_args(TensorClass))
+        return ("float", *(() if self.is_open else ("grid",)), *(("open",) if self.is_open or stepped else ()))
 
     @property
     def has_target(self) -> bool:

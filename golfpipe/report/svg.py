@@ -1,7 +1,7 @@
-"""Makes a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
+"""Make a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
 
-Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the
-dark scheme and print.
+Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the dark
+scheme and print.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MUTED = "#010204"
 RULE = "#010205"
 CARD = "#010206"
 DEEP = "#010207"
-"""Text on strong color: dark in both schemes."""
+"""The color of text on strong color, dark in both schemes."""
 SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
-"""Colors of curves, in order; more curves repeat them with other dashes."""
+"""The colors of curves, in order; more curves repeat them with other dashes."""
 
 _VARIABLES = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", CARD: "--card", DEEP: "--deep",
@@ -68,7 +68,7 @@ def _picture(text: str, width: Width, prefix: str) -> Picture:
 
 
 def _own_ids(inner: str, prefix: str) -> str:
-    """Keep only ids that something refers to, and make them the figure's own."""
+    """Keep only the ids that something refers to, and put the figure's prefix before them."""
     wanted = set(_REFERENCE.findall(inner))
 
     def keep(match: re.Match[str]) -> str:

@@ -93,13 +93,10 @@ class Settings:
 def chosen_modules(settings: Settings) -> list[str]:
     """Return the modules that this run needs beside those that the entry imports."""
     quantize = settings.quantize
-    schemes = (quantize.mlp, quantize.attention, quantize.ngram, quantize.token_table, quantize.small)
-    has_steps = quantize.is_open or any(scheme.step for scheme in schemes)
-    formats = ["float", *(["open"] if has_steps else []), *(["grid"] if not quantize.is_open else [])]
     return [
         QUANTIZERS.module(quantize.method),
         CODERS.module(settings.pack.coder),
-        *(FORMATS.module(name) for name in formats),
+        *(FORMATS.module(name) for name in quantize.formats),
         *([_ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
         *([_CALIBRATION] if quantize.calibration != "none" else []),
         *([_TARGET] if quantize.has_target else []),

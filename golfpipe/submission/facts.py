@@ -78,9 +78,9 @@ class Facts:
     script_bytes: int | None = None
     """The size of the folder's train_gpt.py; None where it has none."""
     configuration_differences: tuple[str, ...] | None = None
-    """The settings in which the seeds differ; None where that is not known."""
+    """The settings in which the seeds differ; None where they are not known."""
     log_differences: tuple[str, ...] | None = None
-    """Where submission.json and the logs differ; None where that is not known."""
+    """The differences between submission.json and the logs; None where they are not known."""
     folder_problems: tuple[str, ...] = ()
     """Files and fields that a records folder lacks, or that hold something wrong."""
 

@@ -23,7 +23,6 @@ CHALLENGE_TARGETS = 62_021_632
 """The number of targets in the challenge's own logs of its sp1024 validation split, which drop the ragged end."""
 CHALLENGE_VOCAB_SIZE = 1024
 TIME_RULE = 2
-SCRIPT_RULE = 11
 
 _MIN_CUT_TARGETS = 1000
 _EXECUTE = "`golfpipe audit --execute`"

@@ -62,10 +62,6 @@ class SweepRun:
                 return state
         return "done" if "done" in states else "up to date"
 
-    @property
-    def is_complete(self) -> bool:
-        return all(step.state in FINISHED for step in self.steps.values())
-
 
 def run_sweep(plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None]) -> SweepRun:
     """Bring every step up to date. `on_change` is called often, and after every step.

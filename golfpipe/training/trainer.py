@@ -198,6 +198,7 @@ class Trainer:
     def _accumulate_gradients(self) -> Tensor:
         """Compute this process's part of the step's gradient, and return its part of the loss."""
         length, own, micro = self.config.context_length, self.sequences, self.micro_batch
+        # The gradients are summed over passes and processes; with this weight the sum is the mean over the step.
         weight = micro / (own * self.processes.size)
         total = torch.zeros((), device=self.device)
         self.stream.skip(self.processes.rank * own * length)

@@ -4,7 +4,7 @@ import pytest
 from golfpipe.data import encode_documents as encode_module
 from golfpipe.data.document_split import split_hash
 from golfpipe.data.encode_documents import encode_documents
-from golfpipe.data.shard_files import open_split
+from golfpipe.data.shard_files import list_shards, open_shard
 from golfpipe.data.tokenize import tokenize_documents
 from golfpipe.errors import DataError
 
@@ -16,7 +16,7 @@ def documents(sentences) -> list[str]:
 
 
 def tokens_of(folder, split) -> list[int]:
-    return np.concatenate(open_split(folder, split)).tolist()
+    return np.concatenate([open_shard(path) for path in list_shards(folder, split)]).tolist()
 
 
 def test_shards_hold_bos_and_ids_of_each_split(tokenizer, documents, tmp_path):

@@ -13,7 +13,7 @@ class CutsFound:
     """What became of scores before a cut when the tokens after it were replaced."""
 
     TOLERANCE: ClassVar[float] = 1e-6
-    """In nats. Scores are equal, or within this where a batch has another shape."""
+    """The largest difference in nats between equal scores, for batches of another shape."""
 
     cuts: int
     targets: int

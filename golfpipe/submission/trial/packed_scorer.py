@@ -8,13 +8,11 @@ The calls are those of the stages `ttt` and `evaluate`; only the text is another
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.adapt.config import TttConfig
 from golfpipe.adapt.method import Recipe, Work
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.data.tokenizer import Tokenizer
@@ -23,7 +21,6 @@ from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.byte_table import target_bytes
-from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import score_windows
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.submission.trial.scorer import OnScored, Trial
@@ -32,62 +29,41 @@ MAX_PROBES = 200
 """Positions at which the sum over the vocabulary is taken inside the method."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MethodSettings:
-    """How a packed model became a score."""
-
-    evaluate: EvaluateConfig
-    ttt: TttConfig | None
-    """Test-time training; None for a plain evaluation."""
-    seed: int
-
-    @classmethod
-    def of(cls, config: PipelineConfig, *, adapted: bool) -> MethodSettings:
-        """From the configuration of the evaluation, or of the model that it is one of."""
-        return cls(evaluate=config.evaluate, ttt=config.ttt if adapted else None, seed=config.seed)
-
-    @property
-    def name(self) -> str:
-        """For people: sliding, cosine+sliding, score_first_lora, ..."""
-        if self.ttt is None:
-            return self.evaluate.method
-        return self.ttt.method if self.ttt.chosen.by_document else f"{self.ttt.method}+{self.evaluate.method}"
-
-    @property
-    def wanted_targets(self) -> int:
-        """Length of text on which windows slide, and at least one update lies before the last scores."""
-        if self.ttt is None:
-            return self.evaluate.targets_of_several_windows
-        return self.ttt.chosen.trial_targets(self.ttt.recipe(), self.evaluate)
-
-
 class PackedScorer:
     """A Scorer over the weights in a packed file."""
 
     def __init__(
         self,
-        config: ModelConfig,
+        model: ModelConfig,
         weights: dict[str, Tensor],
         tokenizer: Tokenizer,
-        settings: MethodSettings,
+        config: PipelineConfig,
         device: torch.device,
+        *,
+        adapted: bool,
     ) -> None:
-        self.name, self.vocab_size, self.bos_id = settings.name, config.vocab_size, config.bos_id
-        self.adapts = settings.ttt is not None
-        self.wanted_targets = settings.wanted_targets
+        """`config`: of the evaluation, or of the packed model that it is one of. `adapted`: test-time training had a
+        part in it."""
+        self._windows, self._ttt, self._seed = config.evaluate, config.ttt if adapted else None, config.seed
+        self.vocab_size, self.bos_id, self.adapts = model.vocab_size, model.bos_id, adapted
+        self.name: str = self._windows.method
+        self.wanted_targets = self._windows.targets_of_several_windows
+        if self._ttt is not None:
+            method = self._ttt.chosen
+            self.name = self._ttt.method if method.by_document else f"{self._ttt.method}+{self.name}"
+            self.wanted_targets = method.trial_targets(self._ttt.recipe(), self._windows)
         self.probability_sums: list[float] = []
-        self._settings, self._tokenizer, self._device = settings, tokenizer, device
+        self._tokenizer, self._device = tokenizer, device
         self._weights = {name: tensor.to(device) for name, tensor in weights.items()}
-        self._network = load_network(config, weights).to(device)
+        self._network = load_network(model, weights).to(device)
         self._plain_nats = self._network.nats
         self._probes = np.random.default_rng(0)
         self._network.nats = self._probed_nats  # type: ignore[method-assign]
 
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
-        ttt = self._settings.ttt
-        if ttt is not None:
-            return self._adapted(tokens, ttt.recipe(), on_scored)
-        self._reset(self._settings.evaluate.precision)
+        if self._ttt is not None:
+            return self._adapted(tokens, self._ttt.recipe(), on_scored)
+        self._reset(self._windows.precision)
         return self._plain(tokens, on_scored)
 
     def sizes(self, tokens: np.ndarray) -> np.ndarray:
@@ -97,16 +73,14 @@ class PackedScorer:
         return len(self._tokenizer.decode(document).encode("utf-8"))
 
     def comparable_targets(self, num_targets: int) -> int:
-        windows, ttt = self._settings.evaluate, self._settings.ttt
-        if ttt is None:
-            return windows.targets_of_same_windows(num_targets)
-        return ttt.chosen.comparable_targets(ttt.recipe(), windows, num_targets)
+        if self._ttt is None:
+            return self._windows.targets_of_same_windows(num_targets)
+        return self._ttt.chosen.comparable_targets(self._ttt.recipe(), self._windows, num_targets)
 
     def trials(self) -> Sequence[Trial]:
-        ttt = self._settings.ttt
-        if ttt is None or not ttt.chosen.by_document:
+        if self._ttt is None or not self._ttt.chosen.by_document:
             return (Trial(score=self.score, moves_documents=True),)
-        single = ttt.chosen.one_by_one(ttt.recipe())
+        single = self._ttt.chosen.one_by_one(self._ttt.recipe())
         return (
             Trial(score=self.score, moves_documents=False),
             Trial(score=lambda tokens, on_scored: self._adapted(tokens, single, on_scored), moves_documents=True),
@@ -114,25 +88,24 @@ class PackedScorer:
 
     def _adapted(self, tokens: np.ndarray, recipe: Recipe, on_scored: OnScored) -> np.ndarray:
         """Scores after, or during, test-time training with the recipe, from the packed weights."""
-        settings, network = self._settings, self._network
-        assert settings.ttt is not None
-        self._reset(settings.ttt.precision)
+        assert self._ttt is not None
+        self._reset(self._ttt.precision)
         work = Work(
-            network=network,
+            network=self._network,
             tokens=tokens,
             bos_id=self.bos_id,
-            windows=settings.evaluate,
-            seed=settings.seed,
+            windows=self._windows,
+            seed=self._seed,
             device=self._device,
             processes=ALONE,
             on_scored=on_scored,
         )
-        nats = settings.ttt.chosen.run(work, recipe)
+        nats = self._ttt.chosen.run(work, recipe)
         return self._plain(tokens, on_scored) if nats is None else nats
 
     def _plain(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
         """Scores of the network as it is."""
-        windows = self._settings.evaluate
+        windows = self._windows
         self._network.compute_dtype = COMPUTE_DTYPES[windows.precision]
         nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
         batches = batch_windows(plan_windows(len(nats), windows), windows.pass_tokens(self._device.type))
