@@ -20,6 +20,7 @@ from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
+from golfpipe.jobs.unfinished import protect
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_passes, compiles
@@ -160,7 +161,7 @@ def _train(
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
-        events = _Events(out, trainer, log, validation, stop, task)
+        events = _Events(job, out, trainer, log, validation, stop, task)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -192,6 +193,7 @@ class _Events:
 
     def __init__(
         self,
+        job: Job,
         out: ArtifactWriter,
         trainer: GuardedTrainer,
         log: TrainingLog,
@@ -201,7 +203,7 @@ class _Events:
     ) -> None:
         self.trainer, self.training_log, self.validation = trainer, log, validation
         self.stop_request, self.task = stop, task
-        self.checkpoint_path = out.scratch(CHECKPOINT)
+        self.job, self.out = job, out
         self.exit_code = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
@@ -213,7 +215,8 @@ class _Events:
 
     def checkpoint(self, step: int) -> None:
         if self.training_log.writes:
-            save_checkpoint(self.checkpoint_path, self.trainer, self.training_log.state_values())
+            protect(self.job, self.out)
+            save_checkpoint(self.out.scratch(CHECKPOINT), self.trainer, self.training_log.state_values())
 
     def stop_requested(self) -> bool:
         """Stop all processes after the same step, whichever of them got the signal."""

@@ -21,6 +21,7 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.errors import Busy, Interrupted, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.run import run_job
+from golfpipe.jobs.unfinished import protect
 from golfpipe.loading.lineage import trace
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare
@@ -146,6 +147,7 @@ def test_damage_locks_and_interruptions_are_shown() -> None:
 def _interrupt_training(monkeypatch: pytest.MonkeyPatch, *overrides: str, force: bool = False, name: str = "a") -> Path:
     def stop(job: Any, out: Any) -> None:
         out.path("log.jsonl").write_text('{"type": "step", "step": 41}\n{"type": "step", "step": 42}\n{"cut')
+        protect(job, out)
         out.path("checkpoint.safetensors").write_bytes(b"state")
         raise Interrupted("stopped")
 
