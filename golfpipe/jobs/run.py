@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from golfpipe.config.schema import plain_config
+from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.jobs.job import Job, Outcome
 from golfpipe.jobs.key import deciding_changes, is_intact, stale_reasons
@@ -21,6 +22,8 @@ from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, fi
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover
 from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
+
+_CHANGED_HINT = "bring the file back as it was and repeat the command; what it computed is not kept"
 
 
 def run_job(job: Job) -> Outcome:
@@ -64,6 +67,8 @@ def _announce(job: Job, key: str, run: bool) -> None:
 def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     module = importlib.import_module(job.stage.module)
     writer = _writer(job, keep)
+    data = [artifact for artifact in job.inputs.values() if artifact.manifest.kind == "token_data"]
+    watches = [ShardWatch(artifact, _CHANGED_HINT) for artifact in data]
     started = time.time()
     clock = time.perf_counter()
     reset_peak()
@@ -71,6 +76,8 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     try:
         result: Result = module.run(job, writer)
         seconds = time.perf_counter() - clock
+        for watch in watches:
+            watch.check()
         hold.check()
         manifest = finish(
             writer,
