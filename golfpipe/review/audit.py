@@ -117,7 +117,7 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
     if artifact.manifest.kind == "submission":
         return _audit_submission(artifact, path, execution)
     if artifact.manifest.kind == "token_data":
-        _verify(artifact)
+        artifact.verify()
         return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
     return _audit_chain(artifact, path, execution)
 
@@ -143,7 +143,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
 
 
 def _audit_submission(submission: Artifact, path: Path, execution: Execution | None) -> AuditReport:
-    _verify(submission)
+    submission.verify()
     folder = records_folder(submission)
     told = read_folder(folder).facts
     try:
@@ -243,9 +243,4 @@ def _verify_all(lineages: Sequence[Lineage]) -> None:
     about the bytes that count."""
     members = {member.path: member for lineage in lineages for member in lineage.members}
     for member in members.values():
-        _verify(member)
-
-
-def _verify(artifact: Artifact) -> None:
-    for name in artifact.manifest.files:
-        artifact.file(name)
+        member.verify()

@@ -8,6 +8,7 @@ status tells what `run` would do with them.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -111,15 +112,16 @@ def _settings_in_use(stages: StagesFile, found: dict[str, Artifact]) -> Plain:
         sections = (*STAGES[spec.stage].sections, *(("data",) if spec.stage == "train" else ()))
         own = artifact.manifest.config
         config |= {section: own[section] for section in sections if section in own}
-    source = _data_source(found)
+    source = _data_source([found[spec.name] for spec in stages.pipeline if spec.name in found])
     if source is not None and "data" in config:
         config["data"] = config["data"] | {"source": source}
     return known_settings(config, "", lambda text: None)
 
 
-def _data_source(found: dict[str, Artifact]) -> str | None:
-    """Return the path of the run's data as seen from here: `demo` is a folder below the working directory."""
-    for artifact in found.values():
+def _data_source(steps: Sequence[Artifact]) -> str | None:
+    """Return the path of the data behind the first of these steps, which is what the run's training read, as seen from
+    here: the name `demo` means a folder below the working directory. Data that another command scored is not it."""
+    for artifact in steps:
         reference = data_reference(artifact.manifest)
         if reference is not None:
             try:

@@ -85,6 +85,11 @@ class Artifact:
             raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
         return content
 
+    def verify(self) -> None:
+        """Check the size and sha256 of every listed file. Raises ArtifactError."""
+        for name in self.manifest.files:
+            self.file(name)
+
     def read_json(self, name: str) -> Any:
         return parse_json(self.read(name, at_most=MAX_MANIFEST_BYTES), str(self.path_of(name)))
 
@@ -332,8 +337,7 @@ def finish_interrupted(out: Path, key: str) -> Manifest | None:
         return None
     check_replaceable(out)
     try:
-        for name in found.manifest.files:
-            found.file(name)
+        found.verify()
     except ArtifactError:
         return None
     _put_in_place(out, found.manifest)

@@ -20,10 +20,11 @@ def clean(
     options: OutputOptions,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Remove without asking.")] = False,
 ) -> Answer:
-    """Remove stale artifacts, leftovers of crashes and old checkpoints, after showing them.
+    """Remove what something newer has superseded, and leftovers of crashes, after showing them.
 
-    Reads a run folder. Writes nothing, and removes only after a yes; where nobody can be asked, only with --yes. A
-    trained model, or the checkpoint of interrupted training, is removed only where it is named itself.
+    Reads a run folder. Writes nothing, and removes only after a yes; where nobody can be asked, only with --yes. An
+    artifact is superseded where the model that it came from was made again and is there, whole. A trained model, or the
+    checkpoint of interrupted training, is removed only where it is named itself.
 
     \b
     Examples:
