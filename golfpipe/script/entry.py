@@ -32,17 +32,18 @@ from torch import Tensor
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.pieces import Piece
-from golfpipe.data.shard_format import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, parse_shard_header
+from golfpipe.data.shard_files import ShardFile, ShardRun, list_shards
+from golfpipe.data.shard_format import Split, sidecar_name
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.export import dequantize_weights, quantize_weights
-from golfpipe.scoring.byte_table import build_byte_table
+from golfpipe.scoring.byte_table import build_byte_table, scored_bytes
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.scoring.score import Score, score_windows, summarize
-from golfpipe.scoring.windows import Window, batch_windows, chunked_windows, plan_windows
+from golfpipe.scoring.score import Score, score_windows, summarize, summarize_sample
+from golfpipe.scoring.windows import Window, batch_windows, gathered, moved_together, plan_windows, spread_windows
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.log_lines import (
     calibration_line,
@@ -142,21 +143,14 @@ class Data:
             [processor.id_to_piece(i) for i in pieces], [_piece_type(processor, i) for i in pieces]
         )
 
-    def shards(self, split: str) -> list[np.ndarray]:
-        """Memory maps in the order of their names."""
-        return [_map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
+        self.validation = ShardRun(self.shards("val"))
+        sidecars = [path.with_name(sidecar_name(path.name, "val")) for path in list_shards(self.folder, "val")]
+        has_sidecars = any(path.exists() for path in sidecars)
+        self.sidecar = ShardRun([ShardFile(path) for path in sidecars]) if has_sidecars else None
 
-    def validation(self, max_targets: int) -> np.ndarray:
-        """The tokens of the validation split; with max_targets its first max_targets + 1."""
-        tokens = np.concatenate(self.shards("val"))
-        return tokens[: max_targets + 1] if max_targets else tokens
-
-
-def _map_shard(path: Path) -> np.ndarray:
-    """The tokens of a shard file."""
-    with path.open("rb") as file:
-        count = parse_shard_header(file.read(SHARD_HEADER_BYTES), path.stat().st_size, str(path))
-    return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
+    def shards(self, split: Split) -> list[ShardFile]:
+        """Return the shards in the order of their names."""
+        return [ShardFile(path) for path in list_shards(self.folder, split)]
 
 
 def _packed_file(payload: bytes) -> bytes:
@@ -207,11 +201,13 @@ class Script:
         return False
 
     def averaged_score(self) -> Score:
-        """Averaged weights on the validation prefix, in disjoint windows of the training length."""
-        train = self.settings.train
-        tokens = self.data.validation(train.validation_targets)
+        """Averaged weights on windows of the training length from everywhere in the validation split."""
+        train, data = self.settings.train, self.data
+        windows = spread_windows(len(data.validation) - 1, train.context_length, train.validation_targets)
+        tokens = gathered(data.validation, windows)
+        sizes = scored_bytes(data.table, tokens, gathered(data.sidecar, windows) if data.sidecar else None)
         with self.trainer.averaged_weights() as network:
-            return self.score(network, tokens, chunked_windows(len(tokens) - 1, train.context_length))
+            return summarize_sample(self.nats(network, tokens, moved_together(windows)), sizes)
 
     def train(self) -> dict[str, Tensor]:
         """Train from the seed; the weights that are quantized, fp32."""
@@ -278,15 +274,17 @@ class Script:
 
     # ---- the score --------------------------------------------------------------------------------------------
 
-    def score(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> Score:
+    def nats(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> np.ndarray:
         nats = np.full(len(tokens) - 1, np.nan, np.float32)
         batches = batch_windows(windows, self.settings.evaluate.pass_tokens(self.device.type))
         score_windows(network.last_nats, tokens, self.processes.share(batches), nats, self.device)
         self.processes.merge(nats)
-        return self.summary(tokens, nats)
+        return nats
 
     def summary(self, tokens: np.ndarray, nats: np.ndarray) -> Score:
-        return summarize(tokens, nats, self.data.table, self.settings.model.bos_id)
+        data = self.data
+        sizes = scored_bytes(data.table, tokens, data.sidecar[: len(tokens)] if data.sidecar else None)
+        return summarize(tokens, nats, sizes, self.settings.model.bos_id)
 
     def network(self, weights: dict[str, Tensor], precision: str) -> Network:
         return load_network(self.settings.model, weights, _DTYPES[precision]).to(self.device)
@@ -295,7 +293,7 @@ class Script:
         """Read the packed file back, adapt, score."""
         settings = self.settings
         windows, processes = settings.evaluate, self.processes
-        tokens = self.data.validation(windows.max_targets)
+        tokens = self.data.validation[: windows.max_targets + 1 if windows.max_targets else None]
         num_targets = len(tokens) - 1
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
@@ -334,7 +332,7 @@ class Script:
                         processes=processes,
                     ),
                 )
-        return self.score(self.network(weights, windows.precision), tokens, plan)
+        return self.summary(tokens, self.nats(self.network(weights, windows.precision), tokens, plan))
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")

@@ -8,7 +8,6 @@ import torch
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import DataError
 from golfpipe.reporter import Task
-from golfpipe.scoring.byte_table import ByteTable, target_bytes
 from golfpipe.scoring.score import Score
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -20,11 +19,11 @@ DOCUMENTS = "documents.safetensors"
 class RunningScore:
     """Shows the loss so far, in bits per byte of the split's mean token, behind the progress bar."""
 
-    def __init__(self, task: Task, tokens: np.ndarray, table: ByteTable, processes: int = 1) -> None:
-        """`processes`: how many score at this pace, each another part."""
+    def __init__(self, task: Task, sizes: np.ndarray, processes: int = 1) -> None:
+        """`sizes` are the bytes of each target; `processes`: how many score at this pace, each another part."""
         self.task, self.nats, self.targets = task, 0.0, 0
-        self.processes, self.left = processes, len(tokens) - 1
-        self.bytes_per_target = float(target_bytes(table, tokens[:-1], tokens[1:]).mean())
+        self.processes, self.left = processes, len(sizes)
+        self.bytes_per_target = float(sizes.mean())
 
     def add(self, count: int, nats: float) -> None:
         """`count` more targets, `nats` in all."""

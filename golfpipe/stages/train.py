@@ -54,7 +54,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     tokenizer = load_tokenizer(data)
     check_vocabulary(config.model, tokenizer)
     stream, skipped_shards = _open_stream(job)
-    validation = Validation(data, tokenizer, settings.validation_targets)
+    validation = Validation(data, tokenizer, settings)
     network = _first_network(job, settings).to(device)
     keep_freed_memory()
     compiled = compiles("train.compile", settings.compile, device, _flops(job, device), job.context.reporter)

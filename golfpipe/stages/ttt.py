@@ -22,8 +22,7 @@ from golfpipe.adapt.full_weights import LossOf
 from golfpipe.adapt.score_first_lora import score_first_lora
 from golfpipe.adapt.score_first_sgd import score_first_sgd
 from golfpipe.config.schema import plain_config
-from golfpipe.data.token_data import load_tokenizer, load_validation
-from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config
@@ -50,39 +49,39 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     config = model_config(source)
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config, tokenizer)
-    tokens, split_targets = load_validation(job.inputs["data"], job.config.evaluate.max_targets)
+    text = load_validation(job.inputs["data"], tokenizer, job.config.evaluate.max_targets)
     dtype = COMPUTE_DTYPES[job.config.ttt.precision]
     network = load_network(config, load_weights(source), dtype).to(device)
     recipe = job.config.ttt.recipe()
     keep_freed_memory()
     if isinstance(recipe, CosineRecipe):
-        return _adapt(job, out, network, tokens, recipe, device)
+        return _adapt(job, out, network, text.tokens, recipe, device)
     started = time.perf_counter()
-    nats = _score_first(job, network, tokens, tokenizer, recipe, device)
+    nats = _score_first(job, network, text, tokenizer.bos_id, recipe, device)
     seconds = time.perf_counter() - started
     if not np.isfinite(nats).all():
         raise StageFailed("test-time training diverged: a score is not finite", hint="lower ttt.lr")
-    score = summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id)
+    score = summarize(text.tokens, nats, text.sizes, tokenizer.bos_id)
     return write_evaluation(
-        out, source, score, job.config, split_targets=split_targets, protocol="score_first", eval_seconds=seconds
+        out, source, score, job.config, split_targets=text.split_targets, protocol="score_first", eval_seconds=seconds
     )
 
 
 def _score_first(
     job: Job,
     network: Network,
-    tokens: np.ndarray,
-    tokenizer: Tokenizer,
+    text: ValidationText,
+    bos_id: int,
     recipe: LoraRecipe | SgdRecipe,
     device: torch.device,
 ) -> np.ndarray:
+    tokens = text.tokens
     settings, processes = job.config.evaluate, job.context.processes or ALONE
     with job.context.reporter.task(f"ttt {job.config.ttt.method}", len(tokens) - 1, "targets") as task:
-        on_scored = RunningScore(task, tokens, tokenizer.byte_table, processes.size).add
+        on_scored = RunningScore(task, text.sizes, processes.size).add
         if isinstance(recipe, LoraRecipe):
-            bos_id, seed = tokenizer.bos_id, job.config.seed
             network.to(network.compute_dtype)  # only the adapters change: cast once
-            return score_first_lora(network, tokens, bos_id, recipe, seed, device, on_scored, processes)
+            return score_first_lora(network, tokens, bos_id, recipe, job.config.seed, device, on_scored, processes)
         windows = plan_windows(len(tokens) - 1, settings)
         loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
         pass_tokens = settings.pass_tokens(device.type)

@@ -3,8 +3,8 @@ import pytest
 
 from golfpipe.data import inspect as inspect_module
 from golfpipe.data.inspect import inspect_shards, iterate_documents
-from golfpipe.data.shard_files import ShardWriter
 from golfpipe.data.shard_format import shard_header
+from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.errors import DataError
 
 
@@ -31,7 +31,7 @@ def test_counts_of_both_splits(tokenizer, encoded, tmp_path):
         assert inspection.documents == len(documents) == sum(shard.documents for shard in inspection.shards)
         assert inspection.bytes == num_bytes
         assert inspection.bytes_per_token == num_bytes / (inspection.tokens - 1)
-        assert inspection.proven == (split == "val")
+        assert inspection.known_from == ("text" if split == "val" else "table")
     assert len(inspections["train"].shards) > 3
     assert inspections["val"].sample.startswith("The quick brown fox")
 
@@ -62,7 +62,7 @@ def test_a_document_that_the_byte_table_does_not_fit(tokenizer, encoded, tmp_pat
     write_shards(tmp_path, "val", [encoded[0], np.insert(encoded[1], 4, 3)])
     with pytest.raises(DataError, match="unknown piece '<unk>'"):
         inspect_shards(tmp_path, tokenizer)
-    assert not inspect_shards(tmp_path, tokenizer, prove=())["val"].proven
+    assert inspect_shards(tmp_path, tokenizer, prove=())["val"].known_from == "table"
 
 
 def test_ids_of_another_tokenizer_are_refused(tokenizer, encoded, tmp_path):

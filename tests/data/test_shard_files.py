@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golfpipe.data.shard_files import ShardWriter, list_shards, open_shard, open_split, read_shard_length
-from golfpipe.data.shard_format import shard_header
+from golfpipe.data.shard_files import ShardFile, ShardRun, list_shards, read_shard_length
+from golfpipe.data.shard_format import shard_header, sidecar_name
+from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.errors import DataError
 
 
@@ -25,9 +26,9 @@ def test_round_trip_over_shards(tmp_path_factory, parts, shard_tokens):
     tokens = [token for part in parts for token in part]
     assert writer.num_tokens == len(tokens)
     assert writer.paths == list_shards(folder, "train")
-    shards = [open_shard(path) for path in writer.paths]
+    shards = [ShardFile(path) for path in writer.paths]
     assert [len(shard) for shard in shards[:-1]] == [shard_tokens] * (len(shards) - 1)
-    assert [int(token) for shard in shards for token in shard] == tokens
+    assert [int(token) for shard in shards for token in shard[:]] == tokens
 
 
 def test_an_unfinished_shard_is_refused(tmp_path):
@@ -35,7 +36,7 @@ def test_an_unfinished_shard_is_refused(tmp_path):
         writer.write(np.array([1, 2]))
         raise RuntimeError
     with pytest.raises(DataError, match="token count 0 needs a file of 1024 bytes, found 1028"):
-        open_shard(tmp_path / "train_000000.bin")
+        ShardFile(tmp_path / "train_000000.bin")
 
 
 def test_shards_are_listed_by_split_and_name(tmp_path):
@@ -53,21 +54,32 @@ def test_shards_are_listed_by_split_and_name(tmp_path):
     assert [path.name for path in list_shards(tmp_path, "val")] == names[2:3]
 
 
-def test_shards_are_read_only_maps(tmp_path):
-    (tmp_path / "val_000000.bin").write_bytes(shard_header(2) + bytes([1, 0, 7, 0]))
-    (tmp_path / "val_000001.bin").write_bytes(shard_header(0))
-    first, empty = open_split(tmp_path, "val")
-    assert isinstance(first, np.memmap) and first.tolist() == [1, 7] and not first.flags.writeable
-    assert len(empty) == 0
+@given(st.lists(st.lists(st.integers(0, 65535), max_size=5), max_size=5), st.data())
+def test_a_run_of_shards_reads_like_one_array(tmp_path_factory, parts, data):
+    folder = tmp_path_factory.mktemp("run")
+    for number, part in enumerate(parts):
+        content = shard_header(len(part)) + np.array(part, dtype="<u2").tobytes()
+        (folder / f"val_{number:06d}.bin").write_bytes(content)
+    run = ShardRun([ShardFile(path) for path in list_shards(folder, "val")])
+    tokens = [token for part in parts for token in part]
+    start, stop = (data.draw(st.integers(0, len(tokens) + 2)) for _ in range(2))
+    assert len(run) == len(tokens)
+    assert run[start:stop].tolist() == tokens[start:stop]
+
+
+def test_sidecars_are_no_shards(tmp_path):
+    for name in ("fineweb_val_000000.bin", "fineweb_val_bytes_000000.bin", "fineweb_train_bytes_000000.bin"):
+        (tmp_path / name).write_bytes(shard_header(0))
+    assert [path.name for path in list_shards(tmp_path, "val")] == ["fineweb_val_000000.bin"]
+    assert list_shards(tmp_path, "train") == []
+    assert sidecar_name("fineweb_val_000000.bin", "val") == "fineweb_val_bytes_000000.bin"
 
 
 def test_errors_name_the_file(tmp_path):
     with pytest.raises(DataError, match=r"train_000000\.bin: cannot be read: No such file"):
         read_shard_length(tmp_path / "train_000000.bin")
-    with pytest.raises(DataError, match=r"no file matches \*train_\*\.bin"):
-        open_split(tmp_path, "train")
     (tmp_path / "train_000000.bin").write_bytes(b"text" * 400)
     with pytest.raises(DataError, match=r"train_000000\.bin: magic is 1954047348"):
-        open_split(tmp_path, "train")
+        ShardFile(tmp_path / "train_000000.bin")
     with pytest.raises(DataError, match="shard_tokens=0"):
         ShardWriter(tmp_path, "train", shard_tokens=0)

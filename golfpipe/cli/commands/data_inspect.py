@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from golfpipe.data.inspect import SplitInspection
-    from golfpipe.data.shard_files import Split
+    from golfpipe.data.shard_format import Split
 
 SAMPLE_CHARACTERS = 400
+SOURCES = {"table": "byte table", "text": "table, proven", "sidecar": "sidecar"}
 
 
 def data_inspect(
@@ -43,10 +44,10 @@ def data_inspect(
     artifact, model, splits = inspect_data(path, input_path(tokenizer) if tokenizer is not None else None)
     rows = [
         [name, str(len(split.shards)), f"{split.tokens:,}", f"{split.documents:,}", f"{split.bytes:,}",
-         f"{split.bytes_per_token:.4f}", "yes" if split.proven else "counted"]
+         f"{split.bytes_per_token:.4f}", SOURCES[split.known_from]]
         for name, split in splits.items()
     ]  # fmt: skip
-    table = format_table(["split", "shards", "tokens", "documents", "bytes", "bytes/token", "bytes proven"], rows)
+    table = format_table(["split", "shards", "tokens", "documents", "bytes", "bytes/token", "bytes from"], rows)
     sample = " ".join(next(iter(splits.values())).sample.split())[:SAMPLE_CHARACTERS]
     about = f"{path}: tokenizer {model.name}, {model.vocab_size} pieces, BOS {model.bos_id}"
     metrics: dict[str, Any] = {"vocab_size": model.vocab_size, "bos_id": model.bos_id}
