@@ -6,7 +6,8 @@ python -m benchmarks.script_sizes        # CPU, seconds
 from __future__ import annotations
 
 from golfpipe.config.resolve import load_stages, resolve_config
-from golfpipe.script.generate import Layout, generate_script, script_settings_of
+from golfpipe.config.submit import Layout
+from golfpipe.script.generate import generate_script, script_settings_of
 
 TO_LIMIT = ("quantize.target_bytes=limit", "quantize.calibration=train")
 CASES: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -20,11 +20,13 @@ from benchmarks.models import gaussian_weights
 from benchmarks.plain import PlainAdapter, PlainNetwork
 from benchmarks.settings import preset
 from benchmarks.timing import as_found, floor_seconds, summary
-from golfpipe.adapt.cosine import adapt_cosine
+from golfpipe.adapt.cosine import METHOD
+from golfpipe.adapt.method import Work
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.machine.compiling import compiled_for, compiled_passes
 from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.network import load_network
+from golfpipe.optim.process_group import ALONE
 from golfpipe.reporter import SilentReporter
 
 SEQUENCES, LENGTH, REPEATS = 4, 512, 5
@@ -94,8 +96,18 @@ def golfpipe_steps(
     length = (len(tokens) - 1) // sequences
     recipe = replace(config.ttt.cosine, epochs=steps, batch_sequences=sequences, context_length=length)
     loss_of = compiled_for(network, (sequences, length)) if compiled else None
-    cpu = torch.device("cpu")
-    adapt_cosine(network, tokens, recipe, cpu, lambda epoch, loss, factor: None, after_step, loss_of=loss_of)
+    work = Work(
+        network=network,
+        tokens=tokens,
+        bos_id=config.model.bos_id,
+        windows=config.evaluate,
+        seed=config.seed,
+        device=torch.device("cpu"),
+        processes=ALONE,
+        loss_of=loss_of,
+        on_step=after_step,
+    )
+    METHOD.run(work, recipe)
 
 
 def plain_step(config: PipelineConfig, tokens: np.ndarray, sequences: int) -> Callable[[], None]:

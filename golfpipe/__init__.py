@@ -1,6 +1,7 @@
 """golfpipe: train, quantize, pack, adapt and score language models that fit in a byte limit.
 
-The functions of `golfpipe.api` are here too, loaded when first used: `from golfpipe import train, quantize, pack`.
+The functions of `golfpipe.api` can be imported from here too, and are loaded when first used: `from golfpipe import
+train, quantize, pack`.
 """
 
 from __future__ import annotations

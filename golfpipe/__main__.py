@@ -1,4 +1,4 @@
-"""`python -m golfpipe` is `golfpipe`."""
+"""Run the command line: `python -m golfpipe` is the same as `golfpipe`."""
 
 import sys
 

@@ -28,15 +28,15 @@ from golfpipe.pipeline.single import (
     prepare,
     prepare_merge,
     prepare_shard,
-    prepare_training,
 )
 from golfpipe.pipeline.text_digest import demo_digest
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store import artifact as artifacts
 from golfpipe.store.artifact import Artifact
 from golfpipe.sweeps.grid import Grid, override_texts
 
-if TYPE_CHECKING:  # these load torch, or figures, or much else
+if TYPE_CHECKING:  # these load torch, matplotlib and more
     from golfpipe.review.audit import AuditReport
     from golfpipe.review.comparison import Comparison
     from golfpipe.review.status import RunStatus
@@ -49,24 +49,24 @@ Source = Artifact | Path | str
 
 
 class Options(TypedDict, total=False):
-    """What every function that runs stages takes, as the commands do. All are optional."""
+    """The options of every function that runs stages, as the commands have them."""
 
     settings: Mapping[str, Any]
-    """Dotted key -> value: {"quantize.mlp.bits": 5}, as --set."""
+    """Values by dotted key, like {"quantize.mlp.bits": 5}; the option --set."""
     preset: str
     seed: int
     config: Path | str
-    """Pipeline file; else ./stages.yaml, else golfpipe's own."""
+    """The pipeline file; else ./stages.yaml, else golfpipe's own."""
     device: str
-    """auto (cuda, then mps, then cpu), cpu, cuda or mps."""
+    """The device: auto (cuda, then mps, then cpu), cpu, cuda or mps."""
     threads: int
-    """CPU threads."""
+    """The number of CPU threads."""
     force: bool
-    """Run although up to date; replace a trained model."""
+    """True: run although up to date, and replace a trained model."""
     reporter: Reporter
-    """Hears progress and warnings; `golfpipe.reporter` says what it needs. None is silent."""
+    """Receives progress and warnings; `golfpipe.reporter` says what it needs. Without one nothing is printed."""
     out: Path | str
-    """Where the result goes; else beside the input, as with the command."""
+    """The output folder; else it is beside the input, as with the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Run:
     steps: tuple[Step, ...]
 
     def __getitem__(self, name: str) -> Artifact:
-        """The artifact of a step: run()["pack"]. Raises KeyError for one that wrote none."""
+        """Return the artifact of a step, as in run()["pack"]. Raises KeyError for a step that wrote none."""
         for step in self.steps:
             if step.node.name == name and step.artifact is not None:
                 return step.artifact
@@ -93,10 +93,10 @@ def run(
     on_step: Callable[[Step], None] | None = None,
     **options: Unpack[Options],
 ) -> Run:
-    """The whole chain of stages.yaml in artifacts/NAME, as `golfpipe run`; `start` is its --from.
+    """Bring the whole chain of stages.yaml in artifacts/NAME up to date, as `golfpipe run`; `start` is its --from.
 
-    `on_step` hears of each step before it runs, or when it is skipped. A submission that breaks a limit is a step with
-    an `error`; the chain goes on.
+    `on_step` is called for each step before it runs, or when it is skipped. A submission that breaks a limit is a step
+    with an `error`; the chain goes on.
     """
     request = RunRequest(
         settings=_settings(options),
@@ -111,12 +111,12 @@ def run(
 
 
 def open_artifact(path: Source) -> Artifact:
-    """A finished artifact in a folder. Raises UsageError for a path that is none, ArtifactError for a damaged one."""
+    """Open a finished artifact. Raises UsageError for a path without one, ArtifactError for a damaged one."""
     return artifacts.open_artifact(_known_path(path))
 
 
 def demo_data(**options: Unpack[Options]) -> Artifact:
-    """Token data from the text that comes with Python, as `golfpipe data demo`."""
+    """Make token data from the text that comes with Python, as `golfpipe data demo`."""
     return _stage("data-demo", {}, options, default_out=DEMO_DATA, argument_digest=demo_digest())
 
 
@@ -129,7 +129,7 @@ def tokenize(
     processes: int | None = None,
     **options: Unpack[Options],
 ) -> Artifact:
-    """Token data from your text, as `golfpipe data tokenize`."""
+    """Make token data from your text, as `golfpipe data tokenize`."""
     from golfpipe.pipeline.data_sources import tokenize_arguments
 
     sources = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
@@ -152,8 +152,8 @@ def train(
     resume: bool = False,
     **options: Unpack[Options],
 ) -> Artifact:
-    """A trained model, as `golfpipe train`. `init`: start from this model's weights; `replay`: repeat the decisions of
-    this trained model's clock; `resume`: go on from an interrupted run, with its settings and data."""
+    """Train a model, as `golfpipe train`. `init` is a model whose weights to start from; `replay` a trained model whose
+    clock's decisions to repeat; `resume` goes on from an interrupted run, with its settings and data."""
     arguments: Mapping[str, Any] = {}
     digest = ""
     if replay is not None:
@@ -165,41 +165,41 @@ def train(
 
 
 def quantize(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """A quantized model from a trained one, as `golfpipe quantize`. `data`: for calibration."""
+    """Quantize a trained model, as `golfpipe quantize`. `data` is for calibration."""
     return _stage("quantize", {"model": model, "data": data}, options)
 
 
 def pack(model: Source, **options: Unpack[Options]) -> Artifact:
-    """A packed model from a quantized one, as `golfpipe pack`. Over the limit its metric `fits` is False."""
+    """Pack a quantized model, as `golfpipe pack`. Over the limit its metric `fits` is False."""
     return _stage("pack", {"model": model}, options)
 
 
 def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """Test-time training, as `golfpipe ttt`: an adapted model (cosine), or an evaluation (score-first methods)."""
+    """Test-time training, as `golfpipe ttt`: an evaluation, or an adapted model where the method learns first."""
     return _stage("ttt", {"model": model, "data": data}, options)
 
 
 def evaluate(
     model: Source, data: Source | None = None, *, shard: str | None = None, **options: Unpack[Options]
 ) -> Artifact:
-    """The score of any model, as `golfpipe evaluate`. An evaluation comes back as it is. `shard`: "2/4" scores the
-    second of four parts."""
+    """Score any model, as `golfpipe evaluate`. An evaluation is returned as it is. `shard="2/4"` scores the second of
+    four parts."""
     opened = open_artifact(_known_path(model))
-    if opened.manifest.kind == "evaluation":  # what score-first `ttt` returns
+    if opened.manifest.kind == "evaluation":  # score-first `ttt` returns one
         return opened
     request = _request("evaluate", {"model": opened, "data": data}, options, {}, "")
     return run_job(prepare(request) if shard is None else prepare_shard(request, parse_shard(shard))).artifact
 
 
 def evaluate_merge(*parts: Source, **options: Unpack[Options]) -> Artifact:
-    """The evaluation whose parts `evaluate(shard=...)` wrote, as `golfpipe evaluate merge`."""
+    """Merge the parts that `evaluate(shard=...)` wrote into one evaluation, as `golfpipe evaluate merge`."""
     return run_job(
         prepare_merge([_known_path(part) for part in parts], _request("evaluate", {}, options, {}, ""))
     ).artifact
 
 
 def submit(*evaluations: Source, **options: Unpack[Options]) -> Artifact:
-    """The records folder of one evaluation per seed, as `golfpipe submit`."""
+    """Write the records folder of one evaluation per seed, as `golfpipe submit`."""
     roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
     return _stage("submit", dict(zip(roles, evaluations, strict=False)), options)
 
@@ -216,10 +216,10 @@ def sweep(
     slurm: Mapping[str, str] | None = None,
     **options: Unpack[Options],
 ) -> list[CellResult]:
-    """Every combination of the grid's values, as `golfpipe sweep`; failed cells are rows with an `error`. `slurm`:
-    options of sbatch, for the executor of that name.
+    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells are rows with an `error`. `slurm`
+    holds options of sbatch, for the executor of that name.
 
-    Works in other processes: a script must call it below `if __name__ == "__main__":`.
+    The work is done in other processes, so a script must call this below `if __name__ == "__main__":`.
     """
     from golfpipe.sweeps.executor import make_workers
     from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, plan_sweep
@@ -245,28 +245,28 @@ def sweep(
 
 
 def audit(path: Source) -> AuditReport:
-    """Where the bytes are and which rules hold, of any artifact or records folder, as `golfpipe audit`."""
+    """Say where the bytes of any artifact or records folder are and which rules hold, as `golfpipe audit`."""
     from golfpipe.review.audit import audit_path
 
     return audit_path(_known_path(path))
 
 
 def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """Whether one evaluation is better than another or it is noise, as `golfpipe compare`."""
+    """Tell whether one evaluation is better than another, or the difference is noise, as `golfpipe compare`."""
     from golfpipe.review.comparison import compare_evaluations
 
     return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
 
 
 def status(folder: Path | str, **options: Unpack[Options]) -> RunStatus:
-    """Which steps of a run exist and what is stale, as `golfpipe status`."""
+    """Tell which steps of a run exist and what is stale, as `golfpipe status`."""
     from golfpipe.review.status import run_status
 
     return run_status(Path(folder), _settings(options))
 
 
 def unpack(model: Source, *, out: Path | str | None = None) -> Unpacked:
-    """A packed model as plain fp16 safetensors, as `golfpipe unpack`."""
+    """Write a packed model as plain fp16 safetensors, as `golfpipe unpack`."""
     from golfpipe.review.unpack import unpack_model
 
     return unpack_model(_known_path(model), _path(out))
@@ -284,7 +284,7 @@ def generate(
     device: str = "auto",
     threads: int | None = None,
 ) -> Iterator[str]:
-    """Pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
+    """Yield pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
     from golfpipe.review.generation import GenerationSettings, generate_text
 
     settings = GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
@@ -292,7 +292,7 @@ def generate(
 
 
 def write_report(*folders: Path | str, out: Path | str | None = None) -> Path:
-    """One HTML page about a run, or several side by side, as `golfpipe report`; returns its path."""
+    """Write one HTML page about a run, or about several side by side, as `golfpipe report`, and return its path."""
     from golfpipe.report.page import write_report as write
 
     paths = [Path(folder) for folder in folders]

@@ -1,13 +1,13 @@
-"""One error tree. Each class carries the exit code that the command line returns for it.
+"""The tree of errors. Each class carries the exit code that the command line returns for it.
 
-Messages name the thing (file, key, tensor), the value found and what was expected; `hint` gives the way out.
+Messages name the thing (file, key, tensor), the value found and what was expected; `hint` says what to do.
 """
 
 from __future__ import annotations
 
 
 class GolfpipeError(Exception):
-    """Root of everything a user can cause. Anything else that escapes is a bug in golfpipe."""
+    """The root of all errors that a user can cause. Any other exception that escapes is a bug in golfpipe."""
 
     exit_code = 1
 
@@ -23,27 +23,27 @@ class StageFailed(GolfpipeError):
 
 
 class UsageError(GolfpipeError):
-    """Wrong arguments, or input that is not what the command takes."""
+    """Arguments are wrong, or an input is not what the command takes."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """An unknown key, a wrong type, or values that contradict each other."""
+    """A key is unknown, a value has the wrong type, or values contradict each other."""
 
 
 class DataError(UsageError):
-    """Text, shards or a tokenizer that cannot be used."""
+    """Text, shards or a tokenizer cannot be used."""
 
 
 class ArtifactError(GolfpipeError):
-    """An artifact folder that is damaged, unfinished or of another kind."""
+    """An artifact folder is damaged, unfinished or of another kind."""
 
     exit_code = 3
 
 
 class OverLimit(GolfpipeError):
-    """Over the byte limit or the time limit. The artifact is complete and says so."""
+    """The byte limit or the time limit is exceeded. The artifact is complete and says so."""
 
     exit_code = 4
 
@@ -61,7 +61,7 @@ class Busy(GolfpipeError):
 
 
 class Interrupted(GolfpipeError):
-    """SIGINT or SIGTERM; `hint` holds the command that resumes."""
+    """The run was stopped by SIGINT or SIGTERM; `hint` holds the command that resumes it."""
 
     exit_code = 130
 

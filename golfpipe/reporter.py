@@ -1,4 +1,4 @@
-"""How a running stage speaks: progress, notes and warnings. The command line draws them; the API may stay silent."""
+"""How a running stage reports progress, notes and warnings. The command line prints them; the API may stay silent."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ class Task(Protocol):
     """One bar of progress."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Add `amount` units; a `note` that is not empty replaces the text behind the bar."""
+        """Add `amount` units. A `note` that is not empty replaces the text behind the bar."""
 
 
 class Reporter(Protocol):
-    """Receives what a stage has to say while it works."""
+    """Receives what a stage reports while it works."""
 
     def task(self, label: str, total: float, unit: str) -> AbstractContextManager[Task]:
-        """A bar of `total` units (0: not known) for the time of the `with` block."""
+        """Return a context in which there is a bar of `total` units (0: not known)."""
 
     def note(self, text: str) -> None:
-        """A line of information."""
+        """Take a line of information."""
 
     def warn(self, text: str) -> None:
-        """Something the user should know; the stage goes on."""
+        """Take a warning: something that the user should know, after which the stage goes on."""
 
 
 class SilentTask:
-    """Draws nothing."""
+    """A task that draws nothing."""
 
     def advance(self, amount: float, note: str = "") -> None:
         pass
 
 
 class SilentReporter:
-    """Says nothing."""
+    """A reporter that prints nothing."""
 
     @contextmanager
     def task(self, label: str, total: float, unit: str) -> Iterator[Task]:

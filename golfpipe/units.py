@@ -1,29 +1,29 @@
-"""Units: bits per byte, decimal bytes, and how numbers are written for people."""
+"""Units: bits per byte, decimal bytes, and the form in which people read numbers."""
 
 from __future__ import annotations
 
 import math
 
 LIMIT_BYTES = 16_000_000
-"""The challenge's limit for code plus weights. Decimal bytes, not MiB."""
+"""The challenge's limit for code plus weights, in decimal bytes, not MiB."""
 
 
 def bits_per_byte(total_nats: float, total_bytes: int) -> float:
-    """Code length of the text in bits, divided by its UTF-8 bytes.
+    """Return the code length of the text in bits, divided by its UTF-8 bytes, which does not depend on the vocabulary.
 
-    Independent of the vocabulary. `total_bytes` counts the bytes of the scored target tokens only.
-    Raises ZeroDivisionError for no bytes: callers decide what an empty text means.
+    `total_bytes` counts the bytes of the scored target tokens only. Raises ZeroDivisionError for no bytes: callers
+    decide what an empty text means.
     """
     return total_nats / (math.log(2) * total_bytes)
 
 
 def format_bytes(count: int) -> str:
-    """15897261 -> '15,897,261 B'. Exact, because the limit is exact."""
+    """Return '15,897,261 B' for 15897261: exact, because the limit is exact."""
     return f"{count:,} B"
 
 
 def format_count(count: float) -> str:
-    """41947778 -> '41.9 M'."""
+    """Return '41.9 M' for 41947778."""
     for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(count) >= factor:
             return f"{count / factor:.1f}{suffix}"
@@ -31,7 +31,7 @@ def format_count(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """0.42 -> '0.4 s', 75 -> '1 min 15 s', 7500 -> '2 h 5 min'."""
+    """Return '0.4 s' for 0.42, '1 min 15 s' for 75, '2 h 5 min' for 7500."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -34,9 +34,10 @@ from golfpipe.pipeline.data_sources import inspect_data
 from golfpipe.pipeline.graph import build_graph
 from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare, prepare_training
+from golfpipe.pipeline.single import Request, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.report.run_data import adaptation_curve, tensor_errors, training_curves
-from golfpipe.report.section_sweep import _table as sweep_table
+from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_points import read_sweep, sweep_points
 from golfpipe.review.comparison import _documents as documents_of
 from golfpipe.stages import import_checkpoint
@@ -320,7 +321,7 @@ def _replay_reader(path: Path) -> Callable[[], Taken]:
 def _sweep_reader(run: Path) -> Callable[[], Taken]:
     def read() -> Taken:
         rows = read_sweep(run)
-        said = repr(sweep_points(rows)) + str(sweep_table(rows))
+        said = repr(sweep_points(rows)) + str(sweep_rows(rows))
         return Taken(None, said, said)
 
     return read

@@ -20,9 +20,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     CALLS.append(job.stage.name)
     digests = [artifact.manifest.digest for artifact in job.inputs.values()]
     out.write("content.txt", hashlib.sha256(repr((job.stage.name, digests, _settings(job))).encode()).digest())
-    kind = job.stage.output[0]
-    if job.stage.name == "ttt" and job.config.ttt.method != "cosine":
-        kind = "evaluation"
+    kind = job.stage.writes(plain_config(job.config))
     if job.stage.name == "submit" and job.config.submit.blurb == "too big":
         raise OverLimit("over the limit")
     model = plain_config(job.config.model) if kind != "token_data" else None

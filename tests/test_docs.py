@@ -1,4 +1,4 @@
-"""Every command in docs/ runs as written, on a very small scale, and the worked examples are real.
+"""Every command in docs/ runs as written, on a very small scale; test_extending.py runs the worked examples.
 
 Each page starts in a folder with my-texts, artifacts/data/{demo,x}, and the finished runs artifacts/{demo,a}.
 """
@@ -6,17 +6,11 @@ Each page starts in a folder with my-texts, artifacts/data/{demo,x}, and the fin
 from __future__ import annotations
 
 import re
-import runpy
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from shell_lines import run_line
 from small_chain import ROOT
-
-from golfpipe.jobs.registry import STAGES
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -34,32 +28,6 @@ def commands(page: str) -> list[str]:
 def test_commands_run_as_written(page: str, run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(page):
         run_line(command, capsys)
-
-
-@pytest.fixture
-def registry() -> Iterator[None]:
-    before = dict(STAGES)
-    yield
-    STAGES.update(before)
-
-
-def test_the_worked_examples_run(run_folder: Path, monkeypatch: pytest.MonkeyPatch, registry: None) -> None:
-    monkeypatch.syspath_prepend(str(run_folder))
-    named = re.findall(
-        r"^```python file=(\S+)\n(.*?)^```", (DOCS / "extending.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    found: dict[str, dict[str, Any]] = {}
-    for name, content in named:
-        (run_folder / name).write_text(content)
-        if name.startswith("try_"):
-            found[name] = runpy.run_path(name)
-    for name, _ in named:
-        sys.modules.pop(name.removesuffix(".py"), None)
-    assert found["try_quantizer.py"]["score"].manifest.metrics["val_bpb"] > 0
-    sizes = found["try_coder.py"]["sizes"]
-    assert sizes["entropy"] < sizes["range"] < sizes["zlib"]
-    assert found["try_method.py"]["adapted"].manifest.metrics["eligible"] is True
-    assert found["try_method.py"]["verdict"].documents > 1
 
 
 @pytest.mark.parametrize("page", PAGES)

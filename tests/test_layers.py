@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from golfpipe.adapt.methods import METHODS
+from golfpipe.choices import Table
+from golfpipe.codec.coders import CODERS
+from golfpipe.codec.formats import FORMATS
 from golfpipe.jobs.registry import STAGES
+from golfpipe.quant.quantizers import QUANTIZERS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "golfpipe"
 FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "reporter", "version", "extras")
+BASE = ("errors", "units", "choices", "reporter", "version", "extras")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
@@ -103,7 +109,7 @@ def test_cores_import_few_things(path: Path) -> None:
     for node, module in _imports(_tree(path)):
         top = module.split(".")[0]
         if top == "golfpipe":
-            allowed = {*BASE[:2], package} | CORE_USES.get(package, set())
+            allowed = {*BASE[:3], package} | CORE_USES.get(package, set())
             assert _package(module) in allowed, f"line {node.lineno}: {package} must not import {module}"
         elif package in BASE:
             assert top in sys.stdlib_module_names, f"line {node.lineno}: {top} on the ground floor"
@@ -149,6 +155,11 @@ def test_every_package_is_in_a_layer() -> None:
     assert packages == set(ROOMS)
 
 
+def test_the_readme_lists_the_rooms_from_the_ground_up() -> None:
+    listed = re.findall(r"^  (\w+)(?:/|\.py)  ", (PACKAGE.parent / "README.md").read_text(), re.MULTILINE)
+    assert listed == [room for room in ROOMS if room not in BASE]
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=_ids)
 def test_package_files_import_nothing(path: Path) -> None:
     at_top = list(dict.fromkeys(module for _, module in _imports(_tree(path), inside_functions=False)))
@@ -158,6 +169,52 @@ def test_package_files_import_nothing(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=_ids)
 def test_sources_are_ascii(path: Path) -> None:
     path.read_bytes().decode("ascii")
+
+
+TABLES = (METHODS, QUANTIZERS, CODERS, FORMATS)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
+def test_what_is_chosen_by_name_is_imported_only_when_it_is_chosen(table: Table) -> None:
+    chosen = {table.module(name) for name in table.names}
+    for path in FILES:
+        assert not chosen & {found for _, found in _imports(_tree(path))}, f"{_module(path)} imports it by itself"
+    for name in table.names:
+        assert table.load(name) is not None
+
+
+def _needed_by(module: str) -> set[str]:
+    """The module and all that it, and what it imports, import anywhere."""
+    needed: set[str] = set()
+    waiting = {module}
+    while waiting:
+        needed |= waiting
+        waiting = {
+            found for name in waiting for _, found in _imports(_tree(MODULES[name])) if found in MODULES
+        } - needed
+    return needed
+
+
+OPEN_CODES = {"codec.open_codes", "codec.code_shapes", "codec.scale_classes", "codec.log_steps", "codec.trellis_code"}
+SEARCHES = {"quant.hessian", "quant.code_search", "quant.sensitivity"}
+OPEN_SEARCHES = {"quant.open_export", "quant.open_tensor", "quant.solver"}
+TRELLIS = {"quant.trellis_piece", "quant.trellis_search"}
+
+
+@pytest.mark.parametrize(
+    ("module", "needless"),
+    [
+        (QUANTIZERS.module("gptq_lite"), (OPEN_CODES - {"codec.log_steps"}) | SEARCHES | OPEN_SEARCHES | TRELLIS),
+        (QUANTIZERS.module("gptq"), (OPEN_CODES - {"codec.log_steps"}) | OPEN_SEARCHES | TRELLIS),
+        (QUANTIZERS.module("rate"), TRELLIS | {"quant.grid_export", "quant.clip_search"}),
+        (QUANTIZERS.module("trellis"), {"quant.grid_export", "quant.clip_search"}),
+        (CODERS.module("range"), {*OPEN_CODES, "codec.lzma_stream"}),
+        (CODERS.module("nibble"), {*OPEN_CODES, "codec.symbols", "codec.frequencies"}),
+        ("golfpipe.codec.container", {*OPEN_CODES, "codec.symbols", "codec.nibble", "codec.range_coder"}),
+    ],
+)
+def test_what_is_chosen_needs_nothing_of_what_is_not(module: str, needless: set[str]) -> None:
+    assert not {name.removeprefix("golfpipe.") for name in _needed_by(module)} & needless
 
 
 def test_deciding_what_is_stale_needs_no_torch() -> None:

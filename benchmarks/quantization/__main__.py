@@ -8,7 +8,6 @@ python -m benchmarks.quantization DATA QAT-MODEL --anchor 2.3345 --results none 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.quantization.reference import reference_path
-from benchmarks.quantization.study import Cell, run_setting, score_trained, settings
+from benchmarks.quantization.study import Cell, run_setting, score_trained, settings, study_parser
 from benchmarks.settings import preset
 from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.loading.weights import load_weights, model_config
@@ -37,11 +36,8 @@ ROOM_BYTES = 15_950_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="token data with train and validation tokens")
-    parser.add_argument("models", type=Path, nargs="+", help="trained models, alike but for the seed")
+    parser = study_parser(__doc__, "quantization")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--work", type=Path, default=Path("artifacts/quantization"))
     parser.add_argument("--only", default="", help="settings whose name contains this")
     parser.add_argument("--max-targets", type=int, default=0, help="0: the whole validation split")
     parser.add_argument("--anchor", type=float, default=math.nan, help="val_bpb of an equal-token run without QAT")

@@ -7,30 +7,35 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import OPEN_STATES
-from golfpipe.codec.streams import ideal_bytes, piece_to_streams
-from golfpipe.quant.open_tensor import OpenTensor, open_points, quantize_open_tensor
+from golfpipe.codec.range_coder import CODER
+from golfpipe.quant.dequantize import dequantize_piece
+from golfpipe.quant.open_tensor import OpenTensor, scalar_piece
 from golfpipe.quant.sensitivity import flat_sensitivity
+from golfpipe.quant.trellis_piece import trellis_piece
 
 SHAPE = (2048, 512)
 RATES = (2.0, 3.0, 4.0)
 RESULTS = Path(__file__).parents[1] / "results" / "quantization_gaussian.json"
 
 
-def measure(w_RC: torch.Tensor, bits: int, rate: float) -> dict[str, float | int]:
+def measure(w_RC: torch.Tensor, states: int, rate: float) -> dict[str, float | int]:
     """A point near `rate` bits: coded bits a weight (all bytes), mean squared error, bits above 1/2 log2(1 / error)."""
-    tensor = OpenTensor("w", tuple(w_RC.shape), w_RC, bits, flat_sensitivity(w_RC), True)
+    tensor = OpenTensor("w", tuple(w_RC.shape), w_RC, flat_sensitivity(w_RC), True)
+    piece_at = partial(trellis_piece, states=states) if states > 1 else scalar_piece
     low, high = -6.0, 4.0  # levels; the coarser, the fewer bits
     for _ in range(12):
         level = (low + high) / 2
-        piece = quantize_open_tensor(tensor, level, rate_weight=1.0)
-        coded = 8 * sum(map(len, piece_to_streams(piece, "range"))) / w_RC.numel()
+        piece = piece_at(tensor, level, 1.0)
+        coded = 8 * sum(map(len, CODER.encode(piece))) / w_RC.numel()
         low, high = (level, high) if coded > rate else (low, level)
-    error = float((open_points(piece) - w_RC).double().square().mean() / w_RC.double().square().mean())
+    error = float((dequantize_piece(piece) - w_RC).double().square().mean() / w_RC.double().square().mean())
     return {
         "states": OPEN_STATES[piece.bits],
         "bits": coded,
@@ -43,7 +48,7 @@ def measure(w_RC: torch.Tensor, bits: int, rate: float) -> dict[str, float | int
 def main() -> None:
     torch.set_num_threads(1)
     w_RC = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    rows = [measure(w_RC, bits, rate) for bits in OPEN_STATES for rate in RATES]
+    rows = [measure(w_RC, states, rate) for states in OPEN_STATES.values() for rate in RATES]
     print(
         "| states | coded bits | relative MSE | bits above the bound | over the ideal length |\n|---|---|---|---|---|"
     )

@@ -5,7 +5,6 @@ python -m benchmarks.quantization.least_gain DATA artifacts/tiny-s0/train artifa
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,20 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.quantization.study import Setting, calibrated, run_setting, score_trained
+from benchmarks.quantization.study import WHOLE_SPLIT, Setting, calibrated, run_setting, score_trained, study_parser
 from golfpipe.store.artifact import Artifact, open_artifact
 
 RESULTS = Path(__file__).parents[1] / "results" / "quantization_least_gain.json"
 CELLS = {0.0: (2, 2.25, 2.5, 3), 0.005: (2,), 0.01: (2, 2.25, 2.5, 3), 0.015: (2,), 0.02: (2, 2.25, 2.5, 3)}
 """Least gain -> bits per weight."""
-BASE = ["evaluate.method=chunked", "evaluate.max_targets=0"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="token data with train and validation tokens")
-    parser.add_argument("models", type=Path, nargs="+", help="trained models, alike but for the seed")
-    parser.add_argument("--work", type=Path, default=Path("artifacts/quantization-least-gain"))
-    arguments = parser.parse_args()
+    arguments = study_parser(__doc__, "quantization-least-gain").parse_args()
     torch.set_num_threads(1)
     data, models = open_artifact(arguments.data), [open_artifact(path) for path in arguments.models]
     works = [arguments.work / f"seed{model.manifest.config['seed']}" for model in models]
-    trained = [score_trained("tiny", m, data, work, BASE) for m, work in zip(models, works, strict=True)]
+    trained = [score_trained("tiny", m, data, work, WHOLE_SPLIT) for m, work in zip(models, works, strict=True)]
     rows: list[dict[str, Any]] = []
     for least, bits in ((least, bits) for least, several in CELLS.items() for bits in several):
         cells = [gap(least, bits, m, data, w, bpb) for m, w, bpb in zip(models, works, trained, strict=True)]
@@ -43,8 +37,8 @@ def main() -> None:
 def gap(least: float, bits: float, model: Artifact, data: Artifact, work: Path, trained: float) -> float:
     """val_bpb of the packed model minus that of the trained one."""
     setting = Setting(f"least gain {least:g}, {bits:g} b", (*calibrated("trellis"), f"quantize.target_bits={bits}"))
-    with patch("golfpipe.quant.open_tensor._LEAST_GAIN", least):
-        return run_setting(setting, "tiny", model, data, work, BASE).val_bpb - trained
+    with patch("golfpipe.quant.trellis_piece._LEAST_GAIN", least):
+        return run_setting(setting, "tiny", model, data, work, WHOLE_SPLIT).val_bpb - trained
 
 
 if __name__ == "__main__":

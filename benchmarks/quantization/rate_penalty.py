@@ -9,27 +9,21 @@ python -m benchmarks.quantization.rate_penalty DATA artifacts/p*/train     # one
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.quantization.study import Setting, calibrated, run_setting, score_trained
+from benchmarks.quantization.study import WHOLE_SPLIT, Setting, calibrated, run_setting, score_trained, study_parser
 from golfpipe.store.artifact import Artifact, open_artifact
 
 RESULTS = Path(__file__).parents[1] / "results" / "quantization_rate_penalty.json"
 BITS = (3, 2.5, 2, 1.5)
-BASE = ["evaluate.method=chunked", "evaluate.max_targets=0"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="token data with train and validation tokens")
-    parser.add_argument("models", type=Path, nargs="+", help="trained models")
-    parser.add_argument("--work", type=Path, default=Path("artifacts/quantization-rate-penalty"))
-    arguments = parser.parse_args()
+    arguments = study_parser(__doc__, "quantization-rate-penalty").parse_args()
     torch.set_num_threads(1)
     data = open_artifact(arguments.data)
     rows = []
@@ -46,12 +40,12 @@ def row(model: Artifact, data: Artifact, work: Path) -> dict[str, Any]:
     packed = {}
     for bits in BITS:
         setting = Setting(f"trellis {bits:g} b", (*calibrated("trellis"), f"quantize.target_bits={bits}"))
-        cell = run_setting(setting, "tiny", model, data, work, BASE)
+        cell = run_setting(setting, "tiny", model, data, work, WHOLE_SPLIT)
         packed[f"{bits:g} b"] = {"packed_bytes": cell.packed_bytes, "val_bpb": cell.val_bpb}
     return {
         "seed": seed,
         "rate_penalty": penalty,
-        "val_bpb_trained": score_trained("tiny", model, data, work, BASE),
+        "val_bpb_trained": score_trained("tiny", model, data, work, WHOLE_SPLIT),
         "packed": packed,
     }
 

@@ -22,7 +22,8 @@ from golfpipe.codec.nibble import pack_int4
 from golfpipe.codec.pieces import Piece
 from golfpipe.loading.weights import load_weights, model_config
 from golfpipe.model.config import ModelConfig, parameter_count, possible_names
-from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
 from golfpipe.store.artifact import open_artifact
 
 ZSTD_LEVEL = 22

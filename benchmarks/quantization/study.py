@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,18 @@ from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
 from golfpipe.quant.config import MATRIX_CLASSES
 from golfpipe.store.artifact import Artifact
+
+WHOLE_SPLIT = ["evaluate.method=chunked", "evaluate.max_targets=0"]
+"""Overrides under which a study scores."""
+
+
+def study_parser(description: str | None, work: str) -> argparse.ArgumentParser:
+    """Return a parser of what every study of checkpoints takes; `work`: its folder below artifacts/."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="token data with train and validation tokens")
+    parser.add_argument("models", type=Path, nargs="+", help="trained models, alike but for the seed")
+    parser.add_argument("--work", type=Path, default=Path("artifacts") / work)
+    return parser
 
 
 @dataclass(frozen=True, slots=True)

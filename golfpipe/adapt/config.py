@@ -1,71 +1,31 @@
-"""Recipes of test-time training (docs/stages/ttt.md, Recipes)."""
+"""Settings of test-time training: the method, and a section with the recipe of each method in the table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal, TypeVar, dataclass_transform
 
-from golfpipe.errors import ConfigError
+from golfpipe.adapt.method import Method, Recipe
+from golfpipe.adapt.methods import METHODS
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CosineRecipe:
-    """AdamW over the validation tokens before they are scored. Not eligible for a record."""
-
-    epochs: int = 30
-    lr: float = 5e-4
-    """Peak; a cosine takes it to 0 over all steps."""
-    batch_sequences: int = 32
-    context_length: int = 2048
-    grad_clip: float = 1.0
-    mlp_output_lr_scale: float = 3.0
-    mlp_input_lr_scale: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_recipe("cosine", self)
+Section = TypeVar("Section")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoraRecipe:
-    """Low-rank adapters per document; each chunk is scored before it is learned from."""
-
-    epochs: int = 1
-    """Steps on each chunk after it is scored."""
-    lr: float = 0.01
-    rank: int = 8
-    chunk_tokens: int = 256
-    context_length: int = 1024
-    batch_documents: int = 64
-
-    def __post_init__(self) -> None:
-        _check_recipe("score_first_lora", self)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def _with_recipes(cls: type[Section]) -> type[Section]:
+    """Make `cls` a dataclass that has, after its own fields, the recipe of every method as a section of its name."""
+    for name in METHODS.names:
+        recipe = METHODS.load(name).recipe
+        cls.__annotations__[name] = recipe
+        setattr(cls, name, field(default_factory=recipe))
+    return dataclass(frozen=True, kw_only=True, slots=True)(cls)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SgdRecipe:
-    """SGD on all weights; each chunk is scored with the sliding window before it is learned from."""
-
-    epochs: int = 3
-    lr: float = 0.002
-    """Peak; a cosine over the chunks takes it to 0."""
-    momentum: float = 0.9
-    chunk_tokens: int = 32_768
-    batch_sequences: int = 32
-    context_length: int = 2048
-    grad_clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_recipe("score_first_sgd", self)
-
-
-Recipe = CosineRecipe | LoraRecipe | SgdRecipe
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@_with_recipes
 class TttConfig:
-    """Settings of the ttt stage: the method, and a section for each method."""
+    """Settings of the ttt stage."""
 
-    method: Literal["cosine", "score_first_lora", "score_first_sgd"] = "cosine"
+    method: Annotated[str, METHODS] = "cosine"
     epochs: int | None = None
     """Epochs of the chosen method; null takes its section's."""
     lr: float | None = None
@@ -74,24 +34,21 @@ class TttConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     """Of training steps on all weights. auto: for work of more than a few minutes, on a CPU if there is a C++ compiler.
     Compiling takes one or two."""
-    cosine: CosineRecipe = field(default_factory=CosineRecipe)
-    score_first_lora: LoraRecipe = field(default_factory=LoraRecipe)
-    score_first_sgd: SgdRecipe = field(default_factory=SgdRecipe)
 
     def __post_init__(self) -> None:
-        self.recipe()
+        METHODS.check("ttt.method", self.method)
+        for name in METHODS.names:
+            getattr(self, name).check(f"ttt.{name}")
+        self.recipe().check(f"ttt.{self.method}")
+
+    @property
+    def chosen(self) -> Method:
+        """The method that ttt.method names."""
+        method: Method = METHODS.load(self.method)
+        return method
 
     def recipe(self) -> Recipe:
-        """The chosen method's section with `epochs` and `lr` applied. Raises ConfigError."""
+        """Return the chosen method's section with `epochs` and `lr` applied."""
         recipe: Recipe = getattr(self, self.method)
         changes = {key: value for key in ("epochs", "lr") if (value := getattr(self, key)) is not None}
         return replace(recipe, **changes)
-
-
-def _check_recipe(method: str, recipe: Recipe) -> None:
-    """Counts are at least 1; rates and factors are not negative."""
-    for item in fields(recipe):
-        value = getattr(recipe, item.name)
-        least = 1 if item.type == "int" else 0
-        if not value >= least:
-            raise ConfigError(f"ttt.{method}.{item.name}={value} must be at least {least}")

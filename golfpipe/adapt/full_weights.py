@@ -1,16 +1,14 @@
-"""One optimizer step of all weights on a batch of validation windows: shared by the cosine and the SGD recipe."""
+"""One optimizer step of all weights on a batch of validation windows, for every method that learns so."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.model.network import Network
-from golfpipe.optim.process_group import ALONE, ProcessGroup
+from golfpipe.adapt.method import Work
 from golfpipe.scoring.score import window_inputs
 from golfpipe.scoring.windows import Window, batch_windows, chunked_windows
 
@@ -24,28 +22,18 @@ def training_batches(start: int, end: int, context_length: int, sequences: int) 
     return batch_windows(windows, sequences * context_length)
 
 
-LossOf = Callable[[Tensor, Tensor], Tensor]
-"""The network's mean loss of inputs and targets, or a compiled form of it."""
+def full_weight_step(work: Work, optimizer: torch.optim.Optimizer, windows: list[Window], grad_clip: float) -> Tensor:
+    """Take one step down the gradient of the mean loss over the windows, clipped by global norm. Return the loss, on
+    the device.
 
-
-def full_weight_step(
-    network: Network,
-    loss_of: LossOf,
-    optimizer: torch.optim.Optimizer,
-    tokens: np.ndarray,
-    windows: list[Window],
-    grad_clip: float,
-    device: torch.device,
-    processes: ProcessGroup = ALONE,
-) -> Tensor:
-    """Gradient of the mean loss over the windows, clipped by global norm, one step. Returns the loss, on the device.
-
-    The windows, all of one length, are shared by `processes`.
+    The windows, all of one length, are shared by `work.processes`.
     """
+    network, processes = work.network, work.processes
     optimizer.zero_grad(set_to_none=True)
     own = list(processes.share(windows))
     # A process without a window goes along, with one that counts for nothing.
-    loss = loss_of(*window_inputs(tokens, own or windows[:1], device)) * (len(own) / len(windows))
+    inputs, targets = window_inputs(work.tokens, own or windows[:1], work.device)
+    loss = (work.loss_of or network)(inputs, targets) * (len(own) / len(windows))
     loss.backward()
     loss = loss.detach()
     processes.sum_gradients(network.parameters(), loss)
@@ -56,5 +44,5 @@ def full_weight_step(
 
 
 def cosine_factor(done: int, total: int) -> float:
-    """From 1 at `done` = 0 along a half cosine to 0 at `total`."""
+    """Fall from 1 at `done` = 0 along a half cosine to 0 at `total`."""
     return 0.5 * (1 + math.cos(math.pi * done / total))

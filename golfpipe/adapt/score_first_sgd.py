@@ -1,59 +1,87 @@
 """Score-first SGD on all weights: a chunk is scored with the sliding window, then learned from (docs/stages/ttt.md).
 
-One window plan for the whole text. A window belongs to the chunk of its first scored target, so when a chunk's windows
-are scored, all its targets are, and only then is it trained on.
+One window plan serves the whole text. A window belongs to the chunk of its first scored target, so when a chunk's
+windows are scored, all its targets are, and only then is it trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+from golfpipe.adapt.method import Method, Recipe, Work
+from golfpipe.scoring.config import EvaluateConfig
 
-from golfpipe.adapt.config import SgdRecipe
-from golfpipe.adapt.full_weights import LossOf, cosine_factor, full_weight_step, training_batches
-from golfpipe.model.network import Network
-from golfpipe.optim.process_group import ALONE, ProcessGroup
-from golfpipe.scoring.score import score_windows
-from golfpipe.scoring.windows import Window, batch_windows
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def score_first_sgd(
-    network: Network,
-    tokens: np.ndarray,
-    windows: Iterator[Window],
-    recipe: SgdRecipe,
-    batch_tokens: int,
-    device: torch.device,
-    on_scored: Callable[[int, float], None] | None = None,
-    processes: ProcessGroup = ALONE,
-    loss_of: LossOf | None = None,
-) -> np.ndarray:
-    """Nats per target, fp32 [len(tokens) - 1]. Changes the network's weights in place.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SgdRecipe(Recipe):
+    """Settings of the method `score_first_sgd`."""
 
-    `windows`: the plan over all targets, in order. `batch_tokens`: input tokens per scoring pass. Momentum persists
-    from chunk to chunk; the last chunk is not trained on. `processes` share a chunk's windows, then each batch of it.
-    `loss_of`: a compiled form of the network's loss.
-    """
-    num_targets = len(tokens) - 1
-    nats = np.full(num_targets, np.nan, dtype=np.float32)
-    optimizer = torch.optim.SGD(network.parameters(), lr=recipe.lr, momentum=recipe.momentum)
-    num_chunks = -(-num_targets // recipe.chunk_tokens)
-    for chunk, chunk_windows in groupby(windows, key=lambda window: window.score_start // recipe.chunk_tokens):
-        batches = list(batch_windows(chunk_windows, batch_tokens))
-        score_windows(network.last_nats, tokens, processes.share(batches), nats, device, on_scored)
-        processes.merge(nats[batches[0][0].score_start : batches[-1][-1].score_end])
-        if chunk == num_chunks - 1:
-            break
-        start, end = chunk * recipe.chunk_tokens, (chunk + 1) * recipe.chunk_tokens
-        assert not np.isnan(nats[start:end]).any(), "a chunk is trained on only once all its targets are scored"
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * cosine_factor(chunk, num_chunks)
-        for _ in range(recipe.epochs):
-            for batch in training_batches(start, end, recipe.context_length, recipe.batch_sequences):
-                full_weight_step(
-                    network, loss_of or network, optimizer, tokens, batch, recipe.grad_clip, device, processes
-                )
-    return nats
+    epochs: int = 3
+    lr: float = 0.002
+    """Peak; a cosine over the chunks takes it to 0."""
+    momentum: float = 0.9
+    chunk_tokens: int = 32_768
+    batch_sequences: int = 32
+    context_length: int = 2048
+    grad_clip: float = 1.0
+
+
+class ScoreFirstSgd(Method):
+    """SGD on all weights, chunk after chunk of the text."""
+
+    recipe = SgdRecipe
+    about = "SGD on all weights, each chunk scored before it is learned from"
+    told = ("momentum",)
+    score_first = True
+
+    def loss_batch(self, recipe: SgdRecipe) -> tuple[int, int]:
+        return recipe.batch_sequences, recipe.context_length
+
+    def trial_targets(self, recipe: SgdRecipe, windows: EvaluateConfig) -> int:
+        return max(windows.targets_of_several_windows, recipe.chunk_tokens + max(128, 4 * windows.stride))
+
+    def comparable_targets(self, recipe: SgdRecipe, windows: EvaluateConfig, num_targets: int) -> int:
+        # The lr factor of the first update is 1 in any text, that of the second depends on its length.
+        return min(windows.targets_of_same_windows(num_targets), 2 * recipe.chunk_tokens)
+
+    def run(self, work: Work, recipe: SgdRecipe) -> np.ndarray:
+        """Return the nats of every target; changes the network's weights in place.
+
+        Momentum persists from chunk to chunk; the last chunk is not trained on. `work.processes` share a chunk's
+        windows, then each batch of it.
+        """
+        import numpy as np
+        import torch
+
+        from golfpipe.adapt.full_weights import cosine_factor, full_weight_step, training_batches
+        from golfpipe.scoring.score import score_windows
+        from golfpipe.scoring.windows import batch_windows, plan_windows
+
+        network, device, processes = work.network, work.device, work.processes
+        num_targets = len(work.tokens) - 1
+        nats = np.full(num_targets, np.nan, dtype=np.float32)
+        optimizer = torch.optim.SGD(network.parameters(), lr=recipe.lr, momentum=recipe.momentum)
+        num_chunks = -(-num_targets // recipe.chunk_tokens)
+        windows = plan_windows(num_targets, work.windows)
+        for chunk, chunk_windows in groupby(windows, key=lambda window: window.score_start // recipe.chunk_tokens):
+            batches = list(batch_windows(chunk_windows, work.windows.pass_tokens(device.type)))
+            score_windows(network.last_nats, work.tokens, processes.share(batches), nats, device, work.on_scored)
+            processes.merge(nats[batches[0][0].score_start : batches[-1][-1].score_end])
+            if chunk == num_chunks - 1:
+                break
+            start, end = chunk * recipe.chunk_tokens, (chunk + 1) * recipe.chunk_tokens
+            assert not np.isnan(nats[start:end]).any(), "a chunk is trained on only once all its targets are scored"
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * cosine_factor(chunk, num_chunks)
+            for _ in range(recipe.epochs):
+                for batch in training_batches(start, end, recipe.context_length, recipe.batch_sequences):
+                    full_weight_step(work, optimizer, batch, recipe.grad_clip)
+        return nats
+
+
+METHOD = ScoreFirstSgd()

@@ -1,4 +1,4 @@
-"""What a command answers, and how the answer looks: a table for people, a path for scripts, or one JSON object."""
+"""The answer of a command, and how it looks: a table for people, a path for scripts, or one JSON object."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Answer:
     """The result of a command."""
 
     text: str = ""
-    """For people."""
+    """The text for people."""
     path: Path | None = None
     """What the command wrote or was about; the whole output with --quiet."""
     kind: str | None = None
@@ -38,11 +38,11 @@ class Answer:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """The command's own fields of the JSON object."""
     error: GolfpipeError | None = None
-    """Set where the work is complete but the exit code is not 0, as for a model over the limit."""
+    """The error of work that is complete although the exit code is not 0, as for a model over the limit."""
 
 
 def answer_json(answer: Answer) -> str:
-    """The one JSON object of --json, in one line."""
+    """Return the one JSON object of --json, in one line."""
     error = answer.error
     return json.dumps(
         {
@@ -60,7 +60,7 @@ def answer_json(answer: Answer) -> str:
 
 
 def error_fields(error: GolfpipeError) -> dict[str, str | None]:
-    """The `error` field of the JSON object."""
+    """Return the `error` field of the JSON object."""
     return {
         "type": type(error).__name__,
         "message": error.message,

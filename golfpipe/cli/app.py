@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and the one place where errors become messages and exit codes."""
+"""The command line: its commands, and the one place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ _typer_settings: dict[str, Any] = {
 
 
 class _PipelineOrder(typer.core.TyperGroup):
-    """Lists commands and groups as PIPELINE_ORDER has them (typer would list the groups last), and knows commands of
-    two words."""
+    """Lists commands and groups in PIPELINE_ORDER, where typer would list the groups last, and knows commands of two
+    words."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=PIPELINE_ORDER.index)
@@ -98,7 +98,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "presets", HELP, presets),
     (app, "doctor", HELP, doctor),
 )
-"""Group, name, panel of the help, function."""
+"""Each command's group, name, panel of the help, and function."""
 
 GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 
@@ -111,7 +111,8 @@ PIPELINE_ORDER = (
 
 
 def _interruptible(command: _Command) -> _Command:
-    """Ctrl-C as an error with a message: typer would make it a bare 130, and forget that it was SIGTERM."""
+    """Return the command with Ctrl-C turned into an error with a message. Typer would make it a bare exit code 130,
+    also for SIGTERM."""
 
     @functools.wraps(command)
     def with_message(**values: Any) -> Any:
@@ -124,7 +125,8 @@ def _interruptible(command: _Command) -> _Command:
 
 
 def _unwrapped(command: _Command) -> str:
-    """The docstring with a line per paragraph, which the help wraps to the terminal; those after \\b keep theirs."""
+    """Return the docstring with a line per paragraph, which the help wraps to the terminal. Paragraphs after \\b keep
+    their lines."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
 
@@ -156,7 +158,7 @@ def _golfpipe(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. The console script."""
+    """Run one command and return its exit code. This is the console script."""
     words = list(sys.argv[1:] if argv is None else argv)
     mode = Mode.of(words)
     previous = _terminate_like_interrupt()
@@ -176,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM: stages that clean up on Ctrl-C do so here too."""
+    """SIGTERM as a KeyboardInterrupt, so that stages that clean up on Ctrl-C do so here too."""
 
     exit_code = 143
 
@@ -187,5 +189,5 @@ def _terminate_like_interrupt() -> Any:
 
     try:
         return signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread, as in a notebook's worker
+    except ValueError:  # not in the main thread, as in a notebook's worker
         return None

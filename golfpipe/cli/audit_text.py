@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def size_table(report: AuditReport) -> str:
-    """Bytes per class, then weights + code = total, and the room left."""
+    """Return a table of bytes per class, then weights + code = total, and the room left."""
     rows = [
         [row.name, f"{row.count:,}" if row.count else "-",
          f"{row.bits_per_weight:.3f}" if row.bits_per_weight is not None else "-", f"{row.bytes:,}",
@@ -40,7 +40,7 @@ def size_table(report: AuditReport) -> str:
 
 
 def rule_table(report: AuditReport) -> str:
-    """A line per rule, and the evidence below it."""
+    """Return a line per rule with its evidence below."""
     width = max(60, min(120, shutil.get_terminal_size().columns))
     lines = []
     for rule in report.rules:
@@ -50,7 +50,7 @@ def rule_table(report: AuditReport) -> str:
 
 
 def audit_fields(report: AuditReport) -> dict[str, Any]:
-    """The audit in the JSON object."""
+    """Return the audit as fields of the JSON object."""
     return {
         "rules": [asdict(rule) for rule in report.rules],
         "sizes": [asdict(row) for row in report.rows],
@@ -59,7 +59,7 @@ def audit_fields(report: AuditReport) -> dict[str, Any]:
 
 
 def audit_metrics(report: AuditReport) -> dict[str, Any]:
-    """Totals, by the names that scripts rely on."""
+    """Return the totals, by the names that scripts rely on."""
     totals = report.totals
     return {
         "packed_bytes": totals.packed_bytes,
@@ -71,7 +71,7 @@ def audit_metrics(report: AuditReport) -> dict[str, Any]:
 
 
 def audit_error(report: AuditReport, *, strict: bool) -> GolfpipeError | None:
-    """What decides the exit code: the limits always, the other rules with --strict."""
+    """Return the error that decides the exit code: a broken limit always, another broken rule with --strict."""
     path = str(report.path)
     totals = report.totals
     if report.over_limit and totals.total_bytes is not None:

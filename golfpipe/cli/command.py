@@ -1,4 +1,4 @@
-"""From a command's options to a job, and from the finished job to the answer."""
+"""Turn a command's options into a job, and the finished job into the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, UsageError
 from golfpipe.units import format_bytes
 
-if TYPE_CHECKING:  # L5 sees these only through L4
+if TYPE_CHECKING:  # the command line sees these only through the pipeline
     from golfpipe.jobs.job import Context, Job
     from golfpipe.pipeline.dry_run import Plan
     from golfpipe.pipeline.settings import Settings
@@ -34,25 +34,27 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "partial_evaluation": ("shard", "num_shards", "scored_targets", "all_targets"),
     "submission": ("val_loss_nats", "val_bpb", "total_bytes", "limit_bytes"),
 }  # fmt: skip
-"""Metrics that people see, by kind of artifact; --json has all."""
+"""The metrics that people see, by kind of artifact; --json has all."""
 
 
 def input_path(text: str) -> Path:
-    """A positional artifact. An empty one is what `$(...)` leaves of a command that failed."""
+    """Return the path of a positional artifact. Raises ArtifactError for an empty text, which is what `$(...)` leaves
+    of a command that failed."""
     if not text:
         raise ArtifactError("an input is an empty string: the command before this one failed", hint="chain with &&")
     return Path(text)
 
 
 def output_path(text: str | None) -> Path | None:
-    """The folder of -o. Raises UsageError for an empty one."""
+    """Return the folder of -o. Raises UsageError for an empty text."""
     if text == "":
         raise UsageError("-o is an empty string", hint="give the folder to write")
     return Path(text) if text is not None else None
 
 
 def settings_of(options: ConfigOptions, *more: str) -> Settings:
-    """The settings that the options give; `more`: overrides that a command's own options stand for, under --set."""
+    """Return the settings that the options give. `more` holds overrides that a command's own options stand for; --set
+    goes over them."""
     from golfpipe.pipeline.settings import Settings
 
     return Settings(
@@ -64,7 +66,7 @@ def settings_of(options: ConfigOptions, *more: str) -> Settings:
 
 
 def context_of(options: WorkOptions, *, resume: bool = False) -> Context:
-    """Machine and manner, from the options."""
+    """Return the machine and manner of work that the options give."""
     from golfpipe.jobs.job import Context
 
     return Context(
@@ -87,7 +89,8 @@ def run_stage(
     arguments: Mapping[str, Any] | None = None,
     argument_digest: str = "",
 ) -> Answer:
-    """Run one stage as its command, or plan it with --dry-run. `out`: where to without -o; None: beside the input."""
+    """Run one stage as its command, or plan it with --dry-run. `out` is the output without -o; None means beside the
+    input."""
     from golfpipe.pipeline.single import prepare
 
     request = stage_request(stage, options, inputs=inputs or {}, overrides=overrides)
@@ -98,7 +101,7 @@ def run_stage(
 def stage_request(
     stage: str, options: StageOptions, *, inputs: Mapping[str, Path | None], overrides: tuple[str, ...] = ()
 ) -> Request:
-    """What the options ask of a stage."""
+    """Return the request that the options make of a stage."""
     from golfpipe.pipeline.single import Request
 
     return Request(
@@ -116,7 +119,7 @@ def work(job: Job, options: StageOptions) -> Answer:
     from golfpipe.pipeline.dry_run import plan_job
 
     if options.dry_run:
-        return plan_answer(plan_job(job), job.stage.output[0])
+        return plan_answer(plan_job(job))
     if options.verbose:
         job.context.reporter.note(f"{job.stage.name}: key {job.key[:12]}, {', '.join(_inputs(job)) or 'no inputs'}")
     outcome = run_job(job)
@@ -124,7 +127,7 @@ def work(job: Job, options: StageOptions) -> Answer:
 
 
 def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
-    """The answer of a command whose result is one artifact."""
+    """Return the answer of a command whose result is one artifact."""
     manifest = artifact.manifest
     state = "up to date" if up_to_date else "written" if up_to_date is not None else "as it is"
     headlines = HEADLINES[manifest.kind]
@@ -146,7 +149,7 @@ def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
 
 
 def limit_error(artifact: Artifact) -> GolfpipeError | None:
-    """Set for a packed model that does not fit; it is complete all the same."""
+    """Return the error of a packed model that does not fit, though it is complete; None for everything else."""
     metrics = artifact.manifest.metrics
     if artifact.manifest.kind != "packed_model" or metrics.get("fits") is not False:
         return None
@@ -161,7 +164,7 @@ def limit_error(artifact: Artifact) -> GolfpipeError | None:
     )
 
 
-def plan_answer(plan: Plan, kind: str) -> Answer:
+def plan_answer(plan: Plan) -> Answer:
     """The answer of --dry-run."""
     fields = asdict(plan) | {"out": str(plan.out)}
     rows = [
@@ -176,7 +179,7 @@ def plan_answer(plan: Plan, kind: str) -> Answer:
     return Answer(
         text=f"{title}\n{format_table([], rows)}",
         path=plan.out,
-        kind=kind,
+        kind=plan.kind,
         up_to_date=not plan.reasons,
         extra={"plan": fields},
     )

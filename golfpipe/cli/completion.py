@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 _MODE = "_GOLFPIPE_COMPLETE"
-"""Set while a shell asks; 'complete_bash' for bash."""
+"""The variable that is set while a shell asks, for bash to 'complete_bash'."""
 
 
 def complete_preset(incomplete: str) -> list[tuple[str, str]]:
-    """Presets of ./stages.yaml, else golfpipe's own, with what they are for."""
+    """Return the presets of ./stages.yaml, else of golfpipe's own file, with their purposes."""
     from golfpipe.config.completion import preset_names
 
     return [(name, about) for name, about in preset_names() if name.startswith(incomplete)]
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """KEY=, and VALUE where it is one of a few words."""
+    """Complete a setting to KEY=, and to KEY=VALUE where the value is one of a few words."""
     from golfpipe.config.completion import setting_words
 
     return setting_words(incomplete)
@@ -27,8 +27,8 @@ def complete_setting(incomplete: str) -> list[str]:
 
 @contextmanager
 def bash_equals_signs() -> Iterator[None]:
-    """Around the answer to bash, to which '=' ends a word: 'pack.coder=r' comes as three words, and what it completes
-    is the last of them alone."""
+    """Adapt question and answer to bash, for which '=' ends a word: 'pack.coder=r' arrives as three words, and the
+    answer must complete only the last."""
     if os.environ.get(_MODE) != "complete_bash":
         yield
         return
@@ -45,7 +45,7 @@ def bash_equals_signs() -> Iterator[None]:
 
 
 def _joined(words: list[str], current: int) -> tuple[list[str], int]:
-    """Words around a '=' as one, and the place of the current one then."""
+    """Return the words with those around a '=' joined, and the new place of the current one."""
     joined: list[str] = []
     place = current
     for number, word in enumerate(words):

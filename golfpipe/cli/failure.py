@@ -27,7 +27,7 @@ _ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How to print, read from the words themselves because even the parsing of options may fail."""
+    """How to print. It is read from the words themselves, because even the parsing of options may fail."""
 
     json: bool
     quiet: bool
@@ -44,14 +44,14 @@ class Mode:
 
 
 def show_answer(answer: Answer, mode: Mode) -> int:
-    """Print the answer; returns the exit code."""
+    """Print the answer and return the exit code."""
     if mode.json:
         print(answer_json(answer))
     elif not mode.quiet:
         print(answer.text)
     elif answer.path is not None:
         print(answer.path)
-    sys.stdout.flush()  # here, where a closed pipe is still caught
+    sys.stdout.flush()  # flush here, where a closed pipe is still caught
     if answer.error is None:
         return 0
     _print_error(answer.error)
@@ -59,11 +59,11 @@ def show_answer(answer: Answer, mode: Mode) -> int:
 
 
 def show_failure(error: BaseException, mode: Mode) -> int:
-    """Print what went wrong; returns the exit code."""
+    """Print what went wrong and return the exit code."""
     try:
         return _show_failure(error, mode)
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
+        # The reader of our output has seen enough. Without this, Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -87,7 +87,7 @@ def _show_failure(error: BaseException, mode: Mode) -> int:
 
 
 def interruption(error: BaseException) -> Interrupted:
-    """The message for Ctrl-C or, where the error says so by its exit code, for SIGTERM."""
+    """Return the error for Ctrl-C or, where `error` has the exit code 143, for SIGTERM."""
     code = getattr(error, "exit_code", 130)
     again = shlex.join(["golfpipe", *sys.argv[1:]])
     return Interrupted(
@@ -98,7 +98,7 @@ def interruption(error: BaseException) -> Interrupted:
 
 
 def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
-    """The user-facing form of an expected error; None for a bug."""
+    """Return the user-facing form of an expected error; None for a bug."""
     if isinstance(error, GolfpipeError):
         return error
     if isinstance(error, _ClickException):
@@ -133,12 +133,13 @@ def _system_error(error: OSError) -> GolfpipeError:
 
 
 def _is_interrupted_import(error: BaseException) -> bool:
-    """The entropy coder imports NumPy at its first call; Ctrl-C just then comes out as a panic of its Rust code."""
+    """Return True for Ctrl-C during an import inside the entropy coder: it imports NumPy at its first call, and the
+    interrupt then comes out as a panic of its Rust code."""
     return type(error).__name__ == "PanicException" and "KeyboardInterrupt" in str(error)
 
 
 def _is_torch_memory_error(error: BaseException) -> bool:
-    """Told by name and text, so as not to import torch for it."""
+    """Return True for an error of lacking memory, told by name and text so as not to import torch."""
     return type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

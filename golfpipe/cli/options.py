@@ -1,6 +1,7 @@
 """The options that commands share, each written once.
 
-A command takes one parameter whose type is one of the dataclasses below; `spread` gives typer the fields as options.
+A command takes one parameter whose type is one of the dataclasses below; `spread` turns the fields into options for
+typer.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import typer
 from golfpipe.cli.completion import complete_preset, complete_setting
 
 _PANELS = _SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
-"""Of the help, in this order."""
+"""The panels of the help, in this order."""
 
 
 class Device(StrEnum):
-    """Where the work runs."""
+    """The device on which the work runs."""
 
     auto = "auto"
     cpu = "cpu"
@@ -34,7 +35,7 @@ class Device(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """How a command speaks. Every command has these."""
+    """How a command prints. Every command has these options."""
 
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.", rich_help_panel=_OUTPUT)] = (
         False

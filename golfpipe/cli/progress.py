@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from golfpipe.reporter import Reporter
 
 INTERVAL_SECONDS = 10.0
-"""Between the lines of one task where there is no terminal."""
+"""Seconds between the lines of one task where there is no terminal."""
 
 
 def make_reporter(*, quiet: bool, verbose: bool, stream: TextIO | None = None) -> Reporter:
-    """The reporter that suits the options and `stream` (stderr)."""
+    """Return the reporter that suits the options and `stream` (stderr by default)."""
     stream = stream if stream is not None else sys.stderr
     if quiet:
         return QuietReporter(stream)
@@ -32,7 +32,7 @@ def make_reporter(*, quiet: bool, verbose: bool, stream: TextIO | None = None) -
 
 
 def _write(stream: TextIO, line: str) -> None:
-    """A reader of stderr that has gone must not end hours of training."""
+    """Write a line. A reader of stderr that has gone must not end hours of training."""
     try:
         stream.write(line + "\n")
         stream.flush()
@@ -46,7 +46,7 @@ class _NoTask:
 
 
 class QuietReporter:
-    """-q: warnings alone."""
+    """A reporter for -q, which prints only warnings."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -63,7 +63,8 @@ class QuietReporter:
 
 
 class LineReporter:
-    """Logs and pipes: a line every `interval` seconds while a task runs, and one at its end if it had any."""
+    """A reporter for logs and pipes: a line every `interval` seconds while a task runs, and a last one if there were
+    any."""
 
     def __init__(self, stream: TextIO, interval: float = INTERVAL_SECONDS) -> None:
         self._stream = stream
@@ -94,7 +95,7 @@ class _LineTask:
 
     def advance(self, amount: float, note: str = "") -> None:
         if self._at_start is None:
-            # What an interrupted run had done comes as the first amount, in no time: it says nothing about the rate.
+            # What an interrupted run had done arrives as the first amount, at once. It says nothing about the rate.
             self._at_start = amount if time.monotonic() - self._started < 0.001 else 0.0
         self._done += amount
         self._note = note or self._note
@@ -124,7 +125,7 @@ class _LineTask:
 
 
 class BarReporter:
-    """A terminal: one bar per task, drawn by rich. NO_COLOR is honored by rich itself."""
+    """A reporter for a terminal: one bar per task, drawn by rich, which honors NO_COLOR."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -163,7 +164,7 @@ class BarReporter:
 
     def _say(self, text: str) -> None:
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, soft_wrap=True)  # above the bars
+            self._progress.console.print(text, markup=False, soft_wrap=True)  # printed above the bars
         else:
             _write(self._stream, text)
 

@@ -15,7 +15,7 @@ SCORED_KINDS = ("trained_model", "quantized_model", "packed_model", "adapted_mod
 
 
 def step_line(step: Step, width: int) -> str:
-    """'quantize  stale        config quantize.mlp.bits: 6 -> 4'; more reasons on lines of their own."""
+    """Return a line like 'quantize stale config quantize.mlp.bits: 6 -> 4'; further reasons get lines of their own."""
     start = f"{step.node.name:<{width}}  {step.state:<13}  "
     reasons = list(step.reasons)
     if step.state == "up to date" and step.artifact is not None:
@@ -27,12 +27,12 @@ def step_line(step: Step, width: int) -> str:
 
 
 def step_table(steps: Sequence[Step], width: int) -> str:
-    """All steps, as --dry-run shows them."""
+    """Return a line per step, as --dry-run shows them."""
     return "\n".join(step_line(step, width) for step in steps)
 
 
 def result_table(steps: Sequence[Step]) -> str:
-    """A row per step that makes something, scored by the step that evaluates it."""
+    """Return a table with a row per step that makes something, with the score from the step that evaluates it."""
     scores = {step.node.inputs.get("model"): step for step in steps if step.node.output == "evaluation"}
     rows = []
     for step in steps:

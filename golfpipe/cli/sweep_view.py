@@ -1,4 +1,4 @@
-"""A sweep while it runs: a live table on a terminal, otherwise one line per finished cell. On stderr."""
+"""A view of a sweep while it runs, on stderr: a live table on a terminal, otherwise one line per finished cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OVER = ("done", "up to date", "failed")
 
 @contextmanager
 def sweep_view(plan: SweepPlan, *, quiet: bool, stream: TextIO | None = None) -> Iterator[Callable[[Any], None]]:
-    """A function to call with the SweepRun whenever it may have changed."""
+    """Yield a function to call with the SweepRun whenever it may have changed."""
     stream = stream if stream is not None else sys.stderr
     if quiet:
         yield lambda run: None
@@ -36,7 +36,7 @@ def sweep_view(plan: SweepPlan, *, quiet: bool, stream: TextIO | None = None) ->
 
 
 class _Lines:
-    """Logs and pipes."""
+    """The view for logs and pipes."""
 
     def __init__(self, plan: SweepPlan) -> None:
         self.plan = plan
@@ -84,7 +84,7 @@ def _live(plan: SweepPlan, stream: TextIO) -> Iterator[Callable[[SweepRun], None
 
 
 def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
-    """The cells at work and the best of the finished ones, as many as the terminal shows."""
+    """Return a table of the cells at work and the best of the finished ones, as many as the terminal shows."""
     from rich.table import Table
     from rich.text import Text
 

@@ -9,7 +9,8 @@ from golfpipe.units import format_bytes, format_seconds
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart; those whose cells are all numbers (or empty) are aligned right."""
+    """Return a table with columns two spaces apart. Columns whose cells are all numbers (or empty) are aligned
+    right."""
     columns = list(zip(*([header] if header else []), *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [all(_is_number(row[i]) for row in rows) for i in range(len(widths))]
@@ -24,7 +25,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def format_metric(name: str, value: Any) -> str:
-    """A metric as people read it, its unit taken from its name."""
+    """Return a metric as people read it, with the unit that its name tells."""
     if value is None:
         return "-"
     if isinstance(value, bool):

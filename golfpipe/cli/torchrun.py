@@ -1,4 +1,4 @@
-"""Many processes: starting them with torchrun, and the one message with which a failure of any of them ends all."""
+"""Many processes: starting them with torchrun, and ending all of them with one message when one fails."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from golfpipe.cli.command import work
 from golfpipe.cli.options import SharedOptions
 from golfpipe.errors import StageFailed, UsageError
 
-if TYPE_CHECKING:  # L5 sees these only through L4
+if TYPE_CHECKING:  # the command line sees these only through the pipeline
     from golfpipe.jobs.job import Job
 
 COMMANDS = ("train", "ttt", "evaluate")
-"""Those that many processes can share."""
+"""Commands whose work many processes can share."""
 LAUNCHED = "GOLFPIPE_LAUNCHED"
-"""In the environment of processes that golfpipe itself started: it then reports the ones that were killed."""
+"""A variable in the environment of processes that golfpipe itself started; their parent then reports those that were
+killed."""
 SAVE_SECONDS = 900
-"""After Ctrl-C, for the step at hand and the checkpoint, before torchrun kills."""
+"""Seconds that the processes have after Ctrl-C, for the step at hand and the checkpoint, before torchrun kills them."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""That torchrun passes on to the processes."""
+"""The signals that torchrun passes on to the processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The answer of a command that wants to be started anew, as `nproc` processes."""
+    """The answer of a command that must be started anew as `nproc` processes."""
 
     nproc: int
 
 
 def num_processes() -> int:
-    """Of the run that this process is part of; 1 without torchrun."""
+    """Return the number of processes of the run that this one is part of; 1 without torchrun."""
     size = os.environ.get("WORLD_SIZE", "1")
     started = all(name in os.environ for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"))
     return int(size) if started and size.isdigit() else 1
 
 
 def check_can_share(words: Sequence[str]) -> None:
-    """Raises UsageError for a command that torchrun has started many times and that one process does alone."""
+    """Check that torchrun has not started many processes of a command that one process does alone. Raises
+    UsageError."""
     if num_processes() > 1 and not set(words[:1]) <= set(COMMANDS):
         raise UsageError(
             f"golfpipe {' '.join(words[:1])} runs in one process, torchrun started {num_processes()}",
@@ -52,8 +54,8 @@ def check_can_share(words: Sequence[str]) -> None:
 
 
 def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
-    """As `work`, for a command that many processes can share: with --nproc the answer is to start them, and of those
-    that torchrun started all but the first have none."""
+    """Run the job of a command that many processes can share. With --nproc, the answer is to start them; the processes
+    that torchrun started give none, except the first."""
     if options.dry_run or (options.nproc == 1 and num_processes() == 1):
         return work(job, options)
     if num_processes() == 1:
@@ -73,7 +75,7 @@ def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
 
 
 def launch(wanted: Launch, words: Sequence[str]) -> int:
-    """Run `golfpipe WORDS` in many processes under torchrun, and return their exit code; they speak for themselves.
+    """Run `golfpipe WORDS` in many processes under torchrun, and return their exit code. They print their own messages.
 
     Raises StageFailed where the system killed one.
     """
@@ -101,10 +103,11 @@ def launch(wanted: Launch, words: Sequence[str]) -> int:
 
 @contextmanager
 def _restored_afterwards(environment: dict[str, str]) -> Iterator[None]:
-    """Within: the environment with these variables. After: it and the signal handlers as they were."""
+    """Set these environment variables inside the `with` block, and restore the environment and the signal handlers
+    afterwards."""
     before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in SIGNALS}
     os.environ.update(environment)
-    logging.disable(logging.ERROR)  # the processes themselves say what happens
+    logging.disable(logging.ERROR)  # the processes themselves report what happens
     try:
         yield
     finally:
@@ -116,7 +119,8 @@ def _restored_afterwards(environment: dict[str, str]) -> Iterator[None]:
 
 
 def exit_code_of(failures: dict[int, Any]) -> int:
-    """That of the process which failed; the others were stopped. In order of being found."""
+    """Return the exit code of the process that failed; the others were stopped. `failures` are in the order in which
+    they were found. Raises StageFailed for a process that was killed."""
     for rank, failure in failures.items():
         if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
             raise StageFailed(
@@ -127,9 +131,10 @@ def exit_code_of(failures: dict[int, Any]) -> int:
 
 
 def speaks_for_all(code: int, error: BaseException) -> tuple[bool, int]:
-    """Whether this failing process, exit code `code`, is to say so; and the exit code for it to end with.
+    """Return whether this process, which fails with exit code `code`, should print its error, and the exit code to end
+    with.
 
-    The first one to fail speaks. The others fail of the same, or of the first one being gone.
+    Only the first process to fail prints. The others fail for the same reason, or because the first one is gone.
     """
     if num_processes() == 1:
         return True, code
@@ -138,13 +143,13 @@ def speaks_for_all(code: int, error: BaseException) -> tuple[bool, int]:
     mine = f"{os.environ['RANK']}:{code}"
     try:
         first = meeting_store().compare_set("failure", "", mine).decode()
-    except Exception:  # the process that kept the store has gone
+    except Exception:  # the process that kept the store is gone
         return False, code
     silent = lost_the_others(error) and LAUNCHED in os.environ
     return first == mine and not silent, int(first.partition(":")[2])
 
 
 def lost_the_others(error: BaseException) -> bool:
-    """Told by names and text, so as not to import torch for it."""
+    """Return True if the error says that other processes are gone, told by name and text so as not to import torch."""
     is_theirs = type(error).__name__.startswith("Dist") or "gloo" in str(error)
     return num_processes() > 1 and isinstance(error, RuntimeError) and is_theirs

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import constriction
 import numpy as np
 
+from golfpipe.codec.pieces import OPEN_STATES
+
 # Shapes: S symbols of a table, from -M to M
 
 SHAPE_TOTAL = 1 << 16
@@ -31,6 +33,11 @@ _BIN_POINTS = 8
 _FIXED_POINT = 1 << 40
 _TAIL_BITS = 18.0  # beyond the point where the density is 2^-18 of its peak everything is an escape
 _LN2_POWERS = [math.log(2) ** n / math.factorial(n) for n in range(14)]
+
+
+def code_offset(bits: int) -> float:
+    """Return where the bins of a piece's codes are centered, in units of codes. bits: see Piece."""
+    return TRELLIS_OFFSET if OPEN_STATES[bits] > 1 else 0.0
 
 
 def exact_exp2(x: np.ndarray) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
+from golfpipe.codec.coders import CODERS
 from golfpipe.errors import ConfigError
 from golfpipe.units import LIMIT_BYTES
 
@@ -13,14 +14,15 @@ from golfpipe.units import LIMIT_BYTES
 class PackConfig:
     """Settings of the pack stage."""
 
-    coder: Literal["range", "nibble"] = "range"
-    """range: entropy coding with a static model per tensor; nibble: two int4 codes per byte, then lzma."""
+    coder: Annotated[str, CODERS] = "range"
+    """How pieces become bytes: a line of coders.py. Each coder's file says what it does."""
     limit_bytes: int = LIMIT_BYTES
     """Limit for code plus weights, decimal bytes."""
     code_bytes_reserve: int = 46_000
     """Bytes set aside for the submission's script until its real size is known."""
 
     def __post_init__(self) -> None:
+        CODERS.check("pack.coder", self.coder)
         if self.limit_bytes < 1:
             raise ConfigError(f"pack.limit_bytes={self.limit_bytes} must be positive")
         if self.code_bytes_reserve < 0:

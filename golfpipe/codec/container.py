@@ -3,7 +3,7 @@
     offset  bytes  content
     0       8      magic "GOLFPIPE"
     8       1      format version: 3 where a tensor has open-ended codes, else 2
-    9       1      coder (0 nibble, 1 range)
+    9       1      coder, by its number in coders.py
     10      32     sha256 of every other byte from offset 8 on
     42      4      H, length of the compressed header, little-endian
     46      H      header: canonical JSON, LZMA2
@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from golfpipe.codec.nibble import compress_lzma, decompress_lzma
-from golfpipe.codec.pieces import FLOAT_DTYPES, OPEN_STATES, Piece
-from golfpipe.codec.streams import Coder, num_streams, piece_to_streams, streams_to_piece
+from golfpipe.codec.coders import CODERS, coder_number, coder_of_number
+from golfpipe.codec.lzma_stream import compress_lzma, decompress_lzma
+from golfpipe.codec.pieces import OPEN_STATES, Piece, format_name
 from golfpipe.errors import ArtifactError
 
 PAYLOAD_MAGIC = b"GOLFPIPE"
@@ -35,7 +35,6 @@ PAYLOAD_VERSIONS = (2, 3)
 MAX_HEADER_BYTES = 4_000_000
 """Most that a header may decompress to; that of the 16-layer model has 8 KB."""
 
-_CODER_IDS: dict[Coder, int] = {"nibble": 0, "range": 1}
 _DIGEST_START = 10
 _HEADER_START = 46
 
@@ -56,7 +55,7 @@ class PayloadEntry:
 class PayloadHeader:
     """The checked front of a payload: enough for a size table, without decoding a single code."""
 
-    coder: Coder
+    coder: str
     model: dict[str, Any]
     """Architecture as the encoder got it; the caller validates it."""
     entries: tuple[PayloadEntry, ...]
@@ -82,17 +81,17 @@ def encode_payload(
     model: Mapping[str, Any],
     pieces: Iterable[Piece],
     *,
-    coder: Coder,
-    streams_of: Callable[[Piece, Coder], list[bytes]] = piece_to_streams,
+    coder: str,
+    streams_of: Callable[[Piece], list[bytes]] | None = None,
 ) -> bytes:
     """Model description (anything that JSON can hold) and pieces -> payload. The same input gives the same bytes.
 
-    streams_of: piece_to_streams, or a version of it that remembers what it has coded.
+    coder: a name of the table CODERS. streams_of: its `encode`, or a version of it that remembers what it has coded.
     `read_header(payload)` tells the bytes of each tensor. Raises ArtifactError for a name that occurs twice, and for
     a payload that the reader would refuse.
     """
     pieces = list(pieces)
-    streams_of_pieces = [streams_of(piece, coder) for piece in pieces]
+    streams_of_pieces = [(streams_of or CODERS.load(coder).encode)(piece) for piece in pieces]
     header = {
         "model": dict(model),
         "tensors": [
@@ -101,7 +100,7 @@ def encode_payload(
         ],
     }
     header_bytes = compress_lzma(_canonical_json(header).encode("ascii"))
-    front = bytes((_version_of([piece.bits for piece in pieces]), _CODER_IDS[coder]))
+    front = bytes((_version_of([piece.bits for piece in pieces]), coder_number(coder)))
     body = b"".join(
         (len(header_bytes).to_bytes(4, "little"), header_bytes, *(s for streams in streams_of_pieces for s in streams))
     )
@@ -129,9 +128,11 @@ def decode_payload(
         for length in entry.stream_bytes:
             streams.append(payload[position : position + length])
             position += length
-        pieces[entry.name] = streams_to_piece(
-            streams, name=entry.name, shape=entry.shape, bits=entry.bits, coder=header.coder
-        )
+        try:
+            arrays = CODERS.load(header.coder).decode(streams, entry.shape, entry.bits)
+        except ArtifactError as error:
+            raise ArtifactError(f"packed payload, tensor {entry.name!r}: {error.message}") from error
+        pieces[entry.name] = Piece(name=entry.name, shape=entry.shape, bits=entry.bits, **arrays)
     return header.model, pieces
 
 
@@ -171,7 +172,7 @@ def _version_of(bits: list[int]) -> int:
     return PAYLOAD_VERSIONS[any(code in OPEN_STATES for code in bits)]
 
 
-def _check_front(payload: bytes) -> Coder:
+def _check_front(payload: bytes) -> str:
     if payload[: len(PAYLOAD_MAGIC)] != PAYLOAD_MAGIC:
         raise ArtifactError(f"packed payload: begins with {payload[:8]!r}, expected {PAYLOAD_MAGIC!r}")
     if len(payload) < _HEADER_START:
@@ -184,13 +185,10 @@ def _check_front(payload: bytes) -> Coder:
     digest.update(memoryview(payload)[digest_end:])
     if digest.digest() != payload[_DIGEST_START:digest_end]:
         raise ArtifactError("packed payload: sha256 does not match: damaged, cut off or extended")
-    for coder, known_id in _CODER_IDS.items():
-        if coder_id == known_id:
-            return coder
-    raise ArtifactError(f"packed payload: unknown coder {coder_id}")
+    return coder_of_number(coder_id)
 
 
-def _parse_entry(row: Any, coder: Coder) -> PayloadEntry:
+def _parse_entry(row: Any, coder: str) -> PayloadEntry:
     if not (isinstance(row, list) and len(row) == 4 and isinstance(row[0], str)):
         raise ArtifactError("packed payload: a tensor's entry must be [name, shape, bits, stream lengths]")
     name, shape, bits, lengths = row
@@ -199,10 +197,15 @@ def _parse_entry(row: Any, coder: Coder) -> PayloadEntry:
         raise ArtifactError(f"{where}: the name is empty or not printable")
     if not _whole_numbers(shape, least=1) or len(shape) > 8:
         raise ArtifactError(f"{where}: shape must be at most 8 positive whole numbers")
-    if type(bits) is not int or not (2 <= bits <= 8 or bits in FLOAT_DTYPES or bits in OPEN_STATES):
-        raise ArtifactError(f"{where}: bits must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes")
-    if not _whole_numbers(lengths, least=0) or len(lengths) != num_streams(bits, coder):
-        raise ArtifactError(f"{where}: expected {num_streams(bits, coder)} stream lengths, none negative")
+    if type(bits) is not int:
+        raise ArtifactError(f"{where}: bits must be a whole number")
+    try:
+        format_name(bits)
+    except ArtifactError as error:
+        raise ArtifactError(f"{where}: {error.message}") from error
+    expected = CODERS.load(coder).num_streams(bits)
+    if not _whole_numbers(lengths, least=0) or len(lengths) != expected:
+        raise ArtifactError(f"{where}: expected {expected} stream lengths, none negative")
     return PayloadEntry(name=name, shape=tuple(shape), bits=bits, stream_bytes=tuple(lengths))
 
 

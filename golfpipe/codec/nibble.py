@@ -1,19 +1,47 @@
-"""The plain packing: two int4 codes per byte, then lzma. The baseline that entropy coding is measured against."""
+"""The coder `nibble`: two int4 codes per byte, then lzma. The baseline that entropy coding is measured against.
+
+A stream each for codes (two int4 per byte, else one number each) and for scales or log steps; one stream for floats.
+"""
 
 from __future__ import annotations
 
-import lzma
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from golfpipe.codec.coder import Coder
+from golfpipe.codec.lzma_stream import compress_lzma, decompress_lzma
+from golfpipe.codec.pieces import Piece, array_layout
 from golfpipe.errors import ArtifactError
 
 # Shapes: R rows, C codes per row, P = ceil(C / 2) bytes per row
 
-# Spelled out instead of a preset: the filter is part of the format and the reader must know it.
-_LZMA_FILTERS = [
-    {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 23, "lc": 3, "lp": 0, "pb": 2},
-]
+
+class Nibble(Coder):
+    """The arrays of a piece as they are, each through lzma."""
+
+    about = "two int4 codes per byte, then lzma"
+
+    def num_streams(self, bits: int) -> int:
+        return len(array_layout((1,), bits))
+
+    def encode(self, piece: Piece) -> list[bytes]:
+        if piece.floats is not None:
+            return [_compressed(piece.floats)]
+        assert piece.codes is not None and piece.scales is not None
+        codes = pack_int4(piece.codes) if piece.bits == 4 else piece.codes
+        return [_compressed(codes), _compressed(piece.scales)]
+
+    def decode(self, streams: Sequence[bytes], shape: tuple[int, ...], bits: int) -> dict[str, np.ndarray]:
+        arrays = {}
+        for stream, (part, (dtype, size)) in zip(streams, array_layout(shape, bits).items(), strict=True):
+            if bits == 4 and part == "codes":
+                packed_RP = _decompressed(stream, (size[0], (size[1] + 1) // 2), np.dtype(np.uint8))
+                arrays[part] = unpack_int4(packed_RP, size[1])
+            else:
+                arrays[part] = _decompressed(stream, size, dtype)
+        return arrays
 
 
 def pack_int4(codes_RC: np.ndarray) -> np.ndarray:
@@ -40,21 +68,17 @@ def unpack_int4(packed_RP: np.ndarray, width: int) -> np.ndarray:
     return halves[:, :width].astype(np.int8) - np.int8(8)
 
 
-def compress_lzma(data: bytes) -> bytes:
-    """Raw LZMA2 stream: no container, no checksum (the payload has its own)."""
-    return lzma.compress(data, format=lzma.FORMAT_RAW, filters=_LZMA_FILTERS)
+def _compressed(values: np.ndarray) -> bytes:
+    return compress_lzma(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
-def decompress_lzma(data: bytes, *, max_bytes: int) -> bytes:
-    """LZMA2 stream -> its bytes, at most max_bytes of them. ArtifactError for more, for damage, for a cut."""
-    decoder = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=_LZMA_FILTERS)
-    try:
-        # One byte of room beyond the limit: it tells "too long" apart, and the end marker is read too.
-        out = decoder.decompress(data, max_length=max_bytes + 1)
-    except lzma.LZMAError as error:
-        raise ArtifactError(f"lzma stream is damaged: {error}") from error
-    if len(out) > max_bytes:
-        raise ArtifactError(f"lzma stream holds more than {max_bytes} bytes")
-    if not decoder.eof or decoder.unused_data:
-        raise ArtifactError("lzma stream is cut off or has bytes left over")
-    return out
+def _decompressed(stream: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of that shape. Raises ArtifactError for any other length."""
+    num_bytes = math.prod(shape) * dtype.itemsize
+    raw = decompress_lzma(stream, max_bytes=num_bytes)
+    if len(raw) != num_bytes:
+        raise ArtifactError(f"lzma stream holds {len(raw)} bytes, expected {num_bytes}")
+    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+
+
+CODER = Nibble()

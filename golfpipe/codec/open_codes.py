@@ -24,16 +24,19 @@ from golfpipe.codec.code_shapes import (
     MAX_LOG_SCALE,
     MAX_SYMBOL,
     MIN_LOG_SCALE,
-    TRELLIS_OFFSET,
     code_bits,
+    code_offset,
     fit_shapes,
     shape_frequencies,
     shape_model,
 )
+from golfpipe.codec.formats import Format, IdealSize
 from golfpipe.codec.frequencies import TABLE_TOTAL, entropy_bits, normalize_counts, read_table, write_table
+from golfpipe.codec.log_steps import step_grid
 from golfpipe.codec.pieces import MAX_LOG_STEP, MAX_OPEN_CODE, OPEN_STATES, Piece, row_layout
 from golfpipe.codec.scale_classes import MAX_CLASSES, ScaleClasses, class_counts, plan_classes
 from golfpipe.codec.symbols import ANS_END, CODER_CHUNK, table_model
+from golfpipe.codec.trellis_code import trellis_points
 from golfpipe.errors import ArtifactError
 
 # Shapes: R rows, C codes per row, K classes, N symbols, S symbols of a table
@@ -42,13 +45,40 @@ _WRITTEN_TABLE = 255
 _ARRAY_RANGES = ((-MAX_LOG_STEP, MAX_LOG_STEP),) * 2 + ((0, MAX_CLASSES),) * 2 + ((MIN_LOG_SCALE, MAX_LOG_SCALE),)
 
 
-def code_offset(bits: int) -> float:
-    """Where the bins of a piece's codes are centered, in units of codes."""
-    return TRELLIS_OFFSET if OPEN_STATES[bits] > 1 else 0.0
+class OpenCodes(Format):
+    """Codes without bounds, with a step for each row and one for each column."""
+
+    def num_streams(self, bits: int) -> int:
+        return 3
+
+    def encode(self, piece: Piece) -> list[bytes]:
+        return open_piece_to_streams(piece)
+
+    def decode(self, streams: Sequence[bytes], shape: tuple[int, ...], bits: int) -> dict[str, np.ndarray]:
+        codes_RC, log_steps = streams_to_open_codes(streams, shape, bits)
+        return {"codes": codes_RC, "scales": log_steps}
+
+    def ideal_size(self, piece: Piece) -> IdealSize:
+        """The length of the codes under the tables that code them, plus what the arrays of steps would take at order
+        0."""
+        assert piece.scales is not None
+        num_rows = row_layout(piece.shape)[0]
+        parts = piece.scales[:num_rows], piece.scales[num_rows:]
+        steps = sum(entropy_bits(np.unique(part, return_counts=True)[1]) for part in parts)
+        bits = ideal_open_bits(piece) + steps
+        return IdealSize(bits, bits)
+
+    def weights(self, piece: Piece) -> np.ndarray:
+        """Point times step."""
+        assert piece.codes is not None and piece.scales is not None
+        states = OPEN_STATES[piece.bits]
+        points_RC = trellis_points(piece.codes, states) if states > 1 else piece.codes.astype(np.float32)
+        weights: np.ndarray = points_RC * step_grid(piece.scales, len(piece.codes))
+        return weights.reshape(piece.shape)
 
 
 def open_piece_to_streams(piece: Piece) -> list[bytes]:
-    """Header, words and escapes of a piece with open-ended codes."""
+    """Return header, words and escapes of a piece with open-ended codes."""
     assert piece.codes is not None and piece.scales is not None
     offset, num_rows = code_offset(piece.bits), len(piece.codes)
     classes = plan_classes(piece.codes, offset)
@@ -102,8 +132,8 @@ def streams_to_open_codes(streams: Sequence[bytes], shape: tuple[int, ...], bits
 
 
 def ideal_open_bits(piece: Piece) -> float:
-    """Code length in bits of the codes under the tables that code them, and of the class numbers at order 0; without
-    the header and the steps."""
+    """Return the code length in bits of the codes under the tables that code them, and of the class numbers at order 0;
+    without the header and the steps."""
     assert piece.codes is not None
     offset = code_offset(piece.bits)
     classes = plan_classes(piece.codes, offset)
@@ -244,3 +274,6 @@ class _Reader:
             raise ArtifactError("coded stream has header bytes or escapes left over")
         if not np.array_equal(self._coder.get_compressed(), ANS_END):
             raise ArtifactError("coded stream does not end after its last code")
+
+
+FORMAT = OpenCodes()

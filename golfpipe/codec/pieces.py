@@ -27,6 +27,17 @@ MAX_LOG_STEP = 48 * LOG_STEPS
 MAX_OPEN_CODE = 32_000
 
 
+def format_name(bits: int) -> str:
+    """Return which kind of piece has these `bits`: 'float', 'grid' or 'open'. Raises ArtifactError where none has."""
+    if bits in FLOAT_DTYPES:
+        return "float"
+    if bits in OPEN_STATES:
+        return "open"
+    if 2 <= bits <= 8:
+        return "grid"
+    raise ArtifactError(f"bits={bits} must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes")
+
+
 def code_bounds(bits: int) -> tuple[int, int]:
     """Smallest and largest code of the two's complement grid: 4 -> (-8, 7), 6 -> (-32, 31)."""
     assert 2 <= bits <= 8
@@ -41,6 +52,22 @@ def row_layout(shape: tuple[int, ...]) -> tuple[int, int]:
     if len(shape) < 2:
         return 1, math.prod(shape)
     return shape[0], math.prod(shape[1:])
+
+
+def array_layout(shape: tuple[int, ...], bits: int) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """Return the arrays that a piece of that shape and these `bits` has: field -> (dtype, shape). Raises ArtifactError
+    as format_name does."""
+    num_rows, width = row_layout(shape)
+    match format_name(bits):
+        case "float":
+            return {"floats": (np.dtype(FLOAT_DTYPES[bits]), shape)}
+        case "open":
+            return {
+                "codes": (np.dtype(np.int16), (num_rows, width)),
+                "scales": (np.dtype(np.int16), (num_rows + width,)),
+            }
+        case _:
+            return {"codes": (np.dtype(np.int8), (num_rows, width)), "scales": (np.dtype(np.float16), (num_rows, 1))}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,34 +91,38 @@ class Piece:
     def __post_init__(self) -> None:
         if not self.name or any(type(width) is not int or width < 1 for width in self.shape):
             raise ArtifactError(f"tensor {self.name!r}: shape {self.shape} must hold positive whole numbers")
-        if self.bits in FLOAT_DTYPES:
-            self._check_floats()
-        elif self.bits in OPEN_STATES:
-            self._check_open_codes()
-        elif 2 <= self.bits <= 8:
-            self._check_codes()
-        else:
-            raise ArtifactError(
-                f"tensor {self.name!r}: bits={self.bits} must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes"
-            )
+        self._check_layout()
+        checks = {"float": self._check_floats, "open": self._check_open_codes, "grid": self._check_codes}
+        checks[format_name(self.bits)]()
 
     @property
     def num_values(self) -> int:
         return math.prod(self.shape)
 
+    def _check_layout(self) -> None:
+        try:
+            layout = array_layout(self.shape, self.bits)
+        except ArtifactError as error:
+            raise ArtifactError(f"tensor {self.name!r}: {error.message}") from error
+        arrays = {"codes": self.codes, "scales": self.scales, "floats": self.floats}
+        if {part for part, array in arrays.items() if array is not None} != layout.keys():
+            raise ArtifactError(f"tensor {self.name!r}: bits={self.bits} means {' and '.join(layout)} and nothing else")
+        for part, (dtype, shape) in layout.items():
+            array = arrays[part]
+            assert array is not None
+            if array.dtype != dtype or array.shape != shape:
+                raise ArtifactError(
+                    f"tensor {self.name!r}: {part} are {array.dtype} {list(array.shape)},"
+                    f" expected {dtype} {list(shape)}"
+                )
+
     def _check_floats(self) -> None:
-        if self.codes is not None or self.scales is not None or self.floats is None:
-            raise ArtifactError(f"tensor {self.name!r}: {self.bits} bits means floats and neither codes nor scales")
-        _require_array(self.name, "floats", self.floats, np.dtype(FLOAT_DTYPES[self.bits]), self.shape)
+        assert self.floats is not None
         if not np.isfinite(self.floats).all():
             raise ArtifactError(f"tensor {self.name!r}: holds NaN or infinite values")
 
     def _check_codes(self) -> None:
-        if self.codes is None or self.scales is None or self.floats is not None:
-            raise ArtifactError(f"tensor {self.name!r}: {self.bits} bits means codes and scales and no floats")
-        num_rows, width = row_layout(self.shape)
-        _require_array(self.name, "codes", self.codes, np.dtype(np.int8), (num_rows, width))
-        _require_array(self.name, "scales", self.scales, np.dtype(np.float16), (num_rows, 1))
+        assert self.codes is not None and self.scales is not None
         q_min, q_max = code_bounds(self.bits)
         lowest, highest = int(self.codes.min()), int(self.codes.max())
         if lowest < q_min or highest > q_max:
@@ -102,19 +133,8 @@ class Piece:
             raise ArtifactError(f"tensor {self.name!r}: scales must be finite and not negative")
 
     def _check_open_codes(self) -> None:
-        if self.codes is None or self.scales is None or self.floats is not None:
-            raise ArtifactError(f"tensor {self.name!r}: open-ended codes need log steps and no floats")
-        num_rows, width = row_layout(self.shape)
-        _require_array(self.name, "codes", self.codes, np.dtype(np.int16), (num_rows, width))
-        _require_array(self.name, "log steps", self.scales, np.dtype(np.int16), (num_rows + width,))
+        assert self.codes is not None and self.scales is not None
         for part, values, most in (("code", self.codes, MAX_OPEN_CODE), ("log step", self.scales, MAX_LOG_STEP)):
             largest = max(-int(values.min()), int(values.max()))
             if largest > most:
                 raise ArtifactError(f"tensor {self.name!r}: {part} of magnitude {largest}, at most {most} are stored")
-
-
-def _require_array(name: str, part: str, array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    if array.dtype != dtype or array.shape != shape:
-        raise ArtifactError(
-            f"tensor {name!r}: {part} are {array.dtype} {list(array.shape)}, expected {dtype} {list(shape)}"
-        )

@@ -10,6 +10,8 @@ little-endian. The model is built from the integer table alone, in arithmetic th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import constriction
 import numpy as np
 
@@ -23,7 +25,7 @@ from golfpipe.codec.frequencies import (
 )
 from golfpipe.errors import ArtifactError
 
-# Shapes: N number of symbols
+# Shapes: N number of symbols, W bytes per value
 
 _MODE_RAW = 0
 _MODE_ANS = 1
@@ -98,3 +100,16 @@ def table_model(frequencies: np.ndarray) -> tuple[int, constriction.stream.model
     # Only the range that occurs: the decoder looks symbols up by bisection, and 16 are found sooner than 256.
     # perfect=False is the documented variant whose rounding is plain scaling of the cumulative sums.
     return first, constriction.stream.model.Categorical(frequencies[first : last + 1] / TABLE_TOTAL, perfect=False)
+
+
+def byte_planes(values: np.ndarray) -> list[np.ndarray]:
+    """Return the bytes of the numbers, uint8 [N] each: all lowest ones, then the next, up to the highest ones."""
+    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
+    bytes_NW = little.reshape(-1, 1).view(np.uint8)
+    return [np.ascontiguousarray(bytes_NW[:, i]) for i in range(bytes_NW.shape[1])]
+
+
+def decode_planes(streams: Sequence[bytes], num_values: int, dtype: np.dtype) -> np.ndarray:
+    """Return the numbers [num_values] whose byte planes `streams` code. Raises ArtifactError as decode_symbols."""
+    bytes_NW = np.stack([decode_symbols(stream, num_values) for stream in streams], axis=1)
+    return bytes_NW.view(dtype.newbyteorder("<")).reshape(-1).astype(dtype, copy=False)

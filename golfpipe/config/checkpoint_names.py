@@ -1,4 +1,5 @@
-"""What the names and shapes in a checkpoint of the pull request's script show of its architecture (SPEC section 7)."""
+"""The architecture that the names and shapes in a checkpoint of the pull request's script show
+(docs/file-formats.md)."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig, paramete
 Shape = tuple[int, ...]
 
 PREFIXES = ("_orig_mod.", "module.")
-"""Put before names by torch.compile and by data parallelism."""
+"""Prefixes that torch.compile and data parallelism put before names."""
 IGNORED = re.compile(r"(^|\.)(rotary|rope)\.(inv_freq|cos|sin)\w*$")
-"""Buffers that follow from the settings."""
+"""Names of buffers that follow from the settings."""
 INFERRED = (
     "vocab_size", "num_layers", "model_dim", "num_heads", "num_kv_heads", "mlp_ratio", "bigram_buckets", "bigram_dim",
     "trigram_buckets", "trigram_dim", "kv_sharing", "tied_embeddings",
@@ -25,9 +26,9 @@ ASSUMED = (
     "leaky_slope", "rope_fraction", "rope_base", "logit_softcap", "exclusive_attention", "mask_document_boundaries",
     "bos_id",
 )  # fmt: skip
-"""Keys of `model` that leave no trace in names and shapes. `qk_gain_init` is one of training only."""
+"""Keys of `model` that leave no trace in names and shapes. `qk_gain_init` is not among them: only training uses it."""
 ASSUMED_CONTEXT = "evaluate.context_length"
-"""Nor does the context that it was trained with, in which it is to be scored."""
+"""The context that the model was trained with, in which it is to be scored, leaves no trace either."""
 
 _TOP = {
     "token_embedding.weight": "tok_emb.weight",
@@ -56,25 +57,26 @@ _MAX_LAYERS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Inferred:
-    """What a checkpoint shows."""
+    """What a checkpoint shows of its architecture."""
 
     model: dict[str, Any]
-    """Plain values of the keys INFERRED; a table that is not there leaves its width to the settings."""
+    """The values of the keys in INFERRED. A missing table has no width here, so that the settings give it."""
     sources: dict[str, str]
-    """golfpipe's name -> the file's."""
+    """The file's name of each tensor, by golfpipe's name."""
     ignored: tuple[str, ...]
-    """Names in the file that hold no weights."""
+    """Names in the file that hold no weights of the model."""
 
 
 def stripped(name: str) -> str:
-    """A name without what compilation and data parallelism put before it."""
+    """Return a name without the prefixes of compilation and data parallelism."""
     while (prefix := next((p for p in PREFIXES if name.startswith(p)), None)) is not None:
         name = name.removeprefix(prefix)
     return name
 
 
 def infer_model(shapes: Mapping[str, Shape], where: str, *, tied_head: bool = False) -> Inferred:
-    """`shapes`: the file's names -> shapes; `tied_head`: its lm_head.weight, if any, equals the token table.
+    """Infer the architecture from the file's names and their shapes. `tied_head` says that the file has a
+    lm_head.weight equal to the token table.
 
     Raises DataError naming `where` and the tensor that is missing, left over, or of an unexpected shape.
     """
@@ -128,12 +130,12 @@ def infer_model(shapes: Mapping[str, Shape], where: str, *, tied_head: bool = Fa
 
 
 def fits_preset(model: dict[str, Any], inferred: dict[str, Any]) -> bool:
-    """Whether a resolved `model` section has the architecture that the file shows."""
+    """Return True if a resolved `model` section has the architecture that the file shows."""
     return all(model.get(key) == value for key, value in inferred.items())
 
 
 class _Shapes:
-    """Shapes by the file's short names, with errors that say where."""
+    """Shapes by the file's names without prefixes; errors name the file."""
 
     def __init__(self, shapes: Mapping[str, Shape], where: str) -> None:
         self.shapes, self.where = shapes, where
@@ -158,7 +160,8 @@ def _num_layers(names: Iterable[str], where: str) -> int:
 
 
 def _kv_sharing(owners: list[int], num_layers: int, where: str) -> LayerChoice:
-    """From the layers that own projections."""
+    """Return the sharing in which exactly the layers `owners` have K/V projections of their own. Raises DataError if
+    there is none."""
     if len(owners) == num_layers:
         return "none"
     if owners == [0]:
@@ -176,7 +179,7 @@ def _plain_choice(choice: LayerChoice) -> Any:
 
 
 def _ratio(hidden: int, model_dim: int) -> float:
-    """A ratio whose product with the width, rounded down, is the hidden width."""
+    """Return a ratio whose product with the width, rounded down, is the hidden width."""
     ratio = hidden / model_dim
     return ratio if int(ratio * model_dim) == hidden else (hidden + 0.5) / model_dim
 
@@ -212,6 +215,6 @@ def _some(names: list[str]) -> str:
 
 
 def assumed_values(config: PipelineConfig) -> dict[str, Any]:
-    """Plain values of the dotted keys that no file shows."""
+    """Return the values of the dotted keys that no checkpoint shows."""
     plain = plain_config(config.model)
     return {f"model.{key}": plain[key] for key in ASSUMED} | {ASSUMED_CONTEXT: config.evaluate.context_length}

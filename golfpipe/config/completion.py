@@ -1,4 +1,4 @@
-"""What a shell may complete: preset names, settings, and the values of those that are a choice."""
+"""What a shell may complete: preset names, settings, and the values of settings that are a choice."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import typing
 from typing import Any, Literal
 
 from golfpipe.config.resolve import load_stages
-from golfpipe.config.schema import PipelineConfig, all_keys, section_type
+from golfpipe.config.schema import PipelineConfig, all_keys, choices, section_type
 from golfpipe.errors import ConfigError
 
 
 def preset_names() -> list[tuple[str, str]]:
-    """(name, what it is for) of the pipeline file that a command here would use; none where that is broken."""
+    """Return the name and purpose of each preset in the pipeline file that a command here would use; none where that
+    file is broken."""
     try:
         return [(name, preset.about) for name, preset in load_stages().presets.items()]
     except ConfigError:
@@ -19,7 +20,7 @@ def preset_names() -> list[tuple[str, str]]:
 
 
 def setting_words(incomplete: str) -> list[str]:
-    """'quantize.m' -> 'quantize.mlp.bits=', ...; 'pack.coder=' -> 'pack.coder=range', 'pack.coder=nibble'."""
+    """Complete a word of --set: 'quantize.m' to 'quantize.mlp.bits=', ...; 'pack.coder=' to 'pack.coder=range', ...."""
     key, equals, value = incomplete.partition("=")
     if not equals:
         return [f"{name}=" for name in all_keys() if name.startswith(key)]
@@ -27,7 +28,9 @@ def setting_words(incomplete: str) -> list[str]:
 
 
 def _choices(key: str) -> list[str]:
-    """The words that a setting may be; none where it is a number or free text."""
+    """Return the words that a setting may be; none where it is a number or free text."""
+    if key in choices():
+        return list(choices()[key].names)
     owner: type = PipelineConfig
     *sections, name = key.split(".")
     for section in sections:

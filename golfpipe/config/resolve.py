@@ -1,4 +1,5 @@
-"""Where each value comes from: dataclass, stages.yaml, preset, the input's manifest, --set; later ones win."""
+"""The configuration that a command runs with, merged from layers: dataclass, stages.yaml, the input's manifest, preset,
+--set. Later layers win."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from golfpipe.choices import unknown_name
 from golfpipe.config.schema import (
     PipelineConfig,
     Plain,
@@ -15,14 +17,13 @@ from golfpipe.config.schema import (
     check_keys,
     plain_config,
     section_type,
-    unknown_name,
 )
 from golfpipe.config.yaml_file import parse_yaml, read_yaml
 from golfpipe.errors import ConfigError
 
 STAGES_FILE = "stages.yaml"
 _STEP_NAME = re.compile(r"\w[\w-]{0,63}", re.ASCII)
-"""A step is a folder inside the run's."""
+"""The pattern of a step's name, which becomes a folder inside the run's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class Resolved:
 
 
 def find_stages_file(given: Path | None) -> Path:
-    """`--config FILE`, else ./stages.yaml, else the one that comes with golfpipe."""
+    """Return `--config FILE`, else ./stages.yaml, else the file that comes with golfpipe."""
     if given is not None:
         return given
     local = Path(STAGES_FILE)
@@ -71,7 +72,8 @@ def find_stages_file(given: Path | None) -> Path:
         return local
     package = Path(__file__).resolve().parent.parent
     inside = package / STAGES_FILE
-    return inside if inside.is_file() else package.parent / STAGES_FILE  # the latter in a source checkout
+    # in a source checkout it lies beside the package
+    return inside if inside.is_file() else package.parent / STAGES_FILE
 
 
 def load_stages(given: Path | None = None) -> StagesFile:
@@ -111,7 +113,7 @@ def _check_section(settings: Any, where: str) -> None:
 def _node(name: str, body: Any, path: Path) -> NodeSpec:
     if _STEP_NAME.fullmatch(name) is None:
         raise ConfigError(
-            f"{path}: pipeline: step {name[:100]!r} names no folder; letters, digits, - and _ do, at most 64 of them"
+            f"{path}: pipeline: step {name[:100]!r} must be letters, digits, - and _, at most 64: it names a folder"
         )
     fields = _mapping(body, f"{path}: pipeline.{name}")
     for key in fields:
@@ -140,9 +142,12 @@ def resolve_config(
     decided: Collection[str] = (),
     seed: int | None = None,
 ) -> Resolved:
-    """Merge the layers and check the result. `inherited`: the configuration, or sections of it, that the input's
-    manifest carries; a whole one leaves nothing of the layers below. `decided`: the sections that made the input, so
-    that presets leave them alone and overrides must agree with them. Raises ConfigError."""
+    """Merge the layers and check the result. Raises ConfigError.
+
+    `inherited` is the configuration, or sections of it, that the input's manifest carries; a whole one overrides all
+    layers below. `decided` names the sections that made the input: presets leave them alone, and overrides must agree
+    with them.
+    """
     merged: Plain = plain_config(PipelineConfig())
     origin: dict[str, str] = {}
     _record(merged, PipelineConfig, "", "default", origin)
@@ -172,11 +177,13 @@ def resolve_config(
 
 
 def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
-    """Where the settings beside those that a message names come from, if not from the command line alone."""
+    """Return a note on where the settings near those that a message names come from; "" where only the command line set
+    them."""
     named = re.findall(r"[a-z_]\w*(?:\.\w+)+", message)
     if any(origin.get(key) == "--set" for key in named):
         return ""
-    sections = tuple(key.partition(".")[0] + "." for key in named)  # a rule about one key may be broken by another
+    # all of the section, since a rule about one key may be broken by another
+    sections = tuple(key.partition(".")[0] + "." for key in named)
     layers = {layer for key, layer in origin.items() if key.startswith(sections)} - {"default", "--set", "--seed"}
     if "input" in layers:
         return " (in the settings that the input carries)"
@@ -184,14 +191,14 @@ def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
 
 
 def find_preset(stages: StagesFile, name: str) -> Preset:
-    """Raises ConfigError naming the nearest preset."""
+    """Return the preset `name`. Raises ConfigError that suggests the nearest one."""
     if name not in stages.presets:
         raise unknown_name(name, "preset", list(stages.presets))
     return stages.presets[name]
 
 
 def parse_override(text: str) -> Plain:
-    """'a.b=v' -> {'a': {'b': v}}; v is YAML. Raises ConfigError."""
+    """Turn 'a.b=v' into {'a': {'b': v}}, where v is YAML. Raises ConfigError."""
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -204,7 +211,7 @@ def parse_override(text: str) -> Plain:
 
 
 def changed_keys(before: Plain, after: Plain) -> list[str]:
-    """'quantize.mlp.bits: 6 -> 4' for every dotted key that differs."""
+    """List every dotted key that differs as 'quantize.mlp.bits: 6 -> 4'."""
     left, right = flatten(before), flatten(after)
     return [
         f"{key}: {left.get(key, '(unset)')} -> {right.get(key, '(unset)')}"
@@ -214,7 +221,7 @@ def changed_keys(before: Plain, after: Plain) -> list[str]:
 
 
 def flatten(tree: Plain, prefix: str = "") -> Plain:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    """Turn {"a": {"b": 1}} into {"a.b": 1}."""
     flat: Plain = {}
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -1,21 +1,20 @@
-"""The whole configuration as one frozen dataclass, and strict building of it from plain values."""
+"""The whole configuration as one frozen dataclass, built strictly from plain values."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import math
 import re
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from golfpipe.adapt.config import TttConfig
+from golfpipe.choices import Table, nearest, unknown_name
 from golfpipe.codec.config import PackConfig
 from golfpipe.config.submit import SubmitConfig
 from golfpipe.data.config import DataConfig
@@ -56,7 +55,7 @@ def build_config(raw: Plain) -> PipelineConfig:
         _check_finite(raw, "")
         return _ADAPTER.validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
-        # A union reports one error per branch; the first one names the key, which is what helps.
+        # A union reports one error per branch. All name the key, which is what helps, so the first one is enough.
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not _is_branch_label(part))
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
@@ -67,24 +66,26 @@ def build_config(raw: Plain) -> PipelineConfig:
 
 
 def plain_config(config: Any) -> Plain:
-    """Inverse of `build_config`: nested dictionaries with every key."""
+    """Return the configuration as nested dictionaries with every key, from which `build_config` builds it again."""
     return typing.cast(Plain, json.loads(json.dumps(dataclasses.asdict(config))))
 
 
 def section_type(owner: type, name: str) -> type | None:
-    """The dataclass of field `name` of dataclass `owner`, where that field is a section and not a union."""
+    """Return the dataclass of field `name` of `owner`, where that field is a section; None for other fields, unions
+    included."""
     return _sections(owner).get(name)
 
 
 @functools.cache
 def _sections(owner: type) -> dict[str, type]:
-    """Evaluating the hints takes far longer than everything else that resolving a configuration does."""
+    """Return the sections of `owner` by name. Cached, since evaluating type hints takes far longer than all else that
+    resolving a configuration does."""
     hints = typing.get_type_hints(owner).items()
     return {name: hint for name, hint in hints if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
 
 
 def check_keys(raw: Any, owner: type, prefix: str) -> None:
-    """Refuse keys that the sections do not have, naming the nearest one that exists."""
+    """Check that the sections have all keys of `raw`. Raises ConfigError that suggests the nearest existing key."""
     if not isinstance(raw, dict):
         raise ConfigError(f"{prefix.rstrip('.') or 'configuration'}: expected a mapping, found {raw!r}")
     names = [f.name for f in dataclasses.fields(owner)]
@@ -97,7 +98,8 @@ def check_keys(raw: Any, owner: type, prefix: str) -> None:
 
 
 def known_part(raw: Plain) -> tuple[Plain, list[str]]:
-    """What of `raw`, the configuration of another golfpipe's artifact, this one understands, and the keys left out.
+    """Return the part of `raw` that this golfpipe understands, and the keys left out. Another version may have written
+    `raw`.
 
     A model that took days to train must not become unusable because a setting of a later step got another name.
     """
@@ -127,24 +129,26 @@ def _known_keys(raw: Plain, owner: type, prefix: str) -> tuple[Plain, list[str]]
     return kept, dropped
 
 
-def unknown_name(name: str, what: str, known: Sequence[str]) -> ConfigError:
-    """'unknown key train.max_step', with the nearest valid name as the hint."""
-    return ConfigError(f"unknown {what} {name}", hint=nearest(name, known))
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The hint for a name that is none: the nearest of the `known` ones, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
-
-
 def all_keys(owner: type = PipelineConfig, prefix: str = "") -> list[str]:
-    """Every dotted key that --set takes, in order."""
+    """Return every dotted key that --set takes, in order."""
     keys: list[str] = []
     for item in dataclasses.fields(owner):
         inner = section_type(owner, item.name)
         keys += all_keys(inner, f"{prefix}{item.name}.") if inner else [f"{prefix}{item.name}"]
     return keys
+
+
+@functools.cache
+def choices(owner: type = PipelineConfig, prefix: str = "") -> dict[str, Table]:
+    """Return the table of every dotted key whose value is a name in one."""
+    found: dict[str, Table] = {}
+    for name, hint in typing.get_type_hints(owner, include_extras=True).items():
+        inner = section_type(owner, name)
+        if inner is not None:
+            found |= choices(inner, f"{prefix}{name}.")
+        elif typing.get_origin(hint) is typing.Annotated:
+            found |= {f"{prefix}{name}": part for part in hint.__metadata__ if isinstance(part, Table)}
+    return found
 
 
 def _check_finite(value: Any, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Who submits what to which track."""
+"""Settings of the submit stage: who submits what to which track."""
 
 from __future__ import annotations
 
@@ -7,37 +7,43 @@ from typing import Literal
 
 from golfpipe.errors import ConfigError
 
+Track = Literal["10min_16mb", "non_record_16mb"]
+RECORD_TRACK: Track = "10min_16mb"
+"""The track that takes only what keeps every rule; the other one takes what states where it does not."""
+OTHER_TRACK: Track = "non_record_16mb"
+Layout = Literal["readable", "compressed"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmitConfig:
-    """Settings of the submit stage. Numbers never come from here, only from manifests."""
+    """Settings of the submit stage. They hold no measured numbers: those come from manifests only."""
 
-    track: Literal["10min_16mb", "non_record_16mb"] = "non_record_16mb"
+    track: Track = OTHER_TRACK
     author: str = ""
     github_id: str = ""
     name: str = ""
-    """Title; the preset or run name where empty."""
+    """The submission's title; the preset or run name where empty."""
     blurb: str = ""
     date: str = ""
-    """YYYY-MM-DD; today where empty."""
+    """The date as YYYY-MM-DD; today where empty."""
     hardware: str = ""
-    """As people would say it, e.g. 8xH100 SXM; the device recorded by train where empty."""
+    """The hardware as people would say it, e.g. 8xH100 SXM; the device that train recorded where empty."""
     against: tuple[float, ...] = ()
-    """val_bpb of the standing record's seeds, or its mean alone: the improvement is tested against them."""
+    """The val_bpb of the standing record's seeds, or its mean alone. The improvement over it is tested."""
     against_name: str = ""
-    """What they are, for people."""
+    """What to call that record."""
     launchers: tuple[Literal["torchrun", "modal", "slurm"], ...] = ()
-    """Files to add that start the script on GPUs."""
+    """Kinds of files to add that start the script on GPUs."""
     gpus: int = 8
-    """That the launchers ask for."""
+    """The number of GPUs that the launchers ask for."""
     execute: bool = False
-    """Run the scoring methods for the rules that only running them can show; on track 10min_16mb always."""
+    """True: run the scoring methods for the rules that only running them can show. Track 10min_16mb always does."""
 
-    layout: Literal["readable", "compressed"] = "compressed"
+    layout: Layout = "compressed"
     """The form of train_gpt.py; the bytes of the file that ships count. readable: the modules' own text; compressed: a
     script that unpacks itself."""
     verify: bool = False
-    """Run train_gpt.py alone at a few steps and compare it with the stages, to the last digit."""
+    """True: run train_gpt.py alone at a few steps and compare it with the stages, to the last digit."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.gpus <= 8:

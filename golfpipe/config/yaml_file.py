@@ -1,6 +1,6 @@
-"""YAML read strictly: no duplicate keys, tags or aliases, and plain values as YAML 1.2 reads them.
+"""YAML, read strictly: no duplicate keys, tags or aliases, and plain values as in YAML 1.2.
 
-So 5e-4 is a number, `on` and 2026-11-24 are text (train.compile=on, submit.date), and 010 is not eight.
+So 5e-4 is a number, `on` and 2026-11-24 are text (train.compile=on, submit.date), and 010 is ten, not eight.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import yaml
 from golfpipe.errors import ConfigError
 
 MAX_BYTES = 100_000
-"""Ten times the file that comes with golfpipe; the parser takes seconds for a megabyte."""
+"""The most bytes of a file: ten times the one that comes with golfpipe. The parser takes seconds for a megabyte."""
 MAX_BRACKETS = 2000
-"""Flow lists and mappings in one text; the parser's time grows with the square of how deep they nest."""
+"""The most flow lists and mappings in one text. The parser's time grows with the square of how deep they nest."""
 
 
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader with the rules of this module."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  YAML 1.1's are dropped
+    # Emptied, to drop the types of YAML 1.1; those of 1.2 are added below.
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -46,7 +47,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _resolve_plain(name: str, pattern: str, first: str) -> None:
-    """Plain text that matches `pattern`, and so starts with one of `first`, is of YAML type `name`."""
+    """Read plain text that matches `pattern`, and so starts with one of `first`, as the YAML type `name`."""
     _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"^(?:{pattern})$"), list(first))
 
 

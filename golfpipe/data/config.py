@@ -1,4 +1,4 @@
-"""How text becomes shards."""
+"""Settings of how text becomes shards."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class DataConfig:
     """Write the documents of each split in a random order. Neighbors in a text are alike, and a batch should not be.
     The demo corpus is mixed anyway."""
     val_fraction: float = 0.05
-    """Share of documents that a hash of their text sends to the validation split."""
+    """The share of documents that go to the validation split, by a hash of their text."""
     shard_tokens: int = 100_000_000
-    """Tokens per shard file."""
+    """The most tokens in a shard file."""
 
     def __post_init__(self) -> None:
         if self.vocab_size and not 260 <= self.vocab_size <= 65536:

@@ -1,7 +1,7 @@
 """A few megabytes of English that every machine with Python has: the manual and comments of its standard library.
 
-Sources are `pydoc_data.topics` (the language reference) and the docstrings and comment blocks of the library's
-modules, as far as they are prose. Modules are parsed, never imported. One Python build gives one corpus.
+Sources are `pydoc_data.topics` (the language reference) and the docstrings and comment blocks of the library's modules,
+as far as they are prose. Modules are parsed, never imported. The same Python build always gives the same corpus.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from golfpipe.errors import DataError
 
 MIN_DOCUMENT_CHARACTERS = 200
 ENOUGH_CHARACTERS = 1500
-"""From this size on a document ends with its subject; smaller subjects of one module are put together."""
+"""A document of at least this size ends with its subject; smaller subjects of one module are put together."""
 MAX_DOCUMENT_CHARACTERS = 6000
-"""Longer ones are cut between paragraphs, so that the validation split is made of many places."""
+"""Longer documents are cut between paragraphs, so that the validation split comes from many places."""
 MIN_CORPUS_CHARACTERS = 1_000_000
-"""Less means that this Python comes without the sources of its library."""
+"""The least that is expected. Less means that this Python comes without the sources of its library."""
 
 SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "encodings", "turtledemo"}
     | {"__pycache__", "_vendor", "_bundled", "ensurepip", "__phello__", "pydoc_data", "lib-dynload"}
 )
-"""Tests, other people's packages, and tables."""
+"""Folders that are left out: tests, other people's packages, and tables."""
 MAX_SOURCE_BYTES = 400_000
 """Larger sources are generated tables."""
 
 
 def demo_documents(library: Path | None = None) -> list[str]:
-    """The corpus, in an order that mixes subjects; paragraphs within a document are parted by newlines.
+    """Return the documents of the corpus in an order that mixes subjects. Newlines separate the paragraphs of a
+    document.
 
-    `library` is the folder of standard library sources, this Python's by default.
-    Raises DataError if that has too little text.
+    `library` is the folder of standard library sources, this Python's by default. Raises DataError if that has too
+    little text.
     """
     seen: set[bytes] = set()
     documents: list[str] = []
@@ -53,12 +54,13 @@ def demo_documents(library: Path | None = None) -> list[str]:
             f"{MIN_CORPUS_CHARACTERS}",
             hint="its sources are not installed; use `golfpipe data tokenize` with text of your own",
         )
-    # By hash: neighbors in the library are about the same thing, and a batch of training should not be.
+    # The order by hash mixes subjects: neighbors in the library are about the same thing, which a batch of training
+    # should not be.
     return sorted(documents, key=_digest)
 
 
 def source_digest(documents: Iterable[str]) -> str:
-    """SHA-256, in hex, of the documents in their order; it names the corpus in keys and manifests."""
+    """Return the sha256 (hex) of the documents in their order; it names the corpus in keys and manifests."""
     digest = hashlib.sha256()
     for text in documents:
         digest.update(_digest(text))
@@ -78,7 +80,8 @@ def _first_time(paragraph: str, seen: set[bytes]) -> bool:
 
 
 def _sources(library: Path) -> Iterator[list[list[str]]]:
-    """Per manual topic or module, the paragraphs of each of its subjects: one topic, classes, what is between them."""
+    """Yield, per manual topic or module, the paragraphs of each of its subjects: the topic, each class, and what is
+    between classes."""
     for text in _manual_topics(library):
         yield [list(prose_paragraphs(text))]
     for path in _module_paths(library):
@@ -86,7 +89,7 @@ def _sources(library: Path) -> Iterator[list[list[str]]]:
 
 
 def _module_paths(folder: Path) -> Iterator[Path]:
-    """Python sources below `folder`, sorted; skipped folders, which may hold 100,000 files, are not entered."""
+    """Yield the Python sources below `folder`, sorted. Skipped folders are not entered: they may hold 100,000 files."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_dir():
             if path.name not in SKIPPED_FOLDERS:
@@ -96,7 +99,7 @@ def _module_paths(folder: Path) -> Iterator[Path]:
 
 
 def _manual_topics(library: Path) -> list[str]:
-    """The texts of pydoc_data/topics.py, read as a literal; none on a Python that leaves them out."""
+    """Return the texts of pydoc_data/topics.py, read as a literal; none on a Python that leaves them out."""
     path = library / "pydoc_data" / "topics.py"
     if not path.is_file():
         return []
@@ -108,7 +111,8 @@ def _manual_topics(library: Path) -> list[str]:
 
 
 def _module_prose(path: Path) -> Iterator[list[str]]:
-    """Per top-level class, and for what is between classes, the prose of docstrings and comments in source order."""
+    """Yield the prose of docstrings and comments in source order, per top-level class and per stretch between
+    classes."""
     source_bytes = path.read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in somebody else's source
@@ -125,7 +129,7 @@ def _module_prose(path: Path) -> Iterator[list[str]]:
 
 
 def _docstrings(tree: ast.Module) -> tuple[list[tuple[int, str]], set[int]]:
-    """(line, docstring) of everything that has one, and the lines within multi-line string literals."""
+    """Return the line and text of every docstring, and the line numbers inside multi-line strings."""
     docstrings = []
     string_lines: set[int] = set()
     for node in ast.walk(tree):
@@ -139,7 +143,7 @@ def _docstrings(tree: ast.Module) -> tuple[list[tuple[int, str]], set[int]]:
 
 
 def _comment_blocks(source: str, string_lines: set[int]) -> list[tuple[int, str]]:
-    """(line, text) of each run of lines that are comments and nothing else."""
+    """Return the line and text of each run of lines that hold only comments."""
     blocks: list[tuple[int, str]] = []
     run: list[str] = []
     for number, line in enumerate([*source.splitlines(), ""], start=1):
@@ -153,7 +157,7 @@ def _comment_blocks(source: str, string_lines: set[int]) -> list[tuple[int, str]
 
 
 def _class_of_line(tree: ast.Module) -> dict[int, int]:
-    """Line -> first line of the top-level class that it is in."""
+    """Return the first line of the top-level class that a line is in, for all lines inside classes."""
     lines: dict[int, int] = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
@@ -162,7 +166,7 @@ def _class_of_line(tree: ast.Module) -> dict[int, int]:
 
 
 def _join(subjects: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Documents of whole paragraphs: they end with a subject, or before they exceed MAX_DOCUMENT_CHARACTERS."""
+    """Yield documents of whole paragraphs. Each ends with a subject, or before it exceeds MAX_DOCUMENT_CHARACTERS."""
     document: list[str] = []
     num_characters = 0
     for subject in subjects:

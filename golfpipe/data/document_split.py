@@ -1,4 +1,4 @@
-"""Which documents are for validation: decided by a hash of each one's text, never by its position.
+"""The split of documents into training and validation, decided by a hash of each one's text, never by its position.
 
 So the same text is on the same side in every run and order, and copies of it are never on both sides.
 """

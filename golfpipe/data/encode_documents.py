@@ -17,9 +17,9 @@ from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.errors import DataError, StageFailed
 
 CHUNK_CHARACTERS = 1 << 19
-"""Text handed to a worker at a time; large against the cost of handing over, small against memory."""
+"""Characters handed to a worker at a time: large against the cost of handing over, small against memory."""
 CHUNKS_IN_FLIGHT_PER_PROCESS = 2
-"""One being encoded and one waiting, so that no worker idles."""
+"""Chunks per worker: one being encoded and one waiting, so that no worker idles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,10 @@ class EncodedDocument:
 def encode_documents(
     documents: Iterable[str], tokenizer: Tokenizer, *, num_processes: int = 1
 ) -> Iterator[EncodedDocument]:
-    """Each document encoded, in the order given. One process works in-line, without starting another.
+    """Yield each document encoded, in the order given. With one process, the work is done in this one.
 
-    At most CHUNKS_IN_FLIGHT_PER_PROCESS chunks per process are in memory. Raises DataError, naming the document by
-    its number from 1, for a document on which the byte table and the decoded text disagree; StageFailed if a worker
-    process is killed.
+    At most CHUNKS_IN_FLIGHT_PER_PROCESS chunks per process are in memory. Raises DataError, naming the document by its
+    number from 1, where byte table and decoded text disagree; StageFailed if a worker process is killed.
     """
     chunks = _chunks(documents)
     if num_processes <= 1:
@@ -76,7 +75,7 @@ def encode_documents(
 
 
 def _chunks(documents: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Runs of documents with about CHUNK_CHARACTERS, each with the number of its first document."""
+    """Yield runs of documents of about CHUNK_CHARACTERS together, each with the number of its first document."""
     chunk: list[str] = []
     num_characters = 0
     first_number = 1
@@ -106,7 +105,7 @@ def _encode_chunk(tokenizer: Tokenizer, first_number: int, texts: list[str]) -> 
 
 
 _worker_tokenizer: Tokenizer | None = None
-"""Set once per worker process: loading the model for every chunk would cost more than encoding it."""
+"""The worker's tokenizer, set once per process: loading the model for every chunk would cost more than encoding it."""
 
 
 def _start_worker(model_bytes: bytes, name: str) -> None:

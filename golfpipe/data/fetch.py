@@ -1,4 +1,5 @@
-"""Published shards from a dataset repository of the Hugging Face hub: pinned, resumed, and checked file by file.
+"""Download published shards from a dataset repository of the Hugging Face hub, always of one commit, and check each
+file.
 
 `fetch.json` in the folder names the repository and the commit that the files came from, so that a second
 call takes more shards of the same commit. A file takes its place only when its size, its sha256 and (of a
@@ -23,18 +24,18 @@ from golfpipe.errors import DataError, StageFailed, UsageError
 from golfpipe.extras import require
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import write_file
+from golfpipe.store.manifest import is_plain_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 REPOSITORY = "willdepueoai/parameter-golf"
 """The challenge's published data."""
-VARIANT = "sp1024"
 PIN_FILE = "fetch.json"
 DOWNLOADS = ".downloads"
-"""Below the folder: what is on its way."""
+"""The folder, below the output folder, for downloads under way."""
 ATTEMPTS = 3
-"""For a file that arrives damaged."""
+"""How often a file that arrives damaged is fetched."""
 MAX_TOKENIZER_BYTES = 64_000_000
 
 
@@ -45,7 +46,7 @@ class RemoteFile:
     path: str
     bytes: int
     sha256: str | None
-    """None for a small file, of which the hub knows git's name alone."""
+    """The file's sha256. None for a small file: the hub knows only git's hash of it."""
     git_sha1: str
 
     @property
@@ -55,7 +56,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchPlan:
-    """What will be fetched, all of one commit."""
+    """The files to fetch, all of one commit."""
 
     repository: str
     commit: str
@@ -71,7 +72,8 @@ class FetchPlan:
 def plan_fetch(
     folder: Path, *, repository: str, variant: str, train_shards: int, revision: str | None = None
 ) -> FetchPlan:
-    """Ask the hub which files there are. Without `revision` the commit that the folder was begun with, else the newest.
+    """Ask the hub which files there are, at `revision`, or else at the commit that the folder was begun with, or else
+    the newest.
 
     Raises UsageError for a repository, revision or variant that does not exist, StageFailed without a network.
     """
@@ -99,9 +101,9 @@ def plan_fetch(
 
 
 def fetch(plan: FetchPlan, folder: Path, advance: Callable[[float, str], None]) -> None:
-    """Bring every file of the plan into the folder. `advance(bytes, file)` hears of progress.
+    """Download every file of the plan into the folder. `advance(bytes, file)` is called as bytes arrive.
 
-    Raises StageFailed where the network fails or a file stays damaged; files that have arrived are kept, and the same
+    Raises StageFailed where the network fails or a file stays damaged. Files that have arrived are kept, and the same
     call goes on with the next. Within a call the library resumes a transfer that breaks off.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def _fetch_one(plan: FetchPlan, file: RemoteFile, target: Path, advance: Callabl
         arrived.unlink()
     raise StageFailed(
         f"{target}: arrived damaged {ATTEMPTS} times: its sha256 is not what the hub says",
-        hint="a proxy that alters files, or a full disk; the same command tries again",
+        hint="a proxy may alter files, or the disk may be full; the same command tries again",
         path=str(target),
     )
 
@@ -161,12 +163,13 @@ def _shards(files: Sequence[RemoteFile], repository: str, variant: str) -> list[
             hint=f"it has {', '.join(found)}" if found else "--repo-id names another repository",
         )
     if len({file.path.rpartition("/")[0] for file in shards}) > 1:
-        raise UsageError(f"{repository}: several folders are named for {variant}", hint="a longer --variant")
+        raise UsageError(f"{repository}: several folders are named for {variant}", hint="give a longer --variant")
     return shards
 
 
 def _tokenizer(files: Sequence[RemoteFile], shards: Sequence[RemoteFile], repository: str, variant: str) -> RemoteFile:
-    """The one *.model beside the shards, else the one whose name holds the variant's vocabulary size."""
+    """Return the only *.model beside the shards, or else the only one whose name holds the variant's vocabulary size.
+    Raises DataError if neither exists."""
     models = [file for file in files if file.name.endswith(".model") and file.bytes <= MAX_TOKENIZER_BYTES]
     beside = [m for m in models if m.path.rpartition("/")[0] == shards[0].path.rpartition("/")[0]]
     size = re.sub(r"\D", "", variant)
@@ -180,7 +183,7 @@ def _tokenizer(files: Sequence[RemoteFile], shards: Sequence[RemoteFile], reposi
 
 def _remote(entry: Any) -> RemoteFile:
     name = entry.path.rpartition("/")[2]
-    if not name or name in (".", "..") or "\\" in name:
+    if not is_plain_name(name):
         raise DataError(f"the hub names a file {entry.path!r}, which is no plain name")
     lfs = entry.lfs
     return RemoteFile(
@@ -201,12 +204,12 @@ def _pinned_commit(folder: Path, repository: str) -> str | None:
     pin = parse_json(path.read_bytes(), str(path))
     known = isinstance(pin, dict) and pin.get("repository") == repository and isinstance(pin.get("commit"), str)
     if not known:
-        raise UsageError(f"{folder}: was fetched from another repository", hint="another -o", path=str(folder))
+        raise UsageError(f"{folder}: was fetched from another repository", hint="give another -o", path=str(folder))
     return str(pin["commit"])
 
 
 def _endpoint() -> str | None:
-    """HF_ENDPOINT as it is now: the library reads it once, when it is imported."""
+    """Return the present HF_ENDPOINT: the library reads it only once, when it is imported."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
@@ -219,16 +222,16 @@ def _api() -> HfApi:
 
 @contextmanager
 def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
-    """What the library raises, as errors that say what to do."""
+    """Turn what the library raises inside the `with` block into errors that say what to do."""
     from huggingface_hub import errors
 
     log = logging.getLogger("huggingface_hub")
     level = log.level
-    log.setLevel(logging.ERROR)  # its retries show in the progress
+    log.setLevel(logging.ERROR)  # its retries show in the progress already
     try:
         yield
     except errors.RevisionNotFoundError as error:
-        raise UsageError(f"{repository}: has no revision {revision}", hint="a branch, tag or commit of it") from error
+        raise UsageError(f"{repository}: has no revision {revision}", hint="give a branch, tag or commit") from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise UsageError(
             f"{repository}: no such dataset repository, or not a public one",
@@ -248,7 +251,8 @@ def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
 
 
 def _is_network_trouble(error: Exception) -> bool:
-    """The library's versions differ in which HTTP client raises; a full disk is an OSError with a number."""
+    """Return True for errors of the network. Versions of the library use different HTTP clients, which raise different
+    errors; an OSError with an errno is about the disk."""
     library = type(error).__module__.partition(".")[0]
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return False

@@ -1,6 +1,7 @@
-"""What a folder of token shards holds: tokens, documents, bytes, a sample; every header and the byte table checked.
+"""Inspect a folder of token shards: count tokens, documents and bytes, show a sample, check every header and the byte
+table.
 
-Shards are read in blocks, so that a 100M-token shard never is in memory as a whole.
+Shards are read in blocks, so that a shard of 100M tokens is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ SIDECAR_TOLERANCE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class ShardInspection:
-    """One shard file."""
+    """What one shard file holds."""
 
     path: Path
     tokens: int
     documents: int
-    """BOS tokens."""
+    """The number of BOS tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,25 @@ class SplitInspection:
     shards: tuple[ShardInspection, ...]
     tokens: int
     documents: int
-    """BOS tokens."""
+    """The number of BOS tokens."""
     bytes: int
     """Bytes of all targets, which are all tokens but the first."""
     known_from: Literal["table", "text", "sidecar"]
     """Where the bytes are from: counted by the byte table; or every document was decoded too, and has the bytes that
     the table says; or read from sidecars, which agree with the table but for normalization."""
     sample: str
-    """Decoded text of the first tokens."""
+    """The decoded text of the first tokens."""
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes per target; 0 if there is none."""
+        """The bytes per target; 0 if there is no target."""
         return self.bytes / (self.tokens - 1) if self.tokens > 1 else 0.0
 
 
 def inspect_shards(
     folder: Path, tokenizer: Tokenizer, *, prove: Sequence[Split] = ("val",)
 ) -> dict[Split, SplitInspection]:
-    """Inspect the splits that `folder` has, at least one.
+    """Inspect the splits that `folder` has; it must have at least one.
 
     The documents of the splits in `prove` are decoded and compared with the byte table (about 10M tokens a second);
     the others are only counted. Where shards have sidecars, these are compared with the table instead. Raises DataError
@@ -81,11 +82,11 @@ def inspect_shards(
 def iterate_documents(
     shards: Sequence[TokenSource], bos_id: int, *, block_tokens: int = BLOCK_TOKENS
 ) -> Iterator[np.ndarray]:
-    """The documents of consecutive shards, as uint16 ids from BOS to before the next; one may span shards.
+    """Yield the documents of consecutive shards as uint16 ids, from BOS to before the next BOS. One may span shards.
 
     Tokens before the first BOS come first, as a document without BOS. Memory holds a block and a document.
     """
-    pending: list[np.ndarray] = []  # the parts of a document whose end is not yet seen
+    pending: list[np.ndarray] = []  # the parts so far of a document whose end has not been seen
     for shard in shards:
         for start in range(0, len(shard), block_tokens):
             block = shard[start : start + block_tokens]

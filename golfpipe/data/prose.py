@@ -8,11 +8,13 @@ from collections.abc import Iterator
 MIN_PARAGRAPH_CHARACTERS = 24
 MIN_WORDS = 4
 MIN_LETTER_SHARE = 0.78
-"""Letters and spaces among all characters. Code and tables stay below, prose with some names in it above."""
+"""The least share of letters and spaces among all characters. Code and tables stay below it, prose with some names in
+it above."""
 MIN_FUNCTION_WORD_SHARE = 0.16
-"""Of all words. English prose has about 0.4; identifiers, options and word lists hardly any."""
+"""The least share of function words among all words. English prose has about 0.4; identifiers, options and word lists
+hardly any."""
 MIN_FUNCTION_WORD_SHARE_OF_NOTES = 0.25
-"""Where capital letter or period are missing, as in many comments, more has to speak for a sentence."""
+"""The same for text without a capital letter or a period, as in many comments, where more must speak for a sentence."""
 
 _FUNCTION_WORD_LIST = """
     a about above after all also an and any are as at be because been before being below between both but by can
@@ -48,10 +50,10 @@ _BULLET = re.compile(r"^(?:[*+o-]|\d{1,2}[.)]|\(\d{1,2}\)|[a-z]\))\s+")
 
 
 def prose_paragraphs(text: str) -> Iterator[str]:
-    """The paragraphs of a docstring, comment or manual page that are English sentences, each on one line.
+    """Yield the paragraphs of a docstring, comment or manual page that are English sentences, each on one line.
 
-    Paragraphs are parted by blank lines, list items and changes of indentation to the left; reST markup is removed.
-    A sentence without capital or period, as in many comments, gets them.
+    Blank lines, list items and a smaller indentation begin a paragraph; reST markup is removed. A sentence without
+    capital or period, as in many comments, gets them.
     """
     for raw in _split_paragraphs(_DIRECTIVE.sub("", text)):
         if _CODE.search(raw) or _LEGAL.search(raw) or _NOTES.search(raw):
@@ -64,7 +66,7 @@ def prose_paragraphs(text: str) -> Iterator[str]:
 
 
 def is_prose(paragraph: str, min_function_word_share: float = MIN_FUNCTION_WORD_SHARE) -> bool:
-    """Whether one line of text is an English sentence or several; strict, because text is plenty and noise costs."""
+    """Return True if a line of text is one English sentence or more. Strict: text is plentiful, and noise does harm."""
     if len(paragraph) < MIN_PARAGRAPH_CHARACTERS or paragraph[-1] not in ".!?" or paragraph.endswith(" ..."):
         return False
     if not (paragraph[0].isupper() or paragraph[0] in "\"'("):
@@ -78,7 +80,7 @@ def is_prose(paragraph: str, min_function_word_share: float = MIN_FUNCTION_WORD_
 
 
 def _repair_ends(paragraph: str) -> str:
-    """Capitalize a plain English first word and close a last word with a period; anything else stays as it is."""
+    """Capitalize a plain English first word, and add a period after a last word that can end a sentence."""
     first_word = _LOWER_FIRST_WORD.match(paragraph)
     if first_word and first_word[0] not in _NOT_CAPITALIZED:
         paragraph = paragraph[0].upper() + paragraph[1:]
@@ -88,7 +90,8 @@ def _repair_ends(paragraph: str) -> str:
 
 
 def _split_paragraphs(text: str) -> Iterator[str]:
-    """Runs of lines up to a blank line, a ruled line, a bullet, or a line further left than the run's others."""
+    """Yield runs of lines. A run ends at a blank or ruled line, before a bullet, and before a line further left than
+    the others."""
     run: list[str] = []
     for line in text.expandtabs().splitlines():
         stripped = line.strip()

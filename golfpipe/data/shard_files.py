@@ -43,7 +43,7 @@ class ShardFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises DataError as `read_shard_length` does."""
+        """Open the shard. Raises DataError as `read_shard_length` does."""
         self._path = path
         self._num_tokens = read_shard_length(path)
 

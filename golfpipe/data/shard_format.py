@@ -1,4 +1,4 @@
-"""The token shard format, over bytes. Files are opened elsewhere.
+"""The token shard format (docs/file-formats.md) as functions of bytes. Files are opened elsewhere.
 
 A shard is 256 little-endian int32 (magic 20240520, version 1, number of tokens, zeros) followed by that many
 little-endian uint16 tokens.
@@ -18,7 +18,7 @@ SHARD_VERSION = 1
 SHARD_HEADER_BYTES = 256 * 4
 SHARD_TOKEN_DTYPE = np.dtype("<u2")
 SHARD_MAX_TOKENS = 2**31 - 1
-"""The count is one int32."""
+"""The most tokens of a shard, whose number is one int32."""
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
@@ -43,7 +43,7 @@ def sidecar_name(shard_name: str, split: Split) -> str:
 
 
 def shard_header(num_tokens: int) -> bytes:
-    """The 1024 header bytes of a shard of `num_tokens` tokens."""
+    """Return the 1024 header bytes of a shard of `num_tokens` tokens. Raises DataError if that are too many."""
     if not 0 <= num_tokens <= SHARD_MAX_TOKENS:
         raise DataError(f"a shard holds 0..{SHARD_MAX_TOKENS} tokens, not {num_tokens}")
     fields = np.zeros(256, dtype="<i4")
@@ -52,7 +52,7 @@ def shard_header(num_tokens: int) -> bytes:
 
 
 def parse_shard_header(header: bytes, file_size: int, name: str) -> int:
-    """Number of tokens of the shard `name`, whose file has `file_size` bytes and starts with `header`.
+    """Return the number of tokens of the shard `name`, whose file has `file_size` bytes and starts with `header`.
 
     Raises DataError naming the file, the field, what it holds and what was expected.
     """

@@ -1,4 +1,4 @@
-"""Tokens to text as they come: only whole characters, although byte pieces spell one over several tokens."""
+"""Turn tokens into text as they come, in whole characters only: byte pieces spell one character over several tokens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from golfpipe.data.tokenizer import Tokenizer
 SPACE = "\u2581"
 """SentencePiece's mark for a space."""
 DOCUMENT_BREAK = "\n\n"
-"""What a BOS within a text becomes."""
+"""What a BOS in the middle of a text becomes."""
 
 
 class TextStream:
-    """Feed it ids; it answers with the text that is certain by now."""
+    """Takes tokens one by one and returns the text that is certain by then."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -21,7 +21,7 @@ class TextStream:
         self._at_start = True
 
     def add(self, token: int) -> str:
-        """New whole characters; "" while bytes of one are missing."""
+        """Return the new whole characters; "" while bytes of one are missing."""
         piece, kind = self._tokenizer.pieces[token], self._tokenizer.piece_types[token]
         if kind == "byte":
             self._at_start = False
@@ -32,13 +32,13 @@ class TextStream:
             self._at_start = True
         elif kind == "normal":
             spelled = piece.replace(SPACE, " ")
-            # The tokenizer puts a space before the first word of a text.
+            # The tokenizer puts a space before the first word of a text, which the text did not have.
             text += spelled.removeprefix(" ") if self._at_start else spelled
             self._at_start = self._at_start and self._tokenizer.merges_spaces and not spelled.strip(" ")
         return text
 
     def end(self) -> str:
-        """What is left: a replacement character for a cut-off one."""
+        """Return what is left: a replacement character if a character was cut off."""
         return self._flush()
 
     def _flush(self) -> str:

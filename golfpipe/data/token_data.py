@@ -40,8 +40,8 @@ def load_training_shards(data: Artifact, on_bad_shard: OnBad) -> tuple[list[Toke
     """Return the train shards in file order, sha256 checked, and name -> what is wrong with it of those that are
     skipped.
 
-    A skipped shard leaves no token but keeps its place, so that a position in the stream means the same when it comes
-    back. Raises as `load_shards` does; ArtifactError for a bad shard where `on_bad_shard` is stop.
+    A skipped shard has no tokens but keeps its place, so that a position in the stream means the same when it comes
+    back. Raises as `load_shards` does, also ArtifactError for a bad shard where `on_bad_shard` is stop.
     """
     shards: list[TokenSource] = []
     bad: dict[str, str] = {}

@@ -67,7 +67,7 @@ def tokenize_documents(
     num_processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> TokenizeSummary:
-    """Write `train_*.bin` and `val_*.bin` into the existing `folder`; each document is BOS and its ids.
+    """Write `train_*.bin` and `val_*.bin` into the existing `folder`. A document becomes BOS followed by its ids.
 
     A document goes to validation if its `split_hash` lies below `threshold`. `mixed_bytes`, about the bytes of all
     documents: write each split in a random order; None: in the given one. `progress` is told the tokens so far after

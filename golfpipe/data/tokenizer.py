@@ -31,9 +31,9 @@ from golfpipe.scoring.byte_table import (
 )
 
 MAX_MODEL_BYTES = 64_000_000
-"""Far above any tokenizer with 65,536 pieces; a larger file is something else."""
+"""The most bytes of a model file, far above any tokenizer with 65,536 pieces."""
 MAX_TRAINING_BYTES = 100_000_000
-"""Text that tokenizer training looks at; the trainer keeps all of it in memory."""
+"""The bytes of text that tokenizer training looks at; the trainer keeps all of it in memory."""
 MAX_SENTENCE_CHARACTERS = 100_000
 """Longer lines are cut for tokenizer training (the trainer drops what is over its limit in bytes)."""
 DEFAULT_VOCAB_SIZE = 1024
@@ -47,13 +47,15 @@ COMMON_SHARE = 0.01
 
 
 class Tokenizer:
-    """A checked SentencePiece model: ids below 65,536, and a BOS piece.
+    """A checked SentencePiece model with ids below 65,536 and a BOS piece.
 
-    `model_bytes` is the model file as it was read; `byte_table` follows SPEC section 5. Pickles as its bytes and name.
+    `model_bytes` is the model file as it was read; `byte_table` follows docs/stages/evaluate.md. It is pickled as these
+    bytes and its name.
     """
 
     def __init__(self, model_bytes: bytes, name: str = "tokenizer") -> None:
-        """Raises DataError, which starts with `name` (a file name, say), for bytes that are no usable model."""
+        """Read a model file. Raises DataError for bytes that are no usable model; the message starts with `name`, such
+        as a file name."""
         if len(model_bytes) > MAX_MODEL_BYTES:
             raise DataError(f"{name}: {len(model_bytes)} bytes, expected a tokenizer of at most {MAX_MODEL_BYTES}")
         self.model_bytes = model_bytes
@@ -62,7 +64,8 @@ class Tokenizer:
         check_model_file(model_bytes, name)
         try:
             self._read()
-        except (RuntimeError, UnicodeDecodeError) as error:  # the latter where the library's message quotes the file
+        # UnicodeDecodeError where the library's message quotes the file
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise DataError(f"{name}: is not a SentencePiece model ({len(model_bytes)} bytes): {error}") from error
         if self.bos_id < 0:
             raise DataError(f"{name}: has no BOS piece, which marks where documents begin")
@@ -72,7 +75,7 @@ class Tokenizer:
             raise DataError(f"{name}: {error.message}", hint=error.hint) from error
 
     def _read(self) -> None:
-        """Raises RuntimeError, UnicodeDecodeError."""
+        """Let the library read the model. Raises RuntimeError, UnicodeDecodeError."""
         self._processor = sentencepiece.SentencePieceProcessor()
         self._processor.LoadFromSerializedProto(self.model_bytes)
         self.vocab_size: int = self._processor.vocab_size()
@@ -82,8 +85,9 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Raises DataError, naming the file, if it cannot be read or is no usable model."""
-        if path.exists() and not path.is_file():  # a pipe would block
+        """Read the model in the file `path`. Raises DataError, naming the file, if it cannot be read or is no usable
+        model."""
+        if path.exists() and not path.is_file():  # opening a pipe would block
             raise DataError(f"{path}: not a plain file, so no tokenizer", path=str(path))
         try:
             with path.open("rb") as file:
@@ -96,7 +100,7 @@ class Tokenizer:
         return (Tokenizer, (self.model_bytes, self.name))
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Each text as uint16 ids that begin with BOS. Runs on one thread: callers add processes."""
+        """Return each text as uint16 ids that begin with BOS. Runs on one thread: callers use several processes."""
         encoded = self._processor.encode(list(texts), out_type=int, add_bos=True, num_threads=1)
         return [np.array(ids, dtype=np.uint16) for ids in encoded]
 
@@ -124,17 +128,19 @@ class Tokenizer:
         )
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of some ids, of which control pieces are no part. Raises DataError for an id it does not have."""
+        """Return the text of the ids; control pieces add nothing. Raises DataError for an id that the tokenizer does
+        not have."""
         check_ids_in_vocabulary(self.byte_table, ids)
         text: str = self._processor.decode(ids.tolist())
         return text
 
 
 def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> int:
-    """Bytes of the documents' decoded text, after proving that the byte table sums to them, document by document.
+    """Check that the byte table sums to the bytes of the decoded text, document by document, and return all these
+    bytes.
 
-    `documents`: ids that begin with BOS. Raises DataError naming the piece where the sums part: a tokenizer without
-    dummy prefix, a control piece in mid-text, an unknown piece, bytes that are no UTF-8.
+    `documents` are ids that begin with BOS. Raises DataError naming the piece at which the sums part: a tokenizer
+    without dummy prefix, a control piece in mid-text, an unknown piece, bytes that are no UTF-8.
     """
     total = 0
     for ids in documents:
@@ -164,7 +170,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, normalization: Nor
             vocab_size=vocab_size,
             byte_fallback=True,
             split_digits=True,
-            hard_vocab_limit=False,
+            hard_vocab_limit=False,  # too few pieces are refused below, with their number
             max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,  # in bytes; UTF-8 has at most 4 a character
             pad_id=0,
             bos_id=1,
@@ -235,7 +241,8 @@ class _Characters:
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) -> str:
-    """Of PIECE_TYPES. The Python API has no query for user-defined pieces; as text they count like normal ones."""
+    """Return the piece's type, one of PIECE_TYPES. The Python API cannot tell user-defined pieces; they are text, so
+    they count as normal ones."""
     if processor.is_unknown(token_id):
         return "unknown"
     if processor.is_control(token_id):
@@ -264,7 +271,8 @@ def _table_bytes(tokenizer: Tokenizer, ids: np.ndarray) -> int:
 
 
 def _byte_table_mismatch(tokenizer: Tokenizer, ids: np.ndarray) -> DataError:
-    """Bisect to a prefix that agrees and whose next piece does not; `ids` as a whole is known to disagree.
+    """Return the error that names the first wrong piece. Bisects to a prefix that agrees and whose next piece does not;
+    `ids` as a whole must disagree.
 
     A run of byte pieces counts as one piece, because part of a character decodes to something else.
     """

@@ -1,8 +1,8 @@
-"""What the SentencePiece library takes on trust in a model file, looked at before it reads one.
+"""Checks of a SentencePiece model file that the library does not make, done before it reads the file.
 
-The file is a protocol buffer: field 1 a piece each, 3 and 5 normalizers, in whose field 2 lies a table of characters:
-the size of a trie (uint32), the trie (Darts-clone, uint32 each), and the texts that its values point into. The library
-follows the trie without looking at its bounds, and makes an object of a hundred bytes of two bytes of file.
+The file is a protocol buffer. Field 1 is a piece, one each; fields 3 and 5 are normalizers, whose field 2 is a table of
+characters: the size of a trie (uint32), the trie (Darts-clone, uint32 each), and the texts that its values point into.
+The library follows the trie without checking bounds, and makes an object of a hundred bytes out of two bytes of file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from golfpipe.errors import DataError
 
 MAX_VOCAB_SIZE = 65_536
-"""Shards hold uint16 tokens."""
+"""The most pieces, because shards hold uint16 tokens."""
 _PIECES, _NORMALIZER, _DENORMALIZER, _CHARSMAP = 1, 3, 5, 2
 _LENGTH_DELIMITED = 2
 _FIXED_BYTES = {1: 8, 5: 4}
@@ -23,7 +23,7 @@ _BLOCK = 256
 
 
 def check_model_file(content: bytes, name: str) -> None:
-    """Raises DataError, which starts with `name`, for a file that the library must not be given."""
+    """Check a file before the library reads it. Raises DataError, which starts with `name`, if it could do harm."""
     pieces = 0
     for field, value in _fields(content, f"{name}: is not a SentencePiece model"):
         pieces += field == _PIECES
@@ -38,7 +38,7 @@ def check_model_file(content: bytes, name: str) -> None:
 
 
 def _fields(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
-    """(number, value) of each field; numbers that are no byte strings are passed over."""
+    """Yield the number and value of each field that is a byte string; numbers are skipped."""
     position = 0
     while position < len(content):
         key, position = _varint(content, position, name)
@@ -60,7 +60,7 @@ def _fields(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _varint(content: bytes, position: int, name: str) -> tuple[int, int]:
-    """(value, position behind it); 7 bits a byte, low ones first."""
+    """Return the number at `position`, of 7 bits a byte with the low ones first, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(content):
@@ -74,7 +74,8 @@ def _varint(content: bytes, position: int, name: str) -> tuple[int, int]:
 
 
 def _check_table(table: bytes, name: str) -> None:
-    """Every step from every unit of the trie must stay inside, every value within the texts, which must end."""
+    """Check that every step from every unit of the trie stays inside it, that every value points into the texts, and
+    that these end with a zero. Raises DataError."""
     size = int.from_bytes(table[:4], "little")
     texts = table[4 + size :]
     if len(table) < 4 or size % (4 * _BLOCK) or not size or not texts or texts[-1] != 0:
@@ -82,7 +83,7 @@ def _check_table(table: bytes, name: str) -> None:
     units = np.frombuffer(table, dtype="<u4", count=size // 4, offset=4)
     is_value = (units & _VALUE_BIT) != 0
     offsets = (units >> 10).astype(np.int64) << ((units & 0x200) >> 6)
-    # From unit i one goes to i ^ offset ^ c for a byte c, so to any place in one block of 256.
+    # From unit i one goes to i ^ offset ^ c for some byte c, so to any place in one block of 256.
     reached = (np.arange(len(units)) ^ offsets) | (_BLOCK - 1)
     if (reached[~is_value] >= len(units)).any() or ((units[is_value] & ~_VALUE_BIT) >= len(texts)).any():
         raise DataError(f"{name}: the trie leads outside of it")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
-from golfpipe.jobs.registry import Stage
+from golfpipe.jobs.registry import Stage, without_keys
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.canonical import digest_of
 
@@ -80,8 +80,4 @@ def _deciding_sections(config: Plain, stage: Stage, unused: Sequence[str]) -> Pl
     """Return the sections of a plain configuration that decide the stage's result, without the keys that do not. An
     older golfpipe may have written the configuration, so keys may be missing."""
     chosen = {section: config.get(section, {}) for section in stage.sections}
-    for key in (*stage.neutral, *unused):
-        section, name = key.split(".")
-        if isinstance(chosen[section], dict):
-            chosen[section] = {k: v for k, v in chosen[section].items() if k != name}
-    return chosen
+    return without_keys(chosen, (*stage.neutral, *unused))

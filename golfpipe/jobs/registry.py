@@ -5,13 +5,32 @@ A new stage is a module with `run(job, out) -> Result` and one entry here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import Plain
 from golfpipe.store.manifest import Kind
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+
+SETTLED: dict[Kind, tuple[str, ...]] = {
+    "token_data": ("data",),
+    "trained_model": ("model", "optim", "train"),
+    "quantized_model": ("quantize",),
+    "packed_model": ("pack",),
+    "adapted_model": ("ttt",),
+    "evaluation": ("evaluate",),
+}
+"""Kind -> the sections that are settled once it is made. The kinds are in the order in which a chain makes them."""
+
+
+def settled_by(kind: Kind) -> tuple[str, ...]:
+    """Return the sections that an artifact of this kind is the result of, those of what it was made from included."""
+    if kind not in SETTLED:
+        return ()
+    chain = list(SETTLED)
+    return tuple(section for made in chain[: chain.index(kind) + 1] for section in SETTLED[made])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +44,9 @@ class Stage:
     """The kinds of artifact that each role takes."""
     needless: Callable[[Plain], tuple[str, ...]] = lambda config: ()
     """Roles that the stage does not read under the given plain configuration."""
-    output: tuple[Kind, ...]
-    """The kinds that it may write; more than one where a setting decides."""
+    output: Kind | Callable[[Plain], Kind]
+    """The kind that it writes, or the choice of it by the plain configuration. Where `evaluate` scores one part, an
+    argument decides."""
     sections: tuple[str, ...]
     """The configuration sections (or `seed`) that decide the result, and so belong to the key."""
     neutral: tuple[str, ...] = ()
@@ -36,6 +56,10 @@ class Stage:
     precious: bool = False
     """True where the output cost hours: an interrupted run is kept, and a finished one is never replaced without
     --force."""
+
+    def writes(self, config: Plain) -> Kind:
+        """Return the kind of artifact that the stage writes under the plain configuration."""
+        return self.output(config) if callable(self.output) else self.output
 
     def heeds(self, key: str, config: Plain) -> bool:
         """Return True if the dotted key may decide the stage's result under the plain configuration."""
@@ -66,14 +90,22 @@ def _unused_by_quantize(config: Plain) -> tuple[str, ...]:
     return tuple(f"pack.{name}" for name in pack if name not in heeded)
 
 
+def _written_by_ttt(config: Plain) -> Kind:
+    """Return the kind for the method: one that scores first writes scores, another one a model.
+
+    The configuration may be one of another golfpipe, whose method is not known here.
+    """
+    method = config.get("ttt", {}).get("method")
+    return "evaluation" if method not in METHODS or METHODS.load(method).score_first else "adapted_model"
+
+
 def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
-    """Return the sections of the other methods. Cosine scores nothing, so all of `evaluate` but the number of targets
-    to be scored is unused as well."""
+    """Return the sections of the other methods. A method that scores nothing leaves all of `evaluate` unused as well,
+    except for the number of targets to be scored."""
     ttt, evaluate = config.get("ttt", {}), config.get("evaluate", {})
-    method = ttt.get("method")
-    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != method]
-    scoring = [f"evaluate.{name}" for name in evaluate if name != "max_targets"] if method == "cosine" else []
-    return (*others, *scoring)
+    others = [f"ttt.{name}" for name, value in ttt.items() if isinstance(value, dict) and name != ttt.get("method")]
+    scores = _written_by_ttt(config) == "evaluation"
+    return (*others, *(f"evaluate.{name}" for name in evaluate if not scores and name != "max_targets"))
 
 
 def _unused_by_train(config: Plain) -> tuple[str, ...]:
@@ -90,7 +122,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.data_demo",
             version=1,
             inputs={},
-            output=("token_data",),
+            output="token_data",
             sections=("data",),
             neutral=("data.source", "data.shuffle"),
         ),
@@ -99,7 +131,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.data_tokenize",
             version=2,
             inputs={},
-            output=("token_data",),
+            output="token_data",
             sections=("data",),
             neutral=("data.source",),
         ),
@@ -108,7 +140,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.data_add",
             version=1,
             inputs={},
-            output=("token_data",),
+            output="token_data",
             sections=(),
         ),
         Stage(
@@ -116,7 +148,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.train",
             version=1,
             inputs={"data": ("token_data",)},
-            output=("trained_model",),
+            output="trained_model",
             sections=("seed", "model", "optim", "train"),
             # Answers to trouble (on_*, auto_batch) are in the log, not in the key: a run that was stopped leaves no
             # model, and may go on with another answer.
@@ -132,7 +164,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.import_checkpoint",
             version=1,
             inputs={},
-            output=("trained_model",),
+            output="trained_model",
             sections=("model",),
         ),
         Stage(
@@ -141,7 +173,7 @@ STAGES: dict[str, Stage] = {
             version=2,
             inputs={"model": ("trained_model",), "data": ("token_data",)},
             needless=_needless_for_quantize,
-            output=("quantized_model",),
+            output="quantized_model",
             sections=("quantize", "pack"),
             unused=_unused_by_quantize,
         ),
@@ -150,7 +182,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.pack",
             version=2,
             inputs={"model": ("quantized_model",)},
-            output=("packed_model",),
+            output="packed_model",
             sections=("pack",),
         ),
         Stage(
@@ -158,7 +190,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.ttt",
             version=1,
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("adapted_model", "evaluation"),
+            output=_written_by_ttt,
             sections=("seed", "ttt", "evaluate"),
             neutral=("ttt.compile", "evaluate.batch_tokens", "evaluate.compile"),
             unused=_unused_by_ttt,
@@ -168,7 +200,7 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.evaluate",
             version=2,
             inputs={"model": MODEL_KINDS, "data": ("token_data",)},
-            output=("evaluation", "partial_evaluation"),
+            output="evaluation",
             sections=("evaluate",),
             neutral=("evaluate.batch_tokens", "evaluate.compile"),
         ),
@@ -177,8 +209,20 @@ STAGES: dict[str, Stage] = {
             module="golfpipe.stages.submit",
             version=1,
             inputs={"evaluation": ("evaluation",)},
-            output=("submission",),
+            output="submission",
             sections=("submit",),
         ),
     )
 }
+NEUTRAL = tuple(dict.fromkeys(key for stage in STAGES.values() for key in stage.neutral))
+"""Dotted keys of all stages that do not change a result."""
+
+
+def without_keys(config: Plain, keys: Iterable[str]) -> Plain:
+    """Return a plain configuration, which may lack sections, without these dotted keys."""
+    kept = dict(config)
+    for key in keys:
+        section, name = key.split(".")
+        if isinstance(kept.get(section), dict):
+            kept[section] = {k: v for k, v in kept[section].items() if k != name}
+    return kept

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from golfpipe.config.resolve import changed_keys
+from golfpipe.config.schema import Plain
 from golfpipe.errors import ArtifactError
+from golfpipe.jobs.registry import NEUTRAL, SETTLED, STAGES, without_keys
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
 from golfpipe.store.metric_values import mapping
@@ -73,48 +74,40 @@ def _input(artifact: Artifact, role: str, required: Collection[Kind]) -> Artifac
         return None
 
 
-def effective_config(lineage: Lineage) -> dict[str, Any]:
-    """Return the settings that were at work: each section from the artifact of the stage that used it. Sections of
-    stages that did not run are left out."""
-    owners = (
-        (lineage.trained, ("seed", "model", "optim", "train")),
-        (lineage.quantized, ("quantize",)),
-        (lineage.packed, ("pack",)),
-        (lineage.evaluation if lineage.score_first else lineage.adapted, ("ttt",)),
-        (lineage.evaluation, ("evaluate",)),
+def effective_config(lineage: Lineage) -> Plain:
+    """Return the settings that were at work: each section from the artifact that it was settled by. Sections of stages
+    that did not run are left out."""
+    makers: tuple[tuple[Kind, Artifact | None], ...] = (
+        ("trained_model", lineage.trained),
+        ("quantized_model", lineage.quantized),
+        ("packed_model", lineage.packed),
+        ("adapted_model", lineage.evaluation if lineage.score_first else lineage.adapted),
+        ("evaluation", lineage.evaluation),
     )
-    config = {
-        section: artifact.manifest.config[section]
-        for artifact, sections in owners
-        if artifact is not None
-        for section in sections
-        if section in artifact.manifest.config
-    }
-    ttt = mapping(config, "ttt")
-    if ttt:  # ttt has a section per method, and only the chosen one had an effect
-        config["ttt"] = {k: v for k, v in ttt.items() if k == ttt.get("method") or not isinstance(v, dict)}
-    return config
+    config: Plain = {}
+    for kind, artifact in makers:
+        own = artifact.manifest.config if artifact is not None else {}
+        sections = ("seed", *SETTLED[kind]) if kind == "trained_model" else SETTLED[kind]
+        config |= {section: own[section] for section in sections if section in own}
+    ttt = {"ttt": mapping(config, "ttt")}
+    return config | without_keys(ttt, STAGES["ttt"].unused(ttt)) if ttt["ttt"] else config
 
 
-def configuration_differences(lineages: Sequence[Lineage], ignore: Collection[str]) -> tuple[str, ...]:
+def configuration_differences(lineages: Sequence[Lineage]) -> tuple[str, ...]:
     """List how the runs' settings differ apart from the seed, as 'quantize.mlp.bits: 6 -> 4', each key once.
 
-    `ignore` holds dotted keys that do not change a result. The training data and the scored data count as settings too.
+    Keys that do not change a result are left out. The training data and the scored data count as settings too.
     """
-    configs = [_comparable(lineage, ignore) for lineage in lineages]
+    configs = [_comparable(lineage) for lineage in lineages]
     found: dict[str, None] = {}
     for other in configs[1:]:
         found |= dict.fromkeys(changed_keys(configs[0], other))
     return tuple(found)
 
 
-def _comparable(lineage: Lineage, ignore: Collection[str]) -> dict[str, Any]:
-    config = effective_config(lineage)
+def _comparable(lineage: Lineage) -> Plain:
+    config = without_keys(effective_config(lineage), NEUTRAL)
     config.pop("seed", None)
-    for key in ignore:
-        section, _, name = key.partition(".")
-        if name in mapping(config, section):
-            config[section] = {k: v for k, v in config[section].items() if k != name}
     for role, artifact in (("training data", lineage.trained), ("scored data", lineage.evaluation)):
         reference = artifact.manifest.input("data") if artifact is not None else None
         config[role] = reference.digest[:12] if reference is not None else None

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from golfpipe.jobs.registry import STAGES, without_keys
 from golfpipe.loading.lineage import Lineage
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import mapping, number
 from golfpipe.store.search import find_all
-
-_NEUTRAL_SETTINGS = ("batch_tokens", "compile")
-"""Settings of `evaluate` that do not change a score."""
 
 
 def before_quantization(lineage: Lineage) -> float | None:
@@ -56,7 +54,7 @@ def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
 def measure(evaluation: Artifact) -> tuple[Any, ...]:
     """Return what must agree for two scores to be comparable: settings, number of targets, digest of the data."""
     manifest = evaluation.manifest
-    settings = {k: v for k, v in mapping(manifest.config, "evaluate").items() if k not in _NEUTRAL_SETTINGS}
+    settings = without_keys({"evaluate": mapping(manifest.config, "evaluate")}, STAGES["evaluate"].neutral)
     data = manifest.input("data")
     return settings, manifest.metrics.get("scored_targets"), data.digest if data is not None else None
 

@@ -11,7 +11,7 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import DataError
 from golfpipe.loading.pieces import model_config, read_packed, read_pieces
 from golfpipe.model.config import ModelConfig, parameter_shapes
-from golfpipe.quant.export import dequantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.tensors import check_tensors
 

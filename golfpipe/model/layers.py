@@ -142,8 +142,8 @@ class Attention(nn.Module):
 
 
 def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
-    """Exclusive self-attention (arXiv 2603.09078): subtract from each head's output its projection on the position's
-    own value vector."""
+    """Return each head's output without its component along the position's own value vector: exclusive self-attention
+    (arXiv 2603.09078)."""
     unit_BKTE = F.normalize(v_BKTE, dim=-1)
     unit_BHTE = unit_BKTE.repeat_interleave(y_BHTE.shape[1] // v_BKTE.shape[1], dim=1)
     return y_BHTE - (y_BHTE * unit_BHTE).sum(-1, keepdim=True) * unit_BHTE

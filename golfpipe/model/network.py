@@ -81,7 +81,7 @@ class Network(nn.Module):
     def last_nats(self, tokens_BT: Tensor, targets_BT: Tensor, count: int) -> Tensor:
         """Return the nats of each sequence's last `count` targets, fp32 [B * count]. The last layer and the logits are
         computed for these positions only."""
-        hidden_BSD = self.hidden(tokens_BT, last=count % tokens_BT.shape[1])
+        hidden_BSD = self.hidden(tokens_BT, last=count % tokens_BT.shape[1])  # all of them are asked for as 0
         return self.nats(hidden_BSD.flatten(0, 1), targets_BT[:, -count:].flatten())
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Network(nn.Module):
 
 def initialize(network: Network, seed: int) -> None:
     """Set the initial weights (docs/model.md, Initial weights) from `seed`, on the host and in fp32, so that they are
-    the same on every device."""
+    the same on every device. Gains, scales, mixes and gates keep the values that they are constructed with."""
     generator = torch.Generator().manual_seed(seed)
     damping = 1 / math.sqrt(2 * network.config.num_layers)
     with torch.no_grad():

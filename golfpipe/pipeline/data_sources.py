@@ -21,7 +21,7 @@ from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, t
 from golfpipe.store.manifest import MANIFEST_NAME
 
 WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-"""Looked at themselves: the administrator could write where they forbid it, and should not."""
+"""The permission bits themselves are looked at: an administrator could write where they forbid it, and should not."""
 
 
 def tokenize_arguments(
@@ -48,7 +48,7 @@ def tokenize_arguments(
 
 
 def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:
-    """Arguments and digest of `data add`. Raises UsageError, DataError."""
+    """Return the arguments of `data add` and their digest. Raises UsageError, DataError."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", path=str(folder))
     shards = [path for split in SPLITS for path in list_shards(folder, split)]
@@ -72,7 +72,7 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
 
 
 def only_tokenizer(folder: Path) -> Path:
-    """The one *.model file in the folder. Raises UsageError where there is none, or more than one."""
+    """Return the only *.model file in the folder. Raises UsageError where there is none, or more than one."""
     models = sorted(path for path in folder.glob("*.model") if path.is_file())
     if len(models) != 1:
         found = ", ".join(path.name for path in models) or "no *.model file"
@@ -83,9 +83,10 @@ def only_tokenizer(folder: Path) -> Path:
 def inspect_data(
     folder: Path, tokenizer: Path | None
 ) -> tuple[Artifact | None, Tokenizer, dict[Split, SplitInspection]]:
-    """Inspect token data, or a folder of shards with a tokenizer: the artifact if it is one, its tokenizer, its splits.
+    """Inspect token data, or a folder of shards with a tokenizer. Return the artifact, if it is one, the tokenizer and
+    the splits.
 
-    Of an artifact, the sha256 of every file is checked too. Raises UsageError, DataError, ArtifactError.
+    The sha256 of every file of an artifact is checked, too. Raises UsageError, DataError, ArtifactError.
     """
     if (folder / MANIFEST_NAME).is_file() or not folder.is_dir():
         artifact = open_artifact(folder, "token_data")
@@ -93,7 +94,7 @@ def inspect_data(
             raise ArtifactError(f"{folder / MANIFEST_NAME}: field location: {artifact.folder} is no folder")
         for name in artifact.manifest.files:
             artifact.file(name)
-        if tokenizer is not None:  # a wrong one is no damage
+        if tokenizer is not None:  # a wrong tokenizer on the command line does not mean that the artifact is damaged
             model = Tokenizer.load(tokenizer)
             return artifact, model, inspect_shards(artifact.folder, model)
         model = load_tokenizer(artifact)

@@ -1,11 +1,11 @@
-"""What a job would do: nothing, or run, and why. Writes nothing."""
+"""The answer of --dry-run: whether a job would run, and why. Writes nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from golfpipe.config.schema import build_config
+from golfpipe.config.schema import build_config, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.key import stale_reasons
@@ -13,6 +13,7 @@ from golfpipe.model.config import ModelConfig
 from golfpipe.pipeline.estimate import estimate
 from golfpipe.store.artifact import try_open
 from golfpipe.store.files import free_bytes
+from golfpipe.store.manifest import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,14 @@ class Plan:
     """The answer of --dry-run for one job."""
 
     stage: str
+    kind: Kind
+    """Of the artifact that it writes."""
     out: Path
     key: str
     reasons: tuple[str, ...]
-    """Why the job has to run; empty: it is up to date."""
+    """Why the job has to run; empty if it is up to date."""
     inputs: dict[str, str]
-    """Role -> path of the artifact."""
+    """The path of the artifact in each role."""
     output_bytes: int | None
     memory_bytes: int | None
     seconds: float | None
@@ -36,10 +39,11 @@ def plan_job(job: Job) -> Plan:
     """Compare the job with what is in its output folder, and estimate what it needs."""
     digests = {role: artifact.manifest.digest for role, artifact in job.inputs.items()}
     reasons = stale_reasons(job.stage, job.config, digests, try_open(job.out), job.argument_digest)
-    needs = estimate(job.stage.name, job.config, _architecture(job))
+    needs = estimate(job.stage, job.config, _architecture(job))
     output, memory = needs["output_bytes"], needs["memory_bytes"]
     return Plan(
         stage=job.stage.name,
+        kind=job.stage.writes(plain_config(job.config)),
         out=job.out,
         key=job.key,
         reasons=tuple(reasons or (["--force"] if job.context.force else [])),
@@ -52,7 +56,7 @@ def plan_job(job: Job) -> Plan:
 
 
 def _architecture(job: Job) -> ModelConfig:
-    """That of the model that comes in, or else of the one that will be trained."""
+    """Return the architecture of the model that comes in, or else of the one that will be trained."""
     for artifact in job.inputs.values():
         if artifact.manifest.model is not None:
             try:

@@ -1,18 +1,20 @@
-"""What a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and presets."""
+"""Estimates of what a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and
+presets."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.schema import PipelineConfig, plain_config
+from golfpipe.jobs.registry import Stage
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
 from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
 
 FLOAT_BYTES = 4
 SCALE_BYTES = 2
 _GAUSSIAN_WIDTH = math.sqrt(2 * math.pi * math.e)
-"""A Gaussian's entropy in steps of k deviations is log2(4.13 / k) bits."""
+"""The width w of a Gaussian in deviations for which its entropy in steps of k deviations is log2(w / k) bits: 4.13."""
 
 
 def weight_bytes(config: PipelineConfig) -> int:
@@ -38,7 +40,7 @@ def weight_bytes(config: PipelineConfig) -> int:
     return math.ceil(total)
 
 
-def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
+def estimate(stage: Stage, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
     """`output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None: unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
     codes = weight_bytes(config)
@@ -46,11 +48,11 @@ def estimate(stage: str, config: PipelineConfig, model: ModelConfig) -> dict[str
     known: Mapping[str, tuple[int | None, int | None, float | None]] = {
         # weights, gradients, average, and at most two moments
         "train": (weights, 5 * weights, seconds),
-        # one byte a code, whatever its bits
+        # a code takes a byte here, whatever its bits
         "quantize": (None, 3 * weights, None),
         "pack": (codes, 2 * weights, None),
-        "ttt": (weights if config.ttt.method == "cosine" else None, 4 * weights, None),
+        "ttt": (weights if stage.writes(plain_config(config)) == "adapted_model" else None, 4 * weights, None),
         "evaluate": (None, weights, None),
     }
-    output, memory, time = known.get(stage, (None, None, None))
+    output, memory, time = known.get(stage.name, (None, None, None))
     return {"output_bytes": output, "memory_bytes": memory, "seconds": time}

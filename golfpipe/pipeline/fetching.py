@@ -1,4 +1,4 @@
-"""`data fetch`: published shards into a folder, which then becomes token data in place."""
+"""`data fetch`: download published shards into a folder, and make that token data in place."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from golfpipe.store.files import free_bytes, no_space
 
 
 def fetch_folder(out: Path | None, variant: str, name: str | None) -> Path:
-    """Where the shards go."""
+    """Return the folder that the shards go to."""
     return checked_out(out) if out is not None else ARTIFACTS / "data" / checked_name(name or f"fineweb_{variant}")
 
 
 def plan(folder: Path, *, repository: str, variant: str, train_shards: int, revision: str | None) -> FetchPlan:
-    """Which files of which commit. Raises UsageError, DataError, StageFailed."""
+    """Choose the files and the commit to fetch. Raises UsageError, DataError, StageFailed."""
     return plan_fetch(folder, repository=repository, variant=variant, train_shards=train_shards, revision=revision)
 
 
@@ -33,7 +33,8 @@ def fetch_files(found: FetchPlan, folder: Path, context: Context) -> None:
 
 
 def adding_job(found: FetchPlan, folder: Path, context: Context) -> Job:
-    """The job that makes the folder an artifact; it checks every header and the bytes of the validation split."""
+    """Return the job that makes the folder an artifact; it checks every header and the bytes of the validation
+    split."""
     arguments: dict[str, Any]
     arguments, digest = add_arguments(folder, folder / found.tokenizer.name, None)
     request = Request(

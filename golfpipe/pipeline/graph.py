@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from golfpipe.choices import unknown_name
 from golfpipe.config.resolve import NodeSpec
-from golfpipe.config.schema import PipelineConfig, plain_config, unknown_name
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.store.manifest import Kind
@@ -22,16 +23,16 @@ class Node:
 
     name: str
     stage: Stage | None
-    """None: not made here, an artifact that is given (data.source is a path)."""
+    """The stage; None where the artifact is given and not made here (data.source is a path)."""
     inputs: Mapping[str, str]
-    """Role -> name of the node that makes it."""
+    """For each role, the name of the node that makes it."""
     output: Kind
     idle_because: str | None = None
     """Why there is nothing to do, where the settings leave this step without work."""
 
 
 def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node, ...]:
-    """Nodes in an order that respects their inputs, otherwise in that of the file.
+    """Return the nodes in an order in which inputs come first, otherwise in that of the file.
 
     Raises ConfigError for an unknown stage or step, a cycle, inputs of the wrong kind, or missing ones.
     """
@@ -43,10 +44,11 @@ def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node
 
 
 def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tuple[list[Node], list[Node]]:
-    """(nodes whose artifacts are taken as they are, nodes to bring up to date), for `--from start --until until`.
+    """Return the nodes whose artifacts are taken as they are, and the nodes to bring up to date, for `--from start
+    --until until`.
 
-    `until` keeps that step and what it builds on; `start` takes the steps before it, as far as the others read them,
-    as they are. Raises ConfigError for an unknown step, or an `until` that lies before `start`.
+    `until` keeps only that step and what it builds on. `start` takes the steps before it as they are, if other steps
+    read them. Raises ConfigError for an unknown step, or an `until` that lies before `start`.
     """
     names = [node.name for node in nodes]
     for name in (start, until):
@@ -63,7 +65,8 @@ def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tu
 
 
 def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
-    """Names so that inputs come first. Raises ConfigError for an unknown input, and for a cycle naming its steps."""
+    """Return the names in an order in which inputs come first. Raises ConfigError for an unknown input, and for a
+    cycle, naming its steps."""
     done: list[str] = []
     open_names: list[str] = []
 
@@ -95,19 +98,20 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
     if spec.stage not in STAGES or spec.stage.startswith("data-"):
         known = [name for name in STAGES if not name.startswith("data-")]
         raise unknown_name(spec.stage, f"pipeline.{spec.name}: stage", [DATA, *known])
-    stage = STAGES[spec.stage]
+    stage, plain = STAGES[spec.stage], plain_config(config)
     idle = _idle_reason(stage, [nodes[name] for name in spec.inputs])
     return Node(
         name=spec.name,
         stage=stage,
-        inputs=_roles(spec, stage, nodes, stage.roles(plain_config(config))) if idle is None else {},
-        output=_output(stage, config),
+        inputs=_roles(spec, stage, nodes, stage.roles(plain)) if idle is None else {},
+        output=stage.writes(plain),
         idle_because=idle,
     )
 
 
 def _idle_reason(stage: Stage, inputs: Sequence[Node]) -> str | None:
-    """A score-first `ttt` scores while it adapts: its output is the evaluation that the next step would make."""
+    """Say why the stage has nothing to do; None where it has. A score-first `ttt` scores while it adapts, so its output
+    already is the evaluation that the next step would make."""
     if stage.name == "evaluate":
         for node in inputs:
             if node.output == "evaluation":
@@ -116,8 +120,9 @@ def _idle_reason(stage: Stage, inputs: Sequence[Node]) -> str | None:
 
 
 def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequence[str]) -> dict[str, str]:
-    """Give each input the first free role that takes its kind, and leave out those that are not needed. submit takes
-    any number of evaluations."""
+    """Give each input the first free role that takes its kind, and leave out the inputs that are not needed. submit
+    takes any number of evaluations. Raises ConfigError for an input without a role, or a needed role without an
+    input."""
     roles: dict[str, str] = {}
     for name in spec.inputs:
         kind = nodes[name].output
@@ -135,17 +140,11 @@ def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequ
     return {role: name for role, name in roles.items() if role in needed or role not in stage.inputs}
 
 
-def _output(stage: Stage, config: PipelineConfig) -> Kind:
-    if stage.name == "ttt":
-        return "adapted_model" if config.ttt.method == "cosine" else "evaluation"
-    return stage.output[0]
-
-
 def _submit_what_is_eligible(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """Where a score-first ttt of the same model exists, hand in its evaluation.
+    """Let submit hand in the evaluation of a score-first ttt of the same model, where there is one.
 
-    stages.yaml names the plain evaluation of the packed model, which always is eligible. A score-first evaluation is
-    too, scores the same file, and is better; one of a `cosine` model is better still but not eligible.
+    stages.yaml names the plain evaluation of the packed model, which is always eligible. A score-first evaluation is
+    eligible too, scores the same file, and is better. One of a `cosine` model is better still, but not eligible.
     """
     scored_first = {
         node.inputs["model"]: node.name
@@ -165,7 +164,7 @@ def _submit_what_is_eligible(nodes: Mapping[str, Node]) -> dict[str, Node]:
 
 
 def _needed_by(nodes: Sequence[Node], name: str) -> set[str]:
-    """`name` and every step that it builds on."""
+    """Return `name` and every step that it builds on."""
     by_name = {node.name: node for node in nodes}
     needed: set[str] = set()
     waiting = [name]

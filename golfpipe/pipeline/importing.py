@@ -1,4 +1,4 @@
-"""`import`: the architecture from the checkpoint, the rest from the settings, as a job."""
+"""Prepare the job of `import`: the architecture comes from the checkpoint, the rest from the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.checkpoint import read_state_dict
 
 PR_BEHAVIOR = ("model.mask_document_boundaries=false",)
-"""What the pull request's script does and golfpipe's defaults do not. Below --set; a --preset replaces it."""
+"""Settings by which the pull request's script differs from golfpipe's defaults. They lie below --set; a --preset
+replaces them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,11 @@ class ImportPlan:
 
     job: Job
     inferred: dict[str, Any]
-    """Keys of `model` that names and shapes show."""
+    """The keys of `model` that names and shapes show, with their values."""
     assumed: dict[str, Any]
-    """Dotted keys that they do not show."""
+    """The dotted keys that they do not show, with their values."""
     origins: dict[str, str]
-    """Of the assumed ones: 'preset 16l', '--set', 'default'."""
+    """Where the assumed values come from: 'preset 16l', '--set', 'default'."""
 
 
 def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan:
@@ -71,7 +72,8 @@ def _infer(file: Path) -> Inferred:
 
 
 def _with_preset(settings: Settings, inferred: Inferred) -> tuple[Settings, str | None]:
-    """Without --preset: the first preset whose architecture the file has, if there is one, and the script's ways."""
+    """Choose a preset where --preset gives none: the first whose architecture the file has, if there is one. Add the
+    settings by which the pull request's script differs."""
     if settings.preset is not None:
         return settings, None
     as_script = replace(settings, overrides=(*PR_BEHAVIOR, *settings.overrides))
@@ -83,7 +85,7 @@ def _with_preset(settings: Settings, inferred: Inferred) -> tuple[Settings, str 
 
 
 def _origin(key: str, origin: dict[str, str], given: Settings, chosen: str | None) -> str:
-    """The layer that a value came from, and why that one."""
+    """Return the layer that a value came from, and why it was chosen."""
     layer = origin[key]
     if chosen is not None and layer in (f"preset {chosen}", "default"):
         return f"preset {chosen}, which has the file's shape"
@@ -92,7 +94,7 @@ def _origin(key: str, origin: dict[str, str], given: Settings, chosen: str | Non
 
 
 def _refuse_contradictions(origin: dict[str, str], config: PipelineConfig, inferred: Inferred) -> None:
-    """A --set that the file contradicts is a mistake; a preset's value gives way."""
+    """Check that no --set contradicts the file; a preset's value gives way. Raises ConfigError."""
     model = plain_config(config.model)
     for key, value in inferred.model.items():
         if origin.get(f"model.{key}") == "--set" and model[key] != value:

@@ -12,9 +12,10 @@ from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
+from golfpipe.jobs.registry import settled_by
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.graph import DATA, Node, build_graph, select
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.pipeline.settings import Settings, inherited_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
@@ -34,9 +35,9 @@ class RunRequest:
     settings: Settings = field(default_factory=Settings)
     context: Context = field(default_factory=Context)
     name: str | None = None
-    """Folder below artifacts/; None: the preset's name."""
+    """The folder below artifacts/; None means the preset's name."""
     data: Path | None = None
-    """Token data that stands in for data.source."""
+    """Token data to use instead of data.source."""
     start: str | None = None
     until: str | None = None
 
@@ -64,7 +65,7 @@ class RunPlan:
     context: Context
 
     def out(self, node: Node) -> Path:
-        """Where the node's artifact is or will be."""
+        """Return where the node's artifact is or will be."""
         if node.stage is None:
             return Path(self.config.data.source)
         return DEMO_DATA if node.output == "token_data" else self.folder / node.name
@@ -89,7 +90,7 @@ def plan_run(request: RunRequest) -> RunPlan:
 
 
 def dry_run(plan: RunPlan) -> list[Step]:
-    """What `run` would do. Inputs that are not made yet count as pending. Writes nothing."""
+    """Return what `run` would do. Inputs that are not made yet count as pending. Writes nothing."""
     found = _open_given(plan)
     steps = [_given_step(plan, node, found) for node in plan.given]
     pending: set[str] = set()
@@ -104,9 +105,10 @@ def dry_run(plan: RunPlan) -> list[Step]:
 
 
 def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
-    """Bring every step up to date. `say` hears of each step before it runs, with the reason, or when it is skipped.
+    """Bring every step up to date. `say` is called for each step before it runs, with the reason, or when it is
+    skipped.
 
-    A submission that breaks a limit or rule is noted in its step and the run goes on. Raises whatever else a stage
+    A submission that breaks a limit or rule is noted in its step, and the run goes on. Raises whatever else a stage
     raises; the steps before stay finished.
     """
     found = _open_given(plan)
@@ -127,8 +129,8 @@ def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
 def _resolve(
     settings: Settings, stages: StagesFile, folder: Path, start: str | None, warn: Callable[[str], None]
 ) -> Resolved:
-    """With --from, the settings start from those of the artifacts that are taken as they are, so that `run` and the
-    single commands agree."""
+    """Resolve the settings. With --from they start from those of the artifacts that are taken as they are, so that
+    `run` and the single commands agree."""
     fresh = settings.resolve(default_preset=True)
     if start is None:
         return fresh
@@ -137,14 +139,14 @@ def _resolve(
         for node in given:
             artifact = try_open(folder / node.name) if node.output == kind else None
             if artifact is not None:
-                decided = tuple(section for section in DECIDED[kind] if section != "data")  # DATA may be named anew
+                decided = [section for section in settled_by(kind) if section != "data"]  # DATA may be named anew
                 inherited = inherited_settings(artifact, warn)
                 return settings.resolve(inherited=inherited, decided=decided)
     return fresh
 
 
 def _open_given(plan: RunPlan) -> dict[str, Artifact]:
-    """Name -> artifact of the nodes taken as they are. Raises ArtifactError naming a missing one."""
+    """Open the artifacts of the nodes taken as they are, by name. Raises ArtifactError naming a missing one."""
     found = {}
     for node in plan.given:
         path = plan.out(node)
@@ -164,7 +166,7 @@ def _given_step(plan: RunPlan, node: Node, found: dict[str, Artifact]) -> Step:
 
 
 def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set[str]) -> Step:
-    """Whether the node has work, and why. `pending`: nodes that would run first."""
+    """Return whether the node has work, and why. `pending` holds the nodes that would run first."""
     out = plan.out(node)
     if node.idle_because is not None:
         return Step(node=node, out=out, state="nothing to do", reasons=(node.idle_because,))
@@ -199,7 +201,7 @@ def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
     try:
         outcome = run_job(job)
     except (OverLimit, RuleBroken) as error:
-        # Only `submit` raises these. The table and the audit are what the user needs now.
+        # Only `submit` raises these, and the table and the audit, which come next, are what the user needs now.
         return Step(node=node, out=step.out, state="refused", reasons=(error.message,), error=error)
     return Step(node=node, out=step.out, state="done", reasons=step.reasons, artifact=outcome.artifact)
 
@@ -209,12 +211,12 @@ def _argument_digest(node: Node) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As YAML text, whatever characters a path has."""
+    """Return the text as a YAML string, whatever characters a path has."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def step_fields(step: Step) -> dict[str, Any]:
-    """A step in the JSON object of `run`."""
+    """Return a step as it stands in the JSON object of `run`."""
     manifest = step.artifact.manifest if step.artifact is not None else None
     return {
         "name": step.node.name,

@@ -1,4 +1,4 @@
-"""From what the user gave (file, preset, overrides, seed) and what the input carries to one configuration."""
+"""Merge what the user gave (file, preset, overrides, seed) and what the input carries into one configuration."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
-from golfpipe.config.schema import known_part
+from golfpipe.config.schema import choices, known_part, plain_config
+from golfpipe.jobs.registry import Stage, settled_by
 from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
 from golfpipe.store.artifact import Artifact
-from golfpipe.store.manifest import Kind
+from golfpipe.store.metric_values import mapping, text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where settings come from, lowest layer first: the file, the preset, the overrides, the seed."""
+    """The settings that the user gave, lowest layer first: the file, the preset, the overrides, the seed."""
 
     config_file: Path | None = None
     preset: str | None = None
     overrides: tuple[str, ...] = ()
-    """'key=value' each."""
+    """The overrides, each as 'key=value'."""
     seed: int | None = None
 
     def stages(self) -> StagesFile:
-        """The parsed pipeline file. Raises ConfigError."""
+        """Return the parsed pipeline file. Raises ConfigError."""
         return load_stages(self.config_file)
 
     def resolve(
@@ -35,9 +36,9 @@ class Settings:
         decided: Collection[str] = (),
         default_preset: bool = False,
     ) -> Resolved:
-        """The configuration over `inherited`, whose sections `decided` stay as they are there.
+        """Return the configuration over `inherited`, whose sections `decided` stay as they are there.
 
-        `default_preset`: take the file's where none is given. Raises ConfigError.
+        `default_preset` takes the file's default preset where none is given. Raises ConfigError.
         """
         stages = self.stages()
         preset = self.preset or (stages.default_preset if default_preset else None)
@@ -50,27 +51,20 @@ class Settings:
             seed=self.seed,
         )
 
+    def resolve_over(self, source: Artifact, warn: Callable[[str], None]) -> Resolved:
+        """The configuration over that of an input, whose own making stays as it was. Raises ConfigError."""
+        return self.resolve(inherited=inherited_settings(source, warn), decided=settled_by(source.manifest.kind))
+
 
 def qat_overrides(bits: float) -> list[str]:
-    """Quantization-aware training of matrices and n-gram tables through open-ended codes of so many bits."""
+    """Return the overrides that train matrices and n-gram tables through open-ended codes of so many bits."""
     return [f"train.qat.{name}.step={step_of_bits(bits):.4g}" for name in MATRIX_CLASSES]
 
 
-_TRAINED = ("data", "model", "optim", "train")
-DECIDED: dict[Kind, tuple[str, ...]] = {
-    "token_data": ("data",),
-    "trained_model": _TRAINED,
-    "quantized_model": (*_TRAINED, "quantize"),
-    "packed_model": (*_TRAINED, "quantize", "pack"),
-    "adapted_model": (*_TRAINED, "quantize", "pack", "ttt"),
-    "evaluation": (*_TRAINED, "quantize", "pack", "ttt", "evaluate"),
-}
-"""Kind of the input -> sections that it is the result of."""
-
-
 def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[str, Any]:
-    """What a later command takes over from its input: everything from a model or an evaluation, how the text became
-    tokens from token data (whose other settings nobody chose). `warn` hears of settings that this golfpipe lacks."""
+    """Return the settings that a later command takes over from its input: all of them from a model or an evaluation;
+    from token data only how text became tokens, since nobody chose its other settings. `warn` is told of settings that
+    this golfpipe lacks."""
     config = artifact.manifest.config
     if artifact.manifest.kind == "token_data":
         config = {"data": config.get("data", {})}
@@ -78,8 +72,20 @@ def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[
 
 
 def known_settings(config: dict[str, Any], origin: str, warn: Callable[[str], None]) -> dict[str, Any]:
-    """The part of a manifest's configuration that this golfpipe has."""
+    """Return the part of a manifest's configuration that this golfpipe has, and warn of the rest."""
     known, dropped = known_part(config)
     if dropped:
         warn(f"{origin}: settings of another golfpipe are left out: {', '.join(dropped)}")
     return known
+
+
+def refuse_unknown_choices(stage: Stage, source: Artifact, resolved: Resolved) -> None:
+    """Raise ConfigError where the input was made to be worked on by a method, quantizer or coder of another golfpipe,
+    the stage would heed that, and nobody has chosen again: the stage must not take a default in its place."""
+    plain = plain_config(resolved.config)
+    for key, table in choices().items():
+        section, _, name = key.partition(".")
+        carried = text(mapping(source.manifest.config, section), name)
+        chosen_here = resolved.origin[key] == "--set" or resolved.origin[key].startswith("preset ")
+        if carried is not None and carried not in table and not chosen_here and stage.heeds(key, plain):
+            table.check(f"{source.path}: {key}", carried)

@@ -1,4 +1,4 @@
-"""One stage as one command: open the inputs, take over their settings, choose the output folder."""
+"""Prepare one stage as one command: open the inputs, take over their settings, choose the output folder."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
+from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.jobs.shard import Shard, check_parts
-from golfpipe.jobs.unfinished import JOB_FILE, read_begun
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings, known_settings
-from golfpipe.store.artifact import Artifact, open_artifact, try_open
-from golfpipe.store.manifest import InputRef
+from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.files import named_path
 from golfpipe.store.search import find_artifact
 
 ARTIFACTS = Path("artifacts")
 DEMO_DATA = ARTIFACTS / "data" / "demo"
 MAX_NAME_LENGTH = 100
-"""File systems allow 255 bytes; hidden siblings add a prefix and a suffix."""
+"""The most bytes of a name. File systems allow 255; hidden siblings add a prefix and a suffix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +30,29 @@ class Request:
 
     stage: str
     inputs: Mapping[str, Path | None] = field(default_factory=dict)
-    """Role -> artifact folder; data of None is the one that the model's manifest names."""
+    """The artifact folder in each role. Data of None means the data that the model's manifest names."""
     settings: Settings = field(default_factory=Settings)
     context: Context = field(default_factory=Context)
     out: Path | None = None
-    """None: the folder beside the input that is named for the stage."""
+    """The output folder; None means the folder beside the input that is named for the stage."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     argument_digest: str = ""
 
 
 def prepare(request: Request) -> Job:
-    """The job that the request means. Raises UsageError, ConfigError or ArtifactError."""
+    """Return the job that the request means. Raises UsageError, ConfigError or ArtifactError."""
     stage = STAGES[request.stage]
     source = _first_input(stage, request.inputs)
-    resolved = request.settings.resolve(
-        inherited=inherited_settings(source, request.context.reporter.warn) if source is not None else None,
-        decided=DECIDED.get(source.manifest.kind, ()) if source is not None else (),
-    )
-    needless = stage.needless(plain_config(resolved.config))
+    settings, warn = request.settings, request.context.reporter.warn
+    resolved = settings.resolve_over(source, warn) if source is not None else settings.resolve()
+    if source is not None:
+        refuse_unknown_choices(stage, source, resolved)
+    config = resolved.config
+    needless = stage.needless(plain_config(config))
     wanted = {role: path for role, path in request.inputs.items() if role not in needless}
     return Job(
         stage=stage,
-        config=resolved.config,
+        config=config,
         inputs=open_inputs(stage, wanted),
         out=checked_out(request.out) if request.out is not None else default_out(stage, source),
         arguments=request.arguments,
@@ -61,81 +61,19 @@ def prepare(request: Request) -> Job:
     )
 
 
-def prepare_training(request: Request, name: str | None) -> Job:
-    """As `prepare`, for train: it has a name instead of a sibling, a default preset, and may go on from an
-    interrupted run (`context.resume`), whose settings and inputs it then takes over. With an `init` model the
-    architecture is that of the model."""
-    stage = STAGES["train"]
-    stages = request.settings.stages()
-    run_name = checked_name(name or request.settings.preset or stages.default_preset)
-    out = checked_out(request.out) if request.out is not None else ARTIFACTS / run_name / stage.name
-    data_path, warn = request.inputs.get("data"), request.context.reporter.warn
-    begun, init = None, _opened_init(request.inputs.get("init"))
-    if request.context.resume:
-        begun, reference, init_reference = _begun(out)
-        data = open_artifact(data_path, "token_data") if data_path is not None else find_artifact(reference, out)
-        if init is None and init_reference is not None:
-            init = find_artifact(init_reference, out)
-    elif data_path is None:
-        raise UsageError("train needs token data", hint="golfpipe data demo; golfpipe train artifacts/data/demo")
-    else:
-        data = open_artifact(data_path, "token_data")
-    if begun is not None:
-        inherited = known_settings(begun, str(out), warn)
-    else:
-        inherited = inherited_settings(data, warn)
-        inherited.setdefault("data", {})["source"] = source_name(data)
-    decided = DECIDED["token_data"]
-    if init is not None:
-        inherited["model"], decided = init.manifest.model or {}, (*decided, "model")
-    resolved = request.settings.resolve(inherited=inherited, decided=decided, default_preset=begun is None)
-    return Job(
-        stage=stage,
-        config=resolved.config,
-        inputs={"data": data} | ({"init": init} if init is not None else {}),
-        out=out,
-        arguments=request.arguments,
-        argument_digest=request.argument_digest,
-        context=request.context,
-    )
-
-
 def source_name(data: Artifact) -> str:
-    """What data.source would be for `run` to read this data."""
+    """Return the data.source with which `run` would read this data."""
     return "demo" if data.path.resolve() == DEMO_DATA.resolve() else str(data.path.resolve())
 
 
-def _opened_init(path: Path | None) -> Artifact | None:
-    """The model to start from, of any kind."""
-    return open_artifact(path, *MODEL_KINDS) if path is not None else None
-
-
-def _begun(out: Path) -> tuple[dict[str, Any], InputRef, InputRef | None]:
-    """Settings, data and initial model of the interrupted run in `out`, or of the finished one, which then is up to
-    date."""
-    begun = read_begun(out)
-    data = begun.input("data") if begun is not None else None
-    if begun is not None and data is not None:
-        return begun.config, data, begun.input("init")
-    finished = try_open(out)
-    data = finished.manifest.input("data") if finished is not None else None
-    if finished is None or data is None:
-        raise UsageError(
-            f"{out}: nothing to resume here, no {JOB_FILE} of an unfinished run",
-            hint="--name or -o tells which run",
-            path=str(out),
-        )
-    return finished.manifest.config, data, finished.manifest.input("init")
-
-
 def _first_input(stage: Stage, paths: Mapping[str, Path | None]) -> Artifact | None:
-    """The input whose settings the stage takes over; None for a stage without inputs."""
+    """Return the input whose settings the stage takes over; None for a stage without inputs."""
     first = dict(list(paths.items())[:1])
     return next(iter(open_inputs(stage, first).values()), None)
 
 
 def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Artifact]:
-    """Role -> artifact, each of a kind that the stage takes. Roles beyond the first of a kind end in -2, -3, ...
+    """Open the artifact in each role, of a kind that the stage takes. Further roles for one kind end in -2, -3, ...
 
     Raises UsageError or ArtifactError.
     """
@@ -150,7 +88,7 @@ def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Art
 
 
 def find_data(model: Artifact) -> Artifact:
-    """The token data that the model's manifest names, by digest. Raises ArtifactError."""
+    """Return the token data that the model's manifest names, found by digest. Raises ArtifactError."""
     reference = data_reference(model.manifest)
     if reference is None:
         raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")
@@ -158,20 +96,22 @@ def find_data(model: Artifact) -> Artifact:
 
 
 def finished_evaluation(path: Path) -> Artifact | None:
-    """The artifact, if it is an evaluation already. Raises UsageError or ArtifactError for a path that is none."""
+    """Return the artifact if it is an evaluation, else None. Raises UsageError or ArtifactError for a path without an
+    artifact."""
     artifact = open_artifact(path)
     return artifact if artifact.manifest.kind == "evaluation" else None
 
 
 def prepare_shard(request: Request, shard: Shard) -> Job:
-    """As `prepare`, for one part of an evaluation, by default in a folder of its own."""
+    """Return the job of one part of an evaluation, by default in a folder of its own."""
     whole = prepare(request)
     out = whole.out if request.out is not None else whole.out.with_name(f"{whole.out.name}-{shard.folder}")
     return replace(whole, out=checked_out(out), arguments={"shard": shard}, argument_digest=shard.digest)
 
 
 def prepare_merge(paths: Sequence[Path], request: Request) -> Job:
-    """The evaluation whose parts are in the folders `paths`: the same job as without shards, by default beside them.
+    """Return the job that merges the parts in the folders `paths`: the same evaluation as without shards, by default
+    beside the parts.
 
     Raises UsageError for parts that are missing, given twice, or of another evaluation.
     """
@@ -193,20 +133,15 @@ def prepare_merge(paths: Sequence[Path], request: Request) -> Job:
 
 
 def default_out(stage: Stage, source: Artifact | None) -> Path:
-    """The sibling of the input that is named for the stage."""
+    """Return the sibling of the input that is named for the stage."""
     assert source is not None, f"{stage.name} has no input to be beside"
-    name = stage.name if stage.name != "evaluate" else f"evaluate-{_named(source.path).name}"
-    return _named(source.path).parent / name
-
-
-def _named(path: Path) -> Path:
-    """`path` in a form that ends in a name, unlike `.` and `..`."""
-    return path if path.name not in ("", "..") else path.resolve()
+    name = stage.name if stage.name != "evaluate" else f"evaluate-{named_path(source.path).name}"
+    return named_path(source.path).parent / name
 
 
 def checked_out(out: Path) -> Path:
-    """An output path that can have hidden siblings. Raises UsageError."""
-    out = _named(out)
+    """Return an output path that can have hidden siblings. Raises UsageError where `out` cannot."""
+    out = named_path(out)
     if not out.name:
         raise UsageError(f"{out}: cannot be an output folder", hint="give a folder with -o")
     if len(out.name.encode()) > MAX_NAME_LENGTH:
@@ -215,7 +150,7 @@ def checked_out(out: Path) -> Path:
 
 
 def checked_name(name: str) -> str:
-    """The name of a run, which is one folder below artifacts/. Raises UsageError."""
+    """Return `name` if it can name a run, which is one folder below artifacts/. Raises UsageError."""
     if not name or name in (".", "..") or "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise UsageError(f"--name {name!r}: expected the name of one folder", hint="letters, digits, - and _")
     if len(name.encode()) > MAX_NAME_LENGTH:

@@ -1,4 +1,4 @@
-"""sha256 names of what data commands read besides artifacts, for their keys."""
+"""Digests, for the keys of data commands, of what they read besides artifacts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from golfpipe.store.canonical import digest_of, file_sha256
 
 
 def files_digest(files: Iterable[Path], *more: str | None) -> str:
-    """Names the files' contents in their order, and `more`: other things that decide the result.
+    """Return a digest of the files' contents in their order, and of `more`: other things that decide the result.
 
     Raises DataError for a file that cannot be read.
     """
@@ -27,7 +27,7 @@ def files_digest(files: Iterable[Path], *more: str | None) -> str:
 
 
 def demo_digest(library: Path | None = None) -> str:
-    """Names the sources that the demo corpus is taken from: this Python's standard library.
+    """Return a digest of the sources of the demo corpus, which are this Python's standard library.
 
     Reading them is much faster than parsing them for their prose, which `data demo` does only when it has to.
     """

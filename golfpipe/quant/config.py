@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from golfpipe.errors import ConfigError
+from golfpipe.quant.quantizers import QUANTIZERS
 
 TensorClass = Literal["mlp", "attention", "ngram", "token_table", "small"]
 
@@ -111,10 +112,9 @@ class QuantPolicy:
 class QuantizeConfig(QuantPolicy):
     """Settings of the quantize stage."""
 
-    method: Literal["gptq_lite", "gptq", "rate", "trellis"] = "gptq_lite"
-    """gptq_lite: clip search per row, or trellis where there is a target, which a fixed grid cannot meet; gptq: its
-    scales, then error feedback through the inputs' second moments; rate: open-ended codes chosen for error and bits
-    together, with that feedback; trellis: the same with trellis-coded quantization."""
+    method: Annotated[str, QUANTIZERS] = "gptq_lite"
+    """How codes are chosen: a line of quantizers.py. Each quantizer's file says what it does, and which one takes its
+    place under a target."""
     trellis_states: Literal[4, 8] = 8
     """More states are nearer to the rate-distortion bound, and slower."""
     target_bytes: Literal["none", "limit"] | float = "none"
@@ -140,37 +140,44 @@ class QuantizeConfig(QuantPolicy):
     def __post_init__(self) -> None:
         # The zero-argument super() does not work in dataclasses with slots: the class is created twice.
         QuantPolicy.__post_init__(self)
+        QUANTIZERS.check("quantize.method", self.method)
         if not 0 <= self.prune_fraction < 1:
             raise ConfigError(f"quantize.prune_fraction={self.prune_fraction} must lie in [0, 1)")
         for key in ("calibration_tokens", "damping", "rate_weight", "target_bits"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"quantize.{key}={getattr(self, key)} must not be negative")
-        if self.method == "gptq" and self.calibration == "none":
+        if QUANTIZERS.load(self.quantizer).needs_moments and self.calibration == "none":
             raise ConfigError(
-                "quantize.method=gptq needs the inputs' second moments",
+                f"quantize.method={self.method} needs the inputs' second moments",
                 hint="--set quantize.calibration=train, or generated",
             )
         if not isinstance(self.target_bytes, str) and self.target_bytes <= 0:
             raise ConfigError(f"quantize.target_bytes={self.target_bytes} must be positive, `none` or `limit`")
-        if self.has_target and self.method == "gptq":
+        if self.has_target and not self.is_open:
+            able = [name for name in QUANTIZERS.names if QUANTIZERS.load(name).is_open]
             raise ConfigError(
-                "quantize.target_bytes and target_bits need open-ended codes, which gptq does not have",
-                hint="--set quantize.method=rate, or trellis",
+                f"quantize.target_bytes and target_bits need open-ended codes, which {self.method} does not have",
+                hint=f"--set quantize.method={', or '.join(able)}",
             )
         if self.target_bytes != "none" and self.target_bits:
             raise ConfigError("quantize.target_bytes and quantize.target_bits exclude each other")
 
     @property
-    def open_method(self) -> Literal["none", "rate", "trellis"]:
-        """The method of open-ended codes that is at work."""
-        if self.method == "rate":
-            return "rate"
-        return "trellis" if self.method == "trellis" or self.has_target else "none"
+    def quantizer(self) -> str:
+        """Name of the quantizer that is at work: that of `method`, or the one that takes its place under a target."""
+        instead: str | None = QUANTIZERS.load(self.method).under_target
+        return instead if self.has_target and instead is not None else self.method
 
     @property
     def is_open(self) -> bool:
-        """Whether the method writes open-ended codes."""
-        return self.open_method != "none"
+        """Whether the quantizer writes open-ended codes."""
+        return bool(QUANTIZERS.load(self.quantizer).is_open)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats (codec.formats) that the pieces may have."""
+        stepped = any(getattr(self, name).step for name in get_args(TensorClass))
+        return ("float", *(() if self.is_open else ("grid",)), *(("open",) if self.is_open or stepped else ()))
 
     @property
     def has_target(self) -> bool:

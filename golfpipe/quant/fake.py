@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from golfpipe.codec.log_steps import step_values
 from golfpipe.errors import ArtifactError
 from golfpipe.quant.clip_search import choose_scales
 from golfpipe.quant.config import QuantPolicy
 from golfpipe.quant.policy import assign_classes, assign_schemes
 from golfpipe.quant.rows import as_rows, fake_quantize, row_absmax, row_scale
-from golfpipe.quant.steps import fake_quantize_steps, step_values, tensor_log_step
+from golfpipe.quant.steps import fake_quantize_steps, tensor_log_step
 
 # Shapes: R rows, C values per row
 

@@ -1,21 +1,23 @@
-"""Which tensors get open-ended codes, at which level of error, and what an error of each costs."""
+"""Weights to open-ended codes: which tensors get them, at which level of error, and what an error of each costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from golfpipe.codec.pieces import Piece
 from golfpipe.errors import StageFailed
-from golfpipe.quant.config import ClassScheme, QuantizeConfig, TensorClass
+from golfpipe.quant.calibration_data import CalibrationData
+from golfpipe.quant.config import QuantizeConfig, TensorClass
+from golfpipe.quant.float_piece import float_piece
 from golfpipe.quant.open_tensor import OpenTensor
+from golfpipe.quant.quantizer import Quantized, QuantizeWork, Solution
 from golfpipe.quant.rows import as_rows
-from golfpipe.quant.sensitivity import CalibrationData, Sensitivity, flat_sensitivity, measured_sensitivity
-from golfpipe.quant.steps import quantize_steps, step_values, tensor_log_step
+from golfpipe.quant.sensitivity import Sensitivity, flat_sensitivity, measured_sensitivity
+from golfpipe.quant.solver import solve_level
 
 # Shapes: R rows, C values per row
 
@@ -33,46 +35,66 @@ _TOKEN_TABLE_WEIGHT = 4.0
 2.5 bits: an octave finer than its diagonal asks for is worth more than the same bytes spent on everything."""
 
 
-def open_tensors(
-    weights: Mapping[str, Tensor],
-    config: QuantizeConfig,
-    classes: Mapping[str, TensorClass],
-    schemes: Mapping[str, ClassScheme],
-    calibration: CalibrationData | None,
-) -> dict[str, tuple[OpenTensor, float | None]]:
-    """Name -> (tensor, level) of all that the methods rate and trellis quantize; level None: the target decides.
+PieceAt = Callable[[OpenTensor, float, float], Piece]
+"""(tensor, level, quantize.rate_weight) -> its piece."""
+
+
+def quantize_open(
+    work: QuantizeWork, piece_at: PieceAt, *, by_diagonal: bool, start_with: PieceAt | None = None
+) -> Quantized:
+    """Quantize every tensor, all that is no float to open-ended codes.
 
     A class with a step has that step on average; other classes follow the target, or their bits where there is none.
-    Under a target 16-bit classes take part as well; 32 bits keep a class as it is.
+    Under a target 16-bit classes take part as well; 32 bits keep a class as it is. by_diagonal: see feedback_factor.
+    start_with: a quicker way to pieces of nearly the same size, whose level is where the search for the target begins.
     """
-    if not config.is_open:
-        return {}
-    bits = -config.trellis_states if config.open_method == "trellis" else 0
-    opened: dict[str, tuple[OpenTensor, float | None]] = {}
-    for name, weight in weights.items():
-        scheme = schemes[name]
-        in_target = config.has_target and not scheme.step
+    settings = work.settings
+    pieces: dict[str, Piece] = {}
+    solved: list[OpenTensor] = []
+    for name, weight in work.weights.items():
+        scheme = work.schemes[name]
+        in_target = settings.has_target and not scheme.step
         if scheme.is_float and (not in_target or scheme.bits == 32 or weight.numel() < MIN_OPEN_VALUES):
-            continue
-        w_RC = as_rows(weight)
-        _require_finite_weights(w_RC, name)
-        sensitivity = _sensitivity(name, w_RC, classes[name], config, calibration, by_diagonal=bits == 0)
-        tensor = OpenTensor(name, tuple(weight.shape), w_RC, bits, sensitivity, config.sensitive_steps)
-        level = None if in_target else tensor.level_of_step(scheme.step or _STEP_OF_ONE_BIT * 2.0**-scheme.bits)
-        opened[name] = (tensor, level)
-    return opened
+            pieces[name] = float_piece(name, weight, scheme.bits)
+        else:
+            tensor = _open_tensor(name, weight, work, by_diagonal=by_diagonal)
+            if in_target:
+                solved.append(tensor)
+                continue
+            level = tensor.level_of_step(scheme.step or _STEP_OF_ONE_BIT * 2.0**-scheme.bits)
+            pieces[name] = piece_at(tensor, level, settings.rate_weight)
+        work.advance(weight.numel())
+    solution = None
+    if solved:
+        start = _solve(work, solved, pieces, start_with, None)[1].level if start_with is not None else None
+        found, solution = _solve(work, solved, pieces, piece_at, start)
+        pieces |= found
+        work.advance(sum(tensor.w_RC.numel() for tensor in solved))
+    return Quantized(pieces=pieces, solution=solution)
 
 
-def plain_step_piece(name: str, shape: tuple[int, ...], w_RC: Tensor, step: float) -> Piece:
-    """Open-ended codes of a class with a step under the methods without sensitivity: one step, nearest codes.
+def _solve(
+    work: QuantizeWork, tensors: list[OpenTensor], fixed: Mapping[str, Piece], piece_at: PieceAt, start: float | None
+) -> tuple[dict[str, Piece], Solution]:
+    """The pieces of the tensors that, with the `fixed` ones, have the target's size."""
+    target = work.target
+    assert target is not None, "the settings have a target"
 
-    Exactly what the fake quantizer of training does. Raises StageFailed for weights that are not finite.
-    """
-    log_step = tensor_log_step(w_RC, step, name=name)
-    codes_RC = quantize_steps(w_RC, float(step_values(np.array(log_step))))
-    num_rows, width = w_RC.shape
-    log_steps = np.concatenate([np.full(num_rows, log_step), np.zeros(width)]).astype(np.int16)
-    return Piece(name=name, shape=shape, bits=0, codes=codes_RC.to(torch.int16).cpu().numpy(), scales=log_steps)
+    def quantize_all(jobs: Mapping[str, tuple[OpenTensor, float]]) -> dict[str, Piece]:
+        return {name: piece_at(*job, work.settings.rate_weight) for name, job in jobs.items()}
+
+    def measure(found: Mapping[str, Piece]) -> float:
+        return target.measure({name: found[name] if name in found else fixed[name] for name in work.weights})
+
+    return solve_level(tensors, quantize_all, measure, target.size, start=start)
+
+
+def _open_tensor(name: str, weight: Tensor, work: QuantizeWork, *, by_diagonal: bool) -> OpenTensor:
+    w_RC = as_rows(weight)
+    if not bool(torch.isfinite(w_RC).all()):
+        raise StageFailed(f"{name}: weights are NaN or infinite")
+    sensitivity = _sensitivity(name, w_RC, work.classes[name], work.settings, work.calibration, by_diagonal=by_diagonal)
+    return OpenTensor(name, tuple(weight.shape), w_RC, sensitivity, work.settings.sensitive_steps)
 
 
 def _sensitivity(
@@ -90,8 +112,3 @@ def _sensitivity(
         return Sensitivity(found.row_R * weight, found.column_C, found.factor)
     flat = flat_sensitivity(w_RC)
     return Sensitivity(flat.row_R * _CLASS_TOLERANCE.get(tensor_class, 1.0), flat.column_C, None)
-
-
-def _require_finite_weights(w_RC: Tensor, name: str) -> None:
-    if not bool(torch.isfinite(w_RC).all()):
-        raise StageFailed(f"{name}: weights are NaN or infinite")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.codec.code_shapes import EXPONENTS
-from golfpipe.codec.open_codes import code_offset
-from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE, OPEN_STATES, Piece
+from golfpipe.codec.code_shapes import EXPONENTS, code_offset
+from golfpipe.codec.log_steps import step_grid, step_values
+from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE, Piece
 from golfpipe.codec.scale_classes import plan_classes
 from golfpipe.quant.code_search import SCALAR_PRICE, RateModel, search_scalar_codes
 from golfpipe.quant.sensitivity import Sensitivity
-from golfpipe.quant.steps import nearest_log_steps, step_grid, step_values
-from golfpipe.quant.trellis_code import trellis_points
-from golfpipe.quant.trellis_search import TRELLIS_PRICE, search_trellis_codes
+from golfpipe.quant.steps import nearest_log_steps
 
 # Shapes: R rows, C columns
 
@@ -29,14 +29,6 @@ _FINEST_STEP = -7.0
 (a few training steps make some rows thousands of times as sensitive as others), finer has no use."""
 _MOST_CODE = 30_000
 """No step is so small that a weight's code leaves the storable range; error feedback needs some room."""
-# Measured on Gaussian weights, 8 states: log2 of their deviation in scalar steps, and how much less than a scalar
-# quantizer's the error plus price * bits of a trellis is, in squared scalar steps. It has no point at zero: weights far
-# below the step get a point half a step away that the scalar quantizer spares them.
-_GAIN_AT = (-6.0, -4.3, -3.3, -2.74, -2.32, -2.0, -1.74, -1.32, -1.0, -0.5, 0.0)
-_GAIN = (-0.0626, -0.0626, -0.0653, -0.0607, -0.0537, -0.0443, -0.0318, 0.0065, 0.0262, 0.0227, 0.0180)
-_LEAST_GAIN = 0.01
-"""In these units. A trellis that gains less moves many weights that a scalar quantizer leaves at zero, and costs more
-of the loss than the measure says (docs/quantization.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +39,7 @@ class OpenTensor:
     shape: tuple[int, ...]
     w_RC: Tensor
     """fp32."""
-    bits: int
-    """Piece.bits: 0 scalar, -4 and -8 trellis where it pays (see trellis_gain)."""
     sensitivity: Sensitivity
-    """For a trellis without reordered columns: its codes are read in the order in which they are stored."""
     with_spread: bool
     """Whether rows and columns get steps of their own."""
 
@@ -99,14 +88,20 @@ class OpenTensor:
         return log_steps
 
 
-def quantize_open_tensor(tensor: OpenTensor, level: float, rate_weight: float) -> Piece:
-    """Codes at the level: every weight's error costs about 2^(2 level) / 24 nats per token (less for trellis codes)."""
-    log_steps = tensor.log_steps(level)
+Search = Callable[[Tensor, Tensor, Tensor, Tensor | None, RateModel | None], Tensor]
+"""(weights [C, R] and steps [C] in quantization order, steps [R], corrections, rate model) -> codes [C, R]; see
+search_scalar_codes."""
+
+
+def scalar_piece(tensor: OpenTensor, level: float, rate_weight: float) -> Piece:
+    """Return scalar codes at the level: every weight's error costs about 2^(2 level) / 24 nats per token."""
+    search = partial(search_scalar_codes, price=SCALAR_PRICE * rate_weight)
+    return searched_piece(tensor, 0, tensor.log_steps(level), rate_weight, search)
+
+
+def searched_piece(tensor: OpenTensor, bits: int, log_steps: np.ndarray, rate_weight: float, search: Search) -> Piece:
+    """Return the piece of the codes that `search` finds with steps int16 [R + C]. bits: see Piece."""
     num_rows, device = len(tensor.w_RC), tensor.w_RC.device
-    bits = tensor.bits if tensor.bits == 0 or trellis_gain(tensor.w_RC, log_steps) >= _LEAST_GAIN else 0
-    states = OPEN_STATES[bits]
-    if states > 1:
-        log_steps[:num_rows] -= LOG_STEPS  # a trellis code is two steps wide: at equal rate its step is half as large
     factor = tensor.sensitivity.factor
     order_C = factor.order_C if factor is not None else torch.arange(tensor.w_RC.shape[1], device=device)
     steps = torch.from_numpy(step_values(log_steps)).to(device)
@@ -114,38 +109,16 @@ def quantize_open_tensor(tensor: OpenTensor, level: float, rate_weight: float) -
     w_CR = tensor.w_RC.T[order_C].contiguous()
     rate = _rate_model(tensor.w_RC, bits, log_steps, order_C) if rate_weight > 0 else None
     correction_CC = factor.correction_CC.to(device) if factor is not None else None
-    if states == 1:
-        codes_CR = search_scalar_codes(w_CR, step_C, step_R, correction_CC, rate, SCALAR_PRICE * rate_weight)
-    else:
-        price = TRELLIS_PRICE[states] * rate_weight
-        codes_CR = search_trellis_codes(w_CR, step_C, step_R, correction_CC, rate, price, states)
     codes_RC = torch.empty_like(tensor.w_RC)
-    codes_RC[:, order_C] = codes_CR.T
+    codes_RC[:, order_C] = search(w_CR, step_C, step_R, correction_CC, rate).T
     codes = codes_RC.to(torch.int16).cpu().numpy()
     return Piece(name=tensor.name, shape=tensor.shape, bits=bits, codes=codes, scales=log_steps)
-
-
-def trellis_gain(w_RC: Tensor, log_steps: np.ndarray) -> float:
-    """What a trellis saves on the average weight against a scalar quantizer of these steps; negative where it costs."""
-    power_RC = (w_RC.cpu() / step_grid(log_steps, len(w_RC))).square_().double().numpy()
-    mean = max(float(power_RC.mean()), 1e-30)
-    row_R, column_C = power_RC.mean(axis=1) + 1e-9 * mean, power_RC.mean(axis=0) + 1e-9 * mean
-    log_deviation = 0.5 * (np.log2(row_R)[:, None] + np.log2(column_C) - math.log2(mean))
-    return float(np.interp(log_deviation, _GAIN_AT, _GAIN).mean())
-
-
-def open_points(piece: Piece) -> Tensor:
-    """fp32 weights [R, C] of a piece with open-ended codes, on the CPU: point times step."""
-    assert piece.codes is not None and piece.scales is not None
-    states = OPEN_STATES[piece.bits]
-    points_RC = trellis_points(piece.codes, states) if states > 1 else piece.codes.astype(np.float32)
-    return torch.from_numpy(points_RC) * step_grid(piece.scales, len(piece.codes))
 
 
 def _rate_model(w_RC: Tensor, bits: int, log_steps: np.ndarray, order_C: Tensor) -> RateModel:
     """The entropy model that the packer will fit, from the nearest codes. Scales in steps."""
     width, offset = (2.0 if bits else 1.0), code_offset(bits)
-    near_RC = (w_RC.cpu() / step_grid(log_steps, len(w_RC)) / width - offset).round_()
+    near_RC = (w_RC.cpu() / torch.from_numpy(step_grid(log_steps, len(w_RC))) / width - offset).round_()
     near_RC.clamp_(-MAX_OPEN_CODE, MAX_OPEN_CODE)
     classes = plan_classes(near_RC.to(torch.int16).numpy(), offset)
     counts = np.bincount(classes.class_RC.reshape(-1), minlength=len(classes.log_scale_K))

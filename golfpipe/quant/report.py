@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from golfpipe.codec.formats import format_of
 from golfpipe.codec.pieces import Piece
-from golfpipe.codec.streams import ideal_bytes, plane_bits
 from golfpipe.quant.config import TensorClass
 
 
@@ -23,7 +23,7 @@ class TensorReport:
     relative_squared_error: float
     """sum (w - w_hat)^2 / sum w^2 against the weights before pruning; 0 for a tensor of zeros."""
     ideal_bytes: float
-    """Order-0 entropy of codes and scales, or of the floats' byte planes; of open-ended codes see codec.streams."""
+    """Order-0 entropy of codes and scales, or of the floats' byte planes; of open-ended codes see codec.open_codes."""
     entropy_bits: float | None
     """Entropy of the codes, bits per code; None for floats."""
     lower_edge_share: float | None
@@ -50,52 +50,29 @@ def relative_squared_error(weight: Tensor, restored: Tensor) -> float:
     return error / power
 
 
-def report_codes(
-    piece: Piece, *, tensor_class: TensorClass, error: float, ratio_index_R: Tensor, num_ratios: int
+def report_piece(
+    piece: Piece,
+    weight: Tensor,
+    restored: Tensor,
+    *,
+    tensor_class: TensorClass,
+    ratio_index_R: Tensor | None,
+    num_ratios: int,
 ) -> TensorReport:
-    """Report of an integer piece; `error` is its relative squared error."""
-    assert piece.codes is not None
-    bits = plane_bits(piece)
-    counts = np.bincount(ratio_index_R.cpu().numpy(), minlength=num_ratios)
+    """Return the report of a piece that stands for `restored` in place of `weight`. ratio_index: None where its rows
+    took no clip ratios."""
+    size, counts, edge_share = format_of(piece.bits).ideal_size(piece), None, None
+    if ratio_index_R is not None:
+        counts = np.bincount(ratio_index_R.cpu().numpy(), minlength=num_ratios)
+        edge_share = float(counts[0] / counts.sum()) if num_ratios > 1 else 0.0
     return TensorReport(
         name=piece.name,
         tensor_class=tensor_class,
         bits=piece.bits,
         num_values=piece.num_values,
-        relative_squared_error=error,
-        ideal_bytes=sum(bits) / 8,
-        entropy_bits=bits[0] / piece.num_values,
-        lower_edge_share=float(counts[0] / counts.sum()) if num_ratios > 1 else 0.0,
-        ratio_counts=tuple(int(count) for count in counts),
-    )
-
-
-def report_open_codes(piece: Piece, *, tensor_class: TensorClass, error: float) -> TensorReport:
-    """Report of a piece with open-ended codes: its entropy is what its codes and steps cost under their own tables."""
-    ideal = ideal_bytes(piece)
-    return TensorReport(
-        name=piece.name,
-        tensor_class=tensor_class,
-        bits=piece.bits,
-        num_values=piece.num_values,
-        relative_squared_error=error,
-        ideal_bytes=ideal,
-        entropy_bits=8 * ideal / piece.num_values,
-        lower_edge_share=None,
-        ratio_counts=None,
-    )
-
-
-def report_floats(piece: Piece, *, tensor_class: TensorClass, error: float) -> TensorReport:
-    """Report of a float piece; `error` is its relative squared error."""
-    return TensorReport(
-        name=piece.name,
-        tensor_class=tensor_class,
-        bits=piece.bits,
-        num_values=piece.num_values,
-        relative_squared_error=error,
-        ideal_bytes=ideal_bytes(piece),
-        entropy_bits=None,
-        lower_edge_share=None,
-        ratio_counts=None,
+        relative_squared_error=relative_squared_error(weight, restored),
+        ideal_bytes=size.total / 8,
+        entropy_bits=size.codes / piece.num_values if size.codes is not None else None,
+        lower_edge_share=edge_share,
+        ratio_counts=tuple(int(count) for count in counts) if counts is not None else None,
     )

@@ -9,25 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.hessian import FeedbackFactor, feedback_factor
 
 # Shapes: R rows, C values per row
 
 _PRIOR_VALUES = 8.0
 """A row's mean is drawn towards the tensor's as if that many more of its values had been seen."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CalibrationData:
-    """What calibration measured. Tensors on any device."""
-
-    fisher: dict[str, Tensor]
-    """Tensor name -> fp32 [R, C], F in nats per token and squared weight."""
-    moments: dict[str, Tensor]
-    """Name of each linear map's weight -> [C, C], E[x x^T] over tokens, summed over the layers that use it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,26 +65,3 @@ def measured_sensitivity(name: str, data: CalibrationData, damping: float, *, by
     column_C = np.empty(num_columns)
     column_C[factor.order_C.cpu().numpy()] = factor.weight_C.cpu().numpy()
     return Sensitivity(row_R / diagonal, column_C, factor)
-
-
-def rows_of(gradient: Tensor) -> Tensor:
-    """A parameter's gradient as [R, C], as codes are laid out."""
-    return gradient.reshape(gradient.shape[0], -1) if gradient.ndim > 1 else gradient.reshape(1, -1)
-
-
-def add_fisher(total: dict[str, Tensor], gradients: dict[str, Tensor], num_tokens: int) -> None:
-    """Add one batch: gradients of the *mean* loss over num_tokens tokens whose targets the model drew.
-
-    The variance of that mean is F / num_tokens.
-    """
-    for name, gradient in gradients.items():
-        square = rows_of(gradient.detach()).float().square() * num_tokens
-        if name in total:
-            total[name] += square
-        else:
-            total[name] = square
-
-
-def mean_fisher(total: dict[str, Tensor], num_batches: int) -> dict[str, Tensor]:
-    """Sums of add_fisher -> F."""
-    return {name: torch.div(square, num_batches) for name, square in total.items()}

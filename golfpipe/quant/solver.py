@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from golfpipe.codec.pieces import Piece
 from golfpipe.errors import StageFailed
 from golfpipe.quant.open_tensor import OpenTensor
+from golfpipe.quant.quantizer import Solution
 
 TOLERANCE = 0.001
 """A size within this share below the target is a hit."""
@@ -30,40 +30,24 @@ _MOST_BITS = 9.0
 _GAUSSIAN = 2 * math.pi * math.e
 """A Gaussian of deviation d in steps has about 1/2 log2(1 + 2 pi e d^2) bits, nearly exactly so from d = 1 on."""
 
-Measure = Callable[[Mapping[str, Piece]], float]
 QuantizeAll = Callable[[Mapping[str, tuple[OpenTensor, float]]], dict[str, Piece]]
 """Name -> (tensor, level) to name -> piece."""
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """Pieces of the wanted size, and how they were found."""
-
-    pieces: dict[str, Piece]
-    level: float
-    size: float
-    passes: int
-    reached: bool
-    """False where even the finest step stays below the target: the weights are then as good as exact."""
 
 
 def solve_level(
     tensors: Sequence[OpenTensor],
     quantize_all: QuantizeAll,
-    measure: Measure,
+    measure: Callable[[Mapping[str, Piece]], float],
     target: float,
     *,
     start: float | None = None,
-) -> Solution:
-    """Pieces of all tensors whose measured size is within TOLERANCE below target.
+) -> tuple[dict[str, Piece], Solution]:
+    """Return pieces of all tensors whose measured size is within TOLERANCE below target, and how they were found.
 
-    Trellis codes start from the level that scalar codes would have, whose bits are nearly the same at a tenth of the
-    time. measure gives the exact size of a complete set of pieces, in the unit of target (bytes). Raises StageFailed,
-    naming the smallest reachable size, where even codes of zero are too many, and where the search does not settle.
+    measure gives the exact size with these pieces, in the unit of target (bytes); start is the level to try first.
+    Raises StageFailed, naming the smallest reachable size, where even codes of zero are too many, and where the search
+    does not settle.
     """
-    if start is None and any(tensor.bits for tensor in tensors):
-        scalar = [replace(tensor, bits=0) for tensor in tensors]
-        start = solve_level(scalar, quantize_all, measure, target).level
     expected = _ExpectedBytes(tensors)
     centers = sorted(tensor.level_of_step(1.0) for tensor in tensors)
     coarsest, finest = centers[-1] + _COARSEST, centers[0] + _FINEST
@@ -74,17 +58,17 @@ def solve_level(
         pieces = quantize_all({tensor.name: (tensor, level) for tensor in tensors})
         size = measure(pieces)
         if target * (1 - TOLERANCE) <= size <= target:
-            return Solution(pieces, level, size, passes, True)
+            return pieces, Solution(level, size, passes, True)
         if size > target:
             above = (level, size)
         else:
             below = (level, size)
             if level <= finest:
-                return Solution(pieces, level, size, passes, False)
+                return pieces, Solution(level, size, passes, False)
         if abs(size / target - 1) < _NEAR:
             shifted = _shift_some(tensors, pieces, level, quantize_all, measure, target, size)
             if shifted is not None:
-                return Solution(pieces, level, shifted, passes, True)
+                return pieces, Solution(level, shifted, passes, True)
         if size > target and level >= coarsest:
             raise StageFailed(
                 f"quantize.target_bytes={target:.0f} cannot be reached:"
@@ -143,7 +127,7 @@ def _shift_some(
     pieces: dict[str, Piece],
     level: float,
     quantize_all: QuantizeAll,
-    measure: Measure,
+    measure: Callable[[Mapping[str, Piece]], float],
     target: float,
     size: float,
 ) -> float | None:

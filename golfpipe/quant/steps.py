@@ -12,19 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE
+from golfpipe.codec.log_steps import step_values
+from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE, Piece
 from golfpipe.errors import StageFailed
 
 # Shapes: R rows, C values per row
-
-_MANTISSAS = np.array([2.0 ** (i / LOG_STEPS) for i in range(LOG_STEPS)]).astype(np.float32)
-
-
-def step_values(log_steps: np.ndarray) -> np.ndarray:
-    """Stored exponents (integers, any shape) -> fp32 steps 2^(exponent / 256), the same on every machine."""
-    octave, part = np.divmod(log_steps.astype(np.int32), LOG_STEPS)
-    steps: np.ndarray = np.ldexp(_MANTISSAS[part], octave)
-    return steps
 
 
 def nearest_log_steps(steps: np.ndarray) -> np.ndarray:
@@ -49,12 +41,6 @@ def tensor_log_step(w_RC: Tensor, step: float, *, name: str = "tensor") -> int:
     return int(nearest_log_steps(np.array(max(step * math.sqrt(mean_square), least))))
 
 
-def step_grid(log_steps: np.ndarray, num_rows: int) -> Tensor:
-    """int16 [R + C] as a piece stores it -> fp32 steps [R, C] on the CPU: row step times column step."""
-    steps = torch.from_numpy(step_values(log_steps))
-    return steps[:num_rows, None] * steps[None, num_rows:]
-
-
 def quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
     """fp32 codes round(w / step), halves to even, within the storable range. `step` broadcasts over [R, C]."""
     return torch.div(w_RC, step).round_().clamp_(-MAX_OPEN_CODE, MAX_OPEN_CODE)
@@ -63,3 +49,13 @@ def quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
 def fake_quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
     """What w becomes after a trip through its codes, fp32 [R, C]; NaN stays NaN. No gradient."""
     return quantize_steps(w_RC, step) * step
+
+
+def step_piece(name: str, shape: tuple[int, ...], w_RC: Tensor, step: float) -> Piece:
+    """Return open-ended codes of one step for the whole tensor, each the nearest: what the fake quantizer of training
+    does. `step` in root mean squares. Raises StageFailed for weights that are not finite."""
+    log_step = tensor_log_step(w_RC, step, name=name)
+    codes_RC = quantize_steps(w_RC, float(step_values(np.array(log_step))))
+    num_rows, width = w_RC.shape
+    log_steps = np.concatenate([np.full(num_rows, log_step), np.zeros(width)]).astype(np.int16)
+    return Piece(name=name, shape=shape, bits=0, codes=codes_RC.to(torch.int16).cpu().numpy(), scales=log_steps)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
+from golfpipe.codec.coder import Coder
+from golfpipe.codec.coders import CODERS
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import encode_payload
 from golfpipe.codec.pieces import Piece
-from golfpipe.codec.streams import Coder, piece_to_streams
 from golfpipe.quant.config import MATRIX_CLASSES, QuantizeConfig, target_bytes_of
-from golfpipe.quant.export import Target
 from golfpipe.quant.policy import assign_classes
+from golfpipe.quant.quantizer import Target
 
 
 class StreamCache:
     """The coded streams of the last piece of each name: the solver codes most pieces once and asks for sizes often."""
 
-    def __init__(self) -> None:
+    def __init__(self, coder: Coder) -> None:
+        self._coder = coder
         self._last: dict[str, tuple[Piece, list[bytes]]] = {}
 
-    def streams_of(self, piece: Piece, coder: Coder) -> list[bytes]:
-        """piece_to_streams; coder must always be the same one."""
+    def streams_of(self, piece: Piece) -> list[bytes]:
+        """Return what the coder's `encode` returns."""
         known = self._last.get(piece.name)
         if known is None or known[0] is not piece:
-            known = self._last[piece.name] = (piece, piece_to_streams(piece, coder))
+            known = self._last[piece.name] = (piece, self._coder.encode(piece))
         return known[1]
 
 
@@ -41,14 +40,14 @@ def size_target(
 ) -> Target:
     """Of a configuration that has one. model, shapes: of the architecture, as it is packed; file_of: payload -> the
     file whose bytes count. Raises ConfigError where the limit leaves nothing."""
-    cache = StreamCache()
+    cache = StreamCache(CODERS.load(pack.coder))
     if settings.target_bits:
         classes = assign_classes(settings, shapes, None)
         names = {name for name, tensor_class in classes.items() if tensor_class in MATRIX_CLASSES}
         count = sum(math.prod(shape) for name, shape in shapes.items() if name in names)
         return Target(
             settings.target_bits * count / 8,
-            lambda pieces: sum(len(s) for name in names for s in cache.streams_of(pieces[name], pack.coder)),
+            lambda pieces: sum(len(s) for name in names for s in cache.streams_of(pieces[name])),
         )
     return Target(
         target_bytes_of(settings, pack.limit_bytes, pack.code_bytes_reserve),
@@ -56,16 +55,3 @@ def size_target(
             file_of(encode_payload(model, pieces.values(), coder=pack.coder, streams_of=cache.streams_of))
         ),
     )
-
-
-@contextmanager
-def search_threads(settings: QuantizeConfig) -> Iterator[None]:
-    """Within: one torch thread for the searches column by column, whose steps are too short to share (two threads on
-    two busy cores took 14 times as long; a Python thread per core took longer than one)."""
-    threads = torch.get_num_threads()
-    if settings.is_open or settings.method == "gptq":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

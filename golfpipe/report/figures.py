@@ -1,5 +1,5 @@
-"""The report's figures: data in, SVG text out, the same text every time. Only this module and
-`pareto` import matplotlib."""
+"""The report's figures: data in, SVG text out, the same text every time. Only this module and `pareto` import
+matplotlib."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,10 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from golfpipe.report.run_data import Curve
-from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, SERIES
-
-Width = Literal["wide", "narrow"]
-"""wide: a desktop column or paper; narrow: a phone."""
+from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, SERIES, Width
 
 INCHES: dict[Width, float] = {"wide": 7.4, "narrow": 3.7}
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)))
@@ -52,7 +49,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlot:
-    """One run's curves; those that are None were not logged."""
+    """The curves of one run; those that are None were not logged."""
 
     train: Curve | None = None
     validation: Curve | None = None
@@ -67,7 +64,7 @@ class Rung:
     val_bpb: float
     eligible: bool
     series: int = 0
-    """Number of the run."""
+    """The number of the run."""
 
 
 def series_color(index: int) -> str:
@@ -75,7 +72,8 @@ def series_color(index: int) -> str:
 
 
 def training_figure(plots: Sequence[TrainingPlot], width: Width) -> str:
-    """Loss over steps, and the lr factor below. One run: train and validation in two colors; more: a color each."""
+    """Draw the loss over steps, and the lr factor below. One run has its train and validation curves in two colors;
+    several runs have a color each."""
 
     def draw(figure: Figure) -> None:
         has_lr = any(plot.lr for plot in plots)
@@ -108,7 +106,7 @@ def training_figure(plots: Sequence[TrainingPlot], width: Width) -> str:
 
 
 def ladder_figure(rungs: Sequence[Rung], width: Width) -> str:
-    """Bits per byte of each form, best at the left. Hollow: not eligible."""
+    """Draw the bits per byte of each form of the model, one form a row. A hollow mark means not eligible."""
 
     def draw(figure: Figure) -> None:
         axes: Axes = figure.subplots()
@@ -144,8 +142,8 @@ def heat_map_figure(
     scale: tuple[float, float],
     width: Width,
 ) -> str:
-    """Relative squared error in percent on a log scale; None is an empty cell. `scale`: the least and the largest
-    error that have a color of their own, the same for figures that are compared."""
+    """Draw relative squared errors in percent, colored on a log scale; None is an empty cell. `scale` holds the least
+    and the largest error with a color of their own, the same for figures that are to be compared."""
 
     def draw(figure: Figure) -> None:
         axes: Axes = figure.subplots()
@@ -178,7 +176,7 @@ def heat_map_figure(
 
 
 def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
-    """Training loss on the validation tokens over the epochs of test-time training."""
+    """Draw the training loss on the validation tokens over the epochs of test-time training."""
 
     def draw(figure: Figure) -> None:
         axes: Axes = figure.subplots()
@@ -196,8 +194,8 @@ def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Centered mean over about a thirtieth of the curve, narrower at the ends: it does not lag
-    behind a falling loss."""
+    """Return the centered mean over about a thirtieth of the curve, narrower at the ends. It does not lag behind a
+    falling loss."""
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)
@@ -210,7 +208,8 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def _loss_range(plots: Sequence[TrainingPlot]) -> tuple[float, float]:
-    """Without the first moments, which would flatten everything after them."""
+    """Return the range of the loss axis, without the losses of the first steps, which would flatten everything after
+    them."""
     values: list[float] = []
     for plot in plots:
         if plot.train:
@@ -230,7 +229,7 @@ def _percent(value: float) -> str:
 
 
 def render_svg(draw: Callable[[Figure], None], width: Width, height: float) -> str:
-    """The SVG text of what `draw` draws, `height` inches high, in the stand-in colors of `svg`."""
+    """Return the SVG text of what `draw` draws, `height` inches high, in the stand-in colors of `svg`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(INCHES[width], height), layout="constrained")
         FigureCanvasSVG(figure)

@@ -9,17 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from golfpipe.errors import StageFailed, UsageError
-from golfpipe.report.markup import Html, el, join
 from golfpipe.report.run_data import RunData, read_run
 from golfpipe.report.section_overview import overview
-from golfpipe.report.section_settings import differences_section, provenance_section, rules_section
-from golfpipe.report.section_sizes import error_section, size_section
-from golfpipe.report.section_stages import adaptation_section, ladder_section, stage_table, training_section
-from golfpipe.report.section_sweep import sweep_section
-from golfpipe.report.style import CSS
+from golfpipe.report.section_settings import differences, provenance, run_rules
+from golfpipe.report.section_sizes import BASIS, errors, model_sizes
+from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
+from golfpipe.report.section_sweep import sweeps
 from golfpipe.store.files import write_file
+from golfpipe.units import format_bytes, format_count, format_seconds
 from golfpipe.version import __version__
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("golfpipe.report"),
+    autoescape=True,  # artifacts come from strangers
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters |= {"bytes": format_bytes, "count": format_count, "seconds": format_seconds}
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -43,35 +54,24 @@ def write_text(out: Path, text: str) -> Path:
     return out
 
 
-def page(runs: Sequence[RunData]) -> Html:
-    """The whole document. The same artifacts give the same text."""
-    names = ", ".join(run.name for run in runs)
-    differences = differences_section(runs)
-    several = len(runs) > 1
-    sections = [
-        differences if several else None,
-        stage_table(runs),
-        training_section(runs),
-        ladder_section(runs),
-        size_section(runs),
-        error_section(runs),
-        adaptation_section(runs),
-        sweep_section(runs),
-        rules_section(runs),
-        None if several else differences,
-        provenance_section(runs),
-    ]
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{names} - golfpipe report"),
-        el("style", Html(CSS)),
+def page(runs: Sequence[RunData]) -> str:
+    """Return the whole document. The same artifacts give the same text."""
+    sizes = [(run.name, table) for run in runs if (table := model_sizes(run)) is not None]
+    return _TEMPLATES.get_template("page.html").render(
+        names=", ".join(run.name for run in runs),
+        several=len(runs) > 1,
+        version=__version__,
+        overview=[overview(run) for run in runs],
+        stages=[(run.name, [stage_row(stage) for stage in run.stages]) for run in runs],
+        training=training_chart(runs),
+        ladder=ladder(runs),
+        sizes=sizes,
+        sizes_basis=BASIS.get(sizes[-1][1].basis, "") if sizes else "",
+        errors=errors(runs),
+        adaptation=adaptation_chart(runs),
+        sweeps=sweeps(runs),
+        rules=[(run.name, rules) for run in runs if (rules := run_rules(run))],
+        differences=differences(runs),
+        columns=[(run.name if len(runs) > 1 else "this run", "") for run in runs],
+        provenance=[provenance(run) for run in runs],
     )
-    footer = el(
-        "footer",
-        f"Written by golfpipe {__version__} from the artifacts alone; nothing on this page comes from the network.",
-    )
-    body = el("body", el("div", overview(runs), el("main", *sections), footer, class_="page"))
-    return join(Html("<!doctype html>\n"), el("html", head, body, lang="en"), Html("\n"))

@@ -13,31 +13,31 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from golfpipe.report.figures import INCHES, STYLE, Width, render_svg, series_color
-from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE
+from golfpipe.report.figures import INCHES, STYLE, render_svg, series_color
+from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, Width
 from golfpipe.report.sweep_points import SweepPoint
 
 MOST_NAMED = 12
-"""Of the best cells: more would be a table, and there is one."""
+"""The most of the best cells that get a name; all are in the table."""
 PNG_DPI = 200
 _HEIGHT: dict[Width, float] = {"wide": 3.1, "narrow": 2.9}
 _KEY_COLUMNS: dict[Width, int] = {"wide": 2, "narrow": 1}
 _KEY_LINE = 0.18
-"""Height of a line of the key, in inches."""
+"""The height of a line of the key, in inches."""
 _PRINTED = {
     INK: "#191d1a", MUTED: "#7d857f", RULE: "#dcdbd3", CARD: "#ffffff", DEEP: "#101311",
     series_color(0): "#0072b2", series_color(1): "#d55e00",
 }  # fmt: skip
-"""What the stand-in colors are outside the page, which gives them per scheme."""
+"""The colors outside the page for the stand-in colors, to which the page gives one per scheme."""
 
 
 def pareto_figure(points: Sequence[SweepPoint], limit: int | None, width: Width) -> str:
-    """SVG text for the page."""
+    """Return the picture as SVG text for the page."""
     return render_svg(partial(_draw, points, limit, width, lambda color: color), width, _height(points, width))
 
 
 def pareto_png(points: Sequence[SweepPoint], limit: int | None) -> bytes:
-    """A PNG that stands alone: 7.4 inches wide, on white."""
+    """Return the picture as a PNG that stands alone: 7.4 inches wide, on white."""
     style = {key: _PRINTED.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(INCHES["wide"], _height(points, "wide")), layout="constrained", facecolor="white")
@@ -85,13 +85,13 @@ def _draw(
 
 
 def _height(points: Sequence[SweepPoint], width: Width) -> float:
-    """Of the figure in inches, with its key below."""
+    """Return the height of the figure with its key, in inches."""
     named = min(MOST_NAMED, sum(point.pareto for point in points))
     return _HEIGHT[width] + _KEY_LINE * -(-named // _KEY_COLUMNS[width])
 
 
 def _limit_line(axes: Axes, points: Sequence[SweepPoint], limit: int | None, color: Callable[[str], str]) -> None:
-    """A line where the limit is, or a word on it where it lies so far off that the cells would become one dot."""
+    """Draw a line at the limit, or only a note where it is so far off that the cells would become one dot."""
     if limit is None:
         return
     sizes = [point.total_bytes for point in points]

@@ -17,7 +17,7 @@ from golfpipe.store.metric_values import count, number, text
 from golfpipe.store.search import find_all, find_artifact
 
 SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
-"""The folder below a run, and the file in it."""
+"""The folder of the sweep below a run, and the file in it."""
 MAX_POINTS = 1500
 """Of a curve: more cannot be told apart on a page."""
 
@@ -48,13 +48,13 @@ class TensorError:
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """One run folder. Stages that did not run are not in it."""
+    """The artifacts of one run folder, for the stages that ran."""
 
     name: str
     stages: tuple[Artifact, ...]
-    """In the order of the pipeline."""
+    """The artifacts in the order of the pipeline."""
     sweep: Path
-    """Where the results of its sweep would be."""
+    """The folder where the results of its sweep would be."""
 
     def first(self, kind: Kind) -> Artifact | None:
         return next((stage for stage in self.stages if stage.manifest.kind == kind), None)
@@ -65,13 +65,14 @@ class RunData:
 
     @property
     def headline(self) -> Artifact | None:
-        """The evaluation that counts: of the packed model and eligible, else the last form that was scored."""
+        """The evaluation that counts: the one of the packed model if it is eligible, else the last form that was
+        scored."""
         ranked = sorted(self.evaluations, key=_rank)
         return ranked[-1] if ranked else None
 
     @property
     def ladder(self) -> tuple[Artifact, ...]:
-        """Evaluations of the model's forms that are comparable with the headline: same targets, same windows."""
+        """The evaluations of the model's forms that are comparable with the headline: same targets, same windows."""
         headline = self.headline
         if headline is None:
             return ()
@@ -97,13 +98,13 @@ def read_run(folder: Path) -> RunData:
             path=str(folder),
         )
     if (folder / MANIFEST_NAME).is_file():
-        open_artifact(folder)  # the one that was named must be readable; find_all skips what is not
+        open_artifact(folder)  # find_all skips unreadable artifacts, but one that was named must be readable
     stages.sort(key=lambda artifact: (_ORDER.index(artifact.manifest.kind), form_index(artifact), artifact.path.name))
     return RunData(name=root.name, stages=tuple(stages), sweep=sweep)
 
 
 def _swept_model(sweep: Path) -> Artifact | None:
-    """The model that the cells of a sweep were made from; None where it is not to be found."""
+    """Return the model that the cells of a sweep were made from; None where it is not found."""
     cells = list(find_all(sweep / "cells", depth=1))
     made = {cell.manifest.digest for cell in cells}
     for cell in cells:
@@ -117,7 +118,8 @@ def _swept_model(sweep: Path) -> Artifact | None:
 
 
 def form_index(artifact: Artifact) -> int:
-    """Place of an evaluation's model: trained, quantized, packed, adapted (score-first counts as adapted)."""
+    """Return the place of an evaluation's model among trained, quantized, packed, adapted; score-first counts as
+    adapted."""
     metrics = artifact.manifest.metrics
     if metrics.get("protocol") in ("score_first", "pre_eval"):
         return len(_FORMS)
@@ -139,7 +141,8 @@ def training_curves(trained: Artifact) -> dict[str, Curve]:
     validations = [line for line in lines if line.get("type") == "validation"]
     metrics = trained.manifest.metrics
     last = number(validations[-1], "step") if validations else None
-    if steps and last != number(metrics, "steps"):  # the score at the end is a metric, not always a line of the log
+    # the score at the end is always a metric, but not always a line of the log
+    if steps and last != number(metrics, "steps"):
         validations.append({"step": metrics.get("steps"), "val_loss_nats": metrics.get("val_loss_nats")})
     curves = {
         "train": _curve(steps, "step", "train_loss_nats"),
@@ -150,12 +153,12 @@ def training_curves(trained: Artifact) -> dict[str, Curve]:
 
 
 def adaptation_curve(adapted: Artifact) -> Curve:
-    """Loss in nats per token over the epochs of test-time training."""
+    """Return the loss in nats per token over the epochs of test-time training."""
     return _curve(_json_lines(adapted, "ttt.jsonl"), "epoch", "loss_nats")
 
 
 def tensor_errors(quantized: Artifact) -> tuple[TensorError, ...]:
-    """Lines of report.json that are complete."""
+    """Return the complete lines of report.json."""
     report = quantized.read_json("report.json")
     lines = report.get("tensors") if isinstance(report, dict) else None
     found = []
@@ -173,7 +176,7 @@ def tensor_errors(quantized: Artifact) -> tuple[TensorError, ...]:
 
 
 def _json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
-    """Objects of a JSONL log; a line cut short by a crash is left out."""
+    """Return the objects of a JSONL log, without a line that a crash cut short."""
     if name not in artifact.manifest.files:
         return []
     lines = []
@@ -194,7 +197,7 @@ def _curve(lines: Iterable[dict[str, Any]], x: str, y: str) -> Curve:
 
 
 def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most MAX_POINTS of them, evenly, the last one always."""
+    """Return at most MAX_POINTS of the points, evenly spread, and always the last one."""
     stride = -(-len(points) // MAX_POINTS) or 1
     kept = list(points[::stride])
     if points and kept[-1] != points[-1]:

@@ -6,50 +6,53 @@ import json
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
 from golfpipe.loading.lineage import effective_config, trace
-from golfpipe.report.markup import Content, Html, el, join, table
 from golfpipe.report.run_data import RunData
-from golfpipe.report.sections import MISSING, section
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import mapping, number, text
 from golfpipe.submission.facts import gather
 from golfpipe.submission.records_folder import SUBMISSION_FILE
 from golfpipe.submission.rules import RuleResult, check_rules
 
-_MARKS = {
-    "pass": ("\u2713 pass", "pass"),
-    "fail": ("\u2717 fail", "fail"),
-    "not checked": ("\u25cb not checked", "open"),
-}
-_LONGEST_VALUE = 120
+LONGEST_VALUE = 120
+"""Characters of a value on the page at most."""
 
 
-def rules_section(runs: Sequence[RunData]) -> Html | None:
-    """Each rule of the challenge with its evidence."""
-    parts: list[Content] = []
-    for run in runs:
-        rules = run_rules(run)
-        if not rules:
-            continue
-        rows: list[list[Content]] = [[f"{rule.number}. {rule.name}", status(rule.status)] for rule in rules]
-        evidence: list[str | None] = [rule.evidence for rule in rules]
-        parts += [el("h3", run.name) if len(runs) > 1 else None, table(["rule", "status"], rows, notes=evidence)]
-    if not parts:
-        return None
-    return section(
-        "Rules",
-        "What the manifests show about the challenge's rules. What only running the model can show is not checked.",
-        *parts,
-    )
+class SettingRow(NamedTuple):
+    """A setting: its default, and its value in each run; None where it has none."""
+
+    key: str
+    default: str | None
+    values: list[str | None]
 
 
-def status(value: str) -> Html:
-    """A mark and a word: color is never alone."""
-    words, kind = _MARKS.get(value, (value, "off"))
-    return el("span", words, class_=f"status {kind}")
+class Differences(NamedTuple):
+    """Settings that are not golfpipe's defaults: those in which the runs differ, and those that they share."""
+
+    apart: list[SettingRow]
+    shared: list[SettingRow]
+
+
+class StageOrigin(NamedTuple):
+    """Where and when a stage ran, and on what."""
+
+    name: str
+    digest: str
+    inputs: str
+    device: str | None
+    started: str | None
+
+
+class Provenance(NamedTuple):
+    """Where a run came from."""
+
+    name: str
+    versions: list[tuple[str, str]]
+    commands: list[str]
+    stages: list[StageOrigin]
 
 
 def run_rules(run: RunData) -> tuple[RuleResult, ...]:
@@ -59,7 +62,7 @@ def run_rules(run: RunData) -> tuple[RuleResult, ...]:
         return _recorded(submission)
     if run.headline is None:
         return ()
-    return check_rules(gather([trace(run.headline)], neutral=()))
+    return check_rules(gather([trace(run.headline)]))
 
 
 def _recorded(submission: Artifact) -> tuple[RuleResult, ...]:
@@ -78,26 +81,17 @@ def _recorded(submission: Artifact) -> tuple[RuleResult, ...]:
     )
 
 
-def differences_section(runs: Sequence[RunData]) -> Html | None:
-    """Settings that are not golfpipe's defaults; with several runs, those in which the runs differ come first."""
+def differences(runs: Sequence[RunData], longest: int = LONGEST_VALUE) -> Differences:
+    """Return the settings that are not golfpipe's defaults in every run. Values are cut after `longest` characters."""
     default = flatten(plain_config(PipelineConfig()))
-    settings = [run_settings(run) for run in runs]
-    keys = [key for key in default if any(key in s and s[key] != default[key] for s in settings)]
-    apart = [key for key in keys if len({written(s.get(key)) for s in settings}) > 1]
-    shared = [key for key in keys if key not in apart]
-    header: list[Content] = ["setting", "default", *(run.name if len(runs) > 1 else "this run" for run in runs)]
-
-    def rows(chosen: list[str]) -> list[list[Content]]:
-        return [[el("code", key), _value(default[key]), *(_value(s.get(key)) for s in settings)] for key in chosen]
-
-    parts: list[Content] = []
-    if apart:
-        parts += [el("h3", "Where the runs differ"), table(header, rows(apart))]
-    if shared:
-        parts += [el("h3", "Shared by all") if apart else None, table(header, rows(shared))]
-    if not parts:
-        parts = [el("p", "Every setting has its default.", class_="note")]
-    return section("Configuration", "Settings that differ from golfpipe's defaults.", *parts)
+    settings = [flatten(effective_config(trace(run.headline or run.stages[-1]))) for run in runs]
+    found = Differences([], [])
+    for key, value in default.items():
+        if any(key in s and s[key] != value for s in settings):
+            is_apart = len({_written(s.get(key)) for s in settings}) > 1
+            row = SettingRow(key, _shown(value, longest), [_shown(s.get(key), longest) for s in settings])
+            (found.apart if is_apart else found.shared).append(row)
+    return found
 
 
 def flatten(tree: Plain, prefix: str = "") -> Plain:
@@ -111,65 +105,45 @@ def flatten(tree: Plain, prefix: str = "") -> Plain:
     return flat
 
 
-def run_settings(run: RunData) -> Plain:
-    return flatten(effective_config(trace(run.headline or run.stages[-1])))
-
-
-def written(value: Any) -> str:
+def _written(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _value(value: Any) -> Content:
+def _shown(value: Any, longest: int) -> str | None:
     if value is None:
-        return MISSING
-    shown = value if isinstance(value, str) else written(value)
-    return el("code", shown if len(shown) <= _LONGEST_VALUE else shown[:_LONGEST_VALUE] + " ...")
+        return None
+    text = value if isinstance(value, str) else _written(value)
+    return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
-def provenance_section(runs: Sequence[RunData]) -> Html:
-    """Digests, machines, versions, commands."""
-    parts: list[Content] = []
-    for run in runs:
-        parts += [el("h3", run.name) if len(runs) > 1 else None, _versions(run), _artifacts(run, len(runs) > 1)]
-    return section("Provenance", "Artifacts name their inputs by digest, so the chain can be checked.", *parts)
-
-
-def _versions(run: RunData) -> Html:
-    provenance = run.stages[0].manifest.provenance
-    packages = mapping(provenance, "packages")
-    pairs = [
-        ("golfpipe", " ".join(filter(None, (text(provenance, "golfpipe"), text(provenance, "commit"))))),
-        ("machine", ", ".join(filter(None, (text(provenance, "host"), text(provenance, "platform"))))),
-        ("python", text(provenance, "python") or ""),
-        ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+def provenance(run: RunData) -> Provenance:
+    """Return the run's digests, machines, versions and commands."""
+    about = run.stages[0].manifest.provenance
+    versions = [
+        ("golfpipe", " ".join(filter(None, (text(about, "golfpipe"), text(about, "commit"))))),
+        ("machine", ", ".join(filter(None, (text(about, "host"), text(about, "platform"))))),
+        ("python", text(about, "python") or ""),
+        ("packages", ", ".join(f"{name} {version}" for name, version in mapping(about, "packages").items())),
     ]
     commands = dict.fromkeys(
         shlex.join(["golfpipe", *map(str, argv)])
         for stage in run.stages
         if isinstance(argv := stage.manifest.provenance.get("argv"), list) and argv
     )
-    listed = [part for name, value in pairs if value for part in (el("dt", name), el("dd", value))]
-    if commands:
-        listed += [el("dt", "commands"), el("dd", el("pre", "\n".join(commands)))]
-    return el("dl", *listed, class_="pairs")
+    return Provenance(run.name, versions, list(commands), [_origin(stage) for stage in run.stages])
 
 
-def _artifacts(run: RunData, several: bool) -> Html:
-    rows: list[list[Content]] = []
-    for stage in run.stages:
-        manifest = stage.manifest
-        started = number(manifest.provenance, "started_unix")
-        device = text(manifest.provenance, "device_used") or text(manifest.provenance, "device")
-        inputs = ", ".join(f"{ref.role} {ref.digest[:12]}" for ref in manifest.inputs)
-        rows.append(
-            [
-                stage.path.name,
-                join(el("code", manifest.digest[:12]), el("small", f"from {inputs}") if inputs else None),
-                device if device not in (None, "auto") else MISSING,
-                _utc(started) if started is not None else MISSING,
-            ]
-        )
-    return table(["stage", "digest", "device", "started (UTC)"], rows)
+def _origin(stage: Artifact) -> StageOrigin:
+    manifest = stage.manifest
+    started = number(manifest.provenance, "started_unix")
+    device = text(manifest.provenance, "device_used") or text(manifest.provenance, "device")
+    return StageOrigin(
+        name=stage.path.name,
+        digest=manifest.digest[:12],
+        inputs=", ".join(f"{ref.role} {ref.digest[:12]}" for ref in manifest.inputs),
+        device=device if device != "auto" else None,
+        started=_utc(started) if started is not None else None,
+    )
 
 
 def _utc(seconds: float) -> str:

@@ -4,56 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from golfpipe.report.figures import Rung, TrainingPlot, adaptation_figure, ladder_figure, training_figure
-from golfpipe.report.markup import Content, Html, el, join, table
 from golfpipe.report.run_data import RunData, adaptation_curve, form_index, training_curves
 from golfpipe.report.section_overview import form_name
-from golfpipe.report.sections import MISSING, drawing, legend, or_missing, section
+from golfpipe.report.svg import Drawing, drawing
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import count, flag, mapping, number, text
-from golfpipe.units import format_count, format_seconds
+from golfpipe.units import format_count
 
 _FORMS = ("trained", "quantized", "packed", "adapted", "adapted")
 """Short names for figures, by form_index."""
 
 
-def stage_table(runs: Sequence[RunData]) -> Html:
-    """One row per artifact: losses, bytes, seconds."""
-    header: list[Content] = ["stage", "nats/token", "bits/byte", "bytes", "time"]
-    parts: list[Content] = []
-    for run in runs:
-        rows = [_stage_row(stage) for stage in run.stages]
-        notes = [_about(stage) for stage in run.stages]
-        parts.append(el("h3", run.name) if len(runs) > 1 else None)
-        parts.append(table(header, rows, numeric=frozenset({1, 2, 3, 4}), notes=notes))
-    return section(
-        "Stages",
-        "What each step left behind. Train is scored on the prefix that training validates on, an evaluation on what"
-        " it was asked to score.",
-        *parts,
+class StageRow(NamedTuple):
+    """What a stage left behind; None stands for what it does not have."""
+
+    name: str
+    val_loss_nats: float | None
+    val_bpb: float | None
+    bytes: int | None
+    seconds: float | None
+    about: str
+    is_eligible: bool
+    digest: str
+
+
+class Chart(NamedTuple):
+    """A figure of curves, and their names with the numbers of their colors."""
+
+    figure: Drawing
+    legend: list[tuple[str, int]]
+
+
+class LadderRow(NamedTuple):
+    """The score of one form of the model."""
+
+    form: str
+    val_bpb: float
+    change: float | None
+    """Against the run's first form; None for that one."""
+    is_eligible: bool
+
+
+class Ladder(NamedTuple):
+    """The scores of all forms of the model, as a figure and as rows."""
+
+    figure: Drawing
+    rows: list[LadderRow]
+
+
+def stage_row(stage: Artifact) -> StageRow:
+    """Return the losses, bytes and seconds of an artifact."""
+    metrics = stage.manifest.metrics
+    return StageRow(
+        name=stage.path.name,
+        val_loss_nats=number(metrics, "val_loss_nats"),
+        val_bpb=number(metrics, "val_bpb"),
+        bytes=_bytes(stage),
+        seconds=_seconds(stage),
+        about=_about(stage),
+        is_eligible=flag(metrics, "eligible") is not False,
+        digest=stage.manifest.digest[:12],
     )
 
 
-def _stage_row(stage: Artifact) -> list[Content]:
-    metrics = stage.manifest.metrics
-    seconds = stage_seconds(stage)
-    return [
-        stage.path.name,
-        or_missing(number(metrics, "val_loss_nats"), "{:.4f}"),
-        or_missing(number(metrics, "val_bpb"), "{:.4f}"),
-        or_missing(stage_bytes(stage), "{:,}"),
-        format_seconds(seconds) if seconds is not None else MISSING,
-    ]
-
-
-def stage_seconds(stage: Artifact) -> float | None:
+def _seconds(stage: Artifact) -> float | None:
     """Of the work itself, where the stage tells it from its whole time."""
     values = (number(stage.manifest.metrics, key) for key in ("train_seconds", "eval_seconds", "seconds"))
     return next((value for value in values if value is not None), None)
 
 
-def stage_bytes(stage: Artifact) -> int | None:
+def _bytes(stage: Artifact) -> int | None:
     """What the stage's result takes: the file of weights, or all that counts against the limit."""
     manifest = stage.manifest
     if manifest.kind in ("packed_model", "submission"):
@@ -67,7 +90,7 @@ def stage_bytes(stage: Artifact) -> int | None:
     return entry.bytes if entry is not None else None
 
 
-def _about(stage: Artifact) -> str | None:
+def _about(stage: Artifact) -> str:
     metrics = stage.manifest.metrics
     parts: list[str] = []
     if stage.manifest.kind == "trained_model":
@@ -97,7 +120,7 @@ def _about(stage: Artifact) -> str | None:
     if flag(metrics, "eligible") is False:
         parts.append("not eligible")
     parts.append(_memory(stage))
-    return ", ".join(part for part in parts if part) or None
+    return ", ".join(part for part in parts if part)
 
 
 def _memory(stage: Artifact) -> str:
@@ -106,8 +129,8 @@ def _memory(stage: Artifact) -> str:
     return f"{peak / 2**30:.1f} GiB memory" if peak is not None else ""
 
 
-def training_section(runs: Sequence[RunData]) -> Html | None:
-    """Loss over steps."""
+def training_chart(runs: Sequence[RunData]) -> Chart | None:
+    """Return the loss over steps; None where no run has a log."""
     plots, names = [], []
     for run in runs:
         trained = run.first("trained_model")
@@ -121,22 +144,17 @@ def training_section(runs: Sequence[RunData]) -> Html | None:
         return None
     if len(plots) == 1:
         shown = (("train", plots[0].train), ("validation, averaged weights", plots[0].validation))
-        entries = [(name, color) for color, (name, curve) in enumerate(shown) if curve]
-        entries += [("learning-rate factor", 2)] if plots[0].lr else []
+        legend = [(name, color) for color, (name, curve) in enumerate(shown) if curve]
+        legend += [("learning-rate factor", 2)] if plots[0].lr else []
     else:
-        entries = list(zip(names, range(len(names)), strict=True))
-    return section(
-        "Training",
-        "Thin line: every logged step. Thick line: its running mean. Rings: the averaged weights on validation text."
-        " The first steps may run off the top.",
-        legend(entries),
-        drawing(partial(training_figure, plots), name="training", title="Loss over training steps"),
-    )
+        legend = list(zip(names, range(len(names)), strict=True))
+    return Chart(drawing(partial(training_figure, plots), name="training", title="Loss over training steps"), legend)
 
 
-def ladder_section(runs: Sequence[RunData]) -> Html | None:
-    """Bits per byte after each stage, in the same windows."""
+def ladder(runs: Sequence[RunData]) -> Ladder | None:
+    """Return the bits per byte after each stage, in the same windows; None where nothing was evaluated."""
     rungs, rows = [], []
+    alone = len(runs) == 1
     for index, run in enumerate(runs):
         first: float | None = None
         for evaluation in run.ladder:
@@ -144,52 +162,27 @@ def ladder_section(runs: Sequence[RunData]) -> Html | None:
             bpb = number(metrics, "val_bpb")
             if bpb is None:
                 continue
-            alone = len(runs) == 1
-            label = form_name(metrics) if alone else f"{run.name}: {form_name(metrics)}"
-            short = label if alone else f"{_short(run.name)}: {_FORMS[form_index(evaluation)]}"
+            form = form_name(metrics) if alone else f"{run.name}: {form_name(metrics)}"
+            short = form if alone else f"{_short(run.name)}: {_FORMS[form_index(evaluation)]}"
             eligible = flag(metrics, "eligible") is not False
             rungs.append(Rung(label=short, val_bpb=bpb, eligible=eligible, series=index))
-            change = MISSING if first is None else f"{bpb - first:+.4f}".replace("-", "\u2212")
+            rows.append(LadderRow(form, bpb, None if first is None else bpb - first, eligible))
             first = bpb if first is None else first
-            rows.append((label, bpb, change, eligible))
     if not rungs:
         return None
-    hollow = el(
-        "ul", el("li", el("i", class_="ring"), "not eligible: saw the text before it was scored"), class_="legend"
-    )
-    return section(
-        "Score per stage",
-        "The same targets in the same windows, so that the differences are what each step costs or gains.",
-        None if all(rung.eligible for rung in rungs) else hollow,
-        drawing(partial(ladder_figure, rungs), name="ladder", title="Bits per byte after each stage"),
-        table(
-            ["form of the model", "bits per byte", "against the first"],
-            [
-                [join(label, "" if eligible else el("small", "not eligible")), f"{bpb:.6f}", change]
-                for label, bpb, change, eligible in rows
-            ],
-            numeric=frozenset({1, 2}),
-        ),
-    )
+    return Ladder(drawing(partial(ladder_figure, rungs), name="ladder", title="Bits per byte after each stage"), rows)
 
 
-def adaptation_section(runs: Sequence[RunData]) -> Html | None:
-    """Test-time training."""
-    curves, names = [], []
-    for run in runs:
-        adapted = run.first("adapted_model")
-        curve = adaptation_curve(adapted) if adapted is not None else None
-        if curve is not None and len(curve.x) > 1:
-            curves.append(curve)
-            names.append(run.name)
-    if not curves:
+def adaptation_chart(runs: Sequence[RunData]) -> Chart | None:
+    """Return the loss over the epochs of test-time training; None where there were not two."""
+    adapted = [(run.name, run.first("adapted_model")) for run in runs]
+    curves = [(name, adaptation_curve(artifact)) for name, artifact in adapted if artifact is not None]
+    drawn = [(name, curve) for name, curve in curves if curve is not None and len(curve.x) > 1]
+    if not drawn:
         return None
-    return section(
-        "Test-time training",
-        "Training on validation text before it is scored. The challenge's rules forbid it for a score.",
-        legend(list(zip(names, range(len(names)), strict=True))) if len(curves) > 1 else None,
-        drawing(partial(adaptation_figure, curves), name="adaptation", title="Loss over epochs of test-time training"),
-    )
+    draw = partial(adaptation_figure, [curve for _, curve in drawn])
+    figure = drawing(draw, name="adaptation", title="Loss over epochs of test-time training")
+    return Chart(figure, [(name, color) for color, (name, _) in enumerate(drawn)])
 
 
 def _seeds(seeds: list[object]) -> str:

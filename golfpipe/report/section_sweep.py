@@ -4,59 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from golfpipe.report.markup import Content, Html, el, join, table
 from golfpipe.report.pareto import pareto_figure
 from golfpipe.report.run_data import RunData
-from golfpipe.report.sections import MISSING, drawing, or_missing, section
+from golfpipe.report.svg import Drawing, drawing
 from golfpipe.report.sweep_points import label, read_sweep, sweep_points, varied_keys
 from golfpipe.store.metric_values import count, flag, mapping, number, text
 
 MOST_ROWS = 40
-"""Of the table; results.csv has all."""
+"""Rows of the table at most; results.csv has all."""
 
 
-def sweep_section(runs: Sequence[RunData]) -> Html | None:
-    """None where no run folder holds a sweep."""
-    parts: list[Content] = []
-    for index, run in enumerate(runs):
-        rows = read_sweep(run.sweep)
-        if not rows:
-            continue
-        points, limit = sweep_points(rows)
-        parts.append(el("h3", run.name) if len(runs) > 1 else None)
-        if points:
-            draw = partial(pareto_figure, points, limit)
-            parts.append(drawing(draw, name=f"sweep-{index}", title="Bytes against bits per byte of every cell"))
-        parts.append(_table(rows))
-    if not parts:
-        return None
-    return section(
-        "Sweep",
-        "Variants from one checkpoint. Blue: no other cell is as small and better. Grey: dominated. The table starts"
-        " with the best score.",
-        *parts,
-    )
+class SweepRow(NamedTuple):
+    """A cell of the sweep."""
+
+    label: str
+    val_bpb: float | None
+    total_bytes: int | None
+    is_over: bool
+    is_best: bool
+    error: str | None
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Html:
+class Sweep(NamedTuple):
+    """The sweep of a run: best cells first, and how many more there are."""
+
+    name: str
+    figure: Drawing | None
+    rows: list[SweepRow]
+    left: int
+
+
+def sweeps(runs: Sequence[RunData]) -> list[Sweep]:
+    """Return the sweep of each run that has one."""
+    found = [(run.name, read_sweep(run.sweep)) for run in runs]
+    return [_sweep(name, rows, index) for index, (name, rows) in enumerate(found) if rows]
+
+
+def _sweep(name: str, rows: Sequence[Mapping[str, Any]], index: int) -> Sweep:
+    points, limit = sweep_points(rows)
+    draw, title = partial(pareto_figure, points, limit), "Bytes against bits per byte of every cell"
+    figure = drawing(draw, name=f"sweep-{index}", title=title) if points else None
+    ranked = sweep_rows(rows)
+    return Sweep(name, figure, ranked[:MOST_ROWS], max(0, len(ranked) - MOST_ROWS))
+
+
+def sweep_rows(rows: Sequence[Mapping[str, Any]]) -> list[SweepRow]:
+    """Return the cells in the rows of results.jsonl, best first."""
     varied = varied_keys(rows)
     ranked = sorted(rows, key=lambda row: (number(row, "val_bpb") is None, number(row, "val_bpb") or 0.0))
-    lines: list[list[Content]] = []
-    notes: list[str | None] = []
-    for row in ranked[:MOST_ROWS]:
-        best, over = flag(row, "pareto") is True, flag(row, "fits") is False
-        size: Content = or_missing(count(row, "total_bytes"), "{:,}")
-        lines.append(
-            [
-                label(mapping(row, "settings"), varied) or "the only cell",
-                or_missing(number(row, "val_bpb"), "{:.4f}"),
-                join(size, el("small", el("span", "over the limit", class_="flag"))) if over else size,
-                el("strong", "yes") if best else MISSING,
-            ]
+    return [
+        SweepRow(
+            label=label(mapping(row, "settings"), varied) or "the only cell",
+            val_bpb=number(row, "val_bpb"),
+            total_bytes=count(row, "total_bytes"),
+            is_over=flag(row, "fits") is False,
+            is_best=flag(row, "pareto") is True,
+            error=text(row, "error"),
         )
-        notes.append(text(row, "error"))
-    shown = table(["cell", "bits/byte", "bytes", "best for its size"], lines, numeric=frozenset({1, 2}), notes=notes)
-    left = len(ranked) - MOST_ROWS
-    return join(shown, el("p", f"{left} more in results.csv.", class_="note") if left > 0 else None)
+        for row in ranked
+    ]

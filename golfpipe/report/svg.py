@@ -1,23 +1,28 @@
-"""Makes a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
+"""Make a figure's SVG part of a page: no outside references, no ids that clash, and colors that follow the page.
 
-Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the
-dark scheme and print.
+Figures are drawn in stand-in colors; here they become CSS variables, so that one drawing serves the light and the dark
+scheme and print.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
-from golfpipe.report.markup import Html, el
+from markupsafe import Markup
+
+Width = Literal["wide", "narrow"]
+"""wide: a desktop column or paper; narrow: a phone."""
 
 INK = "#010203"
 MUTED = "#010204"
 RULE = "#010205"
 CARD = "#010206"
 DEEP = "#010207"
-"""Text on strong color: dark in both schemes."""
+"""The color of text on strong color, dark in both schemes."""
 SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
-"""Colors of curves, in order; more curves repeat them with other dashes."""
+"""The colors of curves, in order; more curves repeat them with other dashes."""
 
 _VARIABLES = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", CARD: "--card", DEEP: "--deep",
@@ -26,8 +31,29 @@ _VARIABLES = {
 _REFERENCE = re.compile(r'(?:xlink:href="#|href="#|url\(#)([^")]+)')
 
 
-def inline(text: str, *, prefix: str, title: str, class_: str) -> Html:
-    """`text`: SVG as matplotlib writes it. `prefix` is unique on the page; `title` is what a screen reader says."""
+class Picture(NamedTuple):
+    """One drawing, as part of a page."""
+
+    width: Width
+    view_box: str
+    content: Markup
+    """What stands between the tags of the svg element: made by matplotlib, which escapes every text."""
+
+
+class Drawing(NamedTuple):
+    """A figure in two drawings, one for desktop and paper, one for phones."""
+
+    title: str
+    """What a screen reader says."""
+    pictures: list[Picture]
+
+
+def drawing(draw: Callable[[Width], str], *, name: str, title: str) -> Drawing:
+    """Return what `draw` draws as SVG in both widths. `name` is unique on the page."""
+    return Drawing(title, [_picture(draw(width), width, f"{name}-{width}") for width in ("wide", "narrow")])
+
+
+def _picture(text: str, width: Width, prefix: str) -> Picture:
     body = text[text.index("<svg") :]
     head_end = body.index(">")
     view = re.search(r'viewBox="([^"]+)"', body[:head_end])
@@ -38,20 +64,11 @@ def inline(text: str, *, prefix: str, title: str, class_: str) -> Html:
     inner = _own_ids(inner, prefix).replace("xlink:href", "href")
     for color, variable in _VARIABLES.items():
         inner = inner.replace(color, f"var({variable})")
-    inner = re.sub(r"\s*\n\s*", "\n", inner)
-    return el(
-        "svg",
-        el("title", title),
-        Html(inner),
-        viewBox=view.group(1),
-        role="img",
-        class_=class_,
-        preserveAspectRatio="xMidYMid meet",
-    )
+    return Picture(width, view.group(1), Markup(re.sub(r"\s*\n\s*", "\n", inner)))
 
 
 def _own_ids(inner: str, prefix: str) -> str:
-    """Keep only ids that something refers to, and make them the figure's own."""
+    """Keep only the ids that something refers to, and put the figure's prefix before them."""
     wanted = set(_REFERENCE.findall(inner))
 
     def keep(match: re.Match[str]) -> str:

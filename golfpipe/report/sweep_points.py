@@ -19,7 +19,7 @@ class SweepPoint:
     """A cell that has both a size and a score."""
 
     label: str
-    """The settings in which it differs from other cells: 'mlp.bits 3, coder range'."""
+    """The settings in which it differs from other cells, as 'mlp.bits 3, coder range'."""
     total_bytes: int
     val_bpb: float
     pareto: bool
@@ -27,7 +27,7 @@ class SweepPoint:
 
 
 def sweep_points(rows: Sequence[Mapping[str, Any]]) -> tuple[list[SweepPoint], int | None]:
-    """Points of the rows of results.jsonl, and the limit in bytes where they have one."""
+    """Return the points of the rows of results.jsonl, and the limit in bytes where they have one."""
     varied = varied_keys(rows)
     points, limit = [], None
     for row in rows:
@@ -47,19 +47,20 @@ def sweep_points(rows: Sequence[Mapping[str, Any]]) -> tuple[list[SweepPoint], i
 
 
 def varied_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys of the settings in which the rows differ, in order."""
+    """Return the keys of the settings in which the rows differ, in order."""
     keys = dict.fromkeys(key for row in rows for key in mapping(row, "settings"))
     return [key for key in keys if len({_written(mapping(row, "settings").get(key)) for row in rows}) > 1]
 
 
 def label(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """'mlp.bits 3, coder range': the keys without their section."""
+    """Return settings as text, with keys without their section: 'mlp.bits 3, coder range'."""
     parts = [f"{key.partition('.')[2] or key} {_short(settings[key])}" for key in keys if key in settings]
     return ", ".join(parts)
 
 
 def read_sweep(folder: Path) -> list[dict[str, Any]]:
-    """Rows of the results in a sweep's folder; none where there was no sweep, or not a readable one."""
+    """Return the rows of the results in a sweep's folder; none where there was no sweep, or its file is not
+    readable."""
     path = folder / SWEEP_RESULTS
     try:
         if not path.is_file() or path.stat().st_size > MAX_RESULT_BYTES:

@@ -1,4 +1,4 @@
-"""Where the bytes of any artifact or records folder are, and what the rules say about it.
+"""An audit of any artifact or records folder: where its bytes are, and what the rules say about it.
 
 Sizes come from the files on disk, and every file of every artifact in the chain is compared with its sha256.
 """
@@ -6,18 +6,17 @@ Sizes come from the files on disk, and every file of every artifact in the chain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, UsageError
-from golfpipe.jobs.registry import STAGES
 from golfpipe.loading.lineage import Lineage, trace
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_artifact
 from golfpipe.submission.facts import RunFacts, gather
-from golfpipe.submission.judgment import RECORD_TRACK
 from golfpipe.submission.read_records import is_records_folder, read_folder
 from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
@@ -32,37 +31,37 @@ _NO_TABLE = SizeTable(rows=(), basis="none")
 
 @dataclass(frozen=True, kw_only=True)
 class AuditTotals:
-    """What counts against the limit. None: there are no packed bytes yet, or they are not known."""
+    """What counts against the limit. A value is None where there are no packed bytes yet, or they are not known."""
 
     packed_bytes: int | None = None
     code_bytes: int | None = None
     code_bytes_source: str | None = None
-    """reserved or measured."""
+    """Where the code's bytes come from: `reserved` or `measured`."""
     total_bytes: int | None = None
     limit_bytes: int
 
     @property
     def room(self) -> int | None:
-        """Bytes left; negative over the limit."""
+        """The bytes left; negative over the limit."""
         return None if self.total_bytes is None else self.limit_bytes - self.total_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """Everything that an audit found; the command line prints it."""
+    """Everything that an audit found, for the command line to print."""
 
     path: Path
     kind: str
-    """Of the artifact, or `records_folder` for one that no artifact belongs to."""
+    """The artifact's kind, or `records_folder` for a folder that no artifact belongs to."""
     digest: str | None
     rows: tuple[SizeRow, ...]
-    """Of the largest seed where there are several."""
+    """The sizes of the tensors, of the largest seed where there are several."""
     basis: Basis
     """What the bytes of the rows mean."""
     totals: AuditTotals
     rules: tuple[RuleResult, ...]
     track: str | None = None
-    """Of a records folder."""
+    """The track of a records folder."""
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why."""
 
@@ -72,7 +71,7 @@ class AuditReport:
 
     @property
     def over_time(self) -> bool:
-        """Training or evaluation took longer than the track allows; only the record track has a time limit."""
+        """True if training or evaluation took longer than the track allows. Only the record track has a time limit."""
         return self.track == RECORD_TRACK and any(rule.number == TIME_RULE for rule in self.failed_rules)
 
     @property
@@ -98,9 +97,10 @@ class Execution:
 
 
 def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
-    """Audit any artifact or records folder; with `execution`, by running its scoring method too.
+    """Audit any artifact or records folder, and with `execution` run its scoring method, too.
 
-    Raises ArtifactError (3) for a damaged one, UsageError (2) for no such, or one that cannot be executed.
+    Raises ArtifactError (exit 3) for a damaged artifact, UsageError (exit 2) where there is none, or one that cannot be
+    executed.
     """
     if not (path / MANIFEST_NAME).is_file() and is_records_folder(path):
         owner = _owning_submission(path)
@@ -138,7 +138,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
         reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
         return _report(artifact, path, table, (), not_applicable(reason), notes)
     executed = execution.run([lineage]) if execution is not None else []
-    facts = gather([lineage], neutral=_neutral_keys(), executed=executed)
+    facts = gather([lineage]).with_executed(executed)
     return _report(artifact, path, table, facts.runs, check_rules(facts), notes + _executed_notes(executed))
 
 
@@ -155,15 +155,9 @@ def _audit_submission(submission: Artifact, path: Path, execution: Execution | N
         return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,), track=told.track)
     _verify_all(lineages)
     executed = execution.run(lineages) if execution is not None else []
-    facts = gather(
-        lineages,
-        executed=executed,
-        neutral=_neutral_keys(),
-        track=told.track,
-        has_folder=True,
-        script_bytes=told.script_bytes,
-        log_differences=told.log_differences,
-        folder_problems=told.folder_problems,
+    gathered = gather(lineages, track=told.track, has_folder=True).with_script(told.script_bytes)
+    facts = replace(
+        gathered.with_executed(executed), log_differences=told.log_differences, folder_problems=told.folder_problems
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
@@ -172,12 +166,12 @@ def _audit_submission(submission: Artifact, path: Path, execution: Execution | N
 
 
 def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
-    """Each once, whatever the number of seeds."""
+    """Return the notes of all seeds, each once."""
     return tuple(dict.fromkeys(note for found in executed for note in found.notes))
 
 
 def _audit_folder(folder: Path) -> AuditReport:
-    """A records folder that no artifact belongs to: what it says about itself."""
+    """Judge a records folder that no artifact belongs to by what it says about itself."""
     read = read_folder(folder)
     facts = read.facts
     return AuditReport(
@@ -239,7 +233,7 @@ def _largest(runs: Sequence[RunFacts]) -> int:
 
 
 def _evaluations(submission: Artifact) -> list[Artifact]:
-    """What was submitted, one per seed. Raises ArtifactError for one that is not found."""
+    """Return the evaluations that were submitted, one per seed. Raises ArtifactError for one that is not found."""
     references = [ref for ref in submission.manifest.inputs if ref.role.startswith("evaluation")]
     if not references:
         raise ArtifactError(f"{submission.path / MANIFEST_NAME}: field inputs names no evaluation")
@@ -247,14 +241,16 @@ def _evaluations(submission: Artifact) -> list[Artifact]:
 
 
 def _owning_submission(folder: Path) -> Artifact | None:
-    """The submission artifact that this records folder lies in: <artifact>/records/<track>/<name>."""
+    """Return the submission artifact that this records folder lies in, at <artifact>/records/<track>/<name>; None if
+    there is none."""
     root = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
     artifact = try_open(root)
     return artifact if artifact is not None and artifact.manifest.kind == "submission" else None
 
 
 def _verify_all(lineages: Sequence[Lineage]) -> None:
-    """Data is left out: hashing gigabytes of shards says nothing about the bytes that count."""
+    """Check every file of every artifact in the chains. Data is left out: hashing gigabytes of shards says nothing
+    about the bytes that count."""
     seen = set()
     for lineage in lineages:
         for member in (lineage.evaluation, lineage.adapted, lineage.packed, lineage.quantized, lineage.trained):
@@ -266,7 +262,3 @@ def _verify_all(lineages: Sequence[Lineage]) -> None:
 def _verify(artifact: Artifact) -> None:
     for name in artifact.manifest.files:
         artifact.file(name)
-
-
-def _neutral_keys() -> list[str]:
-    return [key for stage in STAGES.values() for key in stage.neutral]

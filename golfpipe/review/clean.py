@@ -1,7 +1,8 @@
-"""What may go from a run folder, and taking it away.
+"""Find what may be removed from a run folder, and remove it.
 
-Leftovers of crashes, what interrupted training left where a finished model stands in its place, stale artifacts, and
-cells of a sweep that its results no longer name. A trained model or a submission goes only where it is named itself.
+Removable are leftovers of crashes, what interrupted training left where a finished model is in its place, stale
+artifacts, and cells of a sweep that its results no longer name. A trained model or a submission is removed only where
+it is named itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from golfpipe.errors import Busy, UsageError
 from golfpipe.jobs.unfinished import JOB_FILE
 from golfpipe.review.status import run_status
 from golfpipe.store.artifact import open_artifact, try_open
-from golfpipe.store.files import partial_folder
+from golfpipe.store.files import named_path, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
@@ -25,14 +26,15 @@ from golfpipe.sweeps.plan import CELLS, SWEEP
 from golfpipe.sweeps.results import RESULTS_FILE
 
 KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "token_data", "submission")
-"""Stale or not, these go only by name: hours of work, others' input, and what may have been handed in."""
+"""Kinds that are removed only by name, stale or not: hours of work, the input of others, and what may have been handed
+in."""
 TEMPORARY_SECONDS = 3600.0
-"""A temporary file may be younger than this where somebody writes it just now."""
+"""Temporary files younger than this stay, since somebody may be writing them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removable:
-    """A file or folder, and why it may go."""
+    """A file or folder, and why it may be removed."""
 
     path: Path
     why: str
@@ -40,8 +42,8 @@ class Removable:
 
 
 def find_removable(path: Path) -> list[Removable]:
-    """Of a run folder: what is left over or stale. Of one artifact, finished or not: it, whatever it is, and its
-    leftovers.
+    """Return what is left over or stale in a run folder. For one artifact, finished or not, return the artifact itself,
+    of whatever kind, and its leftovers.
 
     Raises UsageError for a folder that is neither, Busy where the named artifact is being written.
     """
@@ -61,7 +63,7 @@ def find_removable(path: Path) -> list[Removable]:
 
 
 def remove(items: list[Removable]) -> int:
-    """Remove them; returns the bytes that this freed. What is being written meanwhile stays."""
+    """Remove the items and return the bytes that this freed. An item that a process is writing by now stays."""
     freed = 0
     for item in items:
         try:
@@ -77,14 +79,14 @@ def remove(items: list[Removable]) -> int:
 
 
 def _named(path: Path) -> list[Removable]:
-    """One artifact by name, a trained model included."""
+    """Return one artifact by name, which may be a trained model, with its leftovers."""
     artifact = open_artifact(path)
     if artifact.manifest.location is not None and artifact.path.resolve() == Path(artifact.manifest.location).resolve():
         raise UsageError(f"{path}: the shards in it are yours; golfpipe only added its manifest", path=str(path))
     holder = lock_holder(path)
     if holder is not None:
         raise Busy(f"{path}: {holder} is writing here", path=str(path))
-    out = path if path.name not in ("", "..") else path.resolve()
+    out = named_path(path)
     return [
         *_leftovers(out.parent, only=out.name),
         Removable(path=out, why=f"{artifact.manifest.kind}, named", bytes=_size(out)),
@@ -92,7 +94,7 @@ def _named(path: Path) -> list[Removable]:
 
 
 def _leftovers(folder: Path, only: str | None = None) -> Iterator[Removable]:
-    """What crashes and interruptions left beside the artifacts in `folder`."""
+    """Yield what crashes and interruptions left beside the artifacts in `folder`, or of the output `only`."""
     for suffix in ("partial", "old", "lock"):
         for path in sorted(folder.glob(f".*.{suffix}")):
             out = _owner(path)
@@ -108,18 +110,19 @@ def _leftovers(folder: Path, only: str | None = None) -> Iterator[Removable]:
 
 
 def _why(path: Path, suffix: str, out: Path, *, named: bool) -> str | None:
-    """None: it stays."""
+    """Say why a leftover may be removed; None means that it stays."""
     if suffix == "lock":
         return "lock of a dead process"
     if suffix == "old":
-        # Without the new folder it is the only one, and the next command puts it back.
+        # Without the new folder the old one is the only one, and the next command puts it back.
         return "replaced artifact" if out.exists() else None
     if not (path / JOB_FILE).is_file():
         return "unfinished, cannot be resumed"
     finished = try_open(out)
     if finished is not None and finished.manifest.kind == "trained_model":
         return "checkpoint of a run that a finished model has replaced" if _is_older(path, out) or named else None
-    return "checkpoint of an interrupted run, named" if named else None  # hours of training, and --resume goes on
+    # these are hours of training, which --resume goes on with
+    return "checkpoint of an interrupted run, named" if named else None
 
 
 def _is_older(partial: Path, out: Path) -> bool:
@@ -130,7 +133,7 @@ def _is_older(partial: Path, out: Path) -> bool:
 def _stale(folder: Path) -> Iterator[Removable]:
     try:
         stale = run_status(folder).stale
-    except UsageError:  # only leftovers
+    except UsageError:  # the folder holds only leftovers
         return
     for line in stale:
         artifact = line.artifact
@@ -141,7 +144,7 @@ def _stale(folder: Path) -> Iterator[Removable]:
 
 
 def _forgotten_cells(sweep: Path) -> Iterator[Removable]:
-    """Artifacts of earlier grids, which nothing else was made from."""
+    """Yield the artifacts of earlier grids that no other artifact was made from."""
     results = sweep / RESULTS_FILE
     if not results.is_file():
         return
@@ -155,7 +158,7 @@ def _forgotten_cells(sweep: Path) -> Iterator[Removable]:
 
 
 def _named_by(results: Path) -> set[str]:
-    """Folder names that the rows of results.jsonl mention."""
+    """Return the folder names that the rows of results.jsonl mention."""
     names = set()
     for line in results.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -176,7 +179,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _owner(path: Path) -> Path:
-    """The output folder that a leftover belongs to; the path itself for anything else."""
+    """Return the output folder that a leftover belongs to; for anything else, the path itself."""
     for suffix in (".partial", ".old", ".lock"):
         if path.name.startswith(".") and path.name.endswith(suffix):
             return path.with_name(path.name[1 : -len(suffix)])

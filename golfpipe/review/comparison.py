@@ -17,14 +17,14 @@ from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.tensors import check_tensors
 
 WINDOW_METRICS = ("method", "context_length", "stride")
-"""Of an evaluation: the windows that it scored in."""
+"""Metrics of an evaluation that say in which windows it scored."""
 _DOCUMENT_DTYPES = {"nats": torch.float64, "targets": torch.int64, "bytes": torch.int64}
 _MOST_PER_DOCUMENT = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two evaluations and what their difference is worth."""
+    """Two evaluations and the test of their difference."""
 
     first: Artifact
     second: Artifact
@@ -32,7 +32,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """True if the interval leaves out 0."""
         return not self.paired.low <= 0 <= self.paired.high
 
 

@@ -1,4 +1,4 @@
-"""Text from any model, as it is drawn."""
+"""Draw text from any model."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from golfpipe.store.search import find_artifact
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationSettings:
-    """How text is drawn."""
+    """Settings of how text is drawn."""
 
     prompt: str = ""
     tokens: int = 200
     temperature: float = 0.8
-    """0 takes the likeliest token each time."""
+    """The temperature; 0 takes the likeliest token each time."""
     top_k: int = 0
-    """Draw from this many likeliest tokens; 0: from all."""
+    """The number of likeliest tokens to draw from; 0 draws from all."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,7 +52,8 @@ def generate_text(
     device: str = "auto",
     threads: int | None = None,
 ) -> Iterator[str]:
-    """Pieces of the text that follows the prompt, as they are drawn. `data`: whose tokenizer; None: the model's.
+    """Yield pieces of the text that follows the prompt, as they are drawn. The tokenizer is that of `data`; None means
+    the model's own data.
 
     Raises UsageError, ArtifactError, DataError before the first piece.
     """
@@ -80,7 +81,7 @@ def generate_text(
 
 def _spoken(tokenizer: Tokenizer, prompt: list[int], drawn: Iterator[int]) -> Iterator[str]:
     stream = TextStream(tokenizer)
-    for token in prompt:  # so that the text goes on where the prompt ended, spaces included
+    for token in prompt:  # the text then goes on where the prompt ended, spaces included
         stream.add(token)
     for token in drawn:
         text = stream.add(token)
@@ -101,7 +102,7 @@ def _tokenizer(source: Artifact, data: Path | None) -> Tokenizer:
 
 
 def _unspeakable(tokenizer: Tokenizer) -> list[int]:
-    """Pieces that are no text, but for BOS, which begins the next document."""
+    """Return the pieces that are no text, except BOS, which begins the next document."""
     return [
         token
         for token, kind in enumerate(tokenizer.piece_types)

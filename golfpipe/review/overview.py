@@ -1,4 +1,4 @@
-"""Settings and presets as people look at them."""
+"""Settings and presets in the form in which commands show them."""
 
 from __future__ import annotations
 
@@ -10,29 +10,25 @@ from golfpipe.config.resolve import Resolved, flatten
 from golfpipe.config.schema import PipelineConfig, all_keys, plain_config
 from golfpipe.model.config import parameter_count
 from golfpipe.pipeline.estimate import weight_bytes
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.pipeline.settings import Settings
 from golfpipe.store.artifact import open_artifact
 
 
 def show_settings(
     settings: Settings, artifact: Path | None, warn: Callable[[str], None]
 ) -> tuple[Resolved, dict[str, Any]]:
-    """The configuration, and its values by dotted key in the order of the sections.
+    """Return the configuration, and its values by dotted key in the order of the sections.
 
-    Without an artifact: what `train` or `run` would use. Raises ConfigError, ArtifactError.
+    Without an artifact it is what `train` or `run` would use. Raises ConfigError, ArtifactError.
     """
     opened = open_artifact(artifact) if artifact is not None else None
-    resolved = settings.resolve(
-        inherited=inherited_settings(opened, warn) if opened is not None else None,
-        decided=DECIDED.get(opened.manifest.kind, ()) if opened is not None else (),
-        default_preset=opened is None,
-    )
+    resolved = settings.resolve_over(opened, warn) if opened is not None else settings.resolve(default_preset=True)
     plain = plain_config(resolved.config)
     return resolved, {key: _value(plain, key) for key in all_keys()}
 
 
 def model_facts(config: PipelineConfig) -> dict[str, Any]:
-    """What follows from the settings of the model."""
+    """Return the facts that follow from the settings of the model."""
     model = config.model
     return {
         "parameters": parameter_count(model),
@@ -47,7 +43,7 @@ def model_facts(config: PipelineConfig) -> dict[str, Any]:
 
 
 def preset_facts(settings: Settings) -> list[dict[str, Any]]:
-    """Name, purpose, parameters and bytes of every preset. Raises ConfigError for one that does not build."""
+    """Return name, purpose, parameters and bytes of every preset. Raises ConfigError for one that cannot be built."""
     facts = []
     for name, preset in settings.stages().presets.items():
         config = Settings(config_file=settings.config_file, preset=name).resolve().config

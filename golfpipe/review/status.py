@@ -1,8 +1,8 @@
-"""What a run folder holds: which steps exist, their key numbers, what is stale and why.
+"""The status of a run folder: which steps exist, their key numbers, what is stale and why.
 
-The settings are those that the folder's own artifacts were made with, each section from the step that used it, so that
-a step is stale where its input was made again, and not because somebody edited a preset. With settings given, it is
-what `run` would do with them.
+The settings are those that the folder's own artifacts were made with, each section from the step that used it. So a
+step is stale where its input was made again, and not because somebody edited a preset. Where settings are given, the
+status tells what `run` would do with them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class StatusLine:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """A whole run folder."""
+    """The status of a whole run folder."""
 
     folder: Path
     lines: tuple[StatusLine, ...]
@@ -67,7 +67,7 @@ class RunStatus:
 
 
 def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
-    """Look at a run folder. Raises UsageError for one that holds nothing, ConfigError."""
+    """Return the status of a run folder. Raises UsageError for a folder that holds nothing, ConfigError."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
     if (folder / MANIFEST_NAME).is_file():
@@ -96,7 +96,8 @@ def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
 
 
 def _plan(folder: Path, settings: Settings, stages: StagesFile, found: dict[str, Artifact]) -> RunPlan:
-    """The pipeline as the folder's artifacts were made, with the given settings on top."""
+    """Return the pipeline with the settings that the folder's artifacts were made with, and the given settings on
+    top."""
     inherited = _settings_in_use(stages, found)
     config = settings.resolve(inherited=inherited, default_preset=not inherited).config
     nodes = build_graph(stages.pipeline, config)
@@ -104,7 +105,7 @@ def _plan(folder: Path, settings: Settings, stages: StagesFile, found: dict[str,
 
 
 def _settings_in_use(stages: StagesFile, found: dict[str, Artifact]) -> Plain:
-    """Each section from the last step of the pipeline that used it."""
+    """Return each section of settings from the last step of the pipeline that used it."""
     config: Plain = {}
     for spec in stages.pipeline:
         artifact = found.get(spec.name)
@@ -120,7 +121,8 @@ def _settings_in_use(stages: StagesFile, found: dict[str, Artifact]) -> Plain:
 
 
 def _data_source(found: dict[str, Artifact]) -> str | None:
-    """Where the data of the run is, seen from here: the name `demo` means a folder below the working directory."""
+    """Return the path of the run's data as seen from here: the name `demo` means a folder below the working
+    directory."""
     for artifact in found.values():
         reference = data_reference(artifact.manifest)
         if reference is not None:
@@ -132,7 +134,7 @@ def _data_source(found: dict[str, Artifact]) -> str | None:
 
 
 def _steps(plan: RunPlan) -> list[Step]:
-    """As `run --dry-run`; where the data is gone, of the rest alone."""
+    """Return the steps of `run --dry-run`. Where the data is gone, the other steps are shown as they are."""
     try:
         return dry_run(plan)
     except GolfpipeError as error:
@@ -143,7 +145,7 @@ def _steps(plan: RunPlan) -> list[Step]:
 
 
 def _bare_step(plan: RunPlan, node: Node) -> Step:
-    """Without the data there is no saying what would run; what is there is shown as it was made."""
+    """Return a step as it was made: without the data it cannot be said what would run."""
     artifact = try_open(plan.out(node))
     if artifact is None:
         return Step(node=node, out=plan.out(node), state="stale", reasons=("no artifact yet",))
@@ -163,13 +165,15 @@ def _line(step: Step, found: dict[str, Artifact]) -> StatusLine:
 
 
 def _is_own_start(reason: str, trained: Artifact) -> bool:
-    """`run` neither starts from another model nor replays a log, but that does not make what did so stale."""
+    """Return True if the reason is only that the model started from another one, or replayed a log. `run` does neither,
+    but such a model is not stale."""
     replayed = "replay" in trained.manifest.provenance and reason.startswith("the source files changed")
     return reason.startswith("input init:") or replayed
 
 
 def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
-    """An artifact that no step of the pipeline writes: stale where an input was made again or is gone."""
+    """Return the line of an artifact that no step of the pipeline writes. It is stale where an input was made again or
+    is gone."""
     reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, folder)) is not None]
     if not is_intact(artifact):
         reasons.append("files are missing or cut short")
@@ -185,7 +189,8 @@ def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
 
 
 def _input_change(ref: InputRef, folder: Path) -> str | None:
-    """Whether the input is where it was, or in the folder under that name; folders may be moved."""
+    """Say how the input changed; None where it is where it was, or anywhere in the folder, since folders may be
+    moved."""
     candidates = [try_open(path) for path in (folder / Path(ref.path).name, Path(ref.path))]
     digests = [artifact.manifest.digest for artifact in candidates if artifact is not None]
     if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):
@@ -194,7 +199,7 @@ def _input_change(ref: InputRef, folder: Path) -> str | None:
 
 
 def _with_work_in_progress(line: StatusLine) -> StatusLine:
-    """Says who writes here, or what an interrupted run left."""
+    """Add who is writing here, or what an interrupted run left."""
     holder = lock_holder(line.path)
     if holder is not None:
         return replace(line, state="being written", reasons=(*line.reasons, f"by {holder}"))
@@ -204,7 +209,7 @@ def _with_work_in_progress(line: StatusLine) -> StatusLine:
 
 
 def _progress(out: Path) -> str:
-    """How far an interrupted step came, from its log."""
+    """Say how far an interrupted step came, from its log."""
     try:
         resumable = read_begun(out) is not None
     except ArtifactError:
@@ -239,7 +244,7 @@ def _unfinished_names(folder: Path) -> set[str]:
 
 
 def status_fields(line: StatusLine) -> dict[str, Any]:
-    """A line in the JSON object of `status`."""
+    """Return a line as it stands in the JSON object of `status`."""
     manifest = line.artifact.manifest if line.artifact is not None else None
     return {
         "name": line.name,

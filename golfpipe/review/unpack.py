@@ -3,8 +3,8 @@
 golfpipe unpack artifacts/demo/pack
 golfpipe unpack artifacts/demo/pack -o demo.safetensors
 
-The file is no artifact. Every kind of model promises what rounding to fp16 breaks (a trained model its fp32 averages, a
-quantized one its codes, a packed one the bytes that count), and a score belongs to the packed file. The metadata
+The file is not an artifact, because rounding to fp16 breaks what each kind of model promises: a trained model its fp32
+averages, a quantized one its codes, a packed one the bytes that count. A score belongs to the packed file. The metadata
 names the architecture and the digest of that file.
 """
 
@@ -38,16 +38,16 @@ class Unpacked:
     parameters: int
     file_bytes: int
     largest_error: float
-    """Of a weight, against the decoded fp32 value."""
+    """The largest difference between a weight and the decoded fp32 value."""
     rounded_share: float
-    """Of the weights that fp16 does not hold exactly."""
+    """The share of weights that fp16 does not hold exactly."""
 
 
 def unpack_model(packed: Path, out: Path | None = None) -> Unpacked:
     """Write the weights to `out`, by default `unpacked.safetensors` beside the artifact.
 
-    Decoding checks sha256, the container, and names, shapes and finiteness of every tensor. Raises ArtifactError for a
-    packed model that fails, UsageError for an output that is a folder, StageFailed for a weight beyond fp16.
+    Decoding checks the sha256, the container, and names, shapes and finiteness of every tensor. Raises ArtifactError
+    for a packed model that fails, UsageError for an output that is a folder, StageFailed for a weight beyond fp16.
     """
     source = open_artifact(packed, "packed_model")
     path = out if out is not None else source.path.resolve().parent / f"unpacked{SUFFIX}"
@@ -84,7 +84,7 @@ def _metadata(source: Artifact) -> dict[str, Any]:
 
 
 def _check(content: bytes, halves: dict[str, Tensor], metadata: dict[str, Any], name: str) -> None:
-    """What was written reads back as it was meant."""
+    """Check that the file reads back as what was meant. Raises StageFailed."""
     back = tensors_from_bytes(content, name)
     same = back.keys() == halves.keys() and all(torch.equal(back[key], half) for key, half in halves.items())
     if not same or metadata_from_bytes(content, name) != json.loads(json.dumps(metadata)):

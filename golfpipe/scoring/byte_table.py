@@ -1,8 +1,8 @@
-"""How many bytes of text each target token stands for.
+"""How many bytes of text each target token stands for (docs/stages/evaluate.md).
 
-SPEC section 5: byte-fallback pieces count 1; control, unknown and unused pieces 0; any other piece the UTF-8 bytes of
-its text without the leading U+2581, and 1 more for that leading space unless the previous token is a boundary
-(control, unknown or unused). Over a document that starts with BOS these sum to the bytes of the decoded text.
+Byte-fallback pieces count 1; control, unknown and unused pieces 0; any other piece the UTF-8 bytes of its text without
+the leading U+2581, and 1 more for that leading space unless the previous token is a boundary (control, unknown or
+unused). Over a document that starts with BOS these sum to the bytes of the decoded text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from golfpipe.errors import DataError
 
 SPACE_MARK = "\u2581"
-"""SentencePiece writes a space as this character."""
+"""The character as which SentencePiece writes a space."""
 PIECE_TYPES = ("normal", "unknown", "control", "user_defined", "unused", "byte")
 BOUNDARY_PIECE_TYPES = ("unknown", "control", "unused")
 CASE_MARKERS = ("\ue001", "\ue002", "\ue003", "\ue004")
@@ -25,14 +25,14 @@ letter, whole word, next letter, and the mark before one of these characters tha
 
 @dataclass(frozen=True, slots=True)
 class ByteTable:
-    """One entry per token id; V is the vocabulary size."""
+    """What the byte rules need to know of each token id. V is the vocabulary size."""
 
     base_bytes: np.ndarray
-    """int32 [V]: bytes of the piece without its leading space."""
+    """The bytes of each piece without its leading space, int32 [V]."""
     has_leading_space: np.ndarray
-    """bool [V]: the piece begins with U+2581."""
+    """True for pieces that begin with U+2581, bool [V]."""
     is_boundary: np.ndarray
-    """bool [V]: control, unknown or unused; a leading space right after it is the tokenizer's own."""
+    """True for control, unknown and unused pieces, bool [V]. A leading space right after one is the tokenizer's own."""
     case_transformed: bool
     """The vocabulary has the case markers, so the text was transformed before it became tokens: only a sidecar knows
     its bytes. The markers have 0 base bytes, which leaves a table that is right up to escaped markers and
@@ -40,7 +40,7 @@ class ByteTable:
 
 
 def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteTable:
-    """The table for a vocabulary given as one piece string and one of PIECE_TYPES per id.
+    """Return the table of a vocabulary, given as one piece and one type of PIECE_TYPES per id.
 
     User-defined pieces are text like normal ones. Raises DataError for lists of different lengths, an unknown type, or
     a vocabulary without a piece for the space: it would be spelled in three byte pieces, and count three bytes.
@@ -71,7 +71,7 @@ def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteT
 
 
 def target_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndarray) -> np.ndarray:
-    """Bytes of each target, int32, same shape as the two id arrays (any integer dtype, equal shapes).
+    """Return the bytes of each target, int32, in the shape of the two id arrays (any integer dtype, equal shapes).
 
     `previous_ids[i]` is the token right before `target_ids[i]`. Raises DataError for an id outside the vocabulary.
     """
@@ -100,7 +100,7 @@ def scored_bytes(table: ByteTable, tokens: np.ndarray, sidecar: np.ndarray | Non
 
 
 def check_ids_in_vocabulary(table: ByteTable, ids: np.ndarray) -> None:
-    """Raises DataError if a token id is not in 0..V-1."""
+    """Check that all token ids lie in 0..V-1. Raises DataError."""
     vocab_size = len(table.base_bytes)
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
         worst = int(ids.max()) if int(ids.max()) >= vocab_size else int(ids.min())

@@ -1,4 +1,4 @@
-"""Windows in which a text is scored (SPEC section 5)."""
+"""Settings of the windows in which a text is scored (docs/stages/evaluate.md)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from golfpipe.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
-    """Settings of the evaluate stage; score-first test-time training scores with the same windows."""
+    """Settings of the evaluate stage. Score-first test-time training scores in the same windows."""
 
     method: Literal["sliding", "chunked"] = "sliding"
     """sliding: windows advance by `stride`; chunked: disjoint windows of context_length."""
     context_length: int = 2048
-    """Tokens the model sees per window."""
+    """The number of tokens that the model sees per window."""
     stride: int = 32
-    """Newly scored tokens per window; smaller is slower and gives more context."""
+    """The number of newly scored tokens per window. A smaller one is slower and gives more context."""
     max_targets: int = 0
-    """Score only this many first targets; 0 means the whole split."""
+    """The number of targets to score, from the first one on; 0 means the whole split."""
     batch_tokens: int = 0
-    """Tokens per forward pass; 0: 16,384, on a CPU 4,096, whose activations its cache holds."""
+    """Tokens per forward pass. 0 means 16,384, or 4,096 on a CPU, so that its cache holds the activations."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: for work of more than a few minutes, on a CPU if there is a C++ compiler. Compiling takes up to one."""
+    """auto: compile where the work takes more than a few minutes, on a CPU only if there is a C++ compiler. Compiling
+    takes up to a minute."""
 
     def __post_init__(self) -> None:
         if self.context_length < 1:
@@ -37,5 +38,16 @@ class EvaluateConfig:
             raise ConfigError(f"evaluate.batch_tokens={self.batch_tokens} must not be negative")
 
     def pass_tokens(self, device_type: str) -> int:
-        """Tokens per forward pass on such a device."""
+        """Return the tokens per forward pass on a device of this type."""
         return self.batch_tokens or (4_096 if device_type == "cpu" else 16_384)
+
+    @property
+    def targets_of_several_windows(self) -> int:
+        """A short length of text at which the windows of the method have begun to follow each other."""
+        return self.context_length + (4 * self.stride if self.method == "sliding" else self.context_length // 2)
+
+    def targets_of_same_windows(self, num_targets: int) -> int:
+        """Return how many first targets of a text lie in the same windows whatever follows its first `num_targets`."""
+        if self.method == "chunked":
+            return num_targets // self.context_length * self.context_length
+        return max(min(self.context_length, num_targets), num_targets - self.stride)

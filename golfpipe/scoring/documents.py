@@ -1,4 +1,4 @@
-"""Where documents begin in a run of tokens."""
+"""The positions at which documents begin in a run of tokens."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 
 
 def document_starts(tokens: np.ndarray, bos_id: int) -> np.ndarray:
-    """Ascending int64 positions at which a document starts: every BOS, and 0 even if the run begins within a document.
+    """Return the ascending int64 positions at which a document starts: every BOS, and 0 even if the run begins within a
+    document.
 
-    `tokens` is one-dimensional, any integer dtype; no tokens give no starts. Neighboring starts (and the end of the
-    run) bound the documents, which so cover every token once.
+    `tokens` is one-dimensional, of any integer dtype; no tokens give no starts. Documents reach from one start to the
+    next, or to the end of the run, so together they cover every token once.
     """
     starts = np.flatnonzero(tokens == bos_id)
     if len(tokens) and (not len(starts) or starts[0] != 0):

@@ -1,4 +1,4 @@
-"""Nats of every target under a network, and their sums over documents."""
+"""The nats of every target under a network, and their sums over documents."""
 
 # Shapes: B windows in a batch, T tokens of a window, D model width, N scored targets
 
@@ -18,14 +18,14 @@ from golfpipe.units import bits_per_byte
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Sums over the scored targets, whole and per document. nats are float64 sums of fp32 cross-entropies."""
+    """Sums over the scored targets, per document. Nats are float64 sums of fp32 cross-entropies."""
 
     document_nats: np.ndarray
-    """float64 [documents]"""
+    """float64 [documents]."""
     document_targets: np.ndarray
-    """int64 [documents]"""
+    """int64 [documents]."""
     document_bytes: np.ndarray
-    """int64 [documents]"""
+    """int64 [documents]."""
 
     @property
     def num_targets(self) -> int:
@@ -37,24 +37,24 @@ class Score:
 
     @property
     def val_loss_nats(self) -> float:
-        """Nats per token."""
+        """The mean loss in nats per token."""
         return float(self.document_nats.sum()) / self.num_targets
 
     @property
     def val_bpb(self) -> float:
-        """Bits per byte. Raises ZeroDivisionError where the scored targets hold no byte of text."""
+        """The score in bits per byte. Raises ZeroDivisionError where the scored targets hold no byte of text."""
         return bits_per_byte(float(self.document_nats.sum()), self.num_bytes)
 
 
 def window_inputs(tokens: np.ndarray, windows: list[Window], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Inputs [B, T] and targets [B, T] (int64) of windows of one length over uint16 tokens."""
+    """Return the inputs and targets, int64 [B, T] each, of windows of one length over uint16 tokens."""
     run_BT = np.stack([tokens[window.start : window.end + 1] for window in windows]).astype(np.int64)
     run = torch.from_numpy(run_BT).to(device)
     return run[:, :-1], run[:, 1:]
 
 
 LastNats = Callable[[Tensor, Tensor, int], Tensor]
-"""Network.last_nats, or a compiled form of it."""
+"""The method Network.last_nats, or a compiled form of it."""
 
 
 def score_windows(
@@ -65,13 +65,13 @@ def score_windows(
     device: torch.device,
     on_scored: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Fill `nats` (float32, one per target, NaN where not yet scored) for the targets of `batches`.
+    """Fill in `nats` (float32, one per target, NaN where not yet scored) for the targets of `batches`.
 
-    `on_scored(count, sum of nats)` is called after each batch. A target that was scored before is a bug: assert.
+    `on_scored(count, sum of nats)` is called after each batch. Asserts that no target was scored before.
     """
     with torch.inference_mode():
         for windows in batches:
-            # A window scores its last positions, and all windows of a batch as many.
+            # A window scores its last positions, and all windows of a batch score equally many.
             count = windows[0].score_end - windows[0].score_start
             scored = last_nats(*window_inputs(tokens, windows, device), count).cpu().numpy()
             for window, values in zip(windows, np.split(scored, len(windows)), strict=True):

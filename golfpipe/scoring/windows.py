@@ -1,7 +1,7 @@
-"""Window plans: every target exactly once, for any length (SPEC section 5).
+"""Window plans (docs/stages/evaluate.md), which score every target exactly once in texts of any length.
 
-Target i is token i + 1, predicted from the inputs up to token i. A window over inputs [start, end) sees those tokens
-only and scores the targets [score_start, end).
+Target i is token i + 1, predicted from the inputs up to token i. A window over inputs [start, end) sees only those
+tokens and scores the targets [score_start, end).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Text(Protocol):
 
 
 class Window(NamedTuple):
-    """Inputs [start, end); scored targets [score_start, score_end), with score_end == end."""
+    """A window with inputs [start, end) and scored targets [score_start, score_end), where score_end == end."""
 
     start: int
     end: int
@@ -30,7 +30,7 @@ class Window(NamedTuple):
 
 
 def chunked_windows(num_targets: int, context_length: int) -> Iterator[Window]:
-    """Disjoint windows of context_length, the last one shorter if need be."""
+    """Yield disjoint windows of context_length; the last one may be shorter."""
     for start in range(0, num_targets, context_length):
         end = min(start + context_length, num_targets)
         yield Window(start, end, start, end)
@@ -69,10 +69,10 @@ def moved_together(windows: Iterable[Window]) -> Iterator[Window]:
 
 
 def sliding_windows(num_targets: int, context_length: int, stride: int) -> Iterator[Window]:
-    """The first window scores all its targets, each later one its last `stride` (fewer at the end).
+    """Yield windows of which the first scores all its targets and each later one its last `stride` (fewer at the end).
 
     A window ends at its last scored target and reaches back context_length tokens: the final one is shifted, not
-    shortened. Texts shorter than context_length have one window.
+    shortened. A text of at most context_length targets has one window.
     """
     end = min(context_length, num_targets)
     if num_targets:
@@ -84,7 +84,7 @@ def sliding_windows(num_targets: int, context_length: int, stride: int) -> Itera
 
 
 def plan_windows(num_targets: int, config: EvaluateConfig) -> Iterator[Window]:
-    """The windows of the configured method, in order of their targets."""
+    """Return the windows of the configured method, in the order of their targets."""
     if config.method == "chunked":
         return chunked_windows(num_targets, config.context_length)
     return sliding_windows(num_targets, config.context_length, config.stride)

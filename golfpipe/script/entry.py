@@ -29,8 +29,10 @@ import sentencepiece
 import torch
 from torch import Tensor
 
+from golfpipe.codec.coders import CODERS
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
+from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
 from golfpipe.data.shard_files import ShardFile, ShardRun, list_shards
 from golfpipe.data.shard_format import Split, sidecar_name
@@ -39,7 +41,9 @@ from golfpipe.model.network import Network, build_network, initialize, load_netw
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.quant.config import QuantizeConfig
-from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
+from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.scoring.byte_table import build_byte_table, scored_bytes
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import Score, score_windows, summarize, summarize_sample
@@ -61,6 +65,7 @@ from golfpipe.training.trainer import Trainer
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CALIBRATION, _TARGET = "golfpipe.training.calibration", "golfpipe.quant.target"
+_ADAPTATION = "golfpipe.adapt.method"
 """Modules that only some settings need: they are imported by name, so that other scripts do without them."""
 _CHOOSE_CODE = ("step", "target_bits")
 """Numbers whose 0 leaves modules out of the script, so that only a new script can bring them back."""
@@ -78,6 +83,8 @@ class Settings:
     pack: PackConfig = field(default_factory=PackConfig)
     ttt_method: str = ""
     """Test-time training that is part of the score; empty where there is none."""
+    ttt_module: str = ""
+    """The module of the method."""
     ttt_precision: str = "fp32"
     ttt: Any = None
     """The method's recipe."""
@@ -88,7 +95,10 @@ def chosen_modules(settings: Settings) -> list[str]:
     """Return the modules that this run needs beside those that the entry imports."""
     quantize = settings.quantize
     return [
-        *([f"golfpipe.adapt.{settings.ttt_method}"] if settings.ttt_method else []),
+        QUANTIZERS.module(quantize.method),
+        CODERS.module(settings.pack.coder),
+        *(FORMATS.module(name) for name in quantize.formats),
+        *([_ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
         *([_CALIBRATION] if quantize.calibration != "none" else []),
         *([_TARGET] if quantize.has_target else []),
     ]
@@ -292,46 +302,27 @@ class Script:
     def evaluate(self, content: bytes) -> Score:
         """Read the packed file back, adapt, score."""
         settings = self.settings
-        windows, processes = settings.evaluate, self.processes
+        windows = settings.evaluate
         tokens = self.data.validation[: windows.max_targets + 1 if windows.max_targets else None]
-        num_targets = len(tokens) - 1
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
-        plan = plan_windows(num_targets, windows)
-        if settings.ttt_method:
+        if settings.ttt_module:
             network = self.network(weights, settings.ttt_precision)
-            module = import_module(f"golfpipe.adapt.{settings.ttt_method}")
-            if settings.ttt_method == "cosine":
-                module.adapt_cosine(
-                    network, tokens, settings.ttt, self.device, self.say_epoch, lambda count: None, processes
-                )
-                weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-            elif settings.ttt_method == "score_first_lora":
-                return self.summary(
-                    tokens,
-                    module.score_first_lora(
-                        network,
-                        tokens,
-                        settings.model.bos_id,
-                        settings.ttt,
-                        settings.seed,
-                        self.device,
-                        processes=processes,
-                    ),
-                )
-            else:
-                return self.summary(
-                    tokens,
-                    module.score_first_sgd(
-                        network,
-                        tokens,
-                        plan,
-                        settings.ttt,
-                        windows.pass_tokens(self.device.type),
-                        self.device,
-                        processes=processes,
-                    ),
-                )
+            work = import_module(_ADAPTATION).Work(
+                network=network,
+                tokens=tokens,
+                bos_id=settings.model.bos_id,
+                windows=windows,
+                seed=settings.seed,
+                device=self.device,
+                processes=self.processes,
+                on_epoch=self.say_epoch,
+            )
+            nats = import_module(settings.ttt_module).METHOD.run(work, settings.ttt)
+            if nats is not None:
+                return self.summary(tokens, nats)
+            weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        plan = plan_windows(len(tokens) - 1, windows)
         return self.summary(tokens, self.nats(self.network(weights, windows.precision), tokens, plan))
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
@@ -363,5 +354,7 @@ def main(settings: Settings, environ: Mapping[str, str], path: str) -> None:
         raise SystemExit(
             f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
+    if data.table.case_transformed and data.sidecar is None:
+        raise SystemExit("DATA_PATH: the text was transformed; put the *val_bytes_*.bin files beside its shards")
     Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes, Path(path).stat().st_size).run()
     processes.leave()

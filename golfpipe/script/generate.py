@@ -13,12 +13,13 @@ import lzma
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import PipelineConfig
+from golfpipe.config.submit import Layout
 from golfpipe.errors import StageFailed
 from golfpipe.script.entry import Settings, chosen_modules
 from golfpipe.script.modules import ReadSource, needed_modules, read_source, stripped
 
-Layout = Literal["readable", "compressed"]
 Adaptation = Literal["none", "ttt"]
 """What had a part in the score: nothing but the packed model, or test-time training as ttt.method says."""
 
@@ -40,9 +41,10 @@ def script_settings_of(config: PipelineConfig, adaptation: Adaptation) -> Settin
         model=config.model,
         optim=config.optim,
         train=config.train,
-        quantize=config.quantize,
+        quantize=dataclasses.replace(config.quantize, method=config.quantize.quantizer),
         pack=config.pack,
         ttt_method=config.ttt.method if ttt else "",
+        ttt_module=METHODS.module(config.ttt.method) if ttt else "",
         ttt_precision=config.ttt.precision,
         ttt=config.ttt.recipe() if ttt else None,
         evaluate=config.evaluate,

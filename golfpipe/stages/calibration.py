@@ -1,4 +1,4 @@
-"""Calibration of a trained model: which tokens, and how many."""
+"""The calibration of a trained model, on the tokens that the settings name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config
 from golfpipe.model.config import parameter_count
 from golfpipe.model.network import load_network
-from golfpipe.quant.sensitivity import CalibrationData
+from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.training.calibration import calibrate, plan_calibration
 from golfpipe.training.token_stream import TokenStream
 
@@ -19,7 +19,7 @@ _DEFAULT_CONTEXT = 1024
 
 
 def calibrate_model(job: Job, weights: dict[str, Tensor], device: torch.device) -> CalibrationData | None:
-    """Run quantize.calibration_tokens tokens through the model; None without calibration.
+    """Run quantize.calibration_tokens tokens through the model and return what errors cost; None without calibration.
 
     Raises ConfigError without data to calibrate on, DataError where it holds too few tokens.
     """
@@ -35,7 +35,7 @@ def calibrate_model(job: Job, weights: dict[str, Tensor], device: torch.device) 
 
 
 def _context_length(job: Job) -> int:
-    """Tokens per sequence that the model was trained with, as its own manifest says."""
+    """Return the tokens per sequence that the model was trained with, as its own manifest says."""
     trained = job.inputs["model"].manifest.config.get("train", {})
     length = trained.get("context_length") if isinstance(trained, dict) else None
     return length if isinstance(length, int) and length > 0 else _DEFAULT_CONTEXT

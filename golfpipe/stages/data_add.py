@@ -17,7 +17,8 @@ from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Arguments: folder, tokenizer, in_place. Every header, and every byte of the validation split, is checked."""
+    """Check every header, and every byte of the validation split, and write the manifest's facts. The job's arguments
+    are folder, tokenizer, in_place."""
     folder, source = Path(job.arguments["folder"]), Path(job.arguments["tokenizer"])
     tokenizer = Tokenizer.load(source)
     splits = inspect_shards(folder, tokenizer)

@@ -16,7 +16,7 @@ from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Write the shards of the embedded corpus and a tokenizer trained on its train split."""
+    """Write the shards of the standard library's text, and a tokenizer trained on its train split."""
     settings, reporter = job.config.data, job.context.reporter
     with reporter.task("corpus", 2, "steps") as task:
         documents = demo_documents()

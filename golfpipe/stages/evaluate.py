@@ -36,7 +36,7 @@ from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Write documents.safetensors and the metrics of the split; or, of one shard, part.safetensors."""
+    """Write documents.safetensors and the metrics of the split; for one shard, write part.safetensors."""
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
     source, settings = job.inputs["model"], job.config.evaluate
@@ -49,7 +49,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         nats, seconds = merged_nats(parts, len(text.sizes)), merged_seconds(parts)
     else:
         dtype = COMPUTE_DTYPES[settings.precision]
-        # Nothing changes the weights: they are cast once here, in place of in every pass.
+        # Nothing changes the weights, so they are cast once here instead of in every pass.
         network = load_network(config, load_weights(source), dtype).to(device, dtype)
         keep_freed_memory()
         started = time.perf_counter()
@@ -65,7 +65,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 
 def _score(job: Job, network: Network, text: ValidationText, shard: Shard | None, device: torch.device) -> np.ndarray:
-    """Nats per target, float32; NaN outside of the shard, where there is one. All processes together."""
+    """Return the nats per target, float32; NaN outside of the shard, where there is one. All processes work
+    together."""
     settings, processes = job.config.evaluate, job.context.processes or ALONE
     part = Shard(1, 1) if shard is None else shard
     nats = np.full(len(text.sizes), np.nan, dtype=np.float32)
@@ -83,7 +84,7 @@ def _score(job: Job, network: Network, text: ValidationText, shard: Shard | None
 
 
 def _last_nats(job: Job, network: Network, targets: float, pass_tokens: int, device: torch.device) -> LastNats:
-    """The network's scoring function, compiled where that pays for so many targets."""
+    """Return the network's scoring function, compiled where that pays for so many targets."""
     settings = job.config.evaluate
     context = settings.context_length
     step = settings.stride if settings.method == "sliding" else context

@@ -1,4 +1,4 @@
-"""What every scored run leaves behind, whichever stage scored it, and the running score while it works."""
+"""What every scoring run writes, whichever stage it belongs to, and the running score that it shows."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ DOCUMENTS = "documents.safetensors"
 
 
 class RunningScore:
-    """Shows the loss so far, in bits per byte of the split's mean token, behind the progress bar."""
+    """Shows the score so far behind the progress bar, in bits per byte; bytes are estimated from the split's mean
+    target."""
 
     def __init__(self, task: Task, sizes: np.ndarray, processes: int = 1) -> None:
-        """`sizes` are the bytes of each target; `processes`: how many score at this pace, each another part."""
+        """Start at nothing. `sizes` are the bytes of each target; `processes` is how many score at this pace, each on
+        another part."""
         self.task, self.nats, self.targets = task, 0.0, 0
         self.processes, self.left = processes, len(sizes)
         self.bytes_per_target = float(sizes.mean())
 
     def add(self, count: int, nats: float) -> None:
-        """`count` more targets, `nats` in all."""
+        """Add `count` targets with `nats` in all."""
         self.nats += nats
         self.targets += count
         size = round(self.targets * self.bytes_per_target)
@@ -45,7 +47,8 @@ def write_evaluation(
     protocol: str,
     eval_seconds: float,
 ) -> Result:
-    """Write the scores per document. `protocol`: none, score_first or pre_eval; the last one is not eligible.
+    """Write the scores per document. `protocol` is none, score_first or pre_eval; a score with the last one is not
+    eligible.
 
     Raises DataError where the scored targets hold no byte of text.
     """

@@ -26,7 +26,8 @@ from golfpipe.store.tensors import check_tensors
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Arguments: file, inferred (its names), assumed and origins (for the manifest)."""
+    """Write the weights under golfpipe's names. The job's arguments are file, inferred (with the file's names), assumed
+    and origins (for the manifest)."""
     if "file" not in job.arguments:
         raise UsageError("import reads a checkpoint file, so it is no step of a pipeline", hint="golfpipe import FILE")
     file: Path = job.arguments["file"]
@@ -41,7 +42,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         weights[name] = tensors[source].to(torch.float32).reshape(shape).contiguous()
     try:
         check_tensors(weights, parameter_shapes(config), str(file), dtype=torch.float32)
-    except ArtifactError as error:  # no artifact yet, but somebody's file
+    except ArtifactError as error:  # this is not an artifact yet, but somebody's file
         raise DataError(error.message, path=str(file)) from error
     model = plain_config(config)
     out.write_tensors("ema.safetensors", weights, {"model": model})

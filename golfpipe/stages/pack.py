@@ -8,8 +8,8 @@ golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it d
 from __future__ import annotations
 
 from golfpipe.codec.container import decode_payload, encode_payload, read_header
+from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import Piece
-from golfpipe.codec.streams import ideal_bytes
 from golfpipe.config.schema import plain_config
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
@@ -22,7 +22,7 @@ PACKED = "packed.safetensors"
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Write packed.safetensors and sizes.json (bytes per tensor). `fits` says whether the limit is kept."""
+    """Write packed.safetensors and sizes.json (bytes per tensor). The metric `fits` says whether the limit is kept."""
     select_threads(job.context.threads)
     source, settings = job.inputs["model"], job.config.pack
     pieces = read_pieces(source)
@@ -67,7 +67,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 
 def _same_piece(left: Piece, right: Piece) -> bool:
-    """Equal to the last bit."""
+    """Return True if two pieces are equal to the last bit."""
     return all(
         (a is None and b is None) or (a is not None and b is not None and a.tobytes() == b.tobytes())
         for a, b in ((left.codes, right.codes), (left.scales, right.scales), (left.floats, right.floats))

@@ -1,7 +1,7 @@
-"""Parts of an evaluation: machines that share nothing but a disk each score one, and a merge puts them together.
+"""Parts of an evaluation: machines that share only a disk each score one, and a merge puts them together.
 
 A part holds the nats of its targets as they are, so the merged evaluation is the one that a single machine would have
-written, digest and all.
+written, digest included.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PART = "part.safetensors"
 
 
 def write_part(out: ArtifactWriter, model: Artifact, nats: np.ndarray, shard: Shard, eval_seconds: float) -> Result:
-    """Write what this part knows of `nats`, float32, NaN where other parts know.
+    """Write the part of `nats` that this shard scored: float32, NaN where other shards score.
 
-    part.safetensors: `nats` of the scored targets in order, and `scored`, one bit per target of the whole, the first
-    target in the highest bit of the first byte.
+    part.safetensors holds `nats` of the scored targets in order, and `scored`, one bit per target of the whole split,
+    the first target in the highest bit of the first byte.
     """
     scored = ~np.isnan(nats)
     tensors = {"nats": torch.from_numpy(nats[scored]), "scored": torch.from_numpy(np.packbits(scored))}
@@ -42,7 +42,7 @@ def write_part(out: ArtifactWriter, model: Artifact, nats: np.ndarray, shard: Sh
 
 
 def merged_seconds(parts: Sequence[Artifact]) -> float:
-    """Of scoring all parts. Raises ArtifactError."""
+    """Return the seconds that scoring all parts took. Raises ArtifactError."""
     total = 0.0
     for part in parts:
         seconds = part.manifest.metrics.get("eval_seconds")
@@ -53,7 +53,7 @@ def merged_seconds(parts: Sequence[Artifact]) -> float:
 
 
 def merged_nats(parts: Sequence[Artifact], num_targets: int) -> np.ndarray:
-    """Nats of every target, float32. Raises ArtifactError for parts that do not make up a whole."""
+    """Return the nats of every target, float32. Raises ArtifactError for parts that do not make up a whole."""
     nats = np.full(num_targets, np.nan, dtype=np.float32)
     for part in parts:
         tensors = part.read_tensors(PART)

@@ -3,7 +3,7 @@
 golfpipe quantize artifacts/demo/train
 golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5   # CPU, a second
 golfpipe quantize artifacts/demo/train -o artifacts/demo-pr951/quantize --preset pr951
-golfpipe quantize artifacts/demo/train artifacts/data/demo --set quantize.target_bytes=300e3
+golfpipe quantize artifacts/demo/train -o artifacts/demo-300k/quantize --set quantize.target_bytes=300e3
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from golfpipe.model.config import parameter_shapes, possible_names
 from golfpipe.quant.config import ClassScheme
 from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport
-from golfpipe.quant.target import search_threads, size_target
+from golfpipe.quant.target import size_target
 from golfpipe.stages.calibration import calibrate_model
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -48,19 +48,12 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if settings.has_target:
         target = size_target(settings, job.config.pack, plain_config(model), parameter_shapes(model), packed_file)
     total = sum(weight.numel() for weight in weights.values())
-    with job.context.reporter.task("quantize", total, "weights") as task, search_threads(settings):
-        before = 0
-
-        def progress(done: int) -> None:
-            nonlocal before
-            task.advance(done - before)
-            before = done
-
+    with job.context.reporter.task("quantize", total, "weights") as task:
         result = quantize_weights(
             weights,
             settings,
             universe=possible_names(model),
-            progress=progress,
+            progress=task.advance,
             calibration=calibration,
             target=target,
         )
@@ -74,7 +67,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 
 def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:
-    """The allocation, printed and kept: bits per weight of each class and the size that pack will give exactly."""
+    """Return the solved allocation, and print it: bits per weight of each class, and the size that pack will reach
+    exactly."""
     if result.solution is None:
         return {}
     counts: dict[str, int] = {}
@@ -131,21 +125,21 @@ def _report_line(report: TensorReport) -> dict[str, Any]:
 
 
 def _relative_mse(reports: Mapping[str, TensorReport], powers: Mapping[str, float]) -> float:
-    """Squared error over squared weights, all tensors together."""
+    """Return the squared error over the squared weights, of all tensors together."""
     total = sum(powers[name] for name in reports)
     errors = sum(report.relative_squared_error * powers[name] for name, report in reports.items())
     return errors / total if total else 0.0
 
 
 def _edge_share(reports: Mapping[str, TensorReport]) -> float:
-    """Share of all searched rows that took the grid's lowest ratio."""
+    """Return the share of all searched rows that took the grid's lowest ratio."""
     counts = [report.ratio_counts for report in reports.values() if report.ratio_counts is not None]
     rows = sum(sum(count) for count in counts)
     return sum(count[0] for count in counts) / rows if rows else 0.0
 
 
 def _warn_if_trained_otherwise(job: Job) -> None:
-    """Training through one quantizer and exporting with another costs accuracy: say where they differ."""
+    """Warn where the quantizer of training differs from that of the export, which costs accuracy."""
     train = job.config.train
     if train.qat_start >= 1 or job.inputs["model"].manifest.stage != "train" or job.config.quantize.is_open:
         return

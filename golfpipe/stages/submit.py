@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from golfpipe.config.schema import build_config
+from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
-from golfpipe.jobs.registry import STAGES
 from golfpipe.loading.lineage import Lineage, effective_config, trace
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
 from golfpipe.stages.verify_script import Verification, verify
@@ -27,10 +28,10 @@ from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
 from golfpipe.submission.facts import Facts, device_of, gather
-from golfpipe.submission.judgment import RECORD_TRACK, judge, refuse_broken_rules, refuse_over_limit
+from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name
-from golfpipe.submission.seed_results import largest, seed_result, spread
+from golfpipe.submission.seed_results import largest, spread
 from golfpipe.submission.trial.findings import Executed
 from golfpipe.submission.trial.start import execute
 from golfpipe.units import format_bytes
@@ -44,34 +45,20 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     """
     if job.config.submit.against:
         require("scipy")
-    lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
-    neutral = [key for stage in STAGES.values() for key in stage.neutral]
     track = job.config.submit.track
-    facts = gather(lineages, neutral=neutral, track=track, has_folder=True)
+    lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
+    facts = gather(lineages, track=track, has_folder=True)
     _check_seeds(lineages, facts)
-    refuse_over_limit(facts)
+    refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
     script, verification = _script(job, lineages)
-    script_bytes = len(script) if script is not None else None
-    facts = gather(lineages, neutral=neutral, track=track, has_folder=True, script_bytes=script_bytes)
+    facts = facts.with_script(len(script) if script is not None else None)
     refuse_over_limit(facts)
-    results = [seed_result(lineage, known) for lineage, known in zip(lineages, facts.runs, strict=True)]
-    made = draft(
-        _heading(job, lineages[0]),
-        lineages,
-        results,
-        facts,
-        script=script,
-        verification=verification.record() if verification is not None else None,
-    )
+    record = verification.record() if verification is not None else None
+    made = draft(_heading(job, lineages[0]), lineages, facts, script=script, verification=record)
     executed, failure = _executed(job, lineages)
-    facts = gather(
-        lineages,
-        neutral=neutral,
-        track=track,
-        has_folder=True,
-        script_bytes=script_bytes,
+    facts = replace(
+        facts.with_executed(executed),
         log_differences=draft_log_differences(made),
-        executed=executed,
         folder_problems=empty_fields(made) if track == RECORD_TRACK else (),
     )
     judgment = judge(facts)
@@ -82,9 +69,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         job.context.reporter.note(made.compared.verdict)
     for deviation in judgment.deviations:
         job.context.reporter.warn(f"stated in the README: {deviation}")
-    code_measured = all(known.code_measured for known in facts.runs)
     folder = folder_name(track, made.heading.date, made.heading.name)
-    for name, content in folder_files(made, judgment, code_measured=code_measured).items():
+    for name, content in folder_files(made, judgment, code_measured=facts.code_measured).items():
         # Dates, times and package versions are in all of them; what is submitted is named by the metrics.
         out.write(f"{folder}/{name}", content, content=False)
     return Result(
@@ -242,7 +228,7 @@ def _metrics(made: Draft, facts: Facts) -> dict[str, object]:
         "scored_targets": facts.runs[0].scored_targets,
         "packed_bytes": biggest.model_bytes,
         "code_bytes": biggest.code_bytes,
-        "code_bytes_source": "measured" if all(run.code_measured for run in facts.runs) else "reserved",
+        "code_bytes_source": "measured" if facts.code_measured else "reserved",
         "total_bytes": biggest.artifact_bytes,
         "limit_bytes": min(run.limit_bytes for run in facts.runs),
         "fits": True,

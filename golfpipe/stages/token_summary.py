@@ -62,12 +62,12 @@ def write_token_data(
 
 
 def tokenizer_metrics(tokenizer: Tokenizer, file_name: str) -> dict[str, Any]:
-    """Metrics by which later stages know the tokenizer."""
+    """Return the metrics by which later stages know the tokenizer."""
     return {"vocab_size": tokenizer.vocab_size, "bos_id": tokenizer.bos_id, "tokenizer_file": file_name}
 
 
 def split_metrics(splits: Mapping[Split, SplitInspection]) -> dict[str, Any]:
-    """Metrics of shards that exist already."""
+    """Return the metrics of shards that exist already."""
     metrics: dict[str, Any] = {}
     for name in SPLITS:
         split = splits.get(name)

@@ -1,7 +1,7 @@
 """Experiment trackers: TensorBoard or trackio receive what training writes to log.jsonl (`train.track`).
 
-Both are optional packages and are imported only where asked for. A tracker that fails is left out from then on: nobody
-loses a run because of it.
+Both are optional packages and are imported only where they are asked for. A tracker that fails is left out from then
+on, so that nobody loses a run because of it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from golfpipe.config.schema import plain_config
 from golfpipe.jobs.job import Job
 
 PROJECT = "golfpipe"
-"""Name under which trackio collects the runs."""
+"""The name under which trackio collects the runs."""
 TENSORBOARD = "tensorboard"
-"""Folder beside the artifact that TensorBoard's event files go to; `tensorboard --logdir artifacts` finds it."""
+"""The folder beside the artifact for TensorBoard's event files; `tensorboard --logdir artifacts` finds it."""
 
 Record = Mapping[str, Any]
 """One line of log.jsonl."""
@@ -30,7 +30,7 @@ class Tracker(Protocol):
     """A place for numbers by name and step."""
 
     place: str
-    """Where to look, in words."""
+    """Where to look at them, in words."""
 
     def log(self, values: Mapping[str, float], step: int) -> None: ...
 
@@ -42,7 +42,7 @@ def tracking(job: Job, steps_done: int) -> Iterator[Callable[[Sequence[Record]],
     """A function that takes the records of log.jsonl. `steps_done`: where an interrupted run
     goes on; 0 for a new one."""
     opener, processes = _OPENERS.get(job.config.train.track), job.context.processes
-    if opener is None or (processes is not None and processes.rank > 0):  # of many processes the first one tracks
+    if opener is None or (processes is not None and processes.rank > 0):  # only the first of many processes tracks
         yield lambda records: None
         return
     forwarder = _Forwarder(job, steps_done, opener)
@@ -53,7 +53,7 @@ def tracking(job: Job, steps_done: int) -> Iterator[Callable[[Sequence[Record]],
 
 
 class _Forwarder:
-    """Between the log and a tracker, which may fail at any time."""
+    """Passes the log's records to a tracker, which may fail at any time."""
 
     def __init__(self, job: Job, steps_done: int, opener: Callable[[Job, int], Tracker]) -> None:
         self.warn, self.name = job.context.reporter.warn, job.config.train.track
@@ -80,13 +80,14 @@ class _Forwarder:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # trackio prints, and stdout is for results
                 yield
-        except Exception as error:  # theirs, whatever it is
+        except Exception as error:  # an error of the tracker, whatever it is
             self.tracker = None
             self.warn(f"{self.name} failed and is left out from here on: {' '.join(str(error).split())[:200]}")
 
 
 def _numbers(record: Record) -> dict[str, float]:
-    """{'type': 'step', 'lr_factor': 0.5} -> {'step/lr_factor': 0.5}: every number of the line but the step itself."""
+    """Return every number of a line but the step itself: {'step/lr_factor': 0.5} for {'type': 'step', 'lr_factor':
+    0.5}."""
     kind = record["type"]
     return {
         f"{kind}/{name}": value
@@ -102,7 +103,7 @@ class _TensorBoard:
         folder: Path = job.out.parent / TENSORBOARD / job.out.name
         if steps_done == 0:
             shutil.rmtree(folder, ignore_errors=True)
-        # Steps after the checkpoint that an interrupted run goes on from happen again.
+        # The interrupted run may have logged steps after its checkpoint; they happen again.
         self.writer = SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
         self.place = f"tensorboard --logdir {folder}"
 

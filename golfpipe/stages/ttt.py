@@ -4,8 +4,8 @@ golfpipe ttt artifacts/demo/pack                                                
 golfpipe ttt artifacts/demo/pack -o artifacts/demo/lora --set ttt.method=score_first_lora
 golfpipe ttt artifacts/demo/pack -o artifacts/demo/sgd --set ttt.method=score_first_sgd
 
-`cosine` learns from tokens before they are scored: it writes an adapted model, which is not eligible for a record.
-The score-first methods score every token before they learn from it: they write an evaluation.
+A method that scores every token before it learns from it writes an evaluation. One that learns from tokens before they
+are scored writes an adapted model, which is not eligible for a record.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe
-from golfpipe.adapt.cosine import adapt_cosine
-from golfpipe.adapt.full_weights import LossOf
-from golfpipe.adapt.score_first_lora import score_first_lora
-from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.adapt.method import Recipe, Work
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
@@ -34,7 +30,6 @@ from golfpipe.model.config import forward_flops
 from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize
-from golfpipe.scoring.windows import plan_windows
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
@@ -42,23 +37,25 @@ from golfpipe.store.manifest import Result
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """An adapted model (cosine) or an evaluation (score-first)."""
+    """Write an evaluation, or an adapted model, as the method decides."""
     select_threads(job.context.threads)
     device = torch.device(select_device(job.context.device))
-    source = job.inputs["model"]
+    source, ttt = job.inputs["model"], job.config.ttt
     config = model_config(source)
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config, tokenizer)
     text = load_validation(job.inputs["data"], tokenizer, job.config.evaluate.max_targets)
-    dtype = COMPUTE_DTYPES[job.config.ttt.precision]
-    network = load_network(config, load_weights(source), dtype).to(device)
-    recipe = job.config.ttt.recipe()
+    network = load_network(config, load_weights(source), COMPUTE_DTYPES[ttt.precision]).to(device)
     keep_freed_memory()
-    if isinstance(recipe, CosineRecipe):
-        return _adapt(job, out, network, text.tokens, recipe, device)
-    started = time.perf_counter()
-    nats = _score_first(job, network, text, tokenizer.bos_id, recipe, device)
-    seconds = time.perf_counter() - started
+    if not ttt.chosen.score_first:
+        job.context.reporter.warn(
+            f"{ttt.method} test-time training learns from tokens before they are scored: not eligible for a record"
+        )
+    epochs = _Epochs()
+    nats = _adapt(job, network, text, tokenizer.bos_id, device, epochs)
+    seconds = time.perf_counter() - epochs.started
+    if nats is None:
+        return _adapted_model(job, out, network, epochs, len(text.sizes), seconds)
     if not np.isfinite(nats).all():
         raise StageFailed("test-time training diverged: a score is not finite", hint="lower ttt.lr")
     score = summarize(text.tokens, nats, text.sizes, tokenizer.bos_id)
@@ -67,66 +64,66 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     )
 
 
-def _score_first(
-    job: Job,
-    network: Network,
-    text: ValidationText,
-    bos_id: int,
-    recipe: LoraRecipe | SgdRecipe,
-    device: torch.device,
-) -> np.ndarray:
-    tokens = text.tokens
-    settings, processes = job.config.evaluate, job.context.processes or ALONE
-    with job.context.reporter.task(f"ttt {job.config.ttt.method}", len(tokens) - 1, "targets") as task:
-        on_scored = RunningScore(task, text.sizes, processes.size).add
-        if isinstance(recipe, LoraRecipe):
-            network.to(network.compute_dtype)  # only the adapters change: cast once
-            return score_first_lora(network, tokens, bos_id, recipe, job.config.seed, device, on_scored, processes)
-        windows = plan_windows(len(tokens) - 1, settings)
-        loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
-        pass_tokens = settings.pass_tokens(device.type)
-        with compiled_passes(loss_of is not None, device, network.compute_dtype, job.context.reporter):
-            return score_first_sgd(network, tokens, windows, recipe, pass_tokens, device, on_scored, processes, loss_of)
+class _Epochs:
+    """The epochs of a method that learns before it scores: a line each for ttt.jsonl."""
+
+    def __init__(self) -> None:
+        self.started, self.note = time.perf_counter(), ""
+        self.lines: list[dict[str, Any]] = []
+
+    def add(self, epoch: int, loss: float, factor: float) -> None:
+        """Keep what an epoch gave. Raises StageFailed where its loss is not finite."""
+        seconds = round(time.perf_counter() - self.started, 3)
+        self.lines.append({"epoch": epoch, "loss_nats": loss, "lr_factor": factor, "seconds": seconds})
+        self.note = f"epoch {epoch} loss {loss:.4f}"
+        if not np.isfinite(loss):
+            raise StageFailed(f"test-time training diverged in epoch {epoch}: loss {loss}", hint="lower ttt.lr")
 
 
-def _loss_of(
-    job: Job, network: Network, num_targets: int, recipe: CosineRecipe | SgdRecipe, device: torch.device
-) -> LossOf | None:
-    """The network's loss, compiled for whole batches where that pays; else None."""
-    processes, context = job.context.processes or ALONE, recipe.context_length
-    own = len(list(processes.share(range(recipe.batch_sequences))))
+def _adapt(
+    job: Job, network: Network, text: ValidationText, bos_id: int, device: torch.device, epochs: _Epochs
+) -> np.ndarray | None:
+    """Run the method, compiled where that pays. Return what it returns: the nats of every target, or None."""
+    ttt, reporter, processes = job.config.ttt, job.context.reporter, job.context.processes or ALONE
+    method, recipe = ttt.chosen, ttt.recipe()
+    total = len(text.sizes) * (1 if method.score_first else recipe.epochs)
+    with reporter.task(f"ttt {ttt.method}", total, "targets") as task:
+        loss_of = _compiled_loss(job, network, len(text.sizes), recipe, device)
+        work = Work(
+            network=network,
+            tokens=text.tokens,
+            bos_id=bos_id,
+            windows=job.config.evaluate,
+            seed=job.config.seed,
+            device=device,
+            processes=processes,
+            loss_of=loss_of,
+            on_scored=RunningScore(task, text.sizes, processes.size).add,
+            on_step=lambda count: task.advance(count, epochs.note),
+            on_epoch=epochs.add,
+        )
+        with compiled_passes(loss_of is not None, device, network.compute_dtype, reporter):
+            return method.run(work, recipe)
+
+
+def _compiled_loss(job: Job, network: Network, num_targets: int, recipe: Recipe, device: torch.device) -> Any:
+    """Return the network's loss, compiled for the method's whole batches where that pays; else None."""
+    batch, processes = job.config.ttt.chosen.loss_batch(recipe), job.context.processes or ALONE
+    if batch is None:
+        return None
+    sequences, context = batch
+    own = len(list(processes.share(range(sequences))))
     flops = 3 * forward_flops(network.config, context) * recipe.epochs * num_targets / processes.size
     if not compiles("ttt.compile", job.config.ttt.compile, device, flops, job.context.reporter):
         return None
     return compiled_for(network, (own, context))
 
 
-def _adapt(
-    job: Job, out: ArtifactWriter, network: Network, tokens: np.ndarray, recipe: CosineRecipe, device: torch.device
+def _adapted_model(
+    job: Job, out: ArtifactWriter, network: Network, epochs: _Epochs, num_targets: int, seconds: float
 ) -> Result:
-    job.context.reporter.warn(
-        "cosine test-time training learns from tokens before they are scored: not eligible for a record"
-    )
-    started = time.perf_counter()
-    epochs: list[dict[str, Any]] = []
-    with job.context.reporter.task("ttt cosine", recipe.epochs * (len(tokens) - 1), "targets") as task:
-        note = ""
-
-        def on_epoch(epoch: int, loss: float, factor: float) -> None:
-            nonlocal note
-            seconds = round(time.perf_counter() - started, 3)
-            epochs.append({"epoch": epoch, "loss_nats": loss, "lr_factor": factor, "seconds": seconds})
-            note = f"epoch {epoch} loss {loss:.4f}"
-            if not np.isfinite(loss):
-                raise StageFailed(f"test-time training diverged in epoch {epoch}: loss {loss}", hint="lower ttt.lr")
-
-        processes = job.context.processes or ALONE
-        loss_of = _loss_of(job, network, len(tokens) - 1, recipe, device)
-        with compiled_passes(loss_of is not None, device, network.compute_dtype, job.context.reporter):
-            adapt_cosine(
-                network, tokens, recipe, device, on_epoch, lambda count: task.advance(count, note), processes, loss_of
-            )
-    out.write("ttt.jsonl", "".join(canonical_json(line) + "\n" for line in epochs).encode(), content=False)
+    """Write the weights and the log of a method that learned before anything is scored."""
+    out.write("ttt.jsonl", "".join(canonical_json(line) + "\n" for line in epochs.lines).encode(), content=False)
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     model = plain_config(model_config(job.inputs["model"]))
     out.write_tensors("adapted.safetensors", weights, {"model": model})
@@ -135,11 +132,11 @@ def _adapt(
         metrics={
             "protocol": "pre_eval",
             "eligible": False,
-            "epochs": recipe.epochs,
-            "seen_targets": len(tokens) - 1,
-            "first_epoch_loss_nats": epochs[0]["loss_nats"],
-            "last_epoch_loss_nats": epochs[-1]["loss_nats"],
-            "ttt_seconds": round(time.perf_counter() - started, 3),
+            "epochs": job.config.ttt.recipe().epochs,
+            "seen_targets": num_targets,
+            "first_epoch_loss_nats": epochs.lines[0]["loss_nats"],
+            "last_epoch_loss_nats": epochs.lines[-1]["loss_nats"],
+            "ttt_seconds": round(seconds, 3),
         },
         model=model,
     )

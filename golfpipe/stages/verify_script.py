@@ -1,7 +1,7 @@
 """Run a generated script as a reviewer would, and compare it with the stages at the same settings.
 
 The script runs alone in an empty folder, in a clean process that can import neither golfpipe nor its caller's path and
-may not open sockets. Steps and targets are few: what is compared is whether two programs compute the same, to the last
+may not open sockets. Steps and targets are few: the question is whether two programs compute the same, to the last
 digit, and a few steps of everything show that.
 """
 
@@ -35,7 +35,7 @@ _MOST_SEQUENCES = 4
 _MOST_TARGETS = 4096
 _TIMEOUT_SECONDS = 3600
 _UNCOMPILED: Mapping[str, int | float | str] = {"train.compile": "off", "ttt.compile": "off", "evaluate.compile": "off"}
-"""As the script does it without a GPU: compiled code rounds in other places."""
+"""Settings that turn compiling off, as in the script without a GPU: compiled code rounds in other places."""
 
 BARRIER = """
 import sys
@@ -62,7 +62,7 @@ runpy.run_path("train_gpt.py", run_name="__main__")
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What a run is compared by."""
+    """The numbers by which two runs are compared."""
 
     train_loss_nats: float
     packed_sha256: str
@@ -77,11 +77,11 @@ class Verification:
     script: Numbers
     stages: Numbers
     settings: Mapping[str, int | float]
-    """Dotted key -> value in place of the run's own."""
+    """The values, by dotted key, that replaced the run's own."""
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """'val_bpb: script 2.31, stages 2.32' for every number that is not exactly equal."""
+        """Every number that is not exactly equal, as 'val_bpb: script 2.31, stages 2.32'."""
         left, right = dataclasses.asdict(self.script), dataclasses.asdict(self.stages)
         return tuple(f"{key}: script {left[key]}, stages {right[key]}" for key in left if left[key] != right[key])
 
@@ -90,7 +90,7 @@ class Verification:
         return not self.differences
 
     def record(self) -> dict[str, Any]:
-        """For submission.json."""
+        """Return the verification as it stands in submission.json."""
         return {
             "equal": self.equal,
             "differences": list(self.differences),
@@ -101,8 +101,8 @@ class Verification:
 
 
 def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: Artifact) -> Verification:
-    """Run both. `config`: the run's; `data`: its token data. Raises StageFailed with the script's
-    last lines if it fails."""
+    """Run the script and the stages. `config` is the run's, `data` its token data. Raises StageFailed with the script's
+    last lines if the script fails."""
     changes = reduced_settings(config, adaptation)
     with tempfile.TemporaryDirectory(prefix="golfpipe-verify-") as folder:
         by_script = run_script(script, data, Path(folder, "script"), config.seed, changes)
@@ -113,7 +113,8 @@ def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: 
 
 
 def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str, int | float]:
-    """Few steps and targets, and no clock: a cap on seconds would let the machine's speed decide the schedule."""
+    """Return settings of few steps and targets, and without a clock: a cap on seconds would let the machine's speed
+    decide the schedule."""
     train, evaluate = config.train, config.evaluate
     sequences = min(_MOST_SEQUENCES, train.batch_tokens // train.context_length)
     targets = min(_MOST_TARGETS, evaluate.max_targets or _MOST_TARGETS)
@@ -124,8 +125,11 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "train.validation_targets": targets,
         "evaluate.max_targets": targets,
     }
-    if adaptation == "ttt" and config.ttt.method == "cosine":
-        wanted["ttt.epochs"] = 1
+    if adaptation == "ttt":
+        for name, value in config.ttt.chosen.shortened.items():
+            # What `ttt` itself says is said over the method's own section.
+            section = "ttt" if getattr(config.ttt, name, None) is not None else f"ttt.{config.ttt.method}"
+            wanted[f"{section}.{name}"] = value
     return {key: value for key, value in wanted.items() if _value(config, key) != value}
 
 
@@ -136,7 +140,7 @@ def _value(config: Any, key: str) -> Any:
 
 
 def with_changes(config: Any, changes: Mapping[str, int | float | str]) -> Any:
-    """A copy with dotted keys replaced."""
+    """Return a copy with dotted keys replaced."""
     inner: dict[str, dict[str, int | float | str]] = {}
     own: dict[str, Any] = {}
     for key, value in changes.items():
@@ -150,7 +154,8 @@ def with_changes(config: Any, changes: Mapping[str, int | float | str]) -> Any:
 
 
 def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: Mapping[str, int | float]) -> Numbers:
-    """Run it alone in `folder`, which is made, on the CPU with as many threads as this process has."""
+    """Run the script alone in the new folder `folder`, on the CPU with as many threads as this process has. Raises
+    StageFailed."""
     folder.mkdir()
     (folder / SCRIPT_NAME).write_bytes(script)
     environment = script_environment(data, seed, changes)
@@ -169,7 +174,7 @@ def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: 
 
 def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | float]) -> dict[str, str]:
     """The variables of a script's process: where the data is, what is changed, and little of this process's own."""
-    names = {f"GOLF_{key.replace('.', '_').upper()}": repr(value) for key, value in changes.items()}
+    names = {_variable(key): repr(value) for key, value in changes.items()}
     threads = str(torch.get_num_threads())
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
@@ -184,8 +189,14 @@ def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | fl
     }
 
 
+def _variable(key: str) -> str:
+    """Return the script's variable for a dotted key. Its `ttt` is the recipe of the one method that it holds."""
+    section, *names = key.split(".")
+    return "_".join(["GOLF", section, *(names[-1:] if section == "ttt" else names)]).upper()
+
+
 def read_numbers(output: str) -> Numbers:
-    """From the lines that a script prints. Raises StageFailed where they are missing."""
+    """Read the numbers from the lines that a script prints. Raises StageFailed where they are missing."""
     exact = re.search(r"exact train_loss:(\S+) val_loss_nats:(\S+) val_bits:(\S+)", output)
     digest = re.search(r"packed_sha256:([0-9a-f]{64})", output)
     if exact is None or digest is None:
@@ -195,7 +206,7 @@ def read_numbers(output: str) -> Numbers:
 
 
 def run_stages(config: PipelineConfig, adaptation: Adaptation, data: Artifact, folder: Path) -> Numbers:
-    """The same through the stages, as artifacts in `folder`."""
+    """Compute the same through the stages, as artifacts in `folder`."""
 
     def stage(name: str, out: str, **inputs: Artifact) -> Artifact:
         job = Job(stage=STAGES[name], config=config, inputs=inputs, out=folder / out, context=Context(device="cpu"))

@@ -275,7 +275,7 @@ def _refuse_links(partial: Path) -> None:
 def check_replaceable(out: Path) -> None:
     """Check that nothing but an artifact would be replaced at `out`. Raises UsageError."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UsageError(f"{out}: a file or link, but the output is a folder", hint="another -o", path=str(out))
+        raise UsageError(f"{out}: a file or link, but the output is a folder", hint="give another -o", path=str(out))
     if out.is_dir() and not (out / MANIFEST_NAME).is_file() and any(out.iterdir()):
         raise UsageError(
             f"{out}: holds files that are no golfpipe artifact, which the result would replace",

@@ -93,6 +93,11 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def named_path(path: Path) -> Path:
+    """Return `path` in a form that ends in a name, unlike `.` and `..`."""
+    return path if path.name not in ("", "..") else path.resolve()
+
+
 def partial_folder(out: Path) -> Path:
     """Return the folder in which `out` is built."""
     return out.with_name(f".{out.name}.partial")

@@ -1,9 +1,12 @@
 """The lock that lets only one process write an output folder.
 
 The lock is a file made beside the folder, only if it is not there yet, so that it also works on network folders. It
-holds host, pid and the process's start time; its modification time is a heartbeat. A dead process's lock is taken over
-at once on the same host, and after STALE_SECONDS without a heartbeat on another. Heartbeats are judged by the clock of
-the file system, since the clocks of two hosts may differ.
+holds host, pid and the process's start time; its modification time is a heartbeat. A dead process's lock is taken
+over at once on the same host, and after STALE_SECONDS without a heartbeat from another. Heartbeats are judged by the
+clock of the file system, since the clocks of two hosts may differ.
+
+The package flufl.lock is not used: it waits for a dead process's lock to expire even on the same host, needs the
+clocks of all hosts to agree, and lets one of two processes that break an old lock remove the other's new one.
 """
 
 from __future__ import annotations

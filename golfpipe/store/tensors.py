@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from golfpipe.errors import ArtifactError
 from golfpipe.store.arrays import metadata_text
-from golfpipe.store.canonical import canonical_json, parse_json
+from golfpipe.store.canonical import canonical_json
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> bytes:
@@ -58,13 +56,3 @@ def check_tensors(
             raise ArtifactError(f"{name}: tensor {key} is {tensor.dtype}, expected {dtype}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ArtifactError(f"{name}: tensor {key} holds NaN or infinite values")
-
-
-def json_to_tensor(value: Any) -> Tensor:
-    """Return a JSON value as a byte tensor, so that it can be stored in a tensor file."""
-    return torch.from_numpy(np.frombuffer(json.dumps(value, sort_keys=True).encode(), dtype=np.uint8).copy())
-
-
-def tensor_to_json(tensor: Tensor, name: str) -> Any:
-    """Return the JSON value that `json_to_tensor` stored. Raises ArtifactError naming `name`."""
-    return parse_json(tensor.numpy().tobytes(), name)

@@ -1,4 +1,4 @@
-"""`submit --against`: a record's scores from numbers or from its folder, as settings."""
+"""`submit --against`: turn a record's scores, given as numbers or as its folder, into settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from golfpipe.submission.read_records import is_records_folder, record_scores
 
 
 def against_overrides(text: str) -> list[str]:
-    """'1.2244,1.2250' or a records folder -> overrides of submit.against. Raises UsageError."""
+    """Return the overrides of submit.against for '1.2244,1.2250' or a records folder. Raises UsageError."""
     scores, name = _numbers(text), ""
     if scores is None:
         folder = Path(text)
@@ -27,7 +27,7 @@ def against_overrides(text: str) -> list[str]:
 
 
 def _numbers(text: str) -> list[float] | None:
-    """None where the text is something else."""
+    """Return the numbers of the text; None where it is something else."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

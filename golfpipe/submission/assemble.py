@@ -1,4 +1,4 @@
-"""All files of a records folder as bytes, from the chains of its seeds. Nothing is written here."""
+"""Build all files of a records folder as bytes, from the chains of its seeds. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
-from golfpipe.submission.seed_results import SeedResult
+from golfpipe.submission.seed_results import SeedResult, seed_result
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
@@ -41,26 +41,29 @@ class Draft:
     logs: dict[int, str]
     config: PipelineConfig
     sections: dict[str, Any]
-    """The effective settings by section; only of stages that ran."""
+    """The effective settings by section, of the stages that ran."""
     compared: Significance | None = None
-    """With the standing record, where one was given."""
+    """The comparison with the standing record, where one was given."""
     script: bytes | None = None
-    """train_gpt.py."""
+    """The content of train_gpt.py."""
     verification: Mapping[str, Any] | None = None
-    """What running the script beside the stages showed; None: it was not run."""
+    """What running the script beside the stages showed; None if it was not run."""
 
 
 def draft(
     heading: Heading,
     lineages: Sequence[Lineage],
-    results: Sequence[SeedResult],
     facts: Facts,
     *,
     script: bytes | None = None,
     verification: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """Gather logs and settings. The settings are those of the first seed; rule 9 says whether the others agree."""
+    """Gather results, logs and settings. The settings are those of the first seed; rule 9 says whether others agree.
+
+    Raises ArtifactError naming a metric that is missing.
+    """
     sections = effective_config(lineages[0])
+    results = [seed_result(lineage, run) for lineage, run in zip(lineages, facts.runs, strict=True)]
     logs = {
         result.seed: _log(lineage, result, run.code_measured)
         for lineage, result, run in zip(lineages, results, facts.runs, strict=True)
@@ -84,19 +87,20 @@ def draft(
 
 
 def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
-    """Whether the finished logs hold what submission.json will hold: both are read back, not assumed."""
+    """List where the finished logs differ from what submission.json will hold. Both are read back rather than
+    trusted."""
     record = _record(made, Judgment(rules=(), deviations=()))
     return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
 
 
 def empty_fields(made: Draft) -> tuple[str, ...]:
-    """Fields of submission.json that a record cannot leave empty."""
+    """List the fields of submission.json that are empty and must not be."""
     named = {"author": made.heading.author, "github_id": made.heading.github_id, "blurb": made.heading.blurb}
     return tuple(f"submit.{name} is empty" for name, value in named.items() if not value.strip())
 
 
 def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dict[str, bytes]:
-    """File name -> content."""
+    """Return the content of each file of the folder, by name."""
     technique = technique_lines(made.config, made.sections)
     settings = _launch_settings(made)
     launchers = dict(launcher_file(launcher, settings) for launcher in made.heading.launchers)
@@ -173,13 +177,16 @@ def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:
 
 
 def _method(lineage: Lineage) -> str:
-    """How the score came about, for the log's last line."""
+    """Return how the score came about, for the log's last line."""
     assert lineage.evaluation is not None
     manifest = lineage.evaluation.manifest
     windows = text(manifest.metrics, "method") or "evaluation"
     if lineage.score_first:
         return text(mapping(manifest.config, "ttt"), "method") or windows
-    return f"cosine_ttt_{windows}" if lineage.adapted is not None else windows
+    if lineage.adapted is not None:
+        method = text(mapping(lineage.adapted.manifest.config, "ttt"), "method")
+        return f"{method or 'unknown'}_ttt_{windows}"
+    return windows
 
 
 def _config_yaml(made: Draft) -> str:
@@ -192,7 +199,8 @@ def _config_yaml(made: Draft) -> str:
 
 
 def _requirements(lineage: Lineage) -> str:
-    """Pinned to what measured the score. Without a script this is what golfpipe itself needs to read the model."""
+    """Return the packages in the versions that measured the score. Without a script they are what golfpipe itself needs
+    to read the model."""
     assert lineage.evaluation is not None
     versions = mapping(lineage.evaluation.manifest.provenance, "packages")
     lines = []

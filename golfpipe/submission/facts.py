@@ -1,8 +1,8 @@
-"""What is known about a submission, gathered from manifests; rules are judged on nothing else."""
+"""The facts about a submission, gathered from manifests. Rules are judged on nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,25 +17,27 @@ Calibration = Literal["none", "training data", "generated", "validation data", "
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """One seed. None means not known, never 'no'."""
+    """The facts about one seed. None means not known, never 'no'."""
 
     seed: int | None = None
     packed_bytes: int | None = None
-    """Size of packed.safetensors on disk."""
+    """The size of packed.safetensors on disk."""
     code_bytes: int | None = None
     code_measured: bool = False
-    """False: `code_bytes` is a reserve for the script, which is written when the run is submitted."""
+    """False where `code_bytes` is a reserve for the script, which is written when the run is submitted."""
     limit_bytes: int = LIMIT_BYTES
     """The smaller of the challenge's limit and the run's own."""
     trained_here: bool = True
-    """False: the weights were imported."""
+    """False where the weights were imported."""
     train_seconds: float | None = None
     calibration: Calibration = "unknown"
     calibration_seconds: float = 0.0
-    """Of measuring with tokens what errors cost; of all quantizing, where that is not known."""
+    """The seconds spent on measuring with tokens what errors cost; where these are not known, those of all
+    quantizing."""
     evaluated: bool = False
     adapt_seconds: float = 0.0
-    """Test-time training before the evaluation; score-first training is inside eval_seconds."""
+    """The seconds of test-time training before the evaluation. Those of score-first training are inside
+    eval_seconds."""
     eval_seconds: float | None = None
     device: str | None = None
     protocol: str | None = None
@@ -46,9 +48,9 @@ class RunFacts:
     vocab_size: int | None = None
     scored_bytes: int | None = None
     split_bytes: int | None = None
-    """UTF-8 bytes of the decoded validation split, from the data's manifest."""
+    """The UTF-8 bytes of the decoded validation split, from the data's manifest."""
     executed: Executed | None = None
-    """What running the scoring method showed; None: it was not run."""
+    """What running the scoring method showed; None if it was not run."""
 
     @property
     def total_bytes(self) -> int | None:
@@ -67,53 +69,52 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All seeds of one submission, or the one run that an artifact comes from."""
+    """The facts about all seeds of one submission, or about the one run that an artifact comes from."""
 
     runs: tuple[RunFacts, ...]
     track: str | None = None
     has_folder: bool = False
-    """A records folder is written, or about to be."""
+    """True if a records folder is written, or about to be."""
     script_bytes: int | None = None
-    """Size of its train_gpt.py; None where it has none."""
+    """The size of the folder's train_gpt.py; None where it has none."""
     configuration_differences: tuple[str, ...] | None = None
-    """Between the seeds; None: not known."""
+    """The settings in which the seeds differ; None where they are not known."""
     log_differences: tuple[str, ...] | None = None
-    """Between submission.json and the logs; None: not known."""
+    """The differences between submission.json and the logs; None where they are not known."""
     folder_problems: tuple[str, ...] = ()
-    """Files and fields that a records folder lacks, or that hold something else."""
+    """Files and fields that a records folder lacks, or that hold something wrong."""
+
+    @property
+    def code_measured(self) -> bool:
+        return all(run.code_measured for run in self.runs)
+
+    def with_script(self, script_bytes: int | None) -> Facts:
+        """Return the facts with the size of the script, which counts for every run; None: there is no script."""
+        if script_bytes is None:
+            return self
+        runs = tuple(replace(run, code_bytes=script_bytes, code_measured=True) for run in self.runs)
+        return replace(self, runs=runs, script_bytes=script_bytes)
+
+    def with_executed(self, executed: Sequence[Executed]) -> Facts:
+        """Return the facts with what running the methods showed, one per run; none where they were not run."""
+        if not executed:
+            return self
+        runs = (replace(run, executed=found) for run, found in zip(self.runs, executed, strict=True))
+        return replace(self, runs=tuple(runs))
 
 
-def gather(
-    lineages: Sequence[Lineage],
-    *,
-    neutral: Collection[str],
-    track: str | None = None,
-    has_folder: bool = False,
-    script_bytes: int | None = None,
-    log_differences: tuple[str, ...] | None = None,
-    executed: Sequence[Executed] = (),
-    folder_problems: tuple[str, ...] = (),
-) -> Facts:
-    """Facts of the runs. `neutral`: dotted configuration keys that do not change a result; `executed`: one per run,
-    where the methods were run."""
-    runs = [gather_run(lineage) for lineage in lineages]
-    if script_bytes is not None:
-        runs = [replace(run, code_bytes=script_bytes, code_measured=True) for run in runs]
-    if executed:
-        runs = [replace(run, executed=found) for run, found in zip(runs, executed, strict=True)]
+def gather(lineages: Sequence[Lineage], *, track: str | None = None, has_folder: bool = False) -> Facts:
+    """Gather what the manifests and the packed files say. Raises ArtifactError for a file that was altered."""
     return Facts(
-        runs=tuple(runs),
+        runs=tuple(gather_run(lineage) for lineage in lineages),
         track=track,
         has_folder=has_folder,
-        script_bytes=script_bytes,
-        configuration_differences=configuration_differences(lineages, neutral),
-        log_differences=log_differences,
-        folder_problems=folder_problems,
+        configuration_differences=configuration_differences(lineages),
     )
 
 
 def gather_run(lineage: Lineage) -> RunFacts:
-    """Facts of one chain. Raises ArtifactError for a packed file that differs from its manifest."""
+    """Gather the facts of one chain. Raises ArtifactError for a packed file that differs from its manifest."""
     evaluation, trained, packed = lineage.evaluation, lineage.trained, lineage.packed
     scores = evaluation.manifest.metrics if evaluation is not None else {}
     sizes = packed.manifest.metrics if packed is not None else {}
@@ -146,12 +147,12 @@ def gather_run(lineage: Lineage) -> RunFacts:
 
 
 def seed_of(lineage: Lineage) -> int | None:
-    """Of the training; an imported model has the seed that its configuration names."""
+    """Return the seed of the training; an imported model has the seed that its configuration names."""
     return count(lineage.trained.manifest.config, "seed") if lineage.trained is not None else None
 
 
 def device_of(lineage: Lineage) -> str | None:
-    """What the weights were trained on, as the manifest says."""
+    """Return the device on which the weights were trained, as the manifest says."""
     if lineage.trained is None:
         return None
     provenance = lineage.trained.manifest.provenance
@@ -159,7 +160,7 @@ def device_of(lineage: Lineage) -> str | None:
 
 
 def _calibration(lineage: Lineage) -> Calibration:
-    """What quantizing looked at besides the weights."""
+    """Return what quantizing looked at besides the weights."""
     if lineage.quantized is None:
         return "unknown"
     manifest = lineage.quantized.manifest

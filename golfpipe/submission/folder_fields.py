@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from golfpipe.config.submit import OTHER_TRACK, RECORD_TRACK
+
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "author": ("author_name", "authors"),
     "github_id": ("github", "author_github", "github_handle", "github_username"),
@@ -25,7 +27,7 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
     "eval_time_s": ("eval_time_seconds", "eval_seconds", "evaluation_time_s", "eval_time", "ttt_time_s"),
 }  # fmt: skip
 _BY_START = {"bytes_model": "bytes_model_", "bytes_total": "artifact_bytes_", "bytes_code": "code_bytes_"}
-"""Many files name the compressor: bytes_model_int8_zlib."""
+"""How keys begin that end in a compressor's name, as bytes_model_int8_zlib does in many files."""
 _MILLISECONDS = {"train_time_s": "train_time_ms", "eval_time_s": "eval_time_ms"}
 REQUIRED: dict[str, Literal["text", "number", "count"]] = {
     "author": "text",
@@ -38,7 +40,7 @@ REQUIRED: dict[str, Literal["text", "number", "count"]] = {
     "bytes_total": "count",
     "bytes_code": "count",
 }
-"""Of every merged record, the first one included."""
+"""The fields that every merged record has, the first one included, and their types."""
 _EXPECTED = {"text": "text", "number": "a positive number", "count": "a number of bytes"}
 _SEED_SECTIONS = (
     "seed_results",
@@ -55,13 +57,13 @@ _SHOWN = 60
 
 @dataclass
 class Fields:
-    """One JSON object, read by golfpipe's names. Collects what it had to put up with."""
+    """A JSON object read under golfpipe's names. `notes` collects what is unusual in it."""
 
     values: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
 
     def find(self, name: str) -> tuple[str, Any] | None:
-        """The key under which a field is there, and its value."""
+        """Return the key under which a field is there, and its value."""
         names = [name, *_SPELLINGS.get(name, ())]
         start = _BY_START.get(name)
         if start is not None:
@@ -69,7 +71,7 @@ class Fields:
         return next(((key, self.values[key]) for key in names if self.values.get(key) is not None), None)
 
     def number(self, name: str) -> float | None:
-        """A finite number; text that reads as one counts, with a note."""
+        """Return a finite number. Text that reads as a number counts, with a note."""
         found = self.find(name)
         if found is None:
             milliseconds = _as_number(self.values.get(_MILLISECONDS.get(name, "")))
@@ -83,7 +85,7 @@ class Fields:
         return number
 
     def count(self, name: str) -> int | None:
-        """A whole number of at least 0."""
+        """Return a whole number of at least 0."""
         number = self.number(name)
         return int(number) if number is not None and number >= 0 and number == int(number) else None
 
@@ -92,7 +94,7 @@ class Fields:
         return found[1] if found is not None and isinstance(found[1], str) and found[1].strip() else None
 
     def problems(self) -> list[str]:
-        """Required fields that are missing, of another type, or left as a placeholder."""
+        """List the required fields that are missing, of another type, or left as a placeholder."""
         found = []
         for name, kind in REQUIRED.items():
             entry = self.find(name)
@@ -123,7 +125,8 @@ class Fields:
 
 
 def seed_entries(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Seed, as text of digits -> its numbers. From a mapping by seed, a list with a `seed` each, or parallel lists."""
+    """Return the numbers of each seed, by the seed as digits. They may be a mapping by seed, a list with a `seed` each,
+    or parallel lists."""
     for section in _SEED_SECTIONS:
         entries = _entries(record.get(section))
         if entries:
@@ -176,17 +179,17 @@ def _as_number(value: Any) -> float | None:
 
 
 def normal_track(text: str | None) -> str | None:
-    """'track_10min_16mb', '10min-16MB' -> '10min_16mb'; what names no track stays as it is."""
+    """Turn 'track_10min_16mb' or '10min-16MB' into '10min_16mb'. Text that names no track stays as it is."""
     if text is None:
         return None
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).removeprefix("track_").strip("_")
     if "non_record" in plain or "nonrecord" in plain:
-        return "non_record_16mb"
-    return "10min_16mb" if plain.startswith("10min") else printable(text)
+        return OTHER_TRACK
+    return RECORD_TRACK if plain.startswith("10min") else printable(text)
 
 
 def printable(text: str | None) -> str | None:
-    """Text from a file that may go to a terminal: short, and without anything that one would act on."""
+    """Return text from a file in a form that may go to a terminal: short, and only printable characters."""
     if text is None:
         return None
     plain = "".join(character if character.isprintable() else " " for character in text[:_SHOWN])
@@ -194,7 +197,7 @@ def printable(text: str | None) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """A value from a file, short and on one line."""
+    """Return a value from a file as text, short and on one line."""
     if isinstance(value, dict | list):
         return f"a {'mapping' if isinstance(value, dict) else 'list'}"
     text = ascii(value) if not isinstance(value, int) else str(value) if abs(value) < 10**30 else "a huge number"

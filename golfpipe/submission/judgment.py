@@ -1,24 +1,23 @@
-"""What the rules say about a submission as a whole: where it leaves them, and whether its track lets it."""
+"""The judgment of a submission as a whole: where it departs from the rules, and whether its track allows that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from golfpipe.config.submit import OTHER_TRACK, RECORD_TRACK
 from golfpipe.errors import OverLimit, RuleBroken
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, is_challenge_data
 from golfpipe.units import format_bytes
 
-RECORD_TRACK = "10min_16mb"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Judgment:
-    """The rules one by one, and what to state about them."""
+    """The results of the rules, and the deviations to state."""
 
     rules: tuple[RuleResult, ...]
     deviations: tuple[str, ...]
-    """From the challenge's rules, one sentence each."""
+    """The departures from the challenge's rules, one sentence each."""
 
     @property
     def failed(self) -> tuple[RuleResult, ...]:
@@ -26,7 +25,7 @@ class Judgment:
 
 
 def judge(facts: Facts) -> Judgment:
-    """Check every rule and put what it breaks into sentences."""
+    """Check every rule and describe each deviation in a sentence."""
     rules = check_rules(facts)
     deviations = [f"Rule {rule.number}, {rule.name}: {rule.evidence}" for rule in rules if rule.status == "fail"]
     if not all(is_challenge_data(run) for run in facts.runs):
@@ -40,7 +39,7 @@ def judge(facts: Facts) -> Judgment:
 
 
 def refuse_over_limit(facts: Facts) -> None:
-    """Raises OverLimit naming every seed over its byte limit; no track takes those."""
+    """Raise OverLimit, naming every seed, where one is over its byte limit: no track takes those."""
     over = [
         f"seed {run.seed}: {format_bytes(run.total_bytes)} of {format_bytes(run.limit_bytes)}, so the weights would"
         f" have to give {format_bytes(run.total_bytes - run.limit_bytes)}"
@@ -56,8 +55,8 @@ def refuse_over_limit(facts: Facts) -> None:
 
 
 def refuse_broken_rules(judgment: Judgment, track: str) -> None:
-    """On the record track: raises RuleBroken listing all failed rules and deviations, or OverLimit where only the time
-    limit is exceeded. The other track takes anything that is stated."""
+    """On the record track, raise RuleBroken with all failed rules and deviations, or OverLimit where only the time
+    limit is exceeded. The other track takes every submission that states its deviations."""
     if track != RECORD_TRACK or not judgment.deviations:
         return
     error = (
@@ -67,5 +66,5 @@ def refuse_broken_rules(judgment: Judgment, track: str) -> None:
     )
     raise error(
         f"track {track} does not take this submission:\n" + "\n".join(f"  {line}" for line in judgment.deviations),
-        hint="--set submit.track=non_record_16mb writes the folder and states each deviation",
+        hint=f"--set submit.track={OTHER_TRACK} writes the folder and states each deviation",
     )

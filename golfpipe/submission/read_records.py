@@ -1,7 +1,7 @@
-"""A records folder read back, whoever wrote it: its facts, from submission.json, the logs and the script's size.
+"""Read a records folder back, whoever wrote it: its facts, from submission.json, the logs and the script's size.
 
 Folders of the challenge hold several spellings of every key, placeholders, logs of one seed only, scripts that extract
-themselves. What can be read is read; what is missing or wrong becomes a problem, never an error.
+themselves. What can be read is read; what is missing or wrong becomes a problem in the result, never an exception.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from golfpipe.store.metric_values import count, mapping, number
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.folder_fields import Fields, normal_track, printable, seed_entries, shown
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE
+from golfpipe.submission.rules import CHALLENGE_TARGETS
 from golfpipe.submission.script_kind import Script, look_at_script
 from golfpipe.submission.train_log import LoggedNumbers, agree, differences, read_log
 from golfpipe.units import format_bytes
 
 MAX_FILE_BYTES = 16_000_000
-"""Far above any log; a larger file is something else."""
+"""The most bytes that are read of a file, far above those of any log."""
 MAX_LOGS = 64
 MAX_ENTRIES = 10_000
-"""Looked at below the folder."""
+"""The most entries below the folder that are looked at."""
 USUAL_SEEDS = 3
 _LOG_NAME = re.compile(r"(\.log$)|(^(train|log|seed|run|output|stdout).*\.txt$)", re.IGNORECASE)
-_CHALLENGE_TARGETS = 62_021_632
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderRead:
-    """What a folder says."""
+    """What a records folder says."""
 
     facts: Facts
     notes: tuple[str, ...]
-    """What is unusual and not wrong: spellings, missing logs, a packed script."""
+    """What is unusual but not wrong: spellings, missing logs, a packed script."""
     scores: tuple[float, ...]
-    """val_bpb per seed, or the one that it states."""
+    """The val_bpb of each seed, or the one that the record states."""
 
 
 def is_records_folder(path: Path) -> bool:
@@ -50,17 +50,17 @@ def is_records_folder(path: Path) -> bool:
 
 
 def read_records(folder: Path) -> Facts:
-    """Facts that the folder itself states. Nothing in it can show how the score was made."""
+    """Return the facts that the folder itself states. Nothing in it can show how the score was made."""
     return read_folder(folder).facts
 
 
 def record_scores(folder: Path) -> list[float]:
-    """val_bpb of a record's seeds, or the one that it states; empty where there is none."""
+    """Return the val_bpb of a record's seeds, or the one that it states; empty where there is none."""
     return list(read_folder(folder).scores)
 
 
 def read_folder(folder: Path) -> FolderRead:
-    """Read all of it. Raises ArtifactError only where the folder itself cannot be opened."""
+    """Read the whole folder. Raises ArtifactError only where the folder itself cannot be opened."""
     record, problems = _record(folder)
     fields = Fields(record)
     notes: list[str] = []
@@ -108,14 +108,14 @@ def read_folder(folder: Path) -> FolderRead:
 
 
 def log_differences(folder: Path, record: dict[str, Any]) -> tuple[str, ...] | None:
-    """Where submission.json and the seeds' logs part; None where a seed has no log."""
+    """List where submission.json and the seeds' logs differ; None where a seed has no log."""
     entries = seed_entries(record)
     by_seed, unassigned = _assign(_logs(folder), entries)
     return _differences(record, Fields(record), entries, by_seed, unassigned, look_at_script(folder / SCRIPT_FILE))
 
 
 def compare_logs(record: dict[str, Any], logs: dict[str, str]) -> tuple[str, ...] | None:
-    """The same for logs in memory, by seed."""
+    """List where a record and logs given by seed differ; None where a seed has no log."""
     entries = mapping(record, "seed_results")
     if not entries or set(entries) - set(logs):
         return None
@@ -132,7 +132,7 @@ def compare_logs(record: dict[str, Any], logs: dict[str, str]) -> tuple[str, ...
 
 
 def _record(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """submission.json, and what is wrong with it as a file."""
+    """Return the content of submission.json, and what is wrong with it as a file."""
     path = folder / SUBMISSION_FILE
     if path.is_symlink():
         return {}, [f"{SUBMISSION_FILE} is a link, which is not followed"]
@@ -153,7 +153,8 @@ def _missing_files(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Plain files of the folder and one level below, hidden ones and links left out, in order of their names."""
+    """Yield the plain files of the folder and of one level below, without hidden ones and links, in the order of their
+    names."""
     looked_at = 0
     for root in (folder, *_subfolders(folder)):
         try:
@@ -179,7 +180,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _logs(folder: Path) -> dict[str, LoggedNumbers]:
-    """Name -> numbers of every file that looks like a log and holds a number of one."""
+    """Return the numbers in every file that looks like a log and holds such numbers, by file name."""
     found: dict[str, LoggedNumbers] = {}
     for path in _files(folder):
         if _LOG_NAME.search(path.name) is None or len(found) >= MAX_LOGS:
@@ -196,7 +197,8 @@ def _logs(folder: Path) -> dict[str, LoggedNumbers]:
 def _assign(
     logs: Mapping[str, LoggedNumbers], entries: Mapping[str, Any]
 ) -> tuple[dict[str, LoggedNumbers], dict[str, LoggedNumbers]]:
-    """Logs by seed, first as their names say, then as they say themselves; and those of no seed in the record."""
+    """Return the logs by seed, which the file's name tells, or else the log itself; and the logs of no seed in the
+    record."""
     by_seed: dict[str, LoggedNumbers] = {}
     rest: dict[str, LoggedNumbers] = {}
     for name, logged in logs.items():
@@ -219,7 +221,8 @@ def _differences(
     unassigned: Mapping[str, LoggedNumbers],
     script: Script | None,
 ) -> tuple[str, ...] | None:
-    """Where submission.json, the logs and the script's size part; None where there is no log to hold it against."""
+    """List where submission.json, the logs and the script's size differ; None where a log to compare with is
+    missing."""
     found: list[str] = []
     for seed, entry in entries.items():
         if seed in by_seed:
@@ -254,7 +257,7 @@ def _differences(
 
 
 def _mean_differences(fields: Fields, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The record's score is its seeds' mean, and its size the largest."""
+    """List where the record's score is not its seeds' mean, or its size not the largest."""
     found = []
     for name in ("val_loss", "val_bpb"):
         scores = [score for entry in entries.values() if (score := Fields(entry).number(name)) is not None]
@@ -304,7 +307,7 @@ def _run(
         device=printable(fields.text("hardware")),
         scored_targets=targets,
         split_targets=targets,
-        whole_split=True if targets == _CHALLENGE_TARGETS else None,
+        whole_split=True if targets == CHALLENGE_TARGETS else None,
     )
 
 
@@ -313,7 +316,7 @@ def _first(*values: float | None) -> float | None:
 
 
 def _track_of(folder: Path) -> str | None:
-    """From the folder that it lies in, as the challenge's repository has it."""
+    """Return the track from the folder above, as the challenge's repository has it."""
     return next(
         (normal_track(part) for part in reversed(folder.resolve().parts[:-1]) if part.startswith("track_")), None
     )

@@ -1,4 +1,4 @@
-"""submission.json: the keys of merged records, filled from manifests."""
+"""submission.json, with the keys of merged records, filled from manifests."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from golfpipe.submission.significance import Significance
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
-    """Who and what: the part of a record that no measurement gives."""
+    """Who submits what: the part of a record that no measurement gives."""
 
     author: str
     github_id: str
     name: str
     blurb: str
     date: str
-    """YYYY-MM-DD."""
+    """The date as YYYY-MM-DD."""
     track: str
     hardware: str
     pytorch_version: str
     against: tuple[float, ...] = ()
-    """val_bpb of the standing record, per seed."""
+    """The val_bpb of the standing record, per seed."""
     against_name: str = ""
     launchers: tuple[Launcher, ...] = ()
     gpus: int = 8
@@ -39,7 +39,7 @@ def submission_json(
     judgment: Judgment,
     compared: Significance | None = None,
 ) -> dict[str, Any]:
-    """The record of one or more seeds. Sizes are those of the largest seed."""
+    """Return the record of one or more seeds. Sizes are those of the largest seed."""
     loss, bpb = spread([r.val_loss_nats for r in results]), spread([r.val_bpb for r in results])
     biggest = largest(results)
     return {
@@ -67,7 +67,7 @@ def submission_json(
 
 
 def compliance(judgment: Judgment) -> Mapping[str, Any]:
-    """`compliant` is true only where no rule failed and none is left unchecked."""
+    """Return the results of the rules. `compliant` is true only where no rule failed and none is left unchecked."""
     return {
         "compliant": all(rule.status in ("pass", "not applicable") for rule in judgment.rules),
         "deviations": list(judgment.deviations),

@@ -14,7 +14,7 @@ SCRIPT_FILE = "train_gpt.py"
 
 
 def folder_name(track: str, date: str, name: str) -> str:
-    """'records/track_non_record_16mb/2026-05-01_My_Name'."""
+    """Return a name like 'records/track_non_record_16mb/2026-05-01_My_Name'."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9.]+", "_", ascii_name).strip("._") or "Submission"
     return f"records/track_{track}/{date}_{slug[:80]}"
@@ -25,6 +25,6 @@ def log_name(seed: int) -> str:
 
 
 def records_folder(submission: Artifact) -> Path:
-    """The folder to hand in, inside a submission artifact."""
+    """Return the folder to hand in, inside a submission artifact."""
     name = next(name for name in sorted(submission.manifest.files) if PurePosixPath(name).name == SUBMISSION_FILE)
     return submission.path / PurePosixPath(name).parent

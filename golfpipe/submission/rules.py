@@ -1,8 +1,7 @@
-"""The challenge's rules (SPEC section 8) as functions of the facts.
+"""The challenge's rules (docs/rules.md) as functions of the facts.
 
-Each returns a status and one sentence with the numbers. `pass` needs evidence: the manifests, or for what only running
-the method can show, the run (`golfpipe.submission.trial.start`); without it such a rule is `not checked`. How each rule
-is tested, and what fails it, is in docs/rules.md.
+Each returns a status and one sentence with the numbers. `pass` needs evidence, from the manifests or, for what only
+running the method can show, from a run (`golfpipe.submission.trial.start`). Without it such a rule is `not checked`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.trial.findings import CutsFound, Executed
 from golfpipe.units import LIMIT_BYTES, format_bytes, format_seconds
@@ -20,10 +20,9 @@ Finding = tuple[Status, str]
 
 TIME_LIMIT_SECONDS = 600.0
 CHALLENGE_TARGETS = 62_021_632
-"""Targets that the challenge's own logs count on its sp1024 validation split, the ragged end dropped."""
+"""The number of targets in the challenge's own logs of its sp1024 validation split, which drop the ragged end."""
 CHALLENGE_VOCAB_SIZE = 1024
 TIME_RULE = 2
-SCRIPT_RULE = 11
 
 _MIN_CUT_TARGETS = 1000
 _EXECUTE = "`golfpipe audit --execute`"
@@ -34,14 +33,14 @@ _NO_PACKED: Finding = ("not applicable", "No packed model belongs to this artifa
 @dataclass(frozen=True, kw_only=True)
 class RuleResult:
     number: int
-    """1..10 as in the challenge's list; 11 is the script."""
+    """The number of the rule: 1 to 10 as in the challenge's list; 11 is about the script."""
     name: str
     status: Status
     evidence: str
 
 
 def check_rules(facts: Facts) -> tuple[RuleResult, ...]:
-    """Every rule, in order."""
+    """Check every rule, in order."""
     results = []
     for number, (name, rule) in enumerate(_RULES, start=1):
         status, evidence = rule(facts)
@@ -50,7 +49,7 @@ def check_rules(facts: Facts) -> tuple[RuleResult, ...]:
 
 
 def not_applicable(reason: str) -> tuple[RuleResult, ...]:
-    """Every rule, for an artifact that none of them is about."""
+    """Return every rule as not applicable, for an artifact that none of them is about."""
     return tuple(
         RuleResult(number=number, name=name, status="not applicable", evidence=reason)
         for number, (name, _) in enumerate(_RULES, start=1)
@@ -231,15 +230,15 @@ def _whole_split(facts: Facts) -> Finding:
             return "not checked", f"{sentence}; whether that is the whole split is not recorded."
         if not run.whole_split:
             return "fail", f"{sentence}: a part of the split."
-        if facts.track == "10min_16mb" and not is_challenge_data(run):
+        if facts.track == RECORD_TRACK and not is_challenge_data(run):
             return "fail", f"{sentence}: this is another text than the challenge's."
     other = "" if all(is_challenge_data(run) for run in facts.runs) else ", so this is another text"
     return "pass", f"{sentence}{other}."
 
 
 def is_challenge_data(run: RunFacts) -> bool:
-    """Whether the scored split can be the challenge's: at its vocabulary of 1024 the size tells. Other vocabularies
-    have no published count."""
+    """Return True if the scored split can be the challenge's, which its size tells at the challenge's vocabulary of
+    1024. Other vocabularies have no published count."""
     if run.vocab_size != CHALLENGE_VOCAB_SIZE or run.split_targets is None:
         return True
     return 0 <= run.split_targets - CHALLENGE_TARGETS < 2048
@@ -330,7 +329,7 @@ def _all_executed(facts: Facts) -> bool:
 
 
 def _ran(facts: Facts) -> str:
-    """What a sentence begins with whose numbers are those of the first seed."""
+    """Return the beginning of a sentence whose numbers are those of the first seed."""
     return "Executed" if len(facts.runs) == 1 else f"Executed for {len(facts.runs)} seeds, here the first"
 
 
@@ -339,7 +338,7 @@ def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) 
 
 
 def _learned_early(run: Executed) -> bool:
-    """A method that learns, and whose earlier scores know later tokens, or the scored one."""
+    """Return True for a method that learns and whose earlier scores depend on later tokens, or on the scored one."""
     return run.adapts and (run.sums.swaps_exceed_one or (run.cuts.changed > 0 and run.cuts.repeats))
 
 

@@ -1,4 +1,4 @@
-"""What a records folder's script is, by looking at it: its size counts, and it is never run or unpacked."""
+"""What kind of script a records folder has, told from its text: its size counts, and it is never run or unpacked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _ENCODINGS = {"b85decode": "base85", "a85decode": "base85", "b64decode": "base64
 class Script:
     bytes: int
     packing: str | None
-    """'lzma, base85' of a self-extracting script; None for readable code."""
+    """How a script is packed that extracts itself, such as 'lzma, base85'; None for readable code."""
 
 
 def look_at_script(path: Path) -> Script | None:
-    """None where there is no such file, or it cannot be read. A link may lead anywhere and is not followed."""
+    """Look at a script. Return None where there is no such file, or it cannot be read. A link is not followed, since it
+    may lead anywhere."""
     try:
         if path.is_symlink() or not path.is_file():
             return None
@@ -28,7 +29,8 @@ def look_at_script(path: Path) -> Script | None:
             content = stream.read(_LOOKED_AT)
     except OSError:
         return None
-    # Possessive: the body cannot hold the closing quote, and backtracking into a megabyte would take a gigabyte.
+    # The possessive quantifier is safe, since the body cannot hold the closing quote; backtracking into a megabyte of
+    # literal would take a gigabyte.
     code = re.sub(rb"""(['"])(?:(?!\1)[^\\\n]|\\.){300,}+\1""", b"''", content).decode("latin-1")
     binary = len(re.findall(rb"[^\t\n\r -~]", content)) * 4 > len(content)
     if re.search(r"\b(exec|eval)\s*\(|runpy|types\.ModuleType", code) is None:

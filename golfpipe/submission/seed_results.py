@@ -1,4 +1,4 @@
-"""One row per seed: the numbers of the records folder, copied from manifests."""
+"""The numbers of each seed in the records folder, copied from manifests."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from golfpipe.submission.facts import RunFacts
 
 @dataclass(frozen=True, kw_only=True)
 class SeedResult:
-    """What one seed reached. None: not measured, or not recorded."""
+    """The results of one seed. None means not measured, or not recorded."""
 
     seed: int
     val_loss_nats: float
-    """Nats per token."""
+    """The loss in nats per token."""
     val_bpb: float
     parameters: int | None
     steps: int | None
     step_avg_ms: float | None
     train_seconds: float | None
     calibration_seconds: float
-    """Counts as training, and is not in train_seconds; 0 without calibration."""
+    """The seconds of calibration, which count as training and are not in train_seconds; 0 without calibration."""
     eval_seconds: float | None
-    """Test-time training included."""
+    """The seconds of evaluation, test-time training included."""
     before_quantization_bpb: float | None
     after_quantization_bpb: float | None
     after_adaptation_bpb: float | None
     adapted: bool
-    """Whether the score is one after test-time training."""
+    """True if the score is one after test-time training."""
     model_bytes: int
     code_bytes: int
 
     @property
     def artifact_bytes(self) -> int:
-        """What counts against the limit: weights and code."""
+        """The bytes that count against the limit: weights and code."""
         return self.model_bytes + self.code_bytes
 
 
@@ -52,7 +52,7 @@ class Spread:
 
 
 def seed_result(lineage: Lineage, facts: RunFacts) -> SeedResult:
-    """The row of one chain, which must lead from an evaluation to a packed and a trained model.
+    """Return the row of one chain, which must lead from an evaluation to a packed and a trained model.
 
     Raises ArtifactError naming the metric that the evaluation or the packed model lacks.
     """
@@ -83,11 +83,11 @@ def seed_result(lineage: Lineage, facts: RunFacts) -> SeedResult:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Raises statistics.StatisticsError for no value."""
+    """Return the spread of the values. Raises statistics.StatisticsError if there are none."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Spread(mean=statistics.fmean(values), deviation=deviation)
 
 
 def largest(results: Sequence[SeedResult]) -> SeedResult:
-    """The seed whose bytes count: the limit holds for every one."""
+    """Return the seed whose bytes count, which is the largest: the limit holds for every one."""
     return max(results, key=lambda result: result.artifact_bytes)

@@ -1,8 +1,8 @@
-"""Whether the seeds show an improvement over a standing record: one-sided t-tests (SPEC section 8).
+"""One-sided t-tests of whether the seeds improve on a standing record (docs/rules.md, Significance).
 
 The challenge asks for 0.005 nats per token at p < 0.01: Welch's test where the record's seeds are known, else a
-one-sample test against the record's number. Nats per token are those of this submission's tokens; the record's bits
-per byte are converted with this submission's own ratio, because another tokenizer's nats per token say nothing here.
+one-sample test against the record's number. Nats per token are those of this submission's tokens; the record's bits per
+byte are converted with this submission's own ratio, because another tokenizer's nats per token say nothing here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 MARGIN_NATS = 0.005
 LEVEL = 0.01
 MAX_SEEDS = 200
-"""Beyond this, a number of seeds is no suggestion."""
+"""The most seeds that are suggested."""
 USUAL_SEEDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestResult:
-    """One-sided: how likely seeds this good are, if the improvement were no more than the margin."""
+    """A one-sided test. p is the chance of seeds this good if the improvement were no more than the margin."""
 
     __test__ = False  # pytest would collect a class of this name
 
@@ -37,7 +37,7 @@ class Significance:
 
     record_name: str
     record_bpb: tuple[float, ...]
-    """Per seed; one number where only the mean is known."""
+    """The record's scores per seed; one number where only the mean is known."""
     record_mean_bpb: float
     mean_bpb: float
     seeds: int
@@ -47,12 +47,13 @@ class Significance:
     margin_bpb: float
     margin_nats: float
     welch: TestResult | None
-    """None: the record's seeds, or enough of this submission's, are not known."""
+    """Welch's test; None where the record's seeds, or enough of this submission's, are not known."""
     one_sample: TestResult | None
     level: float
     enough: bool
     seeds_suggested: int | None
-    """In all, for p below the level if mean and spread stay as they are; None: no number would do, or not known."""
+    """The number of seeds, in all, that would bring p below the level if mean and spread stayed as they are. None: no
+    number would, or it is not known."""
     verdict: str
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +63,8 @@ class Significance:
 def significance(
     bpb: Sequence[float], nats: Sequence[float], record_bpb: Sequence[float], record_name: str = ""
 ) -> Significance:
-    """`bpb`, `nats`: per seed of this submission; `record_bpb`: per seed of the record, or its mean alone."""
+    """Compare a submission with a record. `bpb` and `nats` hold a value per seed of the submission, `record_bpb` one
+    per seed of the record, or its mean alone."""
     nats_per_bpb = statistics.fmean(nats) / statistics.fmean(bpb)
     margin = MARGIN_NATS / nats_per_bpb
     mean, record_mean = statistics.fmean(bpb), statistics.fmean(record_bpb)
@@ -111,7 +113,7 @@ def _welch(values: Sequence[float], record: Sequence[float]) -> TestResult:
 
 
 def _spread(values: Sequence[float]) -> float | None:
-    """Sample standard deviation; 0 where the values agree to the last digits, None for one value."""
+    """Return the sample standard deviation: 0 where the values agree to the last digits, None for one value."""
     if len(values) < 2:
         return None
     deviation = statistics.stdev(values)
@@ -119,7 +121,8 @@ def _spread(values: Sequence[float]) -> float | None:
 
 
 def _seeds_suggested(gain: float, spread: float | None, seeds: int, record: Sequence[float]) -> int | None:
-    """Smallest number of seeds that would be enough with this gain over the margin and this spread."""
+    """Return the smallest number of seeds that would be enough with this gain over the margin and this spread; None
+    where none would."""
     from scipy import stats
 
     if spread is None or spread == 0 or gain <= 0:

@@ -1,4 +1,4 @@
-"""Where the bytes are: one row per tensor class, for models of every kind."""
+"""Size tables with one row per tensor class, for models of every kind."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class SizeRow:
 
     name: str
     count: int
-    """Weights; 0 for bytes that hold none."""
+    """The number of weights; 0 for bytes that hold none."""
     bits_per_weight: float | None
     bytes: int
     share: float
-    """Of the table's total, 0..1."""
+    """The share of the table's total, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class SizeTable:
 
 
 _MOST = 1 << 50
-"""Of any count: far above all models, and sums of it stay exact."""
+"""The most that any count in a file may be: far above all models, and small enough for exact sums."""
 
 
 class _Tensor(BaseModel):
@@ -71,11 +71,11 @@ class _Sizes(BaseModel):
 
 class _QuantizedTensor(_Tensor):
     bits: int = Field(ge=-8, le=32)
-    """0, -4, -8: open-ended codes, as wide as their entropy."""
+    """The bit width; 0, -4 and -8 mean open-ended codes, which are as wide as their entropy."""
     entropy_bits: float | None = Field(default=None, ge=0, le=64)
-    """Bits per code; None for floats."""
+    """The entropy in bits per code; None for floats."""
     entropy_bytes: float | None = Field(default=None, ge=0, le=_MOST)
-    """Codes and scales together at their entropy."""
+    """The bytes of codes and scales together at their entropy."""
 
 
 class _QuantizedTensors(BaseModel):
@@ -85,7 +85,7 @@ class _QuantizedTensors(BaseModel):
 
 
 def size_table(artifact: Artifact) -> SizeTable:
-    """The table of a model, from its files. Raises ArtifactError for files that are damaged or do not add up."""
+    """Return the table of a model, from its files. Raises ArtifactError for files that are damaged or do not add up."""
     readers = {
         "packed_model": _packed_table,
         "quantized_model": _quantized_table,
@@ -97,7 +97,7 @@ def size_table(artifact: Artifact) -> SizeTable:
 
 
 def packed_file_bytes(packed: Artifact) -> int:
-    """Size on disk of the one file that counts, after checking its sha256. Raises ArtifactError."""
+    """Return the size on disk of the one file that counts, after checking its sha256. Raises ArtifactError."""
     return packed.file("packed.safetensors").stat().st_size
 
 
@@ -154,7 +154,7 @@ def _parameter_sizes(config: ModelConfig) -> Iterable[tuple[str, int]]:
 
 
 def _by_class(entries: Iterable[tuple[str, int, float]]) -> dict[str, tuple[int, float]]:
-    """(class, values, bytes) summed per class."""
+    """Sum entries (class, values, bytes) per class, in the order of CLASS_ORDER."""
     totals: dict[str, tuple[int, float]] = {}
     for name, values, num_bytes in entries:
         before = totals.get(name, (0, 0.0))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from golfpipe.adapt.config import SgdRecipe
-from golfpipe.codec.config import PackConfig
+from golfpipe.codec.coders import CODERS
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig
 from golfpipe.quant.config import ClassScheme, QuantPolicy
+from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.scoring.config import EvaluateConfig
 
 
@@ -19,10 +19,10 @@ def technique_lines(config: PipelineConfig, sections: Mapping[str, Any]) -> tupl
     if "quantize" in sections:
         lines.append(_quantization(config))
     if "pack" in sections:
-        lines.append(_packing(config.pack))
-    lines.append(_adaptation(config) if "ttt" in sections else "No test-time training.")
-    own_windows = "ttt" in sections and config.ttt.method == "score_first_lora"  # its chunks are its windows
-    if "evaluate" in sections and not own_windows:
+        lines.append(f"Packing: {CODERS.load(config.pack.coder).about}, one file.")
+    method = config.ttt.chosen if "ttt" in sections else None
+    lines.append(f"Test-time training: {method.describe(config.ttt.recipe())}." if method else "No test-time training.")
+    if "evaluate" in sections and not (method and method.by_document):  # its windows are then its own
         lines.append(_evaluation(config.evaluate))
     return tuple(lines)
 
@@ -32,7 +32,7 @@ def one_line(config: PipelineConfig) -> str:
     model, quantize = config.model, config.quantize
     stored = f"{_stored(quantize.mlp)} MLP, {_stored(quantize.attention)} attention"
     if quantize.is_open:
-        stored = f"{quantize.open_method} codes"
+        stored = f"{quantize.quantizer} codes"
     return f"{model.num_layers}L {model.model_dim}d MLP x{model.mlp_ratio:g}, {stored}"
 
 
@@ -130,30 +130,13 @@ def _quantization(config: PipelineConfig) -> str:
         if quantize.prune_fraction
         else ""
     )
+    about = QUANTIZERS.load(quantize.quantizer).about
     if not quantize.is_open:
-        return f"Quantization: {quantize.method} with one scale per row; {chosen}{pruned}."
+        return f"Quantization: {about}; {chosen}{pruned}."
     target = f"{quantize.target_bits:g} bits per weight" if quantize.target_bits else f"{quantize.target_bytes} bytes"
     solved = f", steps solved for {target}" if quantize.has_target else f"; {chosen}"
     calibrated = "" if quantize.calibration == "none" else f", calibrated on {quantize.calibration} tokens"
-    return f"Quantization: {quantize.open_method} with open-ended codes{solved}{calibrated}{pruned}."
-
-
-def _packing(pack: PackConfig) -> str:
-    how = {"range": "entropy coding with a static model per tensor", "nibble": "two int4 codes per byte, then lzma"}
-    return f"Packing: {how.get(pack.coder, pack.coder)}, one file."
-
-
-def _adaptation(config: PipelineConfig) -> str:
-    recipe = config.ttt.recipe()
-    what = {
-        "cosine": "AdamW on the validation tokens before they are scored",
-        "score_first_lora": "low-rank adapters per document, each chunk scored before it is learned from",
-        "score_first_sgd": "SGD on all weights, each chunk scored before it is learned from",
-    }[config.ttt.method]
-    momentum = f", momentum {recipe.momentum:g}" if isinstance(recipe, SgdRecipe) else ""
-    return (
-        f"Test-time training: {what} ({recipe.epochs} epoch{'s' * (recipe.epochs != 1)}, lr {recipe.lr:g}{momentum})."
-    )
+    return f"Quantization: {about}{solved}{calibrated}{pruned}."
 
 
 def _evaluation(evaluate: EvaluateConfig) -> str:

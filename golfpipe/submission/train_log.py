@@ -1,4 +1,5 @@
-"""train_seed<N>.log: the training log, completed with what was packed and scored, and read back for comparison."""
+"""The log of a seed, train_seed<N>.log: the training log, completed with what was packed and scored, and read back for
+comparison."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _VAL_TOKENS = re.compile(r"val_loader[^\n]{0,400}?tokens[ \t]{0,9}[:=][ \t]{0,9}
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedNumbers:
-    """The last of each kind of line in a log; None where there is none."""
+    """The last number of each kind in a log; None where there is none."""
 
     seed: int | None
     val_loss: float | None
@@ -38,11 +39,12 @@ class LoggedNumbers:
     train_seconds: float | None = None
     eval_seconds: float | None = None
     val_tokens: int | None = None
-    """Targets of the validation split, as the challenge's scripts count them."""
+    """The targets of the validation split, as the challenge's scripts count them."""
 
 
 def complete_log(training_log: str | None, result: SeedResult, *, coder: str, code_measured: bool, method: str) -> str:
-    """The log of one seed. Without a training log (imported weights) it says so and begins with what is known."""
+    """Return the log of one seed. Without a training log (imported weights) it says so and begins with what is
+    known."""
     lines = [training_log.rstrip("\n")] if training_log else [
         f"seed:{result.seed}",
         f"model_params:{result.parameters if result.parameters is not None else 'unknown'}",
@@ -59,12 +61,12 @@ def complete_log(training_log: str | None, result: SeedResult, *, coder: str, co
 
 
 def read_log(text: str) -> LoggedNumbers:
-    """What a log says in the end. The last line of each kind counts: scripts log sizes and scores more than once."""
+    """Return the numbers of a log. The last line of each kind counts: scripts log sizes and scores more than once."""
     scores, totals, codes, seed = _FINAL.findall(text), _TOTAL.findall(text), _CODE.findall(text), _SEED.search(text)
     loss, bpb = next((pair for pair in reversed(scores) if pair[0]), ("", ""))
     last_bpb = scores[-1][1] if scores else ""
     if last_bpb and _float(last_bpb) != _float(bpb):
-        loss = ""  # of another score than the last
+        loss = ""  # the loss belongs to an earlier score than the last
     tokens = _VAL_TOKENS.findall(text)
     return LoggedNumbers(
         seed=int(seed.group(1)) if seed else None,
@@ -83,7 +85,7 @@ def read_log(text: str) -> LoggedNumbers:
 def differences(
     logged: LoggedNumbers, *, seed: int, val_loss: float | None, val_bpb: float | None, total_bytes: int | None
 ) -> Sequence[str]:
-    """Where a log and the record's numbers for that seed part; what the log does not say cannot differ."""
+    """List where a log and the record's numbers for that seed differ; what the log does not say cannot differ."""
     found = []
     if logged.seed is not None and logged.seed != seed:
         found.append(f"seed {seed}: the log says seed {logged.seed}")
@@ -100,13 +102,13 @@ def differences(
 
 
 def agree(said: float, decimals: int, value: float) -> bool:
-    """Whether two numbers are one, rounded to the fewer decimals of the two."""
+    """Return True if two numbers are equal when rounded to the fewer decimals of the two."""
     places = min(decimals, _decimals(repr(value)), 8)
     return abs(said - value) <= 0.51 * 10.0**-places
 
 
 def _decimals(text: str) -> int:
-    """'1.2250' -> 4. With an exponent: as many as matter."""
+    """Return the number of decimals, as 4 for '1.2250'. With an exponent, return as many as can matter."""
     return 12 if "e" in text.lower() else len(text.partition(".")[2])
 
 
@@ -115,7 +117,7 @@ def _count(text: str) -> int:
 
 
 def _seconds(found: Sequence[tuple[str, str]]) -> float | None:
-    """The last of the times, in seconds."""
+    """Return the last of the times, in seconds."""
     value = _float(found[-1][0]) if found else None
     return None if value is None else value / 1000 if found[-1][1].lower() == "ms" else value
 

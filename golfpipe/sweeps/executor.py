@@ -1,4 +1,4 @@
-"""Where the steps of a sweep run: in processes of this machine, or on a Slurm cluster."""
+"""The choice of where the steps of a sweep run: in processes of this machine, or on a Slurm cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def make_workers(
     jobs: int | None = None,
     slurm: Mapping[str, str] | None = None,
 ) -> Workers:
-    """Workers for the plan. `jobs`: most chains at a time; `slurm`: options of sbatch. Raises UsageError."""
+    """Return workers for the plan. `jobs` is the most chains at a time, `slurm` holds options of sbatch. Raises
+    UsageError."""
     threads = next((step.request.context.threads for step in plan.steps.values()), None) or DEFAULT_THREADS
     if executor == "slurm":
         from golfpipe.sweeps.slurm import SlurmWorkers  # submitit is an optional package

@@ -1,8 +1,8 @@
 """A grid of settings, and the cells that it expands to.
 
-'quantize.mlp.bits=3,4,5' gives one key three values; several keys give every combination. The values are YAML, so
-lists and mappings may be among them. A YAML file holds one grid (a mapping of keys to lists) or several (a list of
-such mappings, whose cells are taken together).
+'quantize.mlp.bits=3,4,5' gives one key three values; several keys give every combination. The values are YAML, so lists
+and mappings may be among them. A YAML file holds one grid (a mapping of keys to lists) or several (a list of such
+mappings, whose cells are taken together).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ MAX_CELLS = 100_000
 """A grid above this is a slip of the fingers; --sample draws from what is below."""
 
 Grid = dict[str, list[Any]]
-"""Dotted key -> values."""
+"""The values of each dotted key."""
 Cell = dict[str, Any]
-"""Dotted key -> its value in this cell."""
+"""The value of each dotted key in one cell."""
 
 
 def parse_grid(texts: Sequence[str]) -> Grid:
-    """The grid of some `--grid key=v1,v2`. Raises ConfigError for an unknown key or one that comes twice."""
+    """Return the grid that arguments `--grid key=v1,v2` give. Raises ConfigError for an unknown key or one that comes
+    twice."""
     grid: Grid = {}
     for text in texts:
         key, equals, values = text.partition("=")
@@ -42,7 +43,7 @@ def parse_grid(texts: Sequence[str]) -> Grid:
 
 
 def read_grids(path: Path) -> list[Grid]:
-    """The grid, or list of grids, in a YAML file. Raises ConfigError."""
+    """Return the grid, or the list of grids, in a YAML file. Raises ConfigError."""
     raw = read_yaml(path)
     grids = []
     for number, body in enumerate(raw if isinstance(raw, list) else [raw], start=1):
@@ -54,7 +55,8 @@ def read_grids(path: Path) -> list[Grid]:
 
 
 def expand(grids: Sequence[Grid], *, sample: int | None = None, seed: int = 0) -> list[Cell]:
-    """Every combination of every grid, each once, the last key varying fastest; of these `sample` at random, if given.
+    """Return every combination of every grid, each once, the last key varying fastest; or `sample` of them, drawn at
+    random.
 
     Raises ConfigError for too many.
     """
@@ -71,12 +73,12 @@ def expand(grids: Sequence[Grid], *, sample: int | None = None, seed: int = 0) -
 
 
 def override_texts(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    """The cell as `--set` takes it: 'key=value' each, in the order of the keys."""
+    """Return the cell as arguments of `--set`: 'key=value' each, in the order of the keys."""
     return tuple(f"{key}={value_text(value)}" for key, value in cell.items())
 
 
 def value_text(value: Any) -> str:
-    """The YAML text of a value: bare where that reads back the same, JSON otherwise."""
+    """Return the YAML text of a value: bare where it reads back the same, JSON otherwise."""
     if isinstance(value, str):
         try:
             if value and parse_yaml(value, "value") == value and "\n" not in value:
@@ -96,5 +98,5 @@ def _checked(key: str, values: Any, where: str) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{where}: expected a list of values, found {values!r}")
     for value in values:
-        parse_override(f"{key}={value_text(value)}")  # an unknown key is named here, before anything runs
+        parse_override(f"{key}={value_text(value)}")  # names an unknown key now, before anything runs
     return values

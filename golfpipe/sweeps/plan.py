@@ -1,7 +1,7 @@
-"""A sweep: many settings of the stages after training, from one model, with every common step done once.
+"""The plan of a sweep: many settings of the stages after training, from one model, with every common step done once.
 
-Each cell of the grid is a chain of steps. A step's name is that of its work (stage, deciding settings, the step before
-it), so cells that agree so far share it, and a second sweep into the same folder finds what the first one made.
+Each cell of the grid is a chain of steps. A step is named for its work (stage, deciding settings, the step before it),
+so cells that agree so far share it, and a second sweep into the same folder finds what the first one made.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from golfpipe.config.schema import PipelineConfig, nearest, plain_config
+from golfpipe.choices import nearest
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
-from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage
-from golfpipe.pipeline.settings import DECIDED, Settings, inherited_settings
+from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage, settled_by
+from golfpipe.pipeline.settings import Settings, inherited_settings
 from golfpipe.pipeline.single import Request, checked_out, find_data
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.files import named_path
 from golfpipe.store.manifest import Kind
 from golfpipe.sweeps.grid import Cell, Grid, expand, override_texts
 
 SWEEP = "sweep"
-"""Folder beside the model that a sweep writes without -o."""
+"""The folder beside the model that a sweep writes without -o."""
 CELLS = "cells"
-"""Folder in it that holds the steps' artifacts."""
+"""The folder in it that holds the steps' artifacts."""
 SWEPT_STAGES = ("quantize", "pack", "ttt", "evaluate")
 _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
     "trained_model": ("quantize", "pack", "evaluate"),
@@ -35,7 +37,7 @@ _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
     "adapted_model": ("evaluate",),
 }
 DEFAULT_THREADS = 1
-"""Per process: one fixed number, so that equal cells have equal digests on every machine."""
+"""Threads per process: one fixed number, so that equal cells have equal digests on every machine."""
 _ID_LENGTH = 12
 
 
@@ -46,13 +48,13 @@ class SweepRequest:
     model: Path
     grids: Sequence[Grid]
     data: Path | None = None
-    """None: the one that the model's manifest names."""
+    """The token data; None means the data that the model's manifest names."""
     stages: tuple[str, ...] | None = None
-    """None: those that lead from the model's kind to a score."""
+    """The stages to run; None means those that lead from the model's kind to a score."""
     sample: int | None = None
-    """Draw this many cells at random, from the settings' seed."""
+    """The number of cells to draw at random, with the settings' seed; None takes all."""
     settings: Settings = field(default_factory=Settings)
-    """Of every cell, below the grid."""
+    """The settings of every cell, over which the grid's values go."""
     context: Context = field(default_factory=lambda: Context(threads=DEFAULT_THREADS))
     out: Path | None = None
 
@@ -62,9 +64,10 @@ class SweepStep:
     """One piece of work, shared by every cell that needs it."""
 
     id: str
-    """Names the work: it is a key in which the step before stands in place of its digest."""
+    """The name of the work: a key in which the id of the step before stands in place of its digest, which is not known
+    yet."""
     parent: str | None
-    """The step whose artifact it reads; None: the model itself."""
+    """The id of the step whose artifact it reads; None means the model itself."""
     request: Request
 
     @property
@@ -75,7 +78,7 @@ class SweepStep:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCell:
-    """One point of the grid: its settings and the steps that lead to its score, first one first."""
+    """One point of the grid: its settings, and the ids of the steps that lead to its score, first one first."""
 
     settings: Cell
     steps: tuple[str, ...]
@@ -89,15 +92,15 @@ class SweepPlan:
     model: Artifact
     cells: tuple[SweepCell, ...]
     steps: dict[str, SweepStep]
-    """By id; a step comes after the one that it reads."""
+    """The steps by id; a step comes after the one that it reads."""
     keys: tuple[str, ...]
-    """Dotted keys that the cells set, in the order of the grids."""
+    """The dotted keys that the cells set, in the order of the grids."""
     reporter: Reporter
-    """Hears the warnings of the steps, each once."""
+    """Receives the warnings of the steps, each once."""
 
     @property
     def num_unshared(self) -> int:
-        """Steps that there would be if the cells shared none."""
+        """The number of steps that there would be if the cells shared none."""
         return sum(len(cell.steps) for cell in self.cells)
 
 
@@ -111,7 +114,7 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         raise UsageError("a sweep needs a grid", hint="--grid quantize.mlp.bits=3,4,5")
     _check_keys(keys, names)
     cells = expand(request.grids, sample=request.sample, seed=request.settings.seed or 0)
-    out = request.out or _beside(model.path) / SWEEP
+    out = request.out or named_path(model.path).parent / SWEEP
     builder = _Builder(request, model, names, checked_out(out))
     chains = [SweepCell(settings=cell, steps=builder.chain(cell)) for cell in cells]
     return SweepPlan(
@@ -134,7 +137,7 @@ class _Builder:
         self.data = self._find_data()
 
     def chain(self, cell: Cell) -> tuple[str, ...]:
-        """Ids of the cell's steps, which are added where they are new. Raises ConfigError naming the cell."""
+        """Return the ids of the cell's steps, and add the steps that are new. Raises ConfigError naming the cell."""
         config = self._config(cell)
         kind, parent, ids = self.model.manifest.kind, None, list[str]()
         for position, name in enumerate(self.names):
@@ -145,7 +148,7 @@ class _Builder:
                 takes = " or ".join(stage.inputs["model"])
                 raise ConfigError(f"--stages {','.join(self.names)}: {name} takes a {takes}, here it gets a {kind}")
             ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position, config))))
-            parent, kind = ids[-1], _output(stage, config)
+            parent, kind = ids[-1], stage.writes(plain_config(config))
         return tuple(ids)
 
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
@@ -183,10 +186,11 @@ class _Builder:
             overrides=(*given.overrides, *override_texts(cell)),
             seed=given.seed,
         )
-        return settings.resolve(inherited=self.inherited, decided=DECIDED.get(self.model.manifest.kind, ())).config
+        return settings.resolve(inherited=self.inherited, decided=settled_by(self.model.manifest.kind)).config
 
     def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
-        """What of the cell's settings has had a say after the stage at `position`: a shared step has no others."""
+        """Return those of the cell's settings that matter up to the stage at `position`: the others differ between
+        cells that share the step."""
         plain = plain_config(config)
         stages = [STAGES[name] for name in self.names[: position + 1]]
         return {key: value for key, value in cell.items() if any(stage.heeds(key, plain) for stage in stages)}
@@ -199,12 +203,12 @@ class _Builder:
 
 
 def commands(plan: SweepPlan, config_words: Iterable[str] = ()) -> list[str]:
-    """The shell commands that do the sweep's work, in an order in which they can run."""
+    """Return the shell commands that do the sweep's work, in an order in which they can run."""
     return [shlex.join(step_words(step.request, config_words)) for step in plan.steps.values()]
 
 
 def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
-    """The words of one step's command."""
+    """Return the words of one step's command."""
     settings, context = request.settings, request.context
     paths = [str(path) for path in request.inputs.values() if path is not None]
     words = ["golfpipe", request.stage, *paths, "-o", str(request.out), *config_words]
@@ -223,12 +227,6 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
     return words
 
 
-def _output(stage: Stage, config: PipelineConfig) -> Kind:
-    if stage.name == "ttt" and config.ttt.method != "cosine":
-        return "evaluation"
-    return stage.output[0]
-
-
 def _check_stages(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in SWEPT_STAGES]
     if unknown or not names:
@@ -239,7 +237,7 @@ def _check_stages(names: Sequence[str]) -> None:
 
 
 def _check_keys(keys: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse a key that none of the stages heeds: every cell along it would be the same."""
+    """Check that some stage heeds each key; otherwise all cells along it would be the same. Raises ConfigError."""
     sections = {section for name in names for section in STAGES[name].sections}
     for key in keys:
         section = key.partition(".")[0]
@@ -249,7 +247,3 @@ def _check_keys(keys: Sequence[str], names: Sequence[str]) -> None:
                 f"--grid {key}: decides nothing in the stages {', '.join(names)}",
                 hint=f"--stages with {owner} among them" if owner else "train again with --set, once per value",
             )
-
-
-def _beside(path: Path) -> Path:
-    return (path if path.name not in ("", "..") else path.resolve()).parent

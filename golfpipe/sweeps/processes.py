@@ -1,4 +1,4 @@
-"""A sweep's steps in processes of this machine."""
+"""Run a sweep's steps in processes of this machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class ProcessWorkers:
             self.pool = ProcessPoolExecutor(
                 self.at_once, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(self.threads,)
             )
-        with _thread_variables(self.threads):  # read by libraries as they load, so before a process starts
+        # libraries read them as they load, so they are set before a process starts
+        with _thread_variables(self.threads):
             try:
                 return self.pool.submit(run_steps, chain)
             except BrokenProcessPool:
@@ -67,7 +68,8 @@ def _begin_worker(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot stop its workers, and a worker that goes on holds its output."""
+    """End this worker when its parent is gone. A parent that was killed cannot stop its workers, and a worker that goes
+    on holds the lock of its output."""
     parent = parent_process()
     while parent is not None and parent.is_alive():
         time.sleep(1.0)

@@ -26,7 +26,7 @@ RESULTS_FILE = "results.jsonl"
 TABLE_FILE = "results.csv"
 PLOT_FILE = "pareto.png"
 RECORD_SECONDS = 2.0
-"""Least time between two writings of the results while the sweep runs."""
+"""The least seconds between two writings of the results while the sweep runs."""
 _MEASURES = (
     "val_bpb", "val_loss_nats", "packed_bytes", "total_bytes", "limit_bytes", "fits", "relative_mse", "eligible",
     "seconds",
@@ -35,7 +35,7 @@ _MEASURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """One cell of the grid and what came of it. A measure that is not known is None."""
+    """One cell of the grid and its results. A measure that is not known is None."""
 
     settings: Cell
     state: StepState
@@ -43,25 +43,25 @@ class CellResult:
     val_loss_nats: float | None = None
     packed_bytes: int | None = None
     total_bytes: int | None = None
-    """Weights and code."""
+    """The bytes of weights and code together."""
     limit_bytes: int | None = None
     fits: bool | None = None
     relative_mse: float | None = None
     eligible: bool | None = None
     seconds: float | None = None
-    """Of the cell's steps, shared ones included."""
+    """The seconds of the cell's steps, shared ones included."""
     pareto: bool = False
-    """No other cell is as small and better, or as good and smaller."""
+    """True if no other cell is better in size or score without being worse in the other."""
     artifacts: dict[str, str]
-    """Stage -> its folder."""
+    """The folder of each stage's artifact."""
     digest: str | None = None
-    """Of the last artifact."""
+    """The digest of the last artifact."""
     error: str | None = None
     hint: str | None = None
 
 
 def collect(run: SweepRun) -> list[CellResult]:
-    """A row per cell, in the order of the grid."""
+    """Return a row per cell, in the order of the grid."""
     opened: dict[str, Artifact | None] = {}
     rows = [_row(run, index, opened) for index in range(len(run.plan.cells))]
     best = pareto_indices([(row.total_bytes, row.val_bpb) for row in rows])
@@ -69,7 +69,8 @@ def collect(run: SweepRun) -> list[CellResult]:
 
 
 def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[int]:
-    """Points (bytes, bits per byte) that no other point dominates; of equal ones all. None: not a point."""
+    """Return the indices of the points (bytes, bits per byte) that no other point dominates; equal points are all kept.
+    A point with a None is left out."""
     known = [(size, bpb, index) for index, (size, bpb) in enumerate(points) if size is not None and bpb is not None]
     best: set[int] = set()
     frontier: tuple[float, float] | None = None
@@ -83,7 +84,8 @@ def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[i
 def run_recorded(
     plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None] = lambda run: None
 ) -> list[CellResult]:
-    """Run the sweep and keep its results in its folder. Raises Busy, and KeyboardInterrupt after stopping."""
+    """Run the sweep and write its results into its folder. Raises Busy; after an interrupt, KeyboardInterrupt once the
+    processes are stopped."""
     with _recording(plan.folder) as record:
 
         def changed(run: SweepRun) -> None:
@@ -95,8 +97,8 @@ def run_recorded(
 
 @contextmanager
 def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
-    """A function that keeps the results on disk as the sweep goes on; at the end, however it ends, all of them and the
-    picture."""
+    """Yield a function that writes the results from time to time as the sweep goes on. At the end, however it comes,
+    all results and the picture are written."""
     last: SweepRun | None = None
     written = -math.inf
     finished = 0
@@ -121,9 +123,9 @@ def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
 
 
 def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
-    """results.jsonl and results.csv. Raises OSError, StageFailed on a full disk."""
+    """Write results.jsonl and results.csv. Raises OSError, or StageFailed on a full disk."""
     folder.mkdir(parents=True, exist_ok=True)
-    # What the file says follows from the work alone: a second run rewrites nothing, and an interrupted one shows no
+    # The files depend on the work alone: a second run changes nothing in them, and an interrupted one shows no
     # processes that are gone.
     said: dict[StepState, StepState] = {"up to date": "done", "running": "waiting"}
     rows = [replace(row, state=said.get(row.state, row.state)) for row in rows]
@@ -132,7 +134,8 @@ def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
 
 
 def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
-    """pareto.png; None, and an older picture removed, where no cell has both bytes and a score."""
+    """Write pareto.png and return its path. Where no cell has both bytes and a score, remove an older picture and
+    return None."""
     from golfpipe.report.pareto import pareto_png
     from golfpipe.report.sweep_points import sweep_points
 
@@ -146,7 +149,7 @@ def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
 
 
 def cell_label(settings: Cell, keys: Sequence[str]) -> str:
-    """'quantize.mlp.bits=3 pack.coder=range'."""
+    """Return a cell's settings as text, like 'quantize.mlp.bits=3 pack.coder=range'."""
     return " ".join(f"{key}={value_text(settings[key])}" for key in keys if key in settings)
 
 
@@ -180,7 +183,7 @@ def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellR
 
 
 def _metrics(chain: Sequence[Artifact], kind: Kind) -> dict[str, Any]:
-    """Of the last artifact of that kind in the chain."""
+    """Return the metrics of the last artifact of that kind in the chain; {} where there is none."""
     return next((a.manifest.metrics for a in reversed(chain) if a.manifest.kind == kind), {})
 
 

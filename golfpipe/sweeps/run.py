@@ -1,6 +1,6 @@
-"""Running the steps of a sweep, many at a time: skip what is finished, go on past what fails.
+"""Run the steps of a sweep, many at a time: skip what is finished, go on past what fails.
 
-Artifacts appear whole or not at all, so a sweep that is killed redoes only the steps that were in flight.
+Artifacts appear whole or not at all, so a sweep that was killed repeats only the steps that were under way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from golfpipe.sweeps.workers import JobDied, Reports, Workers
 StepState = Literal["waiting", "running", "up to date", "done", "failed"]
 FINISHED: tuple[StepState, ...] = ("up to date", "done", "failed")
 WAIT_SECONDS = 0.5
-"""Between two looks at the running steps, so that a live table moves."""
+"""Seconds between two looks at the running steps, so few that a live table moves."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class StepRun:
     error: str | None = None
     hint: str | None = None
     began: float = 0.0
-    """time.monotonic() when it was handed to a process."""
+    """The value of time.monotonic() when the step was handed to a process."""
     alone: bool = True
-    """No other step was in a process at the same time."""
+    """True if no other step was in a process at the same time."""
 
 
 @dataclass
@@ -55,23 +55,19 @@ class SweepRun:
         return [self.steps[identity] for identity in self.plan.cells[index].steps]
 
     def cell_state(self, index: int) -> StepState:
-        """That of the cell's worst or latest step."""
+        """Return the state of the cell: that of its worst step, or else of its latest."""
         states = [step.state for step in self.of_cell(index)]
         for state in ("failed", "running", "waiting"):
             if state in states:
                 return state
         return "done" if "done" in states else "up to date"
 
-    @property
-    def is_complete(self) -> bool:
-        return all(step.state in FINISHED for step in self.steps.values())
-
 
 def run_sweep(plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None]) -> SweepRun:
-    """Bring every step up to date. `on_change` hears often, and after every step.
+    """Bring every step up to date. `on_change` is called often, and after every step.
 
-    A failed step is noted and the others go on. Raises Busy where another sweep works in the folder, and
-    KeyboardInterrupt after stopping the processes.
+    A failed step is noted, and the others go on. Raises Busy where another sweep works in the folder; after an
+    interrupt, KeyboardInterrupt once the processes are stopped.
     """
     run = SweepRun(plan)
     with output_lock(plan.folder), workers:
@@ -83,7 +79,8 @@ def run_sweep(plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun],
 
 
 def inspect_sweep(plan: SweepPlan) -> SweepRun:
-    """What `run_sweep` would find: steps that are up to date, and others waiting. Writes nothing."""
+    """Return the state that `run_sweep` would begin with: steps that are up to date, the others waiting. Writes
+    nothing."""
     run = SweepRun(plan)
     for identity, step in plan.steps.items():
         ready = step.parent is None or run.steps[step.parent].state == "up to date"
@@ -98,17 +95,18 @@ class _Scheduler:
     def __init__(self, run: SweepRun, workers: Workers) -> None:
         self.run, self.workers = run, workers
         self.waiting = dict.fromkeys(run.plan.steps)
-        """In the order of the cells, so that the first ones are finished first."""
+        """The steps not yet started, in the order of the cells, so that the first cells are finished first."""
         self.flying: dict[Reports, list[StepRun]] = {}
         self.suspects: deque[list[StepRun]] = deque()
-        """Chains in flight when a process died. They run again one at a time, to find which of them killed it."""
+        """Chains that were under way when a process died. They run again one at a time, to find which of them killed
+        it."""
         self.readers: dict[str | None, list[str]] = defaultdict(list)
         for identity, step in run.plan.steps.items():
             self.readers[step.parent].append(identity)
         self.said: set[str] = set()
 
     def advance(self) -> bool:
-        """Start what can start, then wait a little for results. False once there is nothing left to do."""
+        """Start what can start, then wait a little for results. Return False once nothing is left to do."""
         self._submit(self._ready())
         for future in self.workers.wait(list(self.flying), WAIT_SECONDS) if self.flying else ():
             self._take(future, self.flying.pop(future))
@@ -121,7 +119,7 @@ class _Scheduler:
         for identity in list(self.waiting):
             if len(self.flying) + len(chains) >= self.workers.at_once:
                 break
-            if identity not in self.waiting:  # gone along with the step that it reads
+            if identity not in self.waiting:  # it has gone along with the step that it reads
                 continue
             step = self.run.steps[identity]
             parent = self.run.steps[step.step.parent] if step.step.parent is not None else None
@@ -171,7 +169,7 @@ class _Scheduler:
     def _note(self, chain: list[StepRun], reports: Sequence[Report]) -> None:
         for step, report in zip(chain, reports, strict=False):
             for warning in report.warnings:
-                if warning not in self.said:  # once, however many cells have it
+                if warning not in self.said:  # say it once, however many cells have it
                     self.said.add(warning)
                     self.run.plan.reporter.warn(warning)
             step.state = "failed" if report.error is not None else "up to date" if report.up_to_date else "done"
@@ -179,7 +177,7 @@ class _Scheduler:
         _fail_rest(chain, len(reports))
 
     def _settle_after_death(self, chain: list[StepRun], error: str, hint: str) -> None:
-        """The steps that it had finished are there; the next one is where it died."""
+        """Take the chain's finished steps as done, and the first one that is not there as the one that died."""
         for number, step in enumerate(chain):
             step.state = "waiting"
             if _look(step) != "up to date":
@@ -199,7 +197,8 @@ def _fail_after(step: StepRun, parent: StepRun) -> None:
 
 
 def _look(step: StepRun) -> StepState:
-    """Settle a step without work: up to date, or impossible. Others stay waiting."""
+    """Settle a step that has no work, because it is up to date or impossible, and return its state. Other steps stay
+    waiting."""
     try:
         job = prepare(step.step.request)
     except GolfpipeError as error:

@@ -1,8 +1,8 @@
 """A sweep's steps as job arrays of a Slurm cluster, submitted with submitit.
 
-What is ready together goes as one array: first the steps that several cells share, then the cells. The command that
-submits them stays, watches them, and cancels them when it is interrupted; killed, it leaves them to finish, and the
-same command finds what they made.
+Steps that are ready together go as one array: first the steps that several cells share, then the cells. The command
+that submits them stays, watches them, and cancels them when it is interrupted. If it is killed, they run to their end,
+and the same command finds what they made.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from golfpipe.sweeps.work import THREAD_VARIABLES, Report, run_steps
 from golfpipe.sweeps.workers import JobDied, Reports
 
 JOBS_FOLDER = "slurm"
-"""In the sweep's folder: submitit's files and the logs of the tasks; removed where all of them ended well."""
+"""The folder, in the sweep's folder, with submitit's files and the logs of the tasks. It is removed where all tasks
+ended well."""
 ARRAY_TASKS = 256
-"""Most tasks in the queue at a time, without -j."""
+"""The most tasks in the queue at a time, without -j."""
 DEFAULT_MINUTES = 120
-"""Time limit of a task, without --slurm time=..."""
+"""The time limit of a task, without --slurm time=..."""
 SHARED_NAMES = {"cpus_per_task": int, "gpus_per_node": int, "nodes": int}
 """Options of sbatch that submitit knows for every executor, with their types. It passes all others on to sbatch."""
 POLL_SECONDS = {"slurm": 2.0, "local": 0.1}
 QUEUE_SECONDS = 10.0
-"""Between two looks at the queue."""
+"""Seconds between two looks at the queue."""
 GRACE_SECONDS = 15.0
-"""For the result of a task that has left the queue: network folders show files late."""
+"""Seconds to wait for the result of a task that has left the queue: network folders show files late."""
 
 
 def parse_slurm_options(texts: Sequence[str]) -> dict[str, str]:
-    """Options of sbatch from 'key=value' each, by their long names. Raises ConfigError."""
+    """Read options of sbatch, by their long names, from texts 'key=value'. Raises ConfigError."""
     options: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -56,7 +57,7 @@ def parse_slurm_options(texts: Sequence[str]) -> dict[str, str]:
 
 
 def submitit_parameters(options: Mapping[str, str], threads: int) -> dict[str, Any]:
-    """What submitit's AutoExecutor.update_parameters takes. Raises ConfigError."""
+    """Return the options in the form that submitit's AutoExecutor.update_parameters takes. Raises ConfigError."""
     parameters: dict[str, Any] = {"name": "golfpipe-sweep", "cpus_per_task": threads, "timeout_min": DEFAULT_MINUTES}
     others: dict[str, str] = {}
     for name, value in options.items():
@@ -74,7 +75,8 @@ def submitit_parameters(options: Mapping[str, str], threads: int) -> dict[str, A
 
 
 def minutes(text: str) -> int:
-    """A time of sbatch in whole minutes, rounded up: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S. Raises ConfigError."""
+    """Return a time of sbatch in whole minutes, rounded up: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S. Raises
+    ConfigError."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
         raise ConfigError(f"--slurm time={text}: expected minutes, hours:minutes:seconds or days-hours")
@@ -89,7 +91,8 @@ def minutes(text: str) -> int:
 
 
 class SlurmWorkers:
-    """Job arrays. `cluster`: submitit's name of the executor; 'local' is processes of this machine, to test with."""
+    """Runs chains of steps as job arrays. `cluster` is submitit's name of the executor; 'local', meant for tests, uses
+    processes of this machine."""
 
     takes_chains = True
 
@@ -109,10 +112,10 @@ class SlurmWorkers:
         self.poll_seconds = POLL_SECONDS[cluster]
         self.jobs: dict[Reports, Any] = {}
         self.left_queue: dict[str, float] = {}
-        """Tasks that are in it no more -> when that was seen."""
+        """For tasks that are no longer in the queue, when that was first seen."""
         self.last_look = time.monotonic()
         self.all_well = True
-        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns of sacct, which is not needed
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns that sacct is missing, which is not needed
         self.executor = submitit.AutoExecutor(folder=self.folder, cluster=cluster)
         parameters = submitit_parameters(options, threads)
         self.executor.update_parameters(**parameters, slurm_array_parallelism=self.at_once)
@@ -121,7 +124,7 @@ class SlurmWorkers:
         return self
 
     def __exit__(self, kind: Any, *rest: object) -> None:
-        for job in self.jobs.values():  # some are left only where an exception came
+        for job in self.jobs.values():  # some are left only after an exception
             job.cancel(check=False)
         if kind is None and self.all_well:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -130,7 +133,7 @@ class SlurmWorkers:
         try:
             with self.executor.batch():
                 jobs = [self.executor.submit(run_task, list(chain), self.threads) for chain in chains]
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:  # what sbatch said is in the message
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:  # the message holds what sbatch said
             text = " ".join(str(error).split())[:500]
             raise StageFailed(f"submitting to Slurm failed: {text}", hint="finished cells are kept") from error
         futures: list[Reports] = [Future() for _ in jobs]
@@ -149,7 +152,8 @@ class SlurmWorkers:
             time.sleep(self.poll_seconds)
 
     def _look_at_queue(self) -> None:
-        """squeue knows what is not over yet on every cluster; sacct, which submitit asks, needs one with accounting."""
+        """Ask squeue, now and then, which tasks are not over. It knows that on every cluster, while sacct, which
+        submitit asks, needs one with accounting."""
         now = time.monotonic()
         if self.cluster != "slurm" or now - self.last_look < QUEUE_SECONDS:
             return
@@ -173,7 +177,7 @@ class SlurmWorkers:
             if self.cluster == "slurm" and not job.paths.result_pickle.exists():
                 raise RuntimeError(_last_line(job.paths.stderr))
             reports: list[Report] = job.result()
-        except Exception as error:  # submitit's own, whatever ended the task
+        except Exception as error:  # submitit's errors, whatever ended the task
             self.all_well = False
             state = f" ({known})" if (known := _state(job.job_id)) else ""
             last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "").strip()[:200]
@@ -185,7 +189,7 @@ class SlurmWorkers:
 
 
 def _state(job_id: str) -> str:
-    """What the cluster's accounting says of a task ('OUT_OF_MEMORY'); nothing where there is none."""
+    """Return what the cluster's accounting says of a task, such as 'OUT_OF_MEMORY'; "" where there is no accounting."""
     words = ["sacct", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
     try:
         asked = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -195,7 +199,7 @@ def _state(job_id: str) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """Of a task's log, which may be missing."""
+    """Return the last line of a task's log; "" where it is missing."""
     try:
         return log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     except OSError:
@@ -203,7 +207,7 @@ def _last_line(log: Path) -> str:
 
 
 def run_task(chain: Sequence[Request], threads: int) -> list[Report]:
-    """In a task of the array: the steps, with the threads that every cell has."""
+    """Run the steps, with the threads that every cell has. A task of the array calls this."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     with _ended_by_sigterm():
         return run_steps(chain)
@@ -211,7 +215,8 @@ def run_task(chain: Sequence[Request], threads: int) -> list[Report]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """scancel sends SIGTERM, which submitit ignores: end here, so that locks and half-written files go at once."""
+    """End on SIGTERM inside the `with` block. scancel sends it and submitit ignores it; ending here releases locks and
+    removes half-written files at once."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

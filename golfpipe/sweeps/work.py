@@ -1,4 +1,4 @@
-"""What a process of a sweep does: some steps, one after the other, wherever it runs."""
+"""The work of a sweep's process: some steps, one after the other, wherever it runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from golfpipe.sweeps.plan import step_words
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 BUSY_SECONDS = 1.0
-"""Between two tries of an output that a process of an earlier sweep, killed meanwhile, still holds."""
+"""Seconds between two tries where a process of an earlier sweep, killed meanwhile, still holds the output."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a process sends back of one step: it must pickle."""
+    """What a process sends back about one step. It must be possible to pickle it."""
 
     error: str | None = None
     hint: str | None = None
@@ -46,8 +46,8 @@ class _Warnings:
 
 
 def run_steps(requests: Sequence[Request]) -> list[Report]:
-    """Run steps of which each reads the one before; a report each, up to the first that fails. Errors come back as
-    text, whatever they are."""
+    """Run steps of which each reads the one before, and return a report for each, up to the first that fails. Errors of
+    any kind come back as text."""
     reports: list[Report] = []
     for request in requests:
         reports.append(_run_step(request))
@@ -63,7 +63,7 @@ def _run_step(request: Request) -> Report:
         up_to_date = _run_when_free(replace(request, context=context))
     except GolfpipeError as error:
         return Report(error.message, error.hint, warnings=tuple(said.warnings))
-    except Exception as error:  # a bug, or memory, in one cell must not end the others
+    except Exception as error:  # a bug, or a lack of memory, in one cell must not end the others
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return Report(text, warnings=tuple(said.warnings))
     return Report(up_to_date=up_to_date, warnings=tuple(said.warnings))

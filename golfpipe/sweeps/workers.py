@@ -1,4 +1,4 @@
-"""What a sweep asks of those who do its steps, wherever they run."""
+"""What a sweep expects of the workers that do its steps, wherever they run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Reports = Future[list[Report]]
 
 
 class JobDied(Exception):
-    """Of a future: its process ended without a word, and no other one's fault is possible."""
+    """The exception of a future whose process ended without a message, where no other process can be the cause."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -24,16 +24,16 @@ class Workers(Protocol):
     """Does chains of steps. A future raises JobDied, or BrokenProcessPool where every process ended at once."""
 
     at_once: int
-    """Most chains to hand over at a time."""
+    """The most chains to hand over at a time."""
     takes_chains: bool
-    """Whether a step goes together with the only one that reads it, where starting a process is dear."""
+    """True if a step should go together with the only step that reads it, because starting a process is costly."""
 
     def __enter__(self) -> Workers: ...
 
     def __exit__(self, kind: Any, *rest: object) -> None:
-        """Ends what is still running, where an exception came."""
+        """End what is still running, if an exception came."""
 
     def submit(self, chains: Sequence[Sequence[Request]]) -> list[Reports]: ...
 
     def wait(self, futures: Collection[Reports], seconds: float) -> set[Reports]:
-        """Those that are finished, as soon as there is one, or none after that time."""
+        """Return the futures that are finished, as soon as there is one; none if there is none after that time."""

@@ -1,13 +1,14 @@
-"""Steps that would harm a run: a loss or gradients that are not finite, or a loss far above those before."""
+"""Detect steps that would harm a run: a loss or gradients that are not finite, or a loss far above those before."""
 
 from __future__ import annotations
 
 import math
 
 MEAN_LOSS_DECAY = 0.98
-"""Per good step; the mean looks back some 50 steps."""
+"""The decay of the running mean of losses per good step; the mean looks back some 50 steps."""
 MAX_BAD_STEPS = 10
-"""In a row. More are not bad luck with a batch: the weights, or the learning rate, are the cause."""
+"""The most bad steps in a row that are skipped. More are not bad luck with batches: weights or learning rate are the
+cause."""
 
 
 class LossWatch:
@@ -19,7 +20,7 @@ class LossWatch:
         self.bad_in_a_row = 0
 
     def fault(self, loss: float, gradient_norm: float = 0.0) -> str | None:
-        """What makes the step bad, in words. None where nothing does; its loss then joins the mean."""
+        """Say what makes the step bad. Return None for a good one, and take its loss into the mean."""
         found = self._fault(loss, gradient_norm)
         if found is not None:
             self.bad_in_a_row += 1

@@ -1,4 +1,5 @@
-"""What a model's own errors would cost: second moments of the inputs of its linear maps, and the Fisher diagonal."""
+"""What errors of a model's weights would cost: second moments of the inputs of its linear maps, and the Fisher
+diagonal."""
 
 from __future__ import annotations
 
@@ -12,28 +13,28 @@ from torch import Tensor
 
 from golfpipe.model.layers import CastLinear
 from golfpipe.model.network import Network
+from golfpipe.quant.calibration_data import CalibrationData, add_fisher, mean_fisher
 from golfpipe.quant.config import QuantizeConfig
-from golfpipe.quant.sensitivity import CalibrationData, add_fisher, mean_fisher
 from golfpipe.training.token_stream import TokenStream
 
 # Shapes: B batch, T time, V vocabulary, N tokens, C inputs of a linear map
 
 _SMALL_MODEL = 10_000_000
-"""Parameters up to which a model has CALIBRATION_TOKENS, and passes of 1,024 tokens; larger ones take fewer tokens, in
-passes of 512, so that time and memory (1 GB less for 16 layers) stay bounded."""
+"""The most parameters of a model that gets CALIBRATION_TOKENS and passes of 1,024 tokens. Larger models get fewer
+tokens, in passes of 512, which bounds time and memory (1 GB less for 16 layers)."""
 CALIBRATION_TOKENS = 65_536
 
 CALIBRATION_SEED = 0
-"""Of the drawn targets and texts: the same checkpoint is always calibrated alike."""
+"""The seed of the drawn targets and texts, fixed so that the same checkpoint is always calibrated alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPlan:
-    """How the tokens are cut into passes."""
+    """How the calibration tokens are cut into passes."""
 
     passes: int
     sequences: int
-    """Per pass."""
+    """The number of sequences per pass."""
     length: int
 
     @property
@@ -42,13 +43,11 @@ class CalibrationPlan:
 
 
 def plan_calibration(settings: QuantizeConfig, num_parameters: int, context_length: int) -> CalibrationPlan:
-    """For quantize.calibration_tokens, of which 0 means as many as keep the work below a minute or two on two cores.
-
-    context_length: tokens per sequence that the model was trained with.
-    """
+    """Return the passes for quantize.calibration_tokens, where 0 means as many tokens as take at most a minute or two
+    on two cores. `context_length` is that of the training."""
     by_size = int(min(CALIBRATION_TOKENS, max(8_192, CALIBRATION_TOKENS * _SMALL_MODEL // num_parameters)))
     wanted = settings.calibration_tokens or by_size
-    # The Fisher diagonal is a mean over passes, so many small ones say more.
+    # The Fisher diagonal is a mean of squares over passes, so many small passes tell more than a few large ones.
     most = 1024 if num_parameters <= _SMALL_MODEL else 512
     length = min(context_length, wanted, most)
     sequences = max(1, min(most, wanted) // length)
@@ -63,10 +62,11 @@ def calibrate(
     device: torch.device,
     advance: Callable[[int], None] | None = None,
 ) -> CalibrationData:
-    """Run the plan's tokens through the model, which keeps its weights.
+    """Run the plan's tokens through the model, and return their second moments and Fisher diagonal. The weights stay as
+    they are.
 
-    stream: train tokens, more than one sequence of them; None for quantize.calibration=generated. advance is called
-    after each pass with its tokens.
+    `stream` holds train tokens, more than one sequence of them; None for quantize.calibration=generated. `advance` is
+    called after each pass with its number of tokens.
     """
     generator = torch.Generator().manual_seed(CALIBRATION_SEED)
     fisher: dict[str, Tensor] = {}
@@ -79,7 +79,7 @@ def calibrate(
         network.zero_grad(set_to_none=True)
         F.cross_entropy(logits_NV, drawn_N).backward()
         add_fisher(fisher, {n: p.grad for n, p in network.named_parameters() if p.grad is not None}, tokens_BT.numel())
-        network.zero_grad(set_to_none=True)  # memory that the next pass can use
+        network.zero_grad(set_to_none=True)  # frees memory for the next pass
         if advance is not None:
             advance(tokens_BT.numel())
     return CalibrationData(
@@ -101,7 +101,7 @@ def _calibration_batches(
             yield _generated_tokens(network, plan, device, generator)
     else:
         assert stream is not None
-        # Spread over the whole of the data: neighboring batches would be of a few documents.
+        # The passes are spread over all of the data: neighboring ones would come from a few documents.
         gap = max(0, (stream.num_tokens - 1) // plan.passes - plan.sequences * plan.length)
         for _ in range(plan.passes):
             yield stream.next_batch(plan.sequences, plan.length)[0].to(device)
@@ -112,7 +112,7 @@ def _calibration_batches(
 def _generated_tokens(
     network: Network, plan: CalibrationPlan, device: torch.device, generator: torch.Generator
 ) -> Tensor:
-    """Sequences [B, T] that the model draws token by token from a BOS."""
+    """Return sequences [B, T] that the model draws token by token, starting from a BOS."""
     tokens_BT = torch.full((plan.sequences, plan.length), network.config.bos_id, dtype=torch.int64, device=device)
     for t in range(1, plan.length):
         logits_BV = network.logits(network.hidden(tokens_BT[:, :t])[:, -1])
@@ -122,7 +122,7 @@ def _generated_tokens(
 
 @contextmanager
 def _added_moments(network: Network, sums: dict[str, Tensor]) -> Iterator[None]:
-    """Within: x x^T of the input x of every linear map is added to `sums`, by the name of its weight."""
+    """Add x x^T of the input x of every linear map to `sums`, under the name of its weight, inside the `with` block."""
 
     def add(name: str, x: Tensor) -> None:
         x_NC = x.detach().flatten(0, -2).float()

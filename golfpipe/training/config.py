@@ -1,4 +1,5 @@
-"""Length, batches, schedule, averaging and quantization-aware training (SPEC section 2)."""
+"""Settings of the train stage: length, batches, schedule, averaging and quantization-aware training
+(docs/stages/train.md, Method)."""
 
 from __future__ import annotations
 
@@ -18,58 +19,59 @@ class TrainConfig:
 
     max_steps: int = 20_000
     max_seconds: float = 0.0
-    """Cap on training time alone (compile warm-up and validation are outside the clock); 0 means none."""
+    """The cap on training time alone, without compile warm-up and validation; 0 means none."""
     batch_tokens: int = 786_432
-    """Tokens per optimizer step, all processes and micro-batches together."""
+    """Tokens per optimizer step, over all processes and micro-batches."""
     context_length: int = 2048
     """Tokens per training sequence."""
     micro_batch_sequences: int = 0
-    """Sequences per forward pass; 0 takes the whole step at once up to 65,536 tokens."""
+    """Sequences per forward pass; 0 means the whole step at once, up to 65,536 tokens."""
     auto_batch: bool = False
-    """Where the device's memory does not hold a forward pass, go on with fewer sequences in more of them. The same
-    work up to rounding, so not part of the key, like the device."""
+    """True: where the device's memory does not hold a forward pass, go on with fewer sequences per pass and more
+    passes. The work is the same up to rounding, so this is not part of the key, as the device is not."""
     warmdown_steps: int = 5000
-    """Final steps in which the lr falls linearly to 0."""
+    """The number of final steps in which the lr falls linearly to 0."""
     warmdown_fraction: float = 0.4
-    """Upper bound on the warmdown, as a share of the expected steps."""
+    """The longest warmdown, as a share of the expected steps."""
     compile_warmup_steps: int = 20
-    """Steps that compile and warm caches, then are undone. Only where torch.compile is on, and one on a CPU."""
+    """The number of steps that run first, to compile and to warm caches, and are then undone. Only where torch.compile
+    is on, and only one on a CPU."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: on CUDA, and on a CPU with a C++ compiler for trainings of more than some ten minutes. A minute of
+    """auto: compile on CUDA, and on a CPU with a C++ compiler for trainings of more than some ten minutes. A minute of
     compiling makes a step on a CPU cost two fifths less."""
     precision: Precision = "fp32"
-    """bf16: activations and products; weights, optimizer state and averages stay fp32. auto: the faster one on the
-    device and for the width; metrics.precision says which it was."""
+    """bf16: activations and products are bf16; weights, optimizer state and averages stay fp32. auto: the faster one on
+    the device at this width; metrics.precision says which it was."""
     ema_decay: float = 0.999
-    """Per-step decay of the weight average; 0 saves the last weights."""
+    """The decay per step of the weight average; 0 saves the last weights."""
     ema_bias_correction: bool = True
-    """True: the average forgets its start (effective decay min(decay, (1 + t) / (10 + t)));
-    False: plain, starting from the initial weights."""
+    """True: the average forgets the initial weights (its decay is min(decay, (1 + t) / (10 + t))); False: the decay is
+    constant, and the average starts from the initial weights."""
     qat_start: float = 0.0
-    """Share of training after which quantization-aware training starts; 0 from the start, 1 never."""
+    """The share of training after which quantization-aware training starts; 0: from the start, 1: never."""
     qat: QuantPolicy = field(default=MLP_ONLY)
-    """Quantizer of the forward pass; classes with 16 or 32 bits are left as they are."""
+    """The quantizer of the forward pass. Classes with 16 or 32 bits are left as they are."""
     qat_refresh_steps: int = 100
-    """Steps between searches for the clip ratios of fake quantization."""
+    """Steps between two searches for the clip ratios of fake quantization."""
     rate_penalty: float = 0.0
-    """Nats of loss that a bit per weight costs, of matrices and n-gram tables: makes codes of fewer bits, at some loss
-    before they are quantized. The losses that are logged are without it."""
+    """The nats that one bit per weight of matrices and n-gram tables adds to the loss. It makes codes shorter and costs
+    some loss before quantization. Logged losses do not include it."""
     validate_every: int = 1000
     """Steps between validations; 0 validates at the end only."""
     validation_targets: int = 1 << 20
-    """Most validation targets scored each time; 0 means all."""
+    """The most validation targets scored each time; 0 means all."""
     log_every: int = 50
     checkpoint_every: int = 1000
     """Steps between resumable checkpoints; 0 writes one only where the run stops."""
     track: Literal["none", "tensorboard", "trackio"] = "none"
-    """Experiment tracker that also receives what log.jsonl does."""
+    """An experiment tracker that also receives what log.jsonl does."""
     on_bad_step: OnBad = "stop"
-    """A step is bad where its loss or its gradients are not finite, or its loss is a spike. skip: leave the weights as
-    they are and go on with the next batch; this waits for the device in every step."""
+    """What to do about a step whose loss or gradients are not finite, or whose loss is a spike. skip: leave the weights
+    as they are and go on with the next batch. Checking for it makes every step wait for the device."""
     spike_nats: float = 0.0
-    """A loss this far above the running mean of those before is a spike; 0 means that none is."""
+    """How far above the running mean of the losses before a loss must lie to be a spike; 0 means that none is."""
     on_bad_shard: OnBad = "stop"
-    """What a train shard leads to that is missing or altered when training starts or resumes. skip: train on the
+    """What to do about a train shard that is missing or altered when training starts or resumes. skip: train on the
     others, and name it in the model's metrics."""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A trainer that minds what goes wrong in long runs: bad steps, data that cannot be read, too little memory.
+"""A trainer for long runs, in which batches may be bad, data may become unreadable, and memory may be too small.
 
 The generated script trains without it, since it keeps no checkpoint to go back to.
 """
@@ -20,17 +20,17 @@ from golfpipe.training.trainer import StepRecord, Trainer, micro_batch_sequences
 
 @dataclass(frozen=True, slots=True)
 class StepMark:
-    """What is known of a step beside its record."""
+    """What is known of a step in addition to its record."""
 
     record: StepRecord
     position: tuple[int, int]
-    """Shard and offset where its batch starts."""
+    """The shard and the offset at which its batch starts."""
     fault: str | None
-    """Why it was skipped."""
+    """Why it was skipped; None if it was not."""
 
 
 class GuardedTrainer(Trainer):
-    """A Trainer whose failed step leaves weights and data position as they were before it."""
+    """A Trainer whose failed steps leave weights and data position as they were before."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -39,7 +39,7 @@ class GuardedTrainer(Trainer):
         self._fault: str | None = None
 
     def step(self) -> StepRecord:
-        """As Trainer.step. Raises DataError where the tokens cannot be read, StageFailed where the memory holds fewer
+        """Run Trainer.step. Raises DataError where the tokens cannot be read, StageFailed where the memory holds fewer
         sequences per pass than planned and train.auto_batch is off."""
         position, self._fault = self.stream.position, None
         try:
@@ -53,9 +53,9 @@ class GuardedTrainer(Trainer):
     # ---- bad steps --------------------------------------------------------------------------------------------
 
     def judge(self, steps: Sequence[FinishedStep]) -> list[str | None]:
-        """Why each of the steps not judged before was skipped; None where it was not.
+        """Return, for each of the steps not judged before, why it was skipped; None where it was not.
 
-        Raises StageFailed naming step and data, where train.on_bad_step is stop or too many in a row were bad.
+        Raises StageFailed naming step and data where train.on_bad_step is stop, or too many steps in a row were bad.
         """
         skips = self.config.on_bad_step == "skip"
         marks, self.unjudged = self.unjudged[: len(steps)], self.unjudged[len(steps) :]
@@ -87,7 +87,8 @@ class GuardedTrainer(Trainer):
     # ---- memory -----------------------------------------------------------------------------------------------
 
     def _accumulate_gradients(self) -> Tensor:
-        """From as many sequences per pass as planned, or, where the memory does not hold them, the most that fit."""
+        """Compute the step's gradients with as many sequences per pass as planned. Where the memory does not hold them,
+        take the most that fit."""
         start, planned, length = self.stream.position, self.micro_batch, self.config.context_length
         while (loss := self._gradients_or_none()) is None:
             self.stream.position = start
@@ -109,13 +110,13 @@ class GuardedTrainer(Trainer):
         return loss
 
     def _gradients_or_none(self) -> Tensor | None:
-        """None where the memory ran out."""
+        """Return the loss; None where the memory ran out."""
         try:
             return super()._accumulate_gradients()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        # Out here, where the error and the tensors that it held on to are gone.
+        # Only here, after the except block, are the error and the tensors that it held gone.
         self._forget_gradients()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -132,19 +133,19 @@ class GuardedTrainer(Trainer):
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         super().load_state(tensors, values)
-        fitting = values.get("micro_batch", self.micro_batch)  # an older golfpipe's has neither
-        # Never more than is known to fit: what the compile warm-up learned outlives the state before it.
+        fitting = values.get("micro_batch", self.micro_batch)  # a checkpoint of an older golfpipe has neither
+        # Take no more than is known to fit: what the compile warm-up learned outlives the state from before it.
         most = min(self.micro_batch, fitting)
         self.micro_batch = micro_batch_sequences(self.sequences, self.config.context_length, most)
         self.watch.mean = values.get("mean_loss")
 
     def warm_up(self, steps: int) -> None:
-        """As Trainer.warm_up; its steps are not judged."""
+        """Run Trainer.warm_up; its steps are not judged."""
         super().warm_up(steps)
         self.unjudged.clear()
 
 
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether a device, or the host, had no more memory; torch has no one class for it."""
+    """Return True if a device, or the host, had no more memory. torch has no one error class for it."""
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or "out of memory" in str(error) or "can't allocate memory" in str(error)

@@ -1,4 +1,5 @@
-"""The lines of a run's log, in the form that merged records have (SPEC section 8). All times are in seconds."""
+"""The lines of a run's log, in the form that merged records have (docs/stages/submit.md). Times are given in
+seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ TRAINING_LOG = "train.log"
 
 
 def start_lines(seed: int, num_parameters: int, config: TrainConfig, max_steps: int) -> str:
-    """What a run starts from."""
+    """Return the lines that say what a run starts from."""
     return (
         f"seed:{seed}\nmodel_params:{num_parameters}\n"
         f"train_batch_tokens:{config.batch_tokens} train_seq_len:{config.context_length}"
@@ -31,7 +32,7 @@ def _step_line(step: int, max_steps: int, found: str, seconds: float) -> str:
 
 
 def cap_line(step: int, max_steps: int, seconds: float) -> str:
-    """Of a run that the clock ended."""
+    """Return the line of a run that the clock ended."""
     return f"stopping_early: wallclock_cap train_time:{1000 * seconds:.0f}ms step:{step}/{max_steps}"
 
 
@@ -40,12 +41,12 @@ def memory_line(peak_bytes: int) -> str:
 
 
 def calibration_line(seconds: float) -> str:
-    """Counts as training, though the train_time of the steps does not hold it."""
+    """Return the line on calibration, which counts as training although the steps' train_time does not include it."""
     return f"calibration_time:{1000 * seconds:.0f}ms"
 
 
 def size_lines(coder: str, model_bytes: int, code_bytes: int, note: str = "") -> str:
-    """note: said of the code's size."""
+    """Return the lines on sizes. `note` is appended to that of the code."""
     return (
         f"Serialized model {coder}: {model_bytes} bytes\nCode size: {code_bytes} bytes{note}\n"
         f"Total submission size {coder}: {model_bytes + code_bytes} bytes"
@@ -53,6 +54,7 @@ def size_lines(coder: str, model_bytes: int, code_bytes: int, note: str = "") ->
 
 
 def score_line(method: str, val_loss: float, val_bpb: float, seconds: float | None) -> str:
-    """Of the packed model, with all decimals that records give. seconds: of evaluating, where known."""
+    """Return the final line, the packed model's score, with all decimals that records give. `seconds` is the time of
+    evaluating, where known."""
     timed = "" if seconds is None else f" eval_time:{1000 * seconds:.0f}ms"
     return f"final_packed_{method} val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f}{timed}"

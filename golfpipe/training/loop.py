@@ -1,4 +1,4 @@
-"""The order of things in a run: steps, log lines, validations, checkpoints. What they do is the caller's business."""
+"""The order of events in a run: steps, log lines, validations, checkpoints. The caller supplies what they do."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ class FinishedStep:
 
 
 class TrainingEvents(Protocol):
-    """What a run asks of its surroundings. The training clock stands still meanwhile."""
+    """What a run calls as it goes on. The training clock stands still meanwhile."""
 
     def log(self, steps: list[FinishedStep]) -> None:
-        """Steps since the last call, in order, none lost. May raise for a bad one: no checkpoint of it is written."""
+        """Take the steps since the last call, in order, none left out. May raise for a bad one: then no checkpoint of
+        it is written."""
 
     def validate(self, step: int) -> None:
         """Score the averaged weights."""
 
     def checkpoint(self, step: int) -> None:
-        """Save the state; it is finite."""
+        """Save the state, whose values are finite."""
 
     def stop_requested(self) -> bool:
-        """Whether to end after this step, leaving a checkpoint."""
+        """Return True if the run is to end after this step, with a checkpoint."""
 
 
 def run_training(trainer: Trainer, events: TrainingEvents) -> str:
-    """Train to the end. Returns `max_steps`, `max_seconds`, or `interrupted` (a checkpoint is then written).
+    """Train to the end. Return `max_steps`, `max_seconds`, or `interrupted`, for which a checkpoint is written.
 
     Raises what `log` raises for a bad step.
     """
@@ -72,7 +73,7 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def finish_steps(pending: list[StepRecord]) -> list[FinishedStep]:
-    """Wait for the device."""
+    """Return the steps with their losses on the host, which waits for the device."""
     return [
         FinishedStep(record.step, record.loss.item(), record.lr_factor, record.elapsed_seconds) for record in pending
     ]

@@ -1,4 +1,5 @@
-"""Repeating a run that the clock had steered: its learning-rate factors and the step at which quantization began."""
+"""What the clock decided in an earlier run, so that another one can repeat it: learning-rate factors, and the step at
+which quantization-aware training began."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ class Replay:
     """What the clock decided in an earlier run."""
 
     lr_factors: tuple[float, ...]
-    """One per step."""
+    """The learning-rate factor of each step."""
     qat_first_step: int | None
-    """Finished steps when quantization-aware training began; None where it never did."""
+    """The number of steps finished when quantization-aware training began; None where it never did."""
 
 
 def parse_replay(lines: Iterable[str], name: str) -> Replay:
@@ -45,7 +46,7 @@ def parse_replay(lines: Iterable[str], name: str) -> Replay:
 
 
 def _factor(value: object) -> float:
-    """Raises ValueError for what no schedule gives."""
+    """Return an lr factor as a float. Raises ValueError for a value that no schedule gives."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e6:
         raise ValueError(f"lr_factor {str(value)[:30]} is no factor")
     return float(value)

@@ -1,4 +1,4 @@
-"""Batches of tokens from many shards, as one endless stream. Files are opened elsewhere: this module sees arrays."""
+"""Batches of tokens from many shards, as one endless stream. This module sees arrays; files are opened elsewhere."""
 
 # Shapes: B sequences, T tokens per sequence
 
@@ -22,15 +22,15 @@ class TokenSource(Protocol):
 
 
 class TokenStream:
-    """Tokens of all shards in file order, starting again at the first shard after the last, without end.
+    """The tokens of all shards in file order, starting again at the first shard after the last.
 
-    `position` is the next token's (shard index, offset in that shard): save it with a checkpoint, assign it to resume.
-    Only the tokens asked for are copied, so the shards may be memory maps of any size.
+    `position` is the next token's place, (shard index, offset in that shard): save it with a checkpoint, assign it to
+    resume. Only the tokens asked for are copied, so the shards may be memory maps of any size.
     """
 
     def __init__(self, shards: Sequence[TokenSource]) -> None:
-        """`shards`: one-dimensional uint16 arrays, or what gives such. Raises DataError if they
-        hold no token at all."""
+        """Start at the first token. `shards` are one-dimensional uint16 arrays, or sources of such. Raises DataError if
+        they hold no token at all."""
         self._shards = list(shards)
         self.num_tokens = sum(len(shard) for shard in self._shards)
         if self.num_tokens == 0:
@@ -45,7 +45,7 @@ class TokenStream:
 
     @position.setter
     def position(self, position: tuple[int, int]) -> None:
-        """Raises DataError for a place that these shards do not have."""
+        """Move to a position. Raises DataError if these shards do not have it."""
         shard_index, offset = position
         if not (0 <= shard_index < len(self._shards) and 0 <= offset < len(self._shards[shard_index])):
             raise DataError(
@@ -55,7 +55,7 @@ class TokenStream:
         self._shard_index, self._offset = shard_index, offset
 
     def take(self, num_tokens: int) -> np.ndarray:
-        """The next `num_tokens` tokens as a new uint16 array; the stream moves past them."""
+        """Return the next `num_tokens` tokens as a new uint16 array, and move past them."""
         taken = np.empty(num_tokens, dtype=np.uint16)
         filled = 0
         while filled < num_tokens:
@@ -74,11 +74,11 @@ class TokenStream:
         self._step_over_ends()
 
     def next_batch(self, num_sequences: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets, int64 [B, T] each, from one contiguous run of B * T + 1 tokens.
+        """Return inputs and targets, int64 [B, T] each, from one contiguous run of B * T + 1 tokens.
 
-        The stream moves on by B * T: the last target is the next batch's first input, so every token but the very
-        first is a target once per pass. To share a batch among ranks, each rank skips the sequences of the ranks
-        before it, takes its own, and skips those of the ranks after it.
+        The stream moves on by B * T: the last target is the next batch's first input, so every token but the very first
+        is a target once per pass over the data. To share a batch among ranks, each rank skips the sequences of the
+        ranks before it, takes its own, and skips those of the ranks after it.
         """
         start = self.position
         run = torch.from_numpy(self.take(num_sequences * length + 1).astype(np.int64))
@@ -87,7 +87,7 @@ class TokenStream:
         return run[:-1].view(num_sequences, length), run[1:].view(num_sequences, length)
 
     def _step_over_ends(self) -> None:
-        """Carry an offset beyond the shard's end into the following shards; empty shards are passed over."""
+        """Carry an offset beyond the shard's end into the following shards, passing over empty ones."""
         while self._offset >= len(self._shards[self._shard_index]):
             self._offset -= len(self._shards[self._shard_index])
             self._shard_index = (self._shard_index + 1) % len(self._shards)

@@ -1,7 +1,7 @@
 """One training run as an object: weights, optimizers, average, schedule, data position. `step` does one update.
 
-The network does not know about quantization. For quantization-aware training the fake-quantized values stand in the
-parameters during forward and backward, once per step; the gradients then go to the latent weights (straight through).
+The network does not know about quantization. In quantization-aware training the parameters hold fake-quantized values
+during forward and backward; the gradients then go to the unquantized ("latent") weights as they are (straight through).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from golfpipe.training.replay import Replay
 from golfpipe.training.token_stream import TokenStream
 
 MICRO_BATCH_TOKENS = 65_536
-"""Most tokens per forward pass where train.micro_batch_sequences is 0."""
+"""The most tokens per forward pass where train.micro_batch_sequences is 0."""
 UNTIMED_STEPS = 10
-"""First steps that the mean step time leaves out: they allocate and warm caches."""
+"""The number of first steps that the mean step time leaves out, because they allocate memory and warm caches."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What one finished step leaves behind. `loss` stays on the device until somebody asks."""
+    """The record of a finished step. `loss` stays on the device until somebody reads it."""
 
     step: int
     loss: Tensor
@@ -49,7 +49,7 @@ class StepRecord:
 
 
 class Trainer:
-    """State of a run and the step that advances it. All times are training time alone, in seconds."""
+    """The state of a run and the step that advances it. All times are training time alone, in seconds."""
 
     def __init__(
         self,
@@ -62,10 +62,11 @@ class Trainer:
         replay: Replay | None = None,
         processes: ProcessGroup = ALONE,
     ) -> None:
-        """`replay` repeats what the clock decided in an earlier run, in place of this configuration's schedule.
+        """Build optimizers, average and fake quantizer. `replay` repeats what the clock decided in an earlier run,
+        instead of this configuration's schedule.
 
-        `processes` share each step's sequences. Raises ConfigError where these do not divide, and where
-        train.rate_penalty would price nothing.
+        `processes` share each step's sequences. Raises ConfigError where they cannot share them evenly, and where
+        train.rate_penalty would have no weights to price.
         """
         self.network, self.stream, self.config, self.optim, self.device = network, stream, config, optim, device
         self.processes = processes
@@ -104,7 +105,8 @@ class Trainer:
         self._running_since = time.perf_counter()
 
     def stop_clock(self) -> None:
-        """Stop after all queued device work is done, so that none of it is charged to what follows."""
+        """Stop the clock after all queued device work is done, so that its time counts as training and not as what
+        follows."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self._elapsed = self.elapsed_seconds
@@ -112,20 +114,21 @@ class Trainer:
 
     @property
     def mean_step_seconds(self) -> float | None:
-        """Without the first UNTIMED_STEPS steps of the run; None before there are others."""
+        """The mean seconds of a step, without the first UNTIMED_STEPS of the run; None before there are others."""
         timed = self.steps_done - UNTIMED_STEPS
         if self._timed_from is None or timed <= 0:
             return None
         return (self._clock - self._timed_from) / timed
 
     def _read_clock(self) -> None:
-        """Once a step: all processes decide by the clock of the first."""
+        """Read the clock once a step. All processes decide by the clock of the first, so that they decide alike."""
         self._clock = self.processes.first(self.elapsed_seconds) if self.max_seconds > 0 else self.elapsed_seconds
 
     # ---- schedule ---------------------------------------------------------------------------------------------
 
     def lr_factor(self) -> float:
-        """Factor of the coming step: the smaller of the step form and the time form where both caps are set."""
+        """Return the factor of the coming step: the smaller of the step form and the time form where both caps are
+        set."""
         if self.replay is not None:
             return self.replay.lr_factors[self.steps_done]
         step_seconds = self.mean_step_seconds
@@ -140,14 +143,15 @@ class Trainer:
         return factor
 
     def stop_reason(self) -> str | None:
-        """`max_steps` or `max_seconds` once the run is over, else None."""
+        """Return `max_steps` or `max_seconds` once the run is over, else None."""
         if self.steps_done >= self.max_steps:
             return "max_steps"
         self._read_clock()
         return "max_seconds" if 0 < self.max_seconds <= self._clock else None
 
     def _quantization_is_on(self) -> bool:
-        """Whether the coming step trains through the fake quantizer; decided by share of steps or of seconds."""
+        """Return True if the coming step trains through the fake quantizer. A share of the steps or of the seconds
+        decides."""
         if not self.fake.names or self.config.qat_start >= 1:
             return False
         if self.qat_first_step is None and self._quantization_is_due():
@@ -165,7 +169,7 @@ class Trainer:
     # ---- one step ---------------------------------------------------------------------------------------------
 
     def step(self) -> StepRecord:
-        """One optimizer step over train.batch_tokens tokens."""
+        """Do one optimizer step over train.batch_tokens tokens."""
         self._read_clock()
         if self._timed_from is None and self.steps_done >= UNTIMED_STEPS:
             self._timed_from = self._clock
@@ -192,8 +196,9 @@ class Trainer:
         self.average.update(self.network)
 
     def _accumulate_gradients(self) -> Tensor:
-        """This process's part of the step's gradient and loss."""
+        """Compute this process's part of the step's gradient, and return its part of the loss."""
         length, own, micro = self.config.context_length, self.sequences, self.micro_batch
+        # The gradients are summed over passes and processes; with this weight the sum is the mean over the step.
         weight = micro / (own * self.processes.size)
         total = torch.zeros((), device=self.device)
         self.stream.skip(self.processes.rank * own * length)
@@ -212,7 +217,8 @@ class Trainer:
 
     @contextmanager
     def _forward_weights(self) -> Iterator[None]:
-        """Within: the parameters hold fake-quantized values where quantization is on. After: the latent weights."""
+        """Put fake-quantized values into the parameters inside the `with` block, if quantization is on, and the latent
+        weights back afterwards."""
         if not self._quantization_is_on():
             yield
             return
@@ -231,7 +237,7 @@ class Trainer:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[Network]:
-        """Within: the network holds the averaged weights, as they would be saved."""
+        """Put the averaged weights, as they would be saved, into the network inside the `with` block."""
         kept = {name: parameter.data for name, parameter in self.network.named_parameters()}
         try:
             for name, parameter in self.network.named_parameters():
@@ -244,7 +250,7 @@ class Trainer:
     # ---- checkpoint -------------------------------------------------------------------------------------------
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, as named tensors on the run's device (not copied)."""
+        """Return the tensors that a resumed run needs, by name, on the run's device and not copied."""
         tensors = {f"weights/{name}": p.detach() for name, p in self.network.named_parameters()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.state().items()}
         tensors |= {f"optimizer/{n}": t for n, t in optimizer_tensors(self.optimizers, self.network).items()}
@@ -253,7 +259,7 @@ class Trainer:
         return tensors
 
     def state_values(self) -> dict[str, int | float | list[int] | None]:
-        """The rest of the state, as JSON values."""
+        """Return the rest of the state as JSON values."""
         return {
             "steps_done": self.steps_done,
             "position": list(self.stream.position),
@@ -265,7 +271,8 @@ class Trainer:
         }
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on exactly where `state_tensors` and `state_values` were taken."""
+        """Restore a state that `state_tensors` and `state_values` returned, so that the run goes on exactly as it would
+        have."""
         parts: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "quantizer": {}}
         for path, tensor in tensors.items():
             if path != "rng":
@@ -294,7 +301,8 @@ class Trainer:
 
 
 def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
-    """Sequences of a step for each process. Raises ConfigError where the processes cannot share them evenly."""
+    """Return the number of each process's sequences in a step. Raises ConfigError where they cannot be shared
+    evenly."""
     sequences = config.batch_tokens // config.context_length
     if sequences % processes.size:
         raise ConfigError(
@@ -306,7 +314,8 @@ def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
 
 
 def micro_batch_sequences(sequences: int, length: int, requested: int) -> int:
-    """Sequences per forward pass: the largest divisor of `sequences` within the request, or within
-    MICRO_BATCH_TOKENS where none is made. A divisor, so that every pass has one shape and compiles once."""
+    """Return the sequences per forward pass: the largest divisor of `sequences` that is at most `requested`, or that
+    stays within MICRO_BATCH_TOKENS where `requested` is 0. With a divisor every pass has one shape and compiles
+    once."""
     most = requested or max(1, MICRO_BATCH_TOKENS // length)
     return max(divisor for divisor in range(1, min(most, sequences) + 1) if sequences % divisor == 0)

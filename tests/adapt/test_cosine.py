@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_score_first import new_network, text
+from test_score_first import new_network, text, work
 
-from golfpipe.adapt.config import CosineRecipe
-from golfpipe.adapt.cosine import adapt_cosine, lr_scale
+from golfpipe.adapt.cosine import METHOD, CosineRecipe, lr_scale
 from golfpipe.adapt.full_weights import cosine_factor, training_batches
 
 RECIPE = CosineRecipe(epochs=3, lr=0.01, batch_sequences=2, context_length=16)
@@ -14,10 +13,7 @@ RECIPE = CosineRecipe(epochs=3, lr=0.01, batch_sequences=2, context_length=16)
 
 def adapt(network, recipe=RECIPE, tokens=None):
     epochs = []
-    adapt_cosine(
-        network, text() if tokens is None else tokens, recipe, torch.device("cpu"),
-        lambda *values: epochs.append(values), lambda count: None,
-    )  # fmt: skip
+    METHOD.run(work(network, text() if tokens is None else tokens, on_epoch=lambda *e: epochs.append(e)), recipe)
     return epochs
 
 

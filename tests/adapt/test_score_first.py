@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from golfpipe.adapt.config import LoraRecipe, SgdRecipe
+from golfpipe.adapt import score_first_lora, score_first_sgd
 from golfpipe.adapt.lora import DocumentAdapters
-from golfpipe.adapt.score_first_lora import score_first_lora
-from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.adapt.method import Work
+from golfpipe.adapt.score_first_lora import LoraRecipe
+from golfpipe.adapt.score_first_sgd import SgdRecipe
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network
+from golfpipe.optim.process_group import ALONE
+from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.windows import sliding_windows
 
 CPU = torch.device("cpu")
@@ -38,13 +41,17 @@ def text(length=101):
     return tokens
 
 
-def lora(tokens, recipe=LORA):
-    return score_first_lora(new_network(), tokens, 1, recipe, 0, CPU)
+def work(network, tokens, stride=5, **hooks):
+    windows = EvaluateConfig(context_length=16, stride=stride, batch_tokens=64)
+    return Work(network=network, tokens=tokens, bos_id=1, windows=windows, seed=0, device=CPU, processes=ALONE, **hooks)
+
+
+def lora(tokens, recipe=LORA, network=None):
+    return score_first_lora.METHOD.run(work(network or new_network(), tokens), recipe)
 
 
 def sgd(tokens, recipe=SGD, stride=5):
-    windows = sliding_windows(len(tokens) - 1, 16, stride)
-    return score_first_sgd(new_network(), tokens, windows, recipe, 64, CPU)
+    return score_first_sgd.METHOD.run(work(new_network(), tokens, stride), recipe)
 
 
 def plain_lora(tokens, recipe):
@@ -85,7 +92,7 @@ def test_lora_scores_do_not_depend_on_the_batch():
 def test_lora_leaves_the_network_alone_and_first_chunks_unadapted():
     network = new_network()
     before = {name: p.clone() for name, p in network.named_parameters()}
-    nats = score_first_lora(network, text(), 1, LORA, 0, CPU)
+    nats = lora(text(), network=network)
     assert all(torch.equal(before[name], p) for name, p in network.named_parameters())
     ids = torch.from_numpy(text()[80:89].astype(np.int64))[None]
     with torch.no_grad():

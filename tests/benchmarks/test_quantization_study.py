@@ -12,7 +12,7 @@ from benchmarks.models import gaussian_weights
 from benchmarks.quantization import gaussian, least_gain, rate_penalty, sixteen
 from benchmarks.quantization.reference import reference_path
 from benchmarks.settings import preset
-from golfpipe.quant import open_tensor
+from golfpipe.quant import trellis_piece
 
 
 @pytest.mark.parametrize("bits", [0, -8])
@@ -43,12 +43,12 @@ def test_a_case_of_the_limit(tmp_path, monkeypatch) -> None:
 
 
 def test_the_least_gain_is_in_force_while_a_cell_is_measured(monkeypatch) -> None:
-    before = open_tensor._LEAST_GAIN
+    before = trellis_piece._LEAST_GAIN
     monkeypatch.setattr(
-        least_gain, "run_setting", lambda *given: SimpleNamespace(val_bpb=2.0 + open_tensor._LEAST_GAIN)
+        least_gain, "run_setting", lambda *given: SimpleNamespace(val_bpb=2.0 + trellis_piece._LEAST_GAIN)
     )
     assert least_gain.gap(0.5, 2, None, None, None, 2.0) == 0.5  # type: ignore[arg-type]
-    assert before == open_tensor._LEAST_GAIN
+    assert before == trellis_piece._LEAST_GAIN
 
 
 def test_the_price_on_bits_is_read_from_the_model(tmp_path, monkeypatch) -> None:

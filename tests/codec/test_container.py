@@ -15,9 +15,9 @@ from golfpipe.codec.container import (
     max_payload_values,
     read_header,
 )
+from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.nibble import compress_lzma
 from golfpipe.codec.pieces import Piece, code_bounds, row_layout
-from golfpipe.codec.streams import ideal_bytes
 from golfpipe.errors import ArtifactError
 
 MODEL = {"num_layers": 2, "rope_fraction": 0.25, "kv_sharing": {"last": 1}}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golfpipe.codec.nibble import compress_lzma, decompress_lzma, pack_int4, unpack_int4
+from golfpipe.codec.lzma_stream import compress_lzma, decompress_lzma
+from golfpipe.codec.nibble import pack_int4, unpack_int4
 from golfpipe.errors import ArtifactError
 
 

@@ -25,7 +25,7 @@ def test_valid_pieces():
         ({"bits": 3}, r"codes -8\.\.7 exceed the int3 range -4\.\.3"),
         ({"bits": 9}, "must be 2..8, 16 or 32"),
         ({"bits": 16}, "means floats"),
-        ({"floats": SCALES}, "no floats"),
+        ({"floats": SCALES}, "means codes and scales and nothing else"),
         ({"scales": None}, "means codes and scales"),
         ({"shape": (3, 2)}, r"codes are int8 \[2, 3\], expected int8 \[3, 2\]"),
         ({"shape": (0, 3)}, "positive whole numbers"),

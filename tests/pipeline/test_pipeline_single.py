@@ -18,7 +18,8 @@ from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.dry_run import plan_job
 from golfpipe.pipeline.estimate import estimate, weight_bytes
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare, prepare_training
+from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.reporter import SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import partial_folder
@@ -209,6 +210,10 @@ def test_bytes_of_targets_and_steps() -> None:
 
 def test_bytes_before_coding() -> None:
     config = Settings(preset="16l").resolve().config
-    assert estimate("train", config, config.model)["output_bytes"] == 4 * 41_947_778
+    assert estimate(STAGES["train"], config, config.model)["output_bytes"] == 4 * 41_947_778
     assert 20_000_000 < weight_bytes(config) < 30_000_000
-    assert estimate("submit", config, config.model) == {"output_bytes": None, "memory_bytes": None, "seconds": None}
+    assert estimate(STAGES["submit"], config, config.model) == {
+        "output_bytes": None,
+        "memory_bytes": None,
+        "seconds": None,
+    }

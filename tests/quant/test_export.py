@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from golfpipe.codec.pieces import Piece
-from golfpipe.codec.streams import plane_bits
+from golfpipe.codec.formats import format_of
+from golfpipe.codec.pieces import Piece, format_name
 from golfpipe.errors import ConfigError, StageFailed
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.quant.config import ClassScheme, QuantizeConfig, Rule
-from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
+from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.quant.report import relative_squared_error
 
 MODEL = ModelConfig(vocab_size=64, num_layers=2, model_dim=32, num_heads=4, num_kv_heads=2, bigram_buckets=40,
@@ -29,7 +31,7 @@ def test_pieces_reports_and_progress_of_a_small_model():
     result = quantize_weights(weights, QuantizeConfig(), universe=UNIVERSE, progress=steps.append)
     pieces, reports = result.pieces, result.reports
     assert list(pieces) == list(reports) == list(weights)
-    assert steps == np.cumsum([weight.numel() for weight in weights.values()]).tolist()
+    assert steps == [weight.numel() for weight in weights.values()]
     restored = dequantize_weights(pieces)
     for name, weight in weights.items():
         report = reports[name]
@@ -119,6 +121,14 @@ def test_unmatched_weight_is_a_config_error():
 def test_report_formulas_on_known_values():
     for codes, expected in (([[-1, -1, 3, 3]], 4.0), ([[5, 5]], 0.0)):
         one_row = {"bits": 4, "codes": np.int8(codes), "scales": np.float16([[1.0]])}
-        assert plane_bits(Piece(name="x", shape=np.shape(codes), **one_row))[0] == expected
+        assert format_of(4).ideal_size(Piece(name="x", shape=np.shape(codes), **one_row)).codes == expected
     assert relative_squared_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0])) == 1 / 25
     assert relative_squared_error(torch.zeros(2), torch.ones(2)) == math.inf
+
+
+@pytest.mark.parametrize("method", [name for name in QUANTIZERS.names if not QUANTIZERS.load(name).needs_moments])
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_the_settings_tell_which_formats_the_pieces_have(method, step):
+    config = QuantizeConfig(method=method, mlp=ClassScheme(bits=4, step=step))
+    pieces = quantize_weights(random_weights(), config, universe=UNIVERSE).pieces
+    assert {format_name(piece.bits) for piece in pieces.values()} == set(config.formats)

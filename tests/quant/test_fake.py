@@ -5,7 +5,8 @@ import torch
 
 from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.quant.config import ClassScheme, QuantizeConfig, Rule
-from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
 from golfpipe.quant.fake import FakeQuantizer
 from golfpipe.quant.rows import fake_quantize
 

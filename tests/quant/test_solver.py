@@ -7,9 +7,11 @@ import torch
 from golfpipe.codec.container import encode_payload
 from golfpipe.errors import ConfigError, StageFailed
 from golfpipe.model.config import ModelConfig, parameter_shapes
+from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.config import ClassScheme, QuantizeConfig
-from golfpipe.quant.export import QuantizedWeights, Target, quantize_weights
-from golfpipe.quant.sensitivity import CalibrationData, measured_sensitivity
+from golfpipe.quant.export import QuantizedWeights, quantize_weights
+from golfpipe.quant.quantizer import Target
+from golfpipe.quant.sensitivity import measured_sensitivity
 from golfpipe.quant.target import search_threads
 
 MODEL = ModelConfig(vocab_size=128, num_layers=2, model_dim=64, num_heads=4, num_kv_heads=2, bigram_buckets=300,

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from golfpipe.codec.log_steps import step_values
 from golfpipe.errors import ConfigError, StageFailed
 from golfpipe.quant.config import ClassScheme, QuantizeConfig, Rule, step_of_bits
-from golfpipe.quant.export import dequantize_weights, quantize_weights
+from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.quant.export import quantize_weights
 from golfpipe.quant.fake import FakeQuantizer
-from golfpipe.quant.steps import nearest_log_steps, quantize_steps, step_values, tensor_log_step
+from golfpipe.quant.steps import nearest_log_steps, quantize_steps, tensor_log_step
 
 SHAPES = {"a.weight": (24, 40), "v": (7,)}
 POLICY = QuantizeConfig(

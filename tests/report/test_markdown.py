@@ -9,7 +9,7 @@ import pytest
 from fake_run import FakeRun
 
 from golfpipe.cli.app import main
-from golfpipe.report.markdown import escaped, markdown_report
+from golfpipe.report.markdown import markdown_report
 
 
 def test_one_run(tmp_path: Path) -> None:
@@ -51,8 +51,11 @@ def test_the_best_cells_of_a_sweep(tmp_path: Path) -> None:
     )
 
 
-def test_markup_is_escaped() -> None:
-    assert escaped("a|b <script>\n[x](y) &") == "a\\|b &lt;script> \\[x](y) &amp;"
+def test_names_and_settings_are_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / "a|b <i>*"
+    FakeRun(folder).build()
+    text = markdown_report([folder])
+    assert text.startswith("### a\\|b \\<i\\>\\*\n") and "| setting | a\\|b \\<i\\>\\* | default |" in text
 
 
 def test_the_command_prints_or_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,6 +117,16 @@ def test_what_strangers_wrote_is_escaped(tmp_path: Path):
     assert "&lt;img src=x&gt;$a$" in page
 
 
+def test_a_sweep_of_a_stranger_is_escaped(fake: FakeRun):
+    (fake.folder / "sweep").mkdir()
+    row = {"settings": {"pack.coder": "<i>"}, "val_bpb": 2.5, "total_bytes": 900, "error": "{{ 7 * 7 }} <b>"}
+    lines = [json.dumps(row | {"settings": {"pack.coder": coder}}) for coder in ("<i>", "&amp;")]
+    (fake.folder / "sweep" / "results.jsonl").write_text("\n".join(lines))
+    page = report(fake.folder)
+    assert "<td>coder &lt;i&gt;</td>" in page and "<td>coder &amp;amp;</td>" in page
+    assert "{{ 7 * 7 }} &lt;b&gt;" in page and "<b>" not in page
+
+
 def test_several_runs_show_their_differences_first(tmp_path: Path):
     first = FakeRun(tmp_path / "a", seed=0).build()
     second = FakeRun(tmp_path / "b", seed=1, overrides=("quantize.mlp.bits=5",)).build()

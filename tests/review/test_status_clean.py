@@ -16,11 +16,13 @@ from fake_stages import make_artifact
 from sweep_inline import in_this_process
 
 from golfpipe.cli.app import main
+from golfpipe.codec.config import PackConfig
 from golfpipe.errors import Busy, Interrupted, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare, prepare_training
+from golfpipe.pipeline.single import Request, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.review.clean import find_removable, remove
 from golfpipe.review.status import RunStatus, StatusLine, run_status
 from golfpipe.store.lock import lock_path, output_lock
@@ -136,7 +138,7 @@ def test_interrupted_training_shows_how_far_it_came(
 def test_status_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(RUN)]) == 0
     out = capsys.readouterr().out
-    assert "20,600 B of 16,000,000 B" in out and "missing" in out
+    assert f"{600 + PackConfig().code_bytes_reserve:,} B of 16,000,000 B" in out and "missing" in out
     assert len(out.splitlines()) < 24
     _stage("quantize", "train", "quantize.mlp.bits=5")
     assert main(["status", str(RUN), "--json"]) == 0

@@ -16,7 +16,8 @@ from golfpipe.jobs.run import run_job
 from golfpipe.loading.replay_log import read_replay, replay_arguments
 from golfpipe.loading.weights import load_weights
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare_training
+from golfpipe.pipeline.single import Request
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.review.status import run_status
 from golfpipe.store.artifact import open_artifact
 

@@ -16,8 +16,6 @@ from golfpipe.errors import ArtifactError
 from golfpipe.store.arrays import arrays_from_bytes, arrays_to_bytes, metadata_from_bytes
 from golfpipe.store.tensors import (
     check_tensors,
-    json_to_tensor,
-    tensor_to_json,
     tensors_from_bytes,
     tensors_to_bytes,
 )
@@ -91,7 +89,3 @@ def test_check_names_shapes_dtypes_and_values() -> None:
             check_tensors(tensors, shapes, "x")
     with pytest.raises(ArtifactError, match=r"tensor b is torch\.int64"):
         check_tensors(TENSORS, shapes, "x", dtype=torch.float32)
-
-
-def test_json_travels_as_a_tensor() -> None:
-    assert tensor_to_json(json_to_tensor(METADATA), "x") == METADATA

@@ -69,7 +69,7 @@ def data_variables(place: Path) -> dict[str, str]:
 def test_shell_launchers_are_valid_and_filled_in(launcher):
     name, content = launcher_file(launcher, SETTINGS)
     assert subprocess.run(["bash", "-n"], input=content.encode(), check=False).returncode == 0
-    assert "@@" not in content and "rm -rf" not in content
+    assert "{{" not in content and "rm -rf" not in content
     assert "set -euo pipefail" in content and "--nproc_per_node" in content and "train_gpt.py" in content
     assert name.startswith("launch_")
 

@@ -14,10 +14,12 @@ from fake_stages import make_artifact
 from sweep_inline import InlinePool
 
 from golfpipe.cli.app import main
+from golfpipe.codec.config import PackConfig
 from golfpipe.errors import ConfigError, StageFailed, UsageError
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import Request, prepare_training
+from golfpipe.pipeline.single import Request
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.sweeps import processes
 from golfpipe.sweeps.executor import make_workers
 from golfpipe.sweeps.grid import parse_grid
@@ -115,7 +117,7 @@ def test_failed_cells_are_listed_and_the_others_go_on(
     assert "1 of 3 cells failed" in captured.err
     rows = list(csv.DictReader(Path("artifacts/a/sweep/results.csv").read_text().splitlines()))
     assert [row["state"] for row in rows] == ["failed", "done", "done"]
-    assert rows[1]["total_bytes"] == "20600"
+    assert rows[1]["total_bytes"] == str(600 + PackConfig().code_bytes_reserve)
     assert main(["sweep", str(TRAIN), "--grid", BITS]) == 0  # tries it again, and it alone
     assert "2 cells are up to date" in capsys.readouterr().err
 

@@ -12,7 +12,8 @@ from sweep_inline import in_this_process
 
 from golfpipe.errors import ConfigError, StageFailed, UsageError
 from golfpipe.jobs.run import run_job
-from golfpipe.pipeline.single import Request, prepare_training
+from golfpipe.pipeline.single import Request
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.sweeps.executor import make_workers
 from golfpipe.sweeps.grid import parse_grid
 from golfpipe.sweeps.plan import SweepPlan, SweepRequest, plan_sweep

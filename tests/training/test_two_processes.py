@@ -8,10 +8,11 @@ import pytest
 import torch
 from processes import in_processes
 
-from golfpipe.adapt.config import CosineRecipe, LoraRecipe, SgdRecipe
-from golfpipe.adapt.cosine import adapt_cosine
-from golfpipe.adapt.score_first_lora import score_first_lora
-from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.adapt import cosine, score_first_lora, score_first_sgd
+from golfpipe.adapt.cosine import CosineRecipe
+from golfpipe.adapt.method import Work
+from golfpipe.adapt.score_first_lora import LoraRecipe
+from golfpipe.adapt.score_first_sgd import SgdRecipe
 from golfpipe.errors import ConfigError
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network, initialize
@@ -58,14 +59,22 @@ def evaluate(group, network):
 
 
 def adapt(group):
+    losses = []
+
+    def work(network):
+        return Work(
+            network=network, tokens=TOKENS, bos_id=1, windows=EVALUATE, seed=0, device=CPU, processes=group,
+            on_epoch=lambda *epoch: losses.append(epoch[1]),
+        )  # fmt: skip
+
     lora = LoraRecipe(chunk_tokens=8, context_length=16, batch_documents=3, epochs=1)
-    scored = {"lora": score_first_lora(new_network().float(), TOKENS, 1, lora, 0, CPU, processes=group)}
     sgd = SgdRecipe(chunk_tokens=100, context_length=16, batch_sequences=3, epochs=2, lr=0.1)
-    windows = plan_windows(len(TOKENS) - 1, EVALUATE)
-    scored["sgd"] = score_first_sgd(new_network(), TOKENS, windows, sgd, EVALUATE.batch_tokens, CPU, processes=group)
-    network, losses = new_network(), []
-    cosine = CosineRecipe(epochs=2, context_length=16, batch_sequences=4, lr=1e-2)
-    adapt_cosine(network, TOKENS, cosine, CPU, lambda *epoch: losses.append(epoch[1]), lambda count: None, group)
+    scored = {
+        "lora": score_first_lora.METHOD.run(work(new_network()), lora),
+        "sgd": score_first_sgd.METHOD.run(work(new_network()), sgd),
+    }
+    network = new_network()
+    cosine.METHOD.run(work(network), CosineRecipe(epochs=2, context_length=16, batch_sequences=4, lr=1e-2))
     return scored | {"cosine": np.array(losses), "adapted": evaluate(group, network)}
 
 

@@ -20,7 +20,9 @@ def audit(
     execute: Annotated[
         bool, typer.Option("--execute", help="Run the scoring method too, on altered text in a clean process.")
     ] = False,
-    device: Annotated[Device, typer.Option(help="Of --execute: auto takes cuda, then mps, then cpu.")] = Device.auto,
+    device: Annotated[
+        Device, typer.Option(help="Device of --execute: auto takes cuda, then mps, then cpu.")
+    ] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of --execute.")] = None,
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
@@ -28,8 +30,8 @@ def audit(
     Reads any artifact or a records folder, and compares every file with its sha256. Writes nothing. Exits 4 over the
     byte or time limit; a rule that fails changes the exit code (to 5) only with --strict.
 
-    With --execute the method behind a score runs again, from the packed file: with later tokens replaced, earlier
-    scores must stay; probabilities must sum to one; each token is scored once; nothing else is opened.
+    With --execute the method behind a score runs again, from the packed file. Earlier scores must stay when later
+    tokens are replaced, probabilities must sum to one, each token must be scored once, and nothing else may be opened.
 
     \b
     Examples:

@@ -21,8 +21,8 @@ def clean(
 ) -> Answer:
     """Remove stale artifacts, leftovers of crashes and old checkpoints, after showing them.
 
-    Reads a run folder. Writes nothing and removes only after a yes; where nobody can be asked, only with --yes. A
-    trained model, or the checkpoint of interrupted training, goes only where it is named itself.
+    Reads a run folder. Writes nothing, and removes only after a yes; where nobody can be asked, only with --yes. A
+    trained model, or the checkpoint of interrupted training, is removed only where it is named itself.
 
     \b
     Examples:

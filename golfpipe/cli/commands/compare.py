@@ -21,13 +21,13 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="SECOND", help="Evaluation of the same text in the same windows.")],
     options: OutputOptions,
     resamples: Annotated[int, typer.Option(min=100, max=1_000_000, help="Draws of the bootstrap.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
 ) -> Answer:
     """Say whether one score is better than another, or whether it is noise.
 
     Reads two evaluations of the same token data in the same windows. Writes nothing. A paired bootstrap over documents
     gives the difference in bits per byte (second minus first, negative is better), its 95 % interval and p. It measures
-    the luck of the documents, not that of the training seed.
+    what chance in the choice of documents can do, not in the training seed.
 
     \b
     Examples:

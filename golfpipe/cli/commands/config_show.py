@@ -20,10 +20,11 @@ def config_show(
         str | None, typer.Argument(help="Start from this artifact's settings, as a later command would.")
     ] = None,
     origin: Annotated[
-        bool, typer.Option("--origin", help="Only settings that are not golfpipe's defaults, by what set them.")
+        bool,
+        typer.Option("--origin", help="Show only settings that are not golfpipe's defaults, sorted by what set them."),
     ] = False,
 ) -> Answer:
-    """Show every setting, where its value comes from, and what the model becomes.
+    """Show every setting, where its value comes from, and the sizes of the model.
 
     Reads stages.yaml (or --config) and, if given, an artifact. Writes nothing.
 

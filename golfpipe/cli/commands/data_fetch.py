@@ -18,7 +18,7 @@ REPOSITORY = "willdepueoai/parameter-golf"
 
 def data_fetch(
     options: OutputOptions,
-    variant: Annotated[str, typer.Option(metavar="NAME", help="sp1024, sp4096, ...: which tokenization.")] = "sp1024",
+    variant: Annotated[str, typer.Option(metavar="NAME", help="Tokenization: sp1024, sp4096, ...")] = "sp1024",
     train_shards: Annotated[int, typer.Option(metavar="N", min=0, help="Train shards, the first N.")] = 1,
     repo_id: Annotated[
         str, typer.Option(metavar="OWNER/NAME", help="Dataset repository; others publish other vocabularies.")

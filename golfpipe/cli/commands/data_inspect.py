@@ -31,7 +31,7 @@ def data_inspect(
     """Count tokens, documents and bytes, check every shard, show a sample.
 
     Reads token_data or a folder of shards. Writes nothing. Headers of all shards are checked, the bytes of the
-    validation split are compared with its decoded text, and of an artifact every sha256.
+    validation split are compared with its decoded text, and an artifact's files with their sha256.
 
     \b
     Examples:

@@ -37,7 +37,7 @@ def evaluate(
 
     path = input_path(model)
     finished = finished_evaluation(path)
-    if finished is not None:  # what score-first ttt returns; so scripts need not tell the methods apart
+    if finished is not None:  # score-first ttt returns one; scripts need not tell the methods apart
         return artifact_answer(finished, up_to_date=True)
     paths = {"model": path, "data": input_path(data) if data is not None else None}
     request = stage_request("evaluate", options, inputs=paths)

@@ -13,7 +13,7 @@ from golfpipe.cli.options import StageOptions
 
 def evaluate_merge(
     parts: Annotated[
-        list[str], typer.Argument(metavar="PART...", help="All that `evaluate --shard` wrote, any order.")
+        list[str], typer.Argument(metavar="PART...", help="All folders that `evaluate --shard` wrote, in any order.")
     ],
     options: StageOptions,
 ) -> Answer:
@@ -28,6 +28,7 @@ def evaluate_merge(
       golfpipe evaluate artifacts/demo/pack --shard 1/2
       golfpipe evaluate artifacts/demo/pack --shard 2/2
       golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
+      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-* -o artifacts/demo/merged
     """
     from golfpipe.pipeline.single import prepare_merge
 

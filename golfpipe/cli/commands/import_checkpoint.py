@@ -27,8 +27,8 @@ def import_checkpoint(
     """Import a checkpoint of the pull request's script (final_model.pt).
 
     Names and shapes show the architecture. What they do not show (activation, rotary settings, softcap, exclusive
-    attention, document boundaries) comes from --preset and --set, and is listed as assumed; without --preset a preset
-    of the file's shape is taken.
+    attention, document boundaries) comes from --preset and --set, and is listed as assumed. Without --preset, a preset
+    of the file's shape is used.
 
     Reads the file without running anything in it. Writes a trained_model in artifacts/NAME/import.
 
@@ -63,7 +63,7 @@ def import_checkpoint(
 
 
 def _architecture(plan: ImportPlan) -> str:
-    """A line per key: from names and shapes, or assumed and from where."""
+    """Return a line per key that says whether it comes from names and shapes, or else where it is assumed from."""
     rows = [[f"  model.{key}", str(value), "names and shapes"] for key, value in plan.inferred.items()]
     rows += [[f"  {key}", str(value), f"assumed: {plan.origins[key]}"] for key, value in plan.assumed.items()]
     return format_table(["  key", "value", "from"], rows)

@@ -32,7 +32,7 @@ def run(
     """Run the whole chain: text to a checked submission folder.
 
     Reads stages.yaml, and token_data if given. Writes one artifact per step in artifacts/NAME, and report.html there.
-    Steps that are up to date are skipped; of the others it says why they run. Over the byte limit it goes on to the
+    Steps that are up to date are skipped; for the others it says why they run. Over the byte limit it goes on to the
     audit and then exits 4.
 
     \b
@@ -69,7 +69,7 @@ def run(
 
 
 def _answer(steps: list[Step], folder: Path) -> Answer:
-    """One table of the steps, the audit, and where the results are."""
+    """Return the table of the steps, the audit, and the places of the results."""
     from golfpipe.pipeline.runner import REPORT_FILE, step_fields
     from golfpipe.report.page import write_report
     from golfpipe.review.audit import audit_path

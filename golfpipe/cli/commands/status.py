@@ -57,7 +57,7 @@ def _row(line: StatusLine) -> list[str]:
 
 
 def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
-    """The few numbers that a step is known by, in words."""
+    """Return the few numbers by which people know a step, in words."""
     known = {name: value for name, value in metrics.items() if value is not None}
     templates = {
         "token_data": ("{train_tokens} train tokens", "{val_tokens} val"),
@@ -74,7 +74,7 @@ def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
     for template in templates.get(kind, ()):
         try:
             parts.append(template.format(**(known | counts)))
-        except (KeyError, ValueError, TypeError):  # a metric that is not known, or not of this type
+        except (KeyError, ValueError, TypeError):  # the metric is missing, or of another type
             continue
     if known.get("eligible") is False:
         parts.append("not eligible")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,21 +11,8 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, run_stage
 from golfpipe.cli.options import StageOptions
+from golfpipe.config.submit import Layout, Track
 from golfpipe.errors import StageFailed
-
-
-class Track(StrEnum):
-    """Part of the challenge."""
-
-    record = "10min_16mb"
-    other = "non_record_16mb"
-
-
-class Layout(StrEnum):
-    """Form of the script."""
-
-    readable = "readable"
-    compressed = "compressed"
 
 
 def submit(
@@ -59,8 +45,8 @@ def submit(
 ) -> Answer:
     """Write the records folder: README, submission.json, logs, and the script train_gpt.py.
 
-    Reads evaluations; each names its packed model by digest, and that its training. Writes a submission, by default in
-    the folder `submit` beside the first one. Every number is copied from manifests.
+    Reads evaluations. Each names its packed model by digest, which names its trained model. Writes a submission, by
+    default in the folder `submit` beside the first evaluation. Every number is copied from manifests.
 
     \b
     Examples:
@@ -75,18 +61,22 @@ def submit(
     if verify:
         overrides.append("submit.verify=true")
     if track is not None:
-        overrides.append(f"submit.track={track.value}")
+        overrides.append(f"submit.track={track}")
     if layout is not None:
-        overrides.append(f"submit.layout={layout.value}")
+        overrides.append(f"submit.layout={layout}")
     if launcher:
         overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
         from golfpipe.submission.against import against_overrides
 
         overrides += against_overrides(against)
-    answer = run_stage("submit", options, inputs=paths, overrides=tuple(overrides))
-    if answer.metrics.get("script_verified") is False:
-        listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
-        error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
-        return replace(answer, error=error)
-    return answer
+    return _checked(run_stage("submit", options, inputs=paths, overrides=tuple(overrides)))
+
+
+def _checked(answer: Answer) -> Answer:
+    """Return the answer, with an error if the script was verified and gave other numbers."""
+    if answer.metrics.get("script_verified") is not False:
+        return answer
+    listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
+    error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
+    return replace(answer, error=error)

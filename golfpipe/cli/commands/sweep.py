@@ -19,6 +19,7 @@ from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import StageFailed
 
 if TYPE_CHECKING:
+    from golfpipe.sweeps.grid import Grid
     from golfpipe.sweeps.plan import SweepPlan
     from golfpipe.sweeps.results import CellResult
     from golfpipe.sweeps.workers import Workers
@@ -27,7 +28,7 @@ MOST_FAILURES = 10
 
 
 class Executor(StrEnum):
-    """Where the cells run."""
+    """The place where the cells run."""
 
     local = "local"
     slurm = "slurm"
@@ -49,7 +50,8 @@ def sweep(
         Path | None, typer.Option(metavar="FILE", help="YAML: keys with lists of values, or a list of such grids.")
     ] = None,
     stages: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Of quantize,pack,ttt,evaluate; default those up to a score.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Some of quantize,pack,ttt,evaluate; default those up to a score."),
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Draw this many cells at random (by --seed).")] = None,
     jobs: Annotated[
@@ -76,23 +78,11 @@ def sweep(
     """
     from golfpipe.sweeps.executor import make_workers
     from golfpipe.sweeps.grid import parse_grid, read_grids
-    from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, commands, plan_sweep
+    from golfpipe.sweeps.plan import commands
     from golfpipe.sweeps.slurm import parse_slurm_options
 
-    context = context_of(options)
-    context = replace(context, threads=context.threads or DEFAULT_THREADS)
-    plan = plan_sweep(
-        SweepRequest(
-            model=input_path(model),
-            data=input_path(data) if data is not None else None,
-            grids=[*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])],
-            stages=tuple(name.strip() for name in stages.split(",")) if stages is not None else None,
-            sample=sample,
-            settings=settings_of(options),
-            context=context,
-            out=output_path(options.out),
-        )
-    )
+    given = [*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])]
+    plan = _plan(options, model, data, grids=given, stages=stages, sample=sample)
     if cells:
         lines = commands(plan)
         return Answer(text="\n".join(lines), path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
@@ -100,6 +90,26 @@ def sweep(
         return _planned(plan)
     workers = make_workers(plan, executor=executor.value, jobs=jobs, slurm=parse_slurm_options(slurm or []))
     return _run(plan, workers, quiet=options.quiet)
+
+
+def _plan(
+    options: StageOptions, model: str, data: str | None, *, grids: list[Grid], stages: str | None, sample: int | None
+) -> SweepPlan:
+    from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, plan_sweep
+
+    context = context_of(options)
+    return plan_sweep(
+        SweepRequest(
+            model=input_path(model),
+            data=input_path(data) if data is not None else None,
+            grids=grids,
+            stages=tuple(name.strip() for name in stages.split(",")) if stages is not None else None,
+            sample=sample,
+            settings=settings_of(options),
+            context=replace(context, threads=context.threads or DEFAULT_THREADS),
+            out=output_path(options.out),
+        )
+    )
 
 
 def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
@@ -131,7 +141,7 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
 
 
 def result_table(rows: list[CellResult]) -> str:
-    """A row per cell, the best score first. A star marks cells that no other one dominates."""
+    """Return a row per cell, the best score first. A star marks cells that no other one dominates."""
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     ranked = sorted(rows, key=lambda row: (row.val_bpb is None, row.val_bpb or 0.0, row.total_bytes or 0))
     lines = [
@@ -161,7 +171,7 @@ def _failures(plan: SweepPlan, failed: list[CellResult]) -> str:
 
 
 def _planned(plan: SweepPlan) -> Answer:
-    """The answer of --dry-run."""
+    """Return the answer of --dry-run."""
     from golfpipe.sweeps.results import cell_label
     from golfpipe.sweeps.run import inspect_sweep
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from golfpipe.cli.command import context_of, input_path, output_path, settings_o
 from golfpipe.cli.options import SharedOptions
 from golfpipe.cli.torchrun import Launch, work_together
 from golfpipe.errors import UsageError
+
+if TYPE_CHECKING:
+    from golfpipe.jobs.job import Job
+    from golfpipe.pipeline.settings import Settings
+    from golfpipe.pipeline.single import Request
 
 
 def train(
@@ -50,8 +55,8 @@ def train(
     """Train a model from token data.
 
     Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
-    averaged weights and the log. Interrupted, it leaves a checkpoint from which the same command goes on. A trained
-    model is replaced only with --force.
+    averaged weights and the log. If it is interrupted, it leaves a checkpoint from which the same command goes on. A
+    trained model is replaced only with --force.
 
     \b
     Examples:
@@ -61,15 +66,34 @@ def train(
       golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
       golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
     """
-    from golfpipe.loading.replay_log import replay_arguments
+    from golfpipe.pipeline.training import prepare_training
+
+    settings = settings_of(options, *_overrides(auto_batch, precision, qat_bits))
+    request = _request(options, settings, data=data, init=init, replay=replay, resume=resume)
+    job = prepare_training(request, name)
+    if qat_bits is not None:
+        _check_start(job)
+    if settings.preset is None and not resume:
+        job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
+    return work_together(job, options)
+
+
+def _overrides(auto_batch: bool, precision: str | None, qat_bits: float | None) -> list[str]:
+    """Return what the short options stand for, as with --set."""
     from golfpipe.pipeline.settings import qat_overrides
-    from golfpipe.pipeline.single import Request, prepare_training
 
     short = [("train.auto_batch=true", auto_batch), (f"train.precision={precision}", precision is not None)]
-    steps = qat_overrides(qat_bits) if qat_bits is not None else []
-    settings = settings_of(options, *(text for text, given in short if given), *steps)
+    return [*(text for text, given in short if given), *(qat_overrides(qat_bits) if qat_bits is not None else [])]
+
+
+def _request(
+    options: SharedOptions, settings: Settings, *, data: str | None, init: str | None, replay: str | None, resume: bool
+) -> Request:
+    from golfpipe.loading.replay_log import replay_arguments
+    from golfpipe.pipeline.single import Request
+
     arguments, digest = replay_arguments(input_path(replay)) if replay is not None else ({}, "")
-    request = Request(
+    return Request(
         stage="train",
         inputs={
             "data": input_path(data) if data is not None else None,
@@ -81,12 +105,12 @@ def train(
         arguments=arguments,
         argument_digest=digest,
     )
-    job = prepare_training(request, name)
-    if qat_bits is not None and job.config.train.qat_start >= 1:
+
+
+def _check_start(job: Job) -> None:
+    """Raise UsageError where quantization-aware training was asked for and would never start."""
+    if job.config.train.qat_start >= 1:
         raise UsageError(
             "--qat-bits has no effect with train.qat_start=1: quantization-aware training never starts",
             hint="--set train.qat_start=0.8",
         )
-    if settings.preset is None and not resume:
-        job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
-    return work_together(job, options)

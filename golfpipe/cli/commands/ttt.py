@@ -19,9 +19,9 @@ def ttt(
 ) -> Answer | Launch | None:
     """Adapt a model to the text that it is scored on.
 
-    Reads a model, packed or not, and token_data. The method `cosine` writes an adapted_model, which is not eligible
-    for a record; `score_first_lora` and `score_first_sgd` score each token before they learn from it and write an
-    evaluation. By default in the folder `ttt` beside the model.
+    Reads a model, packed or not, and token_data. A method that scores each token before it learns from it writes an
+    evaluation; one that learns first, as `cosine` does, writes an adapted_model, which is not eligible for a record.
+    By default in the folder `ttt` beside the model.
 
     \b
     Examples:

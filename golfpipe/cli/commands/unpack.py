@@ -22,9 +22,9 @@ def unpack(
 ) -> Answer:
     """Decode a packed model into plain fp16 safetensors for other tools.
 
-    Reads a packed_model and checks it as it decodes. Writes one file: fp16 tensors under their own names, the
-    architecture in the metadata. It is no artifact: fp16 rounds the decoded weights, so the score is the packed
-    model's alone.
+    Reads a packed_model and checks it as it decodes. Writes one file: fp16 tensors under their own names, with the
+    architecture in the metadata. The file is not an artifact: fp16 rounds the decoded weights, so the packed model's
+    score is not that of the file.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The rules as experiments on a scorer: alter what comes later, swap a target, count, decode."""
+"""The rules as experiments on a scorer: alter what comes later, swap a target, count scores, decode."""
 
 # Shapes: N targets, V vocabulary
 
@@ -15,43 +15,45 @@ from golfpipe.submission.trial.scorer import Scorer, Trial
 
 NUM_CUTS = 8
 MIN_TARGETS = 1000
-"""Earlier targets that the last cut leaves to compare."""
+"""The number of earlier targets that the last cut leaves to compare."""
 AFTER_LAST_CUT = 24
 SWAP_TARGETS = 24
 SWAP_SECONDS = 120.0
 BYTE_TOKENS = 5_000_000
-"""Decoded for the byte table; more says nothing new."""
+"""The most tokens that are decoded for the byte table; more would say nothing new."""
 DOCUMENT_ENDS_EVERY = 32
-"""Mean distance of the BOS tokens in altered text whose documents move."""
+"""The mean distance of the BOS tokens in altered text whose documents move."""
 FIRST_END_WITHIN = 8
-"""Of the cut, in such a text."""
+"""The distance from the cut within which the first of these BOS tokens comes."""
 
 
 def silent(count: int, nats: float) -> None:
-    """An OnScored that does not listen."""
+    """An OnScored that ignores what it is told."""
 
 
 def needed_targets(scorer: Scorer) -> int:
-    """Length of the text that the scorer is tried on."""
+    """Return the length of the text that the scorer is tried on."""
     return max(MIN_TARGETS + AFTER_LAST_CUT + 1, scorer.wanted_targets)
 
 
 def cut_points(num_targets: int) -> list[int]:
-    """Positions of the first altered token: six spread over the text, two near its end, after the last update."""
+    """Return the positions of the first altered token: six spread over the text, two near its end, after the last
+    update."""
     last = num_targets - AFTER_LAST_CUT
     spread = [round(last * (k + 0.5) / NUM_CUTS) + k for k in range(NUM_CUTS - 2)]
     return sorted({max(2, cut) for cut in (*spread, num_targets - 4 * AFTER_LAST_CUT - 1, last)})
 
 
 def altered(tokens: np.ndarray, cut: int, trial: Trial, scorer: Scorer, source: np.random.Generator) -> np.ndarray:
-    """`tokens` with another token at every position from `cut` on; BOS tokens stay in place, or move."""
+    """Return `tokens` with another token at every position from `cut` on. BOS tokens stay in place, or move if the
+    trial moves documents."""
     tail = tokens[cut:].astype(np.int64)
     others = (tail + source.integers(1, scorer.vocab_size, len(tail))) % scorer.vocab_size
     next_id = (scorer.bos_id + 1) % scorer.vocab_size
     others[others == scorer.bos_id] = next_id
     if trial.moves_documents:
         others[source.random(len(tail)) < 1 / DOCUMENT_ENDS_EVERY] = scorer.bos_id
-        # The document that is cut ends soon after: whether that shows in its earlier scores is the question.
+        # The document with the cut ends soon after it. Whether its earlier scores show that is the question.
         others[int(source.integers(1, FIRST_END_WITHIN)) : FIRST_END_WITHIN][:1] = scorer.bos_id
     else:
         others[tail == scorer.bos_id] = scorer.bos_id
@@ -68,7 +70,8 @@ def check_cuts(scorer: Scorer, tokens: np.ndarray, *, seed: int = 0) -> CutsFoun
         noise = max(noise, _largest_difference(before, trial.score(tokens, silent)))
         for cut in cuts:
             after = trial.score(altered(tokens, cut, trial, scorer, source), silent)
-            # Target i is token i + 1: the first cut - 1 targets, and all that they see, are as before.
+            # Target i is token i + 1. So the first cut - 1 targets, and all tokens that they may depend on, are as
+            # before.
             difference = _differences(before[: cut - 1], after[: cut - 1])
             compared += len(difference)
             changed += int((difference > CutsFound.TOLERANCE).sum())
@@ -84,9 +87,10 @@ def check_cuts(scorer: Scorer, tokens: np.ndarray, *, seed: int = 0) -> CutsFoun
 
 
 def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndarray]:
-    """How many scores were made, and whether every target has one: N scores on N targets, none left out, are one each.
+    """Count the scores that were made and the targets that have one. N scores on N targets, none left out, are one
+    each.
 
-    Also returns the nats [N].
+    Returns the nats [N], too.
     """
     made, total = 0, 0.0
 
@@ -103,11 +107,11 @@ def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndar
 
 
 def check_sums(scorer: Scorer, tokens: np.ndarray, *, seconds: float = SWAP_SECONDS) -> SumsFound:
-    """Sum of the probability of every token of the vocabulary as the last target of a short text.
+    """Sum the probability of every token of the vocabulary as the last target of a short text.
 
-    The target is really put there, so that a method that looks at it, or learns from it, before it scores is seen:
-    then more than one token gets the probability that only the true one could have. `seconds` bounds the work; a sum
-    that is not complete can only fail.
+    Each token is really put there. So a method that looks at the target, or learns from it, before it scores is caught:
+    more than one token then gets the probability that only the true one could have. `seconds` bounds the work; an
+    incomplete sum can only show a failure.
     """
     text = np.array(tokens[: SWAP_TARGETS + 1])
     order = np.random.default_rng(0).permutation(scorer.vocab_size)
@@ -129,7 +133,7 @@ def check_sums(scorer: Scorer, tokens: np.ndarray, *, seconds: float = SWAP_SECO
 
 
 def check_bytes(scorer: Scorer, tokens: np.ndarray) -> BytesFound:
-    """Bytes that the targets count for against the decoded text, document by document."""
+    """Compare the bytes that the targets count for with those of the decoded text, document by document."""
     tokens = tokens[:BYTE_TOKENS]
     documents, wrong, counted, decoded = 0, 0, 0, 0
     for ids in _whole_documents(tokens, scorer.bos_id):
@@ -142,14 +146,16 @@ def check_bytes(scorer: Scorer, tokens: np.ndarray) -> BytesFound:
 
 
 def document_sums(nats: np.ndarray, tokens: np.ndarray, bos_id: int, *, within: int) -> list[float]:
-    """Nats of the documents, in order, that end within the first `within` targets, as `evaluate` records them."""
+    """Return the nats of the documents, in order, that end within the first `within` targets, as `evaluate` records
+    them."""
     starts = document_starts(tokens[:-1], bos_id)
     ends = [int(end) for end in starts[1:] if end <= within]
     return [float(nats[start:end].sum()) for start, end in zip(starts.tolist(), ends, strict=False)]
 
 
 def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
-    """Documents from BOS to before the next. Whether the last one is whole is not known: it counts only if alone."""
+    """Yield the documents from BOS to before the next BOS. The last one counts only if it is the only one, since it may
+    be cut off."""
     starts = document_starts(tokens, bos_id).tolist()
     ends: Sequence[int] = [*starts[1:], len(tokens)] if len(starts) == 1 else starts[1:]
     for start, end in zip(starts, ends, strict=False):
@@ -158,7 +164,7 @@ def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
 
 
 def _differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Absolute; infinite where one is not a number."""
+    """Return absolute differences; infinite where one is not a number."""
     difference = np.abs(before.astype(np.float64) - after.astype(np.float64))
     return np.where(np.isnan(difference), np.inf, difference)
 

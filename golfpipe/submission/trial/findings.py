@@ -1,4 +1,4 @@
-"""What running a submission's scoring method showed: numbers that rules 3, 4, 5, 6 and 10 are judged on."""
+"""What running a submission's scoring method showed: the numbers that rules 3, 4, 5, 6 and 10 are judged on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ Watcher = Literal["strace", "audit hook"]
 
 @dataclass(frozen=True, kw_only=True)
 class CutsFound:
-    """Tokens after a cut replaced, scores before it compared."""
+    """What became of scores before a cut when the tokens after it were replaced."""
 
     TOLERANCE: ClassVar[float] = 1e-6
-    """Nats. Scores are equal, or within this where a batch has another shape."""
+    """The largest difference in nats between equal scores, for batches of another shape."""
 
     cuts: int
     targets: int
-    """Distinct targets that lie before some cut."""
+    """The number of distinct targets that lie before some cut."""
     compared: int
-    """Over all cuts."""
+    """The number of compared scores, over all cuts."""
     changed: int
     largest_change_nats: float
     repeat_change_nats: float
-    """Largest difference between two runs on the same text: rounding that depends on nothing but chance."""
+    """The largest difference between two runs on the same text, which only rounding by chance can cause."""
 
     @property
     def repeats(self) -> bool:
@@ -32,7 +32,7 @@ class CutsFound:
 
 @dataclass(frozen=True, kw_only=True)
 class CountFound:
-    """Scores made against scores kept."""
+    """The scores that were made and the scores that were kept."""
 
     targets: int
     with_score: int
@@ -42,23 +42,23 @@ class CountFound:
 
     @property
     def once_each(self) -> bool:
-        """As many scores as targets, none without, and their sums agree."""
+        """True if there are as many scores as targets, none is missing, and the sums agree."""
         close = abs(self.nats_made - self.nats_kept) <= 1e-5 * max(1.0, abs(self.nats_kept))
         return self.targets == self.with_score == self.scores_made and close
 
 
 @dataclass(frozen=True, kw_only=True)
 class SumsFound:
-    """Probabilities over the vocabulary."""
+    """Sums of probabilities over the vocabulary."""
 
     TOLERANCE: ClassVar[float] = 1e-5
 
     swapped_sum: float
-    """Of the last target's probability, with each token of the vocabulary in its place."""
+    """The sum of the last target's probability, with each token of the vocabulary in its place."""
     swapped_tokens: int
     vocab_size: int
     positions: int
-    """Where the sum was also taken inside the method, after its updates."""
+    """The number of positions at which the sum was also taken inside the method, after its updates."""
     largest_deviation: float
 
     @property
@@ -67,7 +67,7 @@ class SumsFound:
 
     @property
     def swaps_exceed_one(self) -> bool:
-        """More than one token gets what only the true one could: the target was seen before it was scored."""
+        """True if more than one token gets what only the true one could: the target was seen before it was scored."""
         return not self.swapped_sum <= 1 + self.TOLERANCE
 
     @property
@@ -80,7 +80,7 @@ class SumsFound:
 
 @dataclass(frozen=True, kw_only=True)
 class BytesFound:
-    """The byte table against decoded documents."""
+    """The byte table compared with decoded documents."""
 
     documents: int
     wrong_documents: int
@@ -96,16 +96,17 @@ class Opened:
     files: tuple[str, ...]
     sockets: tuple[str, ...]
     allowed_files: int
-    """Of the submission itself that were opened, so that silence is not taken for innocence."""
+    """The number of the submission's own files that were opened. If it were 0, the watcher would have seen nothing at
+    all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduced:
-    """Documents of the rerun against those that the evaluation recorded; 0 documents: none could be compared."""
+    """The rerun's documents compared with those that the evaluation recorded; 0 documents if none could be compared."""
 
     documents: int
     largest_change_nats: float
-    """Per target."""
+    """The largest change of a document's nats, per target."""
     tolerance_nats: float
 
     @property
@@ -115,7 +116,7 @@ class Reproduced:
 
 @dataclass(frozen=True, kw_only=True)
 class Executed:
-    """One evaluation's method, run in a clean process from the packed file."""
+    """The findings on one evaluation's method, run in a clean process from the packed file."""
 
     method: str
     adapts: bool

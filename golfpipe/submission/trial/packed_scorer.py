@@ -8,23 +8,19 @@ The calls are those of the stages `ttt` and `evaluate`; only the text is another
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.adapt.config import CosineRecipe, LoraRecipe, Recipe, SgdRecipe
-from golfpipe.adapt.cosine import adapt_cosine
-from golfpipe.adapt.score_first_lora import score_first_lora
-from golfpipe.adapt.score_first_sgd import score_first_sgd
+from golfpipe.adapt.method import Recipe, Work
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.loading.weights import COMPUTE_DTYPES
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import load_network
+from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.byte_table import target_bytes
-from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import score_windows
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.submission.trial.scorer import OnScored, Trial
@@ -33,64 +29,42 @@ MAX_PROBES = 200
 """Positions at which the sum over the vocabulary is taken inside the method."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MethodSettings:
-    """How a packed model became a score."""
-
-    evaluate: EvaluateConfig
-    recipe: Recipe | None
-    """Test-time training; None for a plain evaluation."""
-    ttt_precision: str
-    seed: int
-
-    @classmethod
-    def of(cls, config: PipelineConfig, *, adapted: bool) -> MethodSettings:
-        """From the configuration of the evaluation, or of the model that it is one of."""
-        return cls(
-            evaluate=config.evaluate,
-            recipe=config.ttt.recipe() if adapted else None,
-            ttt_precision=config.ttt.precision,
-            seed=config.seed,
-        )
-
-    @property
-    def name(self) -> str:
-        plain = self.evaluate.method
-        match self.recipe:
-            case CosineRecipe():
-                return f"cosine+{plain}"
-            case LoraRecipe():
-                return "score_first_lora"
-            case SgdRecipe():
-                return f"score_first_sgd+{plain}"
-            case _:
-                return plain
-
-
 class PackedScorer:
     """A Scorer over the weights in a packed file."""
 
     def __init__(
         self,
-        config: ModelConfig,
+        model: ModelConfig,
         weights: dict[str, Tensor],
         tokenizer: Tokenizer,
-        settings: MethodSettings,
+        config: PipelineConfig,
         device: torch.device,
+        *,
+        adapted: bool,
     ) -> None:
-        self.name, self.vocab_size, self.bos_id = settings.name, config.vocab_size, config.bos_id
-        self.adapts = settings.recipe is not None
-        self.wanted_targets = _wanted_targets(settings)
+        """`config`: of the evaluation, or of the packed model that it is one of. `adapted`: test-time training had a
+        part in it."""
+        self._windows, self._ttt, self._seed = config.evaluate, config.ttt if adapted else None, config.seed
+        self.vocab_size, self.bos_id, self.adapts = model.vocab_size, model.bos_id, adapted
+        self.name: str = self._windows.method
+        self.wanted_targets = self._windows.targets_of_several_windows
+        if self._ttt is not None:
+            method = self._ttt.chosen
+            self.name = self._ttt.method if method.by_document else f"{self._ttt.method}+{self.name}"
+            self.wanted_targets = method.trial_targets(self._ttt.recipe(), self._windows)
         self.probability_sums: list[float] = []
-        self._settings, self._tokenizer, self._device = settings, tokenizer, device
+        self._tokenizer, self._device = tokenizer, device
         self._weights = {name: tensor.to(device) for name, tensor in weights.items()}
-        self._network = load_network(config, weights).to(device)
+        self._network = load_network(model, weights).to(device)
         self._plain_nats = self._network.nats
         self._probes = np.random.default_rng(0)
         self._network.nats = self._probed_nats  # type: ignore[method-assign]
 
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
-        return self._score(tokens, self._settings.recipe, on_scored)
+        if self._ttt is not None:
+            return self._adapted(tokens, self._ttt.recipe(), on_scored)
+        self._reset(self._windows.precision)
+        return self._plain(tokens, on_scored)
 
     def sizes(self, tokens: np.ndarray) -> np.ndarray:
         return target_bytes(self._tokenizer.byte_table, tokens[:-1], tokens[1:])
@@ -99,49 +73,50 @@ class PackedScorer:
         return len(self._tokenizer.decode(document).encode("utf-8"))
 
     def comparable_targets(self, num_targets: int) -> int:
-        windows, recipe = self._settings.evaluate, self._settings.recipe
-        if isinstance(recipe, CosineRecipe):
-            return 0  # it learned from the whole text
-        if isinstance(recipe, LoraRecipe):
-            return num_targets  # documents are by themselves
-        length = windows.context_length
-        same_windows = (
-            num_targets // length * length
-            if windows.method == "chunked"
-            else max(min(length, num_targets), num_targets - windows.stride)
-        )
-        # The lr factor of the first update is 1 in any text, that of the second depends on its length.
-        return min(same_windows, 2 * recipe.chunk_tokens) if isinstance(recipe, SgdRecipe) else same_windows
+        if self._ttt is None:
+            return self._windows.targets_of_same_windows(num_targets)
+        return self._ttt.chosen.comparable_targets(self._ttt.recipe(), self._windows, num_targets)
 
     def trials(self) -> Sequence[Trial]:
-        recipe = self._settings.recipe
-        if not isinstance(recipe, LoraRecipe):
+        if self._ttt is None or not self._ttt.chosen.by_document:
             return (Trial(score=self.score, moves_documents=True),)
-        single = replace(recipe, batch_documents=1)
+        single = self._ttt.chosen.one_by_one(self._ttt.recipe())
         return (
             Trial(score=self.score, moves_documents=False),
-            Trial(score=lambda tokens, on_scored: self._score(tokens, single, on_scored), moves_documents=True),
+            Trial(score=lambda tokens, on_scored: self._adapted(tokens, single, on_scored), moves_documents=True),
         )
 
-    def _score(self, tokens: np.ndarray, recipe: Recipe | None, on_scored: OnScored) -> np.ndarray:
-        network, windows = self._network, self._settings.evaluate
-        network.load_state_dict(self._weights)
-        network.requires_grad_(True)
-        network.compute_dtype = COMPUTE_DTYPES[self._settings.ttt_precision]
-        if isinstance(recipe, LoraRecipe):
-            return score_first_lora(network, tokens, self.bos_id, recipe, self._settings.seed, self._device, on_scored)
-        if isinstance(recipe, SgdRecipe):
-            plan = plan_windows(len(tokens) - 1, windows)
-            return score_first_sgd(
-                network, tokens, plan, recipe, windows.pass_tokens(self._device.type), self._device, on_scored
-            )
-        if isinstance(recipe, CosineRecipe):
-            adapt_cosine(network, tokens, recipe, self._device, lambda *epoch: None, lambda targets: None)
-        network.compute_dtype = COMPUTE_DTYPES[windows.precision]
+    def _adapted(self, tokens: np.ndarray, recipe: Recipe, on_scored: OnScored) -> np.ndarray:
+        """Scores after, or during, test-time training with the recipe, from the packed weights."""
+        assert self._ttt is not None
+        self._reset(self._ttt.precision)
+        work = Work(
+            network=self._network,
+            tokens=tokens,
+            bos_id=self.bos_id,
+            windows=self._windows,
+            seed=self._seed,
+            device=self._device,
+            processes=ALONE,
+            on_scored=on_scored,
+        )
+        nats = self._ttt.chosen.run(work, recipe)
+        return self._plain(tokens, on_scored) if nats is None else nats
+
+    def _plain(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
+        """Scores of the network as it is."""
+        windows = self._windows
+        self._network.compute_dtype = COMPUTE_DTYPES[windows.precision]
         nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
         batches = batch_windows(plan_windows(len(nats), windows), windows.pass_tokens(self._device.type))
-        score_windows(network.last_nats, tokens, batches, nats, self._device, on_scored)
+        score_windows(self._network.last_nats, tokens, batches, nats, self._device, on_scored)
         return nats
+
+    def _reset(self, precision: str) -> None:
+        """Forget what was learned."""
+        self._network.float().load_state_dict(self._weights)
+        self._network.requires_grad_(True)
+        self._network.compute_dtype = COMPUTE_DTYPES[precision]
 
     def _probed_nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """The network's own function, and now and then the same function for every token of the vocabulary."""
@@ -152,16 +127,3 @@ class PackedScorer:
                 nats_V = self._plain_nats(hidden_ND[row].detach().expand(self.vocab_size, -1), every_V)
                 self.probability_sums.append(float(nats_V.double().neg().exp().sum().item()))
         return self._plain_nats(hidden_ND, targets_N)
-
-
-def _wanted_targets(settings: MethodSettings) -> int:
-    """So that windows slide, and at least one update lies before the last scores."""
-    windows, recipe = settings.evaluate, settings.recipe
-    if isinstance(recipe, LoraRecipe):
-        return 5 * recipe.chunk_tokens
-    plain = windows.context_length + (
-        4 * windows.stride if windows.method == "sliding" else windows.context_length // 2
-    )
-    if isinstance(recipe, SgdRecipe):
-        return max(plain, recipe.chunk_tokens + max(128, 4 * windows.stride))
-    return plain

@@ -1,7 +1,7 @@
 """The clean process in which a scoring method is put on trial. `golfpipe.submission.trial.start` starts it.
 
-One argument: a JSON file with the artifacts, the settings and where to write the result. Nothing else is read but the
-packed model, the tokenizer and the validation shards; what is opened beyond is a finding.
+Its one argument is a JSON file with the artifacts, the settings and where to write the result. It reads only the packed
+model, the tokenizer and the validation shards; whatever else is opened is a finding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from golfpipe.submission.trial.experiments import (
     document_sums,
     needed_targets,
 )
-from golfpipe.submission.trial.packed_scorer import MethodSettings, PackedScorer
+from golfpipe.submission.trial.packed_scorer import PackedScorer
 from golfpipe.submission.trial.scorer import Scorer
 from golfpipe.submission.trial.watcher import AuditHook
 
@@ -51,13 +51,12 @@ def main(build: Build | None = None) -> None:
 
 
 def packed_scorer(request: dict[str, Any]) -> PackedScorer:
-    """The method that the request's settings describe, on the packed model's weights."""
+    """Return the method that the request's settings describe, on the packed model's weights."""
     packed, data = open_artifact(Path(request["packed"]), "packed_model"), open_artifact(Path(request["data"]))
-    config, tokenizer = model_config(packed), load_tokenizer(data)
-    check_vocabulary(config, tokenizer)
-    settings = MethodSettings.of(build_config(request["config"]), adapted=request["adapted"])
-    device = torch.device(select_device(request["device"]))
-    return PackedScorer(config, load_weights(packed), tokenizer, settings, device)
+    model, tokenizer = model_config(packed), load_tokenizer(data)
+    check_vocabulary(model, tokenizer)
+    config, device = build_config(request["config"]), torch.device(select_device(request["device"]))
+    return PackedScorer(model, load_weights(packed), tokenizer, config, device, adapted=request["adapted"])
 
 
 def _try(request: dict[str, Any], build: Build) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is put on trial: a way to score a text, seen from outside."""
+"""What is put on trial: a way to score a text, as seen from outside."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from typing import Protocol
 import numpy as np
 
 OnScored = Callable[[int, float], None]
-"""(targets just scored, the sum of their nats): the hook that every scoring method of golfpipe calls."""
+"""The hook that every scoring method of golfpipe calls, with the number of targets just scored and the sum of their
+nats."""
 
 
 class Scorer(Protocol):
     """Scores texts, each call from the same packed weights: what one call learned must be gone in the next."""
 
     name: str
-    """For people: sliding, score_first_lora, ..."""
+    """A name for people to read: sliding, score_first_lora, ..."""
     vocab_size: int
     bos_id: int
     adapts: bool
-    """Learns from the text while, or before, it scores."""
+    """True if it learns from the text while, or before, it scores."""
     wanted_targets: int
-    """Length of text at which everything that the method does has happened, the first update included."""
+    """The length of a text in which everything that the method does has happened, the first update included."""
     probability_sums: list[float]
     """Sums over the vocabulary that were taken while it scored; may stay empty."""
 
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
-        """Nats of every target, float32 [len(tokens) - 1]."""
+        """Return the nats of every target, float32 [len(tokens) - 1]."""
 
     def sizes(self, tokens: np.ndarray) -> np.ndarray:
-        """Bytes that each target counts for [len(tokens) - 1]."""
+        """Return the bytes that each target counts for [len(tokens) - 1]."""
 
     def decoded_bytes(self, document: np.ndarray) -> int:
-        """UTF-8 bytes of a document's decoded text."""
+        """Return the UTF-8 bytes of a document's decoded text."""
 
     def comparable_targets(self, num_targets: int) -> int:
-        """How many first targets of a text get the same score whatever follows the first `num_targets`."""
+        """Return how many first targets of a text get the same score whatever follows the first `num_targets`."""
 
     def trials(self) -> Sequence[Trial]:
-        """How to put it to the test of altered tokens."""
+        """Return the ways in which to test it with altered tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One way to alter the text, and the scorer that has to stand it.
+    """One way to alter the text, and the scorer that must not notice.
 
-    A method that treats each document by itself is tried twice: with its own batches while documents keep their
-    places, and document by document while they move. In the second case batches would change shape, and rounding
-    with them, which Adam makes large.
+    A method that treats each document by itself is tried twice: with its own batches while documents keep their places,
+    and document by document while they move. In the second case batches would change shape, and rounding with them,
+    which Adam makes large.
     """
 
     score: Callable[[np.ndarray, OnScored], np.ndarray]

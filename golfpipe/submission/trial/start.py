@@ -1,7 +1,7 @@
-"""Run an evaluation's method again, in a clean process, on altered text: what rules 3, 4, 5, 6 and 10 are about.
+"""Run an evaluation's method again, in a clean process, on altered text, as rules 3, 4, 5, 6 and 10 need it.
 
-The process gets an empty working folder and home, and no variables but those that find libraries and devices. What it
-opens is watched by strace where that works, else by an audit hook inside it.
+The process gets an empty working folder and home, and only the variables by which libraries and devices are found.
+strace watches what it opens where that works, else an audit hook inside it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from golfpipe.adapt.method import Method
+from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import known_part
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
 from golfpipe.loading.lineage import Lineage
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import MANIFEST_NAME
-from golfpipe.store.metric_values import mapping
+from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.sizes import packed_file_bytes
 from golfpipe.submission.trial.findings import (
     BytesFound,
@@ -59,8 +61,7 @@ _SYSTEM = (
     "/nix",
 )
 _SAME_NATS = 1e-5
-_SAME_NATS_LORA = 2e-3
-"""Batches of other documents round differently, which Adam makes larger."""
+"""Nats per target by which a plain evaluation may differ when it is run again."""
 
 
 def execute(
@@ -106,12 +107,14 @@ def execute(
 
 
 def _request(lineage: Lineage, packed: Artifact, data: Artifact, scratch: Path) -> dict[str, Any]:
-    """Settings of the stages that made the score; of a packed model alone, those that it carries."""
+    """Return the request with the settings of the stages that made the score; for a packed model alone, those that it
+    carries."""
     scored = lineage.evaluation or packed
     learned = scored if lineage.score_first else lineage.adapted
     config = dict(scored.manifest.config)
     if learned is not None:
         config |= {"ttt": learned.manifest.config.get("ttt", {}), "seed": learned.manifest.config.get("seed", 0)}
+        METHODS.check(f"{learned.path}: ttt.method", text(mapping(config, "ttt"), "method") or "")
     known, _ = known_part(config)
     return {
         "packed": str(packed.path.resolve()),
@@ -196,7 +199,8 @@ def _split_files(data: Artifact, split: str) -> list[str]:
 
 
 def _code_roots(scratch: Path) -> list[str]:
-    """The interpreter, installed packages, golfpipe itself, the system's libraries, and the process's own scratch."""
+    """Return the folders that code may be read from: interpreter, packages, golfpipe, system libraries, and the
+    process's own scratch."""
     installed = [sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     prefixes = [
         f"{prefix}/{part}" for prefix in (sys.prefix, sys.base_prefix) for part in ("bin", "lib", "lib64", "pyvenv.cfg")
@@ -211,21 +215,23 @@ def _inside(path: str, root: str) -> bool:
 
 def _reproduced(lineage: Lineage, rerun: list[float]) -> Reproduced:
     """Compare with the documents that the evaluation recorded."""
-    tolerance = _SAME_NATS_LORA if _is_lora(lineage) else _SAME_NATS
+    method = _score_first_method(lineage)
+    tolerance = method.same_nats if method is not None else _SAME_NATS
     if lineage.evaluation is None or not rerun or "documents.safetensors" not in lineage.evaluation.manifest.files:
         return Reproduced(documents=0, largest_change_nats=0.0, tolerance_nats=tolerance)
     recorded = lineage.evaluation.read_tensors("documents.safetensors")
     nats, targets = recorded["nats"].numpy(), recorded["targets"].numpy()
-    same = min(len(rerun), len(nats) - 1)  # the last one may be cut off by evaluate.max_targets
+    same = min(len(rerun), len(nats) - 1)  # evaluate.max_targets may have cut off the last one
     change = np.abs(np.array(rerun[:same]) - nats[:same]) / np.maximum(1, targets[:same])
     return Reproduced(documents=same, largest_change_nats=float(change.max(initial=0.0)), tolerance_nats=tolerance)
 
 
 def _notes(lineage: Lineage, packed: Artifact) -> tuple[str, ...]:
-    """What is allowed and worth knowing."""
+    """Return notes on what is allowed and worth knowing."""
     model = packed.manifest.model or {}
     crossing = [] if model.get("mask_document_boundaries") else ["n-gram hashes and the smear gate"]
-    if not _is_lora(lineage):
+    method = _score_first_method(lineage)
+    if method is None or not method.by_document:
         crossing.append("attention")
     if not crossing:
         return ()
@@ -234,8 +240,9 @@ def _notes(lineage: Lineage, packed: Artifact) -> tuple[str, ...]:
     )
 
 
-def _is_lora(lineage: Lineage) -> bool:
-    """Score-first LoRA, which scores each document by itself."""
+def _score_first_method(lineage: Lineage) -> Method | None:
+    """The method that made the evaluation while it adapted the model; None where the evaluation only scored."""
     if lineage.evaluation is None or not lineage.score_first:
-        return False
-    return mapping(lineage.evaluation.manifest.config, "ttt").get("method") == "score_first_lora"
+        return None
+    method: Method = METHODS.load(text(mapping(lineage.evaluation.manifest.config, "ttt"), "method") or "")
+    return method

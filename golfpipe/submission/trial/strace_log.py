@@ -1,4 +1,4 @@
-"""What a traced process opened and connected, from strace's log (`-f -y`, calls that open files or sockets)."""
+"""Read strace's log (`-f -y`, calls that open files or sockets): what a traced process opened and connected."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _LOCAL = ("AF_UNIX", "AF_LOCAL", "PF_UNIX", "PF_LOCAL")
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """Paths that were opened, absolute, and sockets other than local ones."""
+    """The absolute paths that were opened, and sockets other than local ones."""
 
     files: tuple[str, ...]
     sockets: tuple[str, ...]
 
 
 def strace_command(log: Path) -> list[str] | None:
-    """The words to put before a command, or None where strace is missing or may not trace
-    (containers often forbid it)."""
+    """Return the words to put before a command; None where strace is missing or may not trace, as in many
+    containers."""
     program = shutil.which("strace")
     if program is None:
         return None
-    for more in (["--seccomp-bpf"], []):  # the first is far faster, and newer
+    for more in (["--seccomp-bpf"], []):  # the first way is far faster, but newer
         words = [program, "-f", "-y", *more, "-qq", "-s", "4096", "-e", f"trace={_CALLS}", "-e", "signal=none"]
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -48,7 +48,7 @@ def strace_command(log: Path) -> list[str] | None:
 
 
 def parse_strace(lines: Iterable[str], folder: str) -> Traced:
-    """`folder`: where the process was started, to which relative paths refer."""
+    """Read the lines of a log. `folder` is where the process was started, to which relative paths refer."""
     files: dict[str, None] = {}
     sockets: dict[str, None] = {}
     for line in lines:
@@ -64,6 +64,6 @@ def parse_strace(lines: Iterable[str], folder: str) -> Traced:
 
 
 def _unescaped(text: str) -> str:
-    """strace writes bytes outside ASCII as octal escapes."""
+    """Decode a path: strace writes bytes outside ASCII as octal escapes."""
     raw = text.encode("latin-1", "replace")
     return os.fsdecode(re.sub(rb"\\([0-7]{1,3})", lambda m: bytes([int(m[1], 8) & 255]), raw))

@@ -10,7 +10,7 @@ _STARTS_PROCESS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
 
 
 class AuditHook:
-    """Notes files that exist, sockets, and new processes, which it could not follow. Cannot be removed again."""
+    """Notes files that exist, sockets, and new processes, which it cannot follow. It cannot be removed again."""
 
     def __init__(self) -> None:
         self.files: list[str] = []

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from golfpipe.adapt.full_weights import full_weight_step, training_batches
-from golfpipe.adapt.score_first_lora import ChunkWindow
+from golfpipe.adapt.document_chunks import ChunkWindow
+from golfpipe.adapt.full_weights import training_batches
+from golfpipe.scoring.score import window_inputs
 from golfpipe.submission.trial.packed_scorer import PackedScorer
 from golfpipe.submission.trial.scorer import Trial
 
@@ -62,7 +63,10 @@ class TrainsFirst(PackedScorer):
         network.requires_grad_(True)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
         for batch in training_batches(0, len(tokens) - 1, 64, 4):
-            full_weight_step(network, network, optimizer, tokens, batch, 1.0, self._device)
+            optimizer.zero_grad()
+            network(*window_inputs(tokens, batch, self._device)).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
         self._weights = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
         try:
             return super().score(tokens, on_scored)
@@ -87,19 +91,19 @@ class WrongBytes(PackedScorer):
         return super().sizes(tokens) + (tokens[:-1] == self.bos_id)
 
 
-def window_that_knows_the_end(span, chunk, recipe):
+def window_that_knows_the_end(span, chunk, chunk_tokens, context_length):
     """A document's last chunk reaches farther back than the others: its scores depend on where the document ends."""
-    score_start = span.start + chunk * recipe.chunk_tokens
-    end = min(score_start + recipe.chunk_tokens, span.end)
-    return ChunkWindow(max(span.start, min(end - recipe.context_length, score_start)), score_start, end)
+    score_start = span.start + chunk * chunk_tokens
+    end = min(score_start + chunk_tokens, span.end)
+    return ChunkWindow(max(span.start, min(end - context_length, score_start)), score_start, end)
 
 
-def window_that_does_not(span, chunk, recipe):
+def window_that_does_not(span, chunk, chunk_tokens, context_length):
     """Every chunk's window begins as if the chunk were full."""
-    score_start = span.start + chunk * recipe.chunk_tokens
-    end = min(score_start + recipe.chunk_tokens, span.end)
-    full_end = score_start + recipe.chunk_tokens
-    return ChunkWindow(max(span.start, min(full_end - recipe.context_length, score_start)), score_start, end)
+    score_start = span.start + chunk * chunk_tokens
+    end = min(score_start + chunk_tokens, span.end)
+    full_end = score_start + chunk_tokens
+    return ChunkWindow(max(span.start, min(full_end - context_length, score_start)), score_start, end)
 
 
 class Uniform:

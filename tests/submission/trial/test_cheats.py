@@ -64,7 +64,7 @@ def test_golfpipes_own_methods_are_legal(make, settings, adapted, name):
 
 
 def test_lora_is_legal_where_a_window_does_not_know_where_its_document_ends(make, monkeypatch):
-    monkeypatch.setattr("golfpipe.adapt.score_first_lora.chunk_window", cheats.window_that_does_not)
+    monkeypatch.setattr("golfpipe.adapt.document_chunks.chunk_window", cheats.window_that_does_not)
     scorer, tokens = make(PackedScorer, *LORA, adapted=True)
     assert [trial.moves_documents for trial in scorer.trials()] == [False, True]
     cuts = check_cuts(scorer, tokens)
@@ -74,7 +74,7 @@ def test_lora_is_legal_where_a_window_does_not_know_where_its_document_ends(make
 
 
 def test_a_window_that_knows_where_its_document_ends_is_caught(make, monkeypatch):
-    monkeypatch.setattr("golfpipe.adapt.score_first_lora.chunk_window", cheats.window_that_knows_the_end)
+    monkeypatch.setattr("golfpipe.adapt.document_chunks.chunk_window", cheats.window_that_knows_the_end)
     cuts = check_cuts(*make(PackedScorer, *LORA, adapted=True))
     assert cuts.changed > 0 and cuts.largest_change_nats > 0.01
 

@@ -1,0 +1,96 @@
+"""The files and lines of docs/extending.md, added to a copy of golfpipe, work in every command; without them, what they
+made is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_chain import ROOT
+
+from golfpipe.cli.app import main
+from golfpipe.store.artifact import open_artifact
+
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+
+
+def blocks(opening: str) -> list[tuple[str, str]]:
+    """(path, text) of the page's blocks whose first line ends with `opening`=path."""
+    return re.findall(rf"^```\w+ {opening}=(\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with golfpipe's package, to which the page's files and lines are added and nothing else."""
+    folder = tmp_path_factory.mktemp("extended")
+    shutil.copytree(ROOT / "golfpipe", folder / "golfpipe", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "stages.yaml", folder)
+    for path, text in blocks("file"):
+        assert not (folder / path).exists()
+        (folder / path).write_text(text)
+    for path, line in blocks("line"):
+        assert line.count("\n") == 1
+        table = (folder / path).read_text()
+        first = re.search(r'^.*"golfpipe\.', table, re.MULTILINE)
+        assert first is not None
+        (folder / path).write_text(table[: first.start()] + line + table[first.start() :])
+    return folder
+
+
+def run(folder: Path, command: str) -> str:
+    words = [sys.executable, "-m", "golfpipe", *shlex.split(command)[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_there_is_one_file_and_one_line_of_each_kind() -> None:
+    assert len(blocks("file")) == len(blocks("line")) == 3
+
+
+def test_what_is_added_works_everywhere(extended: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    said = {command.split()[1]: run(extended, command) for command in commands.splitlines()}
+    assert set(said) == {"quantize", "pack", "evaluate", "ttt", "audit", "submit"}
+    for number in (3, 4, 5, 6):
+        assert re.search(rf"^pass +{number}\. ", said["audit"], re.MULTILINE), said["audit"]
+    mine = Path("artifacts/mine")
+    plain, adapted = (json.loads((mine / f / "manifest.json").read_text()) for f in ("evaluate-pack", "ttt"))
+    assert adapted["kind"] == "evaluation" and adapted["metrics"]["eligible"] is True
+    assert adapted["metrics"]["val_bpb"] != plain["metrics"]["val_bpb"]
+    (readme,) = mine.rglob("README.md")
+    for path, _ in blocks("file"):
+        (about,) = re.findall(r'about = "(.*)"', (extended / path).read_text())
+        assert about in readme.read_text()
+    refused = {
+        "unpack artifacts/mine/pack": (3, "unknown coder 2"),
+        "evaluate artifacts/mine/pack --set evaluate.stride=16": (3, "unknown coder 2"),
+        "submit artifacts/mine/ttt -o artifacts/mine/again": (2, "unknown"),
+        "audit artifacts/mine/ttt --execute": (2, "ttt.method: unknown test-time training method score_first_gains"),
+        "ttt artifacts/demo/pack --set ttt.method=score_first_gains": (2, "unknown test-time training method"),
+        "quantize artifacts/demo/train --set quantize.method=toward_zero": (2, "unknown quantizer toward_zero"),
+        "pack artifacts/demo/quantize --set pack.coder=zlib": (2, "unknown coder zlib"),
+    }
+    for command, (code, message) in refused.items():
+        assert main(shlex.split(command)) == code, command
+        assert message in capsys.readouterr().err
+
+
+def test_settings_carried_by_a_model_choose_nothing_else_where_they_are_unknown(
+    extended: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(extended, "golfpipe quantize artifacts/demo/train -o artifacts/b/quantize --set ttt.method=score_first_gains")
+    run(extended, "golfpipe pack artifacts/b/quantize")
+    assert main(["ttt", "artifacts/b/pack"]) == 2
+    assert "ttt.method: unknown test-time training method score_first_gains" in capsys.readouterr().err
+    assert main(["evaluate", "artifacts/b/pack"]) == 0  # which does not heed it
+    assert main(["ttt", "artifacts/b/pack", "--set", "ttt.method=score_first_sgd"]) == 0
+    assert open_artifact(Path("artifacts/b/ttt")).manifest.config["ttt"]["method"] == "score_first_sgd"
