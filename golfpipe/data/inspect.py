@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from golfpipe.data.shard_files import ShardFile, ShardRun, list_shards
+from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.shard_format import SPLITS, Split, sidecar_name
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.errors import DataError
@@ -127,8 +127,13 @@ def _inspect_split(paths: Sequence[Path], split: Split, tokenizer: Tokenizer, *,
         documents=sum(shard.documents for shard in shard_inspections),
         bytes=num_bytes,
         known_from=known_from,
-        sample=tokenizer.decode(ShardRun(shards)[:SAMPLE_TOKENS]),
+        sample=tokenizer.decode(_beginning(shards, SAMPLE_TOKENS)),
     )
+
+
+def _beginning(shards: Sequence[ShardFile], num_tokens: int) -> np.ndarray:
+    """Return the first tokens of the first shard that has any."""
+    return next((shard[:num_tokens] for shard in shards if len(shard)), np.empty(0, np.uint16))
 
 
 def list_sidecars(shards: Sequence[Path], split: Split) -> list[Path]:
@@ -154,7 +159,7 @@ def _sidecar_bytes(shards: Sequence[Path], sidecars: Sequence[Path], table_bytes
         for start in range(0, len(values), BLOCK_TOKENS):
             block = values[start : start + BLOCK_TOKENS]
             num_bytes += int(block.sum(dtype=np.int64))
-    num_bytes -= int(ShardRun([ShardFile(path) for path in sidecars])[:1].sum())
+    num_bytes -= int(_beginning([ShardFile(path) for path in sidecars], 1).sum())
     if abs(num_bytes - table_bytes) > SIDECAR_TOLERANCE * table_bytes:
         raise DataError(
             f"{sidecars[0].parent}: the sidecars hold {num_bytes} bytes, but the tokens spell {table_bytes}",

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -53,42 +50,18 @@ class ShardFile:
     def __getitem__(self, part: slice, /) -> np.ndarray:
         start, stop, step = part.indices(self._num_tokens)
         assert step == 1
-        count = max(0, stop - start)
-        offset = SHARD_HEADER_BYTES + start * SHARD_TOKEN_DTYPE.itemsize
         try:
-            tokens = np.fromfile(self._path, dtype=SHARD_TOKEN_DTYPE, count=count, offset=offset)
-        except OSError as error:
-            raise self._lost(start, stop, error.strerror or str(error)) from error
+            return self._read(start, max(0, stop - start))
+        except (OSError, EOFError) as error:
+            raise DataError(
+                f"{self._path}: tokens {start} to {stop} cannot be read: {getattr(error, 'strerror', None) or error}",
+                hint="bring the file back as it was; the same command then goes on",
+                path=str(self._path),
+            ) from error
+
+    def _read(self, start: int, count: int) -> np.ndarray:
+        offset = SHARD_HEADER_BYTES + start * SHARD_TOKEN_DTYPE.itemsize
+        tokens = np.fromfile(self._path, dtype=SHARD_TOKEN_DTYPE, count=count, offset=offset)
         if len(tokens) != count:
-            raise self._lost(start, stop, "the file was cut short while it was in use")
+            raise EOFError("the file was cut short while it was in use")
         return tokens
-
-    def _lost(self, start: int, stop: int, why: str) -> DataError:
-        return DataError(
-            f"{self._path}: tokens {start} to {stop} cannot be read: {why}",
-            hint="bring the file back as it was; the same command then goes on",
-            path=str(self._path),
-        )
-
-
-class ShardRun:
-    """The tokens of several shards as one sequence; a slice reads only the shards that it touches."""
-
-    def __init__(self, shards: Sequence[ShardFile]) -> None:
-        self._shards = shards
-        self._starts = [0, *accumulate(len(shard) for shard in shards)]
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def __getitem__(self, part: slice, /) -> np.ndarray:
-        start, stop, step = part.indices(len(self))
-        assert step == 1
-        parts = [np.empty(0, dtype=SHARD_TOKEN_DTYPE)]
-        index = bisect_right(self._starts, start) - 1
-        while start < stop:
-            first = self._starts[index]
-            parts.append(self._shards[index][start - first : stop - first])
-            start += len(parts[-1])
-            index += 1
-        return np.concatenate(parts)

@@ -6,7 +6,6 @@ little-endian uint16 tokens.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
@@ -29,7 +28,7 @@ def is_shard(name: str, split: Split) -> bool:
 
     `fineweb_val_bytes_000000.bin` is no shard but a sidecar, see `sidecar_name`.
     """
-    return fnmatchcase(name, f"*{split}_*.bin") and not fnmatchcase(name, f"*{split}_bytes_*.bin")
+    return name.endswith(".bin") and f"{split}_" in name and f"{split}_bytes_" not in name
 
 
 def sidecar_name(shard_name: str, split: Split) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
 
-from golfpipe.data.shard_files import ShardFile, ShardRun
+from golfpipe.data.shard_files import ShardFile
 from golfpipe.data.shard_format import SHARD_TOKEN_DTYPE, Split, is_shard, sidecar_name
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError
@@ -15,7 +15,7 @@ from golfpipe.scoring.byte_table import scored_bytes
 from golfpipe.scoring.windows import Window, gathered, moved_together, spread_windows
 from golfpipe.store.artifact import Artifact, part_of_artifact
 from golfpipe.training.config import OnBad
-from golfpipe.training.token_stream import TokenSource
+from golfpipe.training.token_stream import TokenSource, TokenStream
 
 
 def load_tokenizer(data: Artifact) -> Tokenizer:
@@ -98,10 +98,10 @@ def load_validation(data: Artifact, tokenizer: Tokenizer, max_targets: int = 0) 
     split_targets = _val_targets(data, names)
     num_targets = min(max_targets, split_targets) if max_targets else split_targets
     with part_of_artifact():
-        tokens = ShardRun(list(_first_shards(data, names, num_targets + 1)))[: num_targets + 1]
+        tokens = _first_tokens(data, names, num_targets + 1)
         sidecars = _sidecar_names(data, names)
-        counted = ShardRun(list(_first_shards(data, sidecars, num_targets + 1)))[: num_targets + 1]
-        sizes = scored_bytes(tokenizer.byte_table, tokens, counted if sidecars else None)
+        counted = _first_tokens(data, sidecars, num_targets + 1) if sidecars else None
+        sizes = scored_bytes(tokenizer.byte_table, tokens, counted)
     return ValidationText(tokens, sizes, split_targets, bool(sidecars))
 
 
@@ -121,24 +121,23 @@ def _val_targets(data: Artifact, names: Sequence[str]) -> int:
     with part_of_artifact():
         shards = [ShardFile(data.path_of(name)) for name in names]
     _check_not_empty(data, "val", shards)
-    targets = len(ShardRun(shards)) - 1
+    targets = sum(len(shard) for shard in shards) - 1
     if targets < 1:
         raise DataError(f"{data.path}: one validation token has no target to score")
     return targets
 
 
-def _first_shards(data: Artifact, names: Iterable[str], num_tokens: int) -> Iterator[ShardFile]:
-    """Yield the shards, sha256 checked, as far as they are needed for so many tokens."""
+def _first_tokens(data: Artifact, names: Iterable[str], num_tokens: int) -> np.ndarray:
+    """Return so many tokens; only the shards that hold them are read, and their sha256 checked."""
+    shards: list[ShardFile] = []
     for name in names:
-        if num_tokens <= 0:
-            return
-        shard = ShardFile(data.file(name))
-        num_tokens -= len(shard)
-        yield shard
+        if sum(len(shard) for shard in shards) < num_tokens:
+            shards.append(ShardFile(data.file(name)))
+    return TokenStream(shards).take(num_tokens)
 
 
 def _gathered(data: Artifact, names: Iterable[str], windows: Sequence[Window]) -> np.ndarray:
-    return gathered(ShardRun([ShardFile(data.file(name)) for name in names]), windows)
+    return gathered(TokenStream([ShardFile(data.file(name)) for name in names]), windows)
 
 
 def _sidecar_names(data: Artifact, shard_names: Sequence[str]) -> list[str]:

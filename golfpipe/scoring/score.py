@@ -75,9 +75,9 @@ def score_windows(
             count = windows[0].score_end - windows[0].score_start
             scored = last_nats(*window_inputs(tokens, windows, device), count).cpu().numpy()
             for window, values in zip(windows, np.split(scored, len(windows)), strict=True):
-                part = slice(window.score_start, window.score_end)
-                assert len(values) == count and np.isnan(nats[part]).all()
-                nats[part] = values
+                part = nats[window.score_start : window.score_end]
+                assert np.isnan(part).all()
+                part[:] = values
             if on_scored is not None:
                 on_scored(len(scored), float(scored.sum(dtype=np.float64)))
 

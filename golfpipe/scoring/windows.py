@@ -7,17 +7,18 @@ tokens and scores the targets [score_start, end).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from golfpipe.scoring.config import EvaluateConfig
 
+if TYPE_CHECKING:
 
-class Text(Protocol):
-    """Tokens, or values of tokens, that are read in slices."""
+    class Text(Protocol):
+        """Tokens, or values of tokens, that are read in parts."""
 
-    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+        def span(self, start: int, stop: int, /) -> np.ndarray: ...
 
 
 class Window(NamedTuple):
@@ -53,7 +54,7 @@ def spread_windows(num_targets: int, context_length: int, max_targets: int) -> l
 
 def gathered(text: Text, windows: Iterable[Window]) -> np.ndarray:
     """Return the text of each window, with the token after it, one behind the other; no more of it is read."""
-    return np.concatenate([text[window.start : window.end + 1] for window in windows])
+    return np.concatenate([text.span(window.start, window.end + 1) for window in windows])
 
 
 def moved_together(windows: Iterable[Window]) -> Iterator[Window]:

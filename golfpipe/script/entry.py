@@ -34,8 +34,8 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
-from golfpipe.data.shard_files import ShardFile, ShardRun, list_shards
-from golfpipe.data.shard_format import Split, sidecar_name
+from golfpipe.data.shard_files import ShardFile, list_shards
+from golfpipe.data.shard_format import Split
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
@@ -152,11 +152,11 @@ class Data:
         self.table = build_byte_table(
             [processor.id_to_piece(i) for i in pieces], [_piece_type(processor, i) for i in pieces]
         )
-
-        self.validation = ShardRun(self.shards("val"))
-        sidecars = [path.with_name(sidecar_name(path.name, "val")) for path in list_shards(self.folder, "val")]
-        has_sidecars = any(path.exists() for path in sidecars)
-        self.sidecar = ShardRun([ShardFile(path) for path in sidecars]) if has_sidecars else None
+        self.validation = TokenStream(self.shards("val"))
+        sidecars = [ShardFile(path) for path in sorted(self.folder.glob("*val_bytes_*.bin"))]
+        self.sidecar = TokenStream(sidecars) if sidecars else None
+        if (sidecars or self.table.case_transformed) and sum(map(len, sidecars)) != self.validation.num_tokens:
+            raise SystemExit("DATA_PATH: *val_bytes_*.bin files are missing")
 
     def shards(self, split: Split) -> list[ShardFile]:
         """Return the shards in the order of their names."""
@@ -213,7 +213,7 @@ class Script:
     def averaged_score(self) -> Score:
         """Averaged weights on windows of the training length from everywhere in the validation split."""
         train, data = self.settings.train, self.data
-        windows = spread_windows(len(data.validation) - 1, train.context_length, train.validation_targets)
+        windows = spread_windows(data.validation.num_tokens - 1, train.context_length, train.validation_targets)
         tokens = gathered(data.validation, windows)
         sizes = scored_bytes(data.table, tokens, gathered(data.sidecar, windows) if data.sidecar else None)
         with self.trainer.averaged_weights() as network:
@@ -293,7 +293,7 @@ class Script:
 
     def summary(self, tokens: np.ndarray, nats: np.ndarray) -> Score:
         data = self.data
-        sizes = scored_bytes(data.table, tokens, data.sidecar[: len(tokens)] if data.sidecar else None)
+        sizes = scored_bytes(data.table, tokens, data.sidecar.span(0, len(tokens)) if data.sidecar else None)
         return summarize(tokens, nats, sizes, self.settings.model.bos_id)
 
     def network(self, weights: dict[str, Tensor], precision: str) -> Network:
@@ -303,7 +303,8 @@ class Script:
         """Read the packed file back, adapt, score."""
         settings = self.settings
         windows = settings.evaluate
-        tokens = self.data.validation[: windows.max_targets + 1 if windows.max_targets else None]
+        split = self.data.validation
+        tokens = split.span(0, windows.max_targets + 1 if windows.max_targets else split.num_tokens)
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
         if settings.ttt_module:
@@ -354,7 +355,5 @@ def main(settings: Settings, environ: Mapping[str, str], path: str) -> None:
         raise SystemExit(
             f"TOKENIZER_PATH: {data.vocab_size} pieces, not GOLF_MODEL_VOCAB_SIZE={settings.model.vocab_size}"
         )
-    if data.table.case_transformed and data.sidecar is None:
-        raise SystemExit("DATA_PATH: the text was transformed; put the *val_bytes_*.bin files beside its shards")
     Script(settings, data, environ.get("RUN_ID", uuid.uuid4().hex), processes, Path(path).stat().st_size).run()
     processes.leave()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golfpipe.data.shard_files import ShardFile, ShardRun, list_shards, read_shard_length
+from golfpipe.data.shard_files import ShardFile, list_shards, read_shard_length
 from golfpipe.data.shard_format import shard_header, sidecar_name
 from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.errors import DataError
@@ -52,19 +52,6 @@ def test_shards_are_listed_by_split_and_name(tmp_path):
     (tmp_path / "train_folder.bin").mkdir()
     assert [path.name for path in list_shards(tmp_path, "train")] == names[1::-1]
     assert [path.name for path in list_shards(tmp_path, "val")] == names[2:3]
-
-
-@given(st.lists(st.lists(st.integers(0, 65535), max_size=5), max_size=5), st.data())
-def test_a_run_of_shards_reads_like_one_array(tmp_path_factory, parts, data):
-    folder = tmp_path_factory.mktemp("run")
-    for number, part in enumerate(parts):
-        content = shard_header(len(part)) + np.array(part, dtype="<u2").tobytes()
-        (folder / f"val_{number:06d}.bin").write_bytes(content)
-    run = ShardRun([ShardFile(path) for path in list_shards(folder, "val")])
-    tokens = [token for part in parts for token in part]
-    start, stop = (data.draw(st.integers(0, len(tokens) + 2)) for _ in range(2))
-    assert len(run) == len(tokens)
-    assert run[start:stop].tolist() == tokens[start:stop]
 
 
 def test_sidecars_are_no_shards(tmp_path):

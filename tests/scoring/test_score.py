@@ -10,6 +10,7 @@ from golfpipe.scoring.byte_table import build_byte_table, target_bytes
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.scoring.score import score_windows, summarize, summarize_sample
 from golfpipe.scoring.windows import batch_windows, gathered, moved_together, plan_windows, spread_windows
+from golfpipe.training.token_stream import TokenStream
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(
@@ -89,7 +90,7 @@ def test_a_sample_scores_as_the_same_windows_of_the_whole_text(network, max_targ
     sizes = target_bytes(TABLE, tokens[:-1], tokens[1:])
     whole = scores(network, tokens, method="chunked")
     windows = spread_windows(len(whole), 16, max_targets)
-    sample = gathered(tokens, windows)
+    sample = gathered(TokenStream([tokens]), windows)
     nats = np.full(len(sample) - 1, np.nan, dtype=np.float32)
     score_windows(network.last_nats, sample, batch_windows(moved_together(windows), 64), nats, CPU)
     score = summarize_sample(nats, target_bytes(TABLE, sample[:-1], sample[1:]))
