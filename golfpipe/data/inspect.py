@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from golfpipe.data.order import order_bits
 from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.shard_format import SPLITS, Split, sidecar_name
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table
@@ -50,6 +51,8 @@ class SplitInspection:
     known_from: Literal["table", "text", "sidecar"]
     """Where the bytes are from: counted by the byte table; or every document was decoded too, and has the bytes that
     the table says; or read from sidecars, which agree with the table but for normalization."""
+    order_bits: float
+    """See `data.order`: what a token's place tells of it."""
     sample: str
     """The decoded text of the first tokens."""
 
@@ -127,6 +130,7 @@ def _inspect_split(paths: Sequence[Path], split: Split, tokenizer: Tokenizer, *,
         documents=sum(shard.documents for shard in shard_inspections),
         bytes=num_bytes,
         known_from=known_from,
+        order_bits=order_bits(shards, tokenizer.bos_id),
         sample=tokenizer.decode(_beginning(shards, SAMPLE_TOKENS)),
     )
 

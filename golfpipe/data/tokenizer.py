@@ -32,7 +32,7 @@ from golfpipe.scoring.byte_table import (
 
 MAX_MODEL_BYTES = 64_000_000
 """The most bytes of a model file, far above any tokenizer with 65,536 pieces."""
-MAX_TRAINING_BYTES = 100_000_000
+MAX_TRAINING_BYTES = 20_000_000
 """The bytes of text that tokenizer training looks at; the trainer keeps all of it in memory."""
 MAX_SENTENCE_CHARACTERS = 100_000
 """Longer lines are cut for tokenizer training (the trainer drops what is over its limit in bytes)."""

@@ -12,7 +12,7 @@ from functools import partial
 
 from golfpipe.data.document_split import Survey, survey_documents, training_documents
 from golfpipe.data.text_files import read_documents
-from golfpipe.data.tokenizer import MAX_TRAINING_BYTES, Tokenizer, train_tokenizer
+from golfpipe.data.tokenizer import DEFAULT_VOCAB_SIZE, MAX_TRAINING_BYTES, Tokenizer, train_tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import write_token_data
 from golfpipe.store.artifact import ArtifactWriter
@@ -40,6 +40,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         normalization = "identity" if settings.normalization == "auto" else settings.normalization
         texts = training_documents(read(), threshold, share=MAX_TRAINING_BYTES / survey.bytes)
         tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size, normalization=normalization)
+        if not settings.vocab_size and tokenizer.vocab_size != DEFAULT_VOCAB_SIZE:
+            reporter.note(f"this text gets a vocabulary of {tokenizer.vocab_size:,} pieces")
     mixed_bytes = survey.bytes if settings.shuffle else None
     return write_token_data(
         job, out, read(), tokenizer, threshold=threshold, mixed_bytes=mixed_bytes, processes=arguments["processes"]

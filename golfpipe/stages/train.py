@@ -16,6 +16,7 @@ import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
+from golfpipe.data.order import order_bits, order_warning
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
 from golfpipe.extras import require
@@ -53,7 +54,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     settings = _settings(job, device)
     tokenizer = load_tokenizer(data)
     check_vocabulary(config.model, tokenizer)
-    stream, skipped_shards = _open_stream(job)
+    stream, skipped_shards = _open_stream(job, tokenizer.bos_id)
     validation = Validation(data, tokenizer, settings)
     network = _first_network(job, settings).to(device)
     keep_freed_memory()
@@ -90,7 +91,7 @@ def _settings(job: Job, device: torch.device) -> TrainConfig:
     return replace(settings, precision=processes.first(faster_precision(device, job.config.model.model_dim)))
 
 
-def _open_stream(job: Job) -> tuple[TokenStream, list[str]]:
+def _open_stream(job: Job, bos_id: int) -> tuple[TokenStream, list[str]]:
     """Open the train shards; return their tokens and the names of the shards that are skipped.
 
     Raises DataError where there are too few tokens for one sequence.
@@ -99,6 +100,8 @@ def _open_stream(job: Job) -> tuple[TokenStream, list[str]]:
     shards, bad_shards = load_training_shards(data, settings.on_bad_shard)
     for message in bad_shards.values():
         job.context.reporter.warn(f"skipped: {message}")
+    if warning := order_warning(order_bits(shards, bos_id), str(data.path)):
+        job.context.reporter.warn(warning)
     stream = TokenStream(shards)
     if stream.num_tokens <= settings.context_length:
         raise DataError(

@@ -38,6 +38,7 @@ def data_inspect(
       golfpipe data inspect artifacts/data/demo
       golfpipe data inspect fineweb10B_sp1024 --tokenizer fineweb_1024_bpe.model
     """
+    from golfpipe.data.order import order_warning
     from golfpipe.pipeline.data_sources import inspect_data
 
     path = input_path(folder)
@@ -50,11 +51,13 @@ def data_inspect(
     table = format_table(["split", "shards", "tokens", "documents", "bytes", "bytes/token", "bytes from"], rows)
     sample = " ".join(next(iter(splits.values())).sample.split())[:SAMPLE_CHARACTERS]
     about = f"{path}: tokenizer {model.name}, {model.vocab_size} pieces, BOS {model.bos_id}"
+    warnings = [order_warning(split.order_bits, f"{name} split") for name, split in splits.items()]
+    notes = "".join(f"\n\nwarning: {warning}" for warning in warnings if warning is not None)
     metrics: dict[str, Any] = {"vocab_size": model.vocab_size, "bos_id": model.bos_id}
     for name, split in splits.items():
         metrics |= _split_metrics(name, split)
     return Answer(
-        text=f"{about}\n\n{table}\n\nsample: {sample}",
+        text=f"{about}\n\n{table}{notes}\n\nsample: {sample}",
         path=path,
         kind="token_data" if artifact is not None else None,
         digest=artifact.manifest.digest if artifact is not None else None,
@@ -69,6 +72,7 @@ def _split_metrics(name: str, split: SplitInspection) -> dict[str, Any]:
         f"{name}_documents": split.documents,
         f"{name}_bytes": split.bytes,
         f"{name}_bytes_per_token": split.bytes_per_token,
+        f"{name}_order_bits": split.order_bits,
     }
 
 
