@@ -85,7 +85,7 @@ def plan_fetch(
             repository, recursive=True, revision=commit, repo_type="dataset") if hasattr(entry, "size")]  # fmt: skip
     shards = _shards(files, repository, variant)
     train = [file for file in shards if re.search(r"train_\d+\.bin$", file.name)]
-    validation = [file for file in shards if re.search(r"val_\d+\.bin$", file.name)]
+    validation = [file for file in shards if re.search(r"val_(?:bytes_)?\d+\.bin$", file.name)]
     if train_shards > len(train):
         raise UsageError(f"--train-shards {train_shards}: {repository} has {len(train)} of {variant}")
     tokenizer = _tokenizer(files, shards, repository, variant)
@@ -151,8 +151,8 @@ def _is_right(path: Path, file: RemoteFile) -> bool:
 
 
 def _shards(files: Sequence[RemoteFile], repository: str, variant: str) -> list[RemoteFile]:
-    """Return the shards in the folder named for the variant, in order. Raises UsageError unless there is one."""
-    pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val)_\d+\.bin$")
+    """The shards in the folder that is named for the variant, in order."""
+    pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val|val_bytes)_\d+\.bin$")
     shards = sorted((file for file in files if pattern.search(file.path)), key=lambda file: file.path)
     if not any("val_" in file.name for file in shards):
         found = sorted({m[1] for file in files if (m := re.search(r"([^/_]+)/[^/]*val_\d+\.bin$", file.path))})

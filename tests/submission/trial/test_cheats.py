@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from golfpipe.config.schema import plain_config
-from golfpipe.data.token_data import load_validation
+from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.submission.trial import process as child
 from golfpipe.submission.trial.experiments import (
     altered,
@@ -42,7 +42,8 @@ def make(chain, monkeypatch):
                 "device": "cpu",
             }
         )
-        return scorer, np.array(load_validation(chain.data)[0][: needed_targets(scorer) + 1])
+        text = load_validation(chain.data, load_tokenizer(chain.data))
+        return scorer, text.tokens[: needed_targets(scorer) + 1]
 
     return made
 
