@@ -60,6 +60,8 @@ def audit_fields(report: AuditReport) -> dict[str, Any]:
 
 def audit_metrics(report: AuditReport) -> dict[str, Any]:
     """Totals, by the names that scripts rely on."""
+    from golfpipe.records.summary import metrics
+
     totals = report.totals
     return {
         "packed_bytes": totals.packed_bytes,
@@ -67,6 +69,7 @@ def audit_metrics(report: AuditReport) -> dict[str, Any]:
         "total_bytes": totals.total_bytes,
         "limit_bytes": totals.limit_bytes,
         "room_bytes": totals.room,
+        **(metrics(report.reading) if report.reading is not None else {}),
     }
 
 

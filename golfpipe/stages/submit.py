@@ -20,16 +20,17 @@ from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.loading.lineage import Lineage, effective_config, trace
+from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
 from golfpipe.stages.verify_script import Verification, verify
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, text
-from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
+from golfpipe.submission.assemble import Draft, draft, draft_record, empty_fields, folder_files
 from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import RECORD_TRACK, judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
-from golfpipe.submission.records_folder import folder_name
+from golfpipe.submission.records_folder import folder_name, log_name
 from golfpipe.submission.seed_results import largest, seed_result, spread
 from golfpipe.submission.trial.findings import Executed
 from golfpipe.submission.trial.start import execute
@@ -70,7 +71,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         track=track,
         has_folder=True,
         script_bytes=script_bytes,
-        log_differences=draft_log_differences(made),
+        log_differences=compare(draft_record(made), {log_name(seed): log for seed, log in made.logs.items()}),
         executed=executed,
         folder_problems=empty_fields(made) if track == RECORD_TRACK else (),
     )
