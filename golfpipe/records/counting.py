@@ -7,6 +7,7 @@ submission.json says of that seed. Times: the training with its calibration, and
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +51,7 @@ def count_record(
     """Decide for every seed. `logs`: by seed, in their order; `files`: the size of model and script, where the folder
     has both; `code`: the folder's own code."""
     found = Counting()
-    seeds = list(dict.fromkeys([*record.seeds, *(seed for seed in logs if seed is not None)])) or [None]
+    seeds: list[int | None] = [*dict.fromkeys([*record.seeds, *(seed for seed in logs if seed is not None)])] or [None]
     if None in logs and seeds != [None]:
         found.notes.append(f"of no seed that is known: {', '.join(dict.fromkeys(log.name for log in logs[None]))}")
     label = _score_label(record, [logs.get(seed, ()) for seed in seeds])
@@ -96,13 +97,16 @@ class _Seed:
     def run(self, label: str | None, files: Counted | None, shipped: Code) -> Run:
         score, loss = self._score("val_bpb", label), self._score("val_loss", label)
         code, model = self._code(shipped), self._model()
+        total = self._total(code, model, files)
+        if model is None and total is not None and code is not None and total.value >= code.value:
+            model = Counted(value=total.value - code.value, of=(), assumed=True)
         train, evaluation = self._training(), self._evaluation()
         return Run(
             seed=self.seed,
             logs=self.logs,
             score=score,
             loss=loss,
-            total=self._total(code, model, files),
+            total=total,
             code=code,
             model=model,
             train=self._compared("train_seconds", train, train.of if train is not None else ()),
@@ -130,7 +134,7 @@ class _Seed:
         return last
 
     def _code(self, shipped: Code) -> Counted | None:
-        """What the log counted, compressed where it says so. A stub's neighbors count whether it counted them or not."""
+        """What the log counted, compressed where it says so. A stub's neighbors count even if it left them out."""
         said = self.said("code_bytes")
         compressed = [s for s in said if re.search(r"(?<!un)compressed|minified|packed", s.label)]
         counted = _last(compressed or said)
@@ -143,9 +147,9 @@ class _Seed:
         return counted or _last([*self.record.of("code_bytes", self.seed), *self.record.of("code_bytes", None)][:1])
 
     def _model(self) -> Counted | None:
-        said = self.said("model_bytes")
-        packed = [s for s in said if s.label not in ("serialized model", "quantized model", "compressed model")]
-        return _last(packed or said) or _last(self.record.of("model_bytes", self.seed)[:1])
+        """The packed model; a bare "serialized model" is that of the training."""
+        packed = [s for s in self.said("model_bytes") if s.label != "serialized model"]
+        return _last(packed) or _last(self.record.of("model_bytes", self.seed)[:1])
 
     def _total(self, code: Counted | None, model: Counted | None, files: Counted | None) -> Counted | None:
         stated, said = self.stated("total_bytes"), self.said("total_bytes")
@@ -163,7 +167,7 @@ class _Seed:
             if stated is not None and own and not any(stated.agrees(s) for s in total.of):
                 self._differ(stated, total.of)
             return total
-        if model is not None and code is not None and self.said("model_bytes"):
+        if model is not None and code is not None:
             total = Counted(value=code.value + model.value, of=(*code.of, *model.of))
             if stated is not None and own and stated.value != total.value:
                 self._differ(stated, total.of, total.value)
@@ -217,8 +221,8 @@ class _Seed:
 def difference(stated: Statement, others: Sequence[Statement], value: float | None = None) -> str:
     """Name two statements of one quantity that are not one number."""
     sources = " + ".join(dict.fromkeys(statement.source for statement in others))
-    said = others[0].value if value is None else value
-    return f"{stated.quantity} {_written(stated.value)} ({stated.source}), but {_written(said)} ({sources})"
+    said = _written(others[0].value if value is None else value, min(s.resolution for s in others))
+    return f"{stated.quantity} {_written(stated.value, stated.resolution)} ({stated.source}), but {said} ({sources})"
 
 
 def _whole_record(record: Record, found: Counting, code_sizes: Mapping[str, int]) -> Iterator[str]:
@@ -240,20 +244,23 @@ def _whole_record(record: Record, found: Counting, code_sizes: Mapping[str, int]
         else:
             yield difference(stated, most.of, most.value)
     yield from _whole_code(record, found, code_sizes)
-    for quantity, counted in (
-        ("train_seconds", [run.train for run in found.runs]),
-        ("eval_seconds", [run.evaluation for run in found.runs]),
-    ):
-        known = [c for c in counted if c is not None and not c.assumed]
-        for stated in record.of(quantity, None):  # type: ignore[arg-type]
-            least = min(known, key=lambda c: min([c.value, *(s.value for s in c.of)]), default=None)
-            if least is None or any(stated.agrees(s) for c in known for s in (c.value, *c.of)):
-                continue
-            below = stated.value + stated.resolution < min([least.value, *(s.value for s in least.of)])
-            if below:
-                yield difference(stated, least.of, least.value)
-            else:
-                found.notes.append(difference(stated, least.of, least.value))
+    yield from _whole_time(record, "train_seconds", [run.train for run in found.runs], found.notes)
+    yield from _whole_time(record, "eval_seconds", [run.evaluation for run in found.runs], found.notes)
+
+
+def _whole_time(record: Record, quantity: Quantity, times: Sequence[Counted | None], notes: list[str]) -> Iterator[str]:
+    """A time of the whole record is that of a seed, or at least no less than all of them."""
+    known = [time for time in times if time is not None and not time.assumed]
+    for stated in record.of(quantity, None):
+        parts = [part for time in known for part in (time.value, *(s.value for s in time.of))]
+        if not parts or any(stated.agrees(part) for part in parts):
+            continue
+        least = min(known, key=lambda time: time.value)
+        said = difference(stated, least.of, least.value)
+        if stated.value + stated.resolution < min(parts):
+            yield said
+        else:
+            notes.append(said)
 
 
 def _whole_score(record: Record, quantity: Quantity, found: Counting) -> Iterator[str]:
@@ -270,13 +277,12 @@ def _whole_score(record: Record, quantity: Quantity, found: Counting) -> Iterato
         every = [s for run in found.runs for log in run.logs for s in log.of(quantity)] + groups[1]
         standing = next((s for s in every if stated.agrees(s)), None)
         mean, _, members = means[0]
+        said = f"{quantity} {_written(stated.value, stated.resolution)}"
         if standing is None:
             where = ", ".join(dict.fromkeys(s.source for s in members))
-            yield f"{quantity} {_written(stated.value)} ({stated.source}), but the mean is {mean:.8f} ({where})"
+            yield f"{said} ({stated.source}), but the mean is {mean:.8f} ({where})"
         else:
-            found.notes.append(
-                f"{stated.source}: {quantity} {_written(stated.value)} is that of {standing.source}; the mean is {mean:.8f}"
-            )
+            found.notes.append(f"{said} ({stated.source}) is that of {standing.source}; the mean is {mean:.8f}")
 
 
 def _whole_code(record: Record, found: Counting, code_sizes: Mapping[str, int]) -> Iterator[str]:
@@ -296,9 +302,7 @@ def _whole_code(record: Record, found: Counting, code_sizes: Mapping[str, int]) 
 
 def _score_label(record: Record, logs: Sequence[Sequence[Log]]) -> str | None:
     """The label of the lines that hold the submitted score, for logs whose seeds submission.json does not list."""
-    last: list[dict[str, Statement]] = []
-    for own in logs:
-        last.append({s.label: s for log in own for s in _final(log.of("val_bpb"))})
+    last = [{s.label: s for log in own for s in _final(log.of("val_bpb"))} for own in logs]
     labels = dict.fromkeys(label for found in last for label in reversed(found))
     for stated in record.of("val_bpb", None):
         for label in labels:
@@ -332,5 +336,9 @@ def _last(statements: Sequence[Statement]) -> Counted | None:
     return Counted(value=statements[-1].value, of=(statements[-1],)) if statements else None
 
 
-def _written(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) and abs(value) >= 100 else f"{value:.8g}"
+def _written(value: float, resolution: float = 0.0) -> str:
+    """A number with the decimals that it is written with."""
+    if resolution == 0 and value == int(value):
+        return f"{int(value):,}"
+    decimals = max(0, min(8, round(-math.log10(resolution)))) if resolution > 0 else 3
+    return f"{value:,.{decimals}f}"

@@ -56,13 +56,12 @@ class Statement:
 
     def agrees(self, said: Statement | float, resolution: float = 0.0) -> bool:
         """Return True if the two are one number, at the precision with which they are written."""
-        if isinstance(said, Statement):
-            said, resolution = said.value, said.resolution
-        unit = max(self.resolution, resolution)
-        if abs(self.value - said) <= 0.5 * unit + 1e-9 * max(1.0, abs(said)):
+        value = said.value if isinstance(said, Statement) else said
+        unit = max(self.resolution, said.resolution if isinstance(said, Statement) else resolution)
+        if abs(self.value - value) <= 0.5 * unit + 1e-9 * max(1.0, abs(value)):
             return True
         cut = self.quantity in ("val_bpb", "val_loss") and 0 < self.resolution <= _TRUNCATED
-        return cut and 0 <= said - self.value < self.resolution
+        return cut and 0 <= value - self.value < self.resolution
 
     def as_json(self, counts: bool) -> dict[str, Any]:
         """Return the statement for scripts. `counts`: whether a verdict rests on it."""

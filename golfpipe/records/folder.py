@@ -1,7 +1,7 @@
 """The files of a records folder, found and read: its JSON, its logs, its script, its packed model.
 
-Folders of the challenge have other names for everything, logs in subfolders, tokenizers beside them. What can be read is
-read; links are not followed, and nothing is executed.
+Folders of the challenge have other names for everything, logs in subfolders, tokenizers beside them. What can be read
+is read; links are not followed, and nothing is executed.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ def _record_file(path: Path) -> str | None:
     names = [name for name in _names(path) if name.lower().endswith(".json")]
     for name in sorted(names, key=lambda name: ("submission" not in name.lower(), name)):
         try:
-            if (path / name).stat().st_size < 1_000_000 and b"bpb" in (content := (path / name).read_bytes()):
-                if parse_record(content, name).statements:
-                    return name
+            small = (path / name).stat().st_size < 1_000_000
+            if small and parse_record((path / name).read_bytes(), name).statements:
+                return name
         except OSError:
             continue
     return None

@@ -29,13 +29,13 @@ class Hint(NamedTuple):
 
 _ANYWHERE: tuple[tuple[int, re.Pattern[str], str], ...] = (
     (4, re.compile(r"is_causal\s*=\s*False|\bbidirectional\b|causal\s*=\s*False"), "attends without a causal mask"),
-    (4, re.compile(r"\b(n_?gram|backoff|suffix)\w*\s*(=|\[|\().*\b(val|tokens)", re.I), "keeps statistics of the scored tokens"),
+    (4, re.compile(r"\b(n_?gram|backoff|suffix)\w*\s*(=|\[|\().*\b(val|tokens)", re.I), "counts scored tokens"),
     (5, re.compile(r"\bprobs?\b.*(\*|\+).*\b(alpha|mix|boost|blend|lam)|\b(alpha|mix|blend|boost)\w*\s*\*.*prob", re.I),
      "mixes probabilities"),
     (8, re.compile(r"(calib|hessian|gptq)\w*\W.{0,120}\bval_|\bval_\w*.{0,120}(calib|hessian)", re.I),
      "names validation data where it calibrates"),
-    (10, re.compile(r"^\s*(?:import|from)\s+(requests|urllib|http|socket|ftplib|aiohttp|httpx|huggingface_hub|datasets|wandb"
-                    r"|boto3|paramiko)\b"), "imports what reaches the network"),
+    (10, re.compile(r"^\s*(?:import|from)\s+(requests|urllib|http|socket|ftplib|aiohttp|httpx|huggingface_hub|datasets"
+                    r"|wandb|boto3|paramiko)\b"), "imports what reaches the network"),
     (10, re.compile(r"urlopen|urlretrieve|hf_hub_download|snapshot_download|\b(wget|curl|git clone|pip install)\b"),
      "fetches from the network"),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from golfpipe.records.evidence import Log, Quantity, Statement, printable
 
 MOST_BYTES = 32_000_000
 """A larger log is read at its two ends, which hold the settings and the results."""
-_MOST_LINES = 1000
+_MOST_LINES = 400
 """Looked at for each word, the last ones first."""
 _WORDS = (b"al_bpb", b"eed", b"ize", b"ytes", b"okens", b"argets", b"rain_time", b"raining", b"val_time", b"lapsed",
           b"alib", b"essian")  # fmt: skip
@@ -31,11 +31,12 @@ _TIME = r"[ \t]{0,3}(\d{1,9}(?:\.\d{1,9})?)[ \t]?(ms|milliseconds|s|sec|secs|sec
 _COUNT = r"[ \t]{0,3}[:=][ \t]{0,3}(\d{1,3}(?:[,_]\d{3}){1,5}|\d{1,18})(?![\d.]*\.\d)(?:[ \t]{0,3}(bytes|b)\b)?"
 _BEFORE = re.compile(
     r"\s*(?:(?:\d{9,13}(?:\.\d{1,9})?|\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d:\d\d\S{0,12})?|\d\d:\d\d:\d\d\S{0,12}"
-    r"|\[[^\]\n]{1,40}\]|[IWE]\d{4} [\d:.]{8,15} {1,3}\d{1,9} [^\]\n]{1,60}\]|(?:INFO|DEBUG|rank ?\d+)\b)[ \t:|-]*){0,4}"
+    r"|\[[^\]\n]{1,40}\]|[IWE]\d{4} [\d:.]{8,15} {1,3}\d{1,9} [^\]\n]{1,60}\]|(?:INFO|DEBUG|rank ?\d+)\b)"
+    r"[ \t:|-]*){0,4}"
 )
 """Times and names that a logger puts before every line."""
 _SEED = re.compile(
-    r"(?:^|[-\s,;|({])[\"']?(?:random_|global_)?seed[\"']?(?:[ \t]{0,3}:[ \t]{0,3}|[ \t]{0,3}=[ \t]{0,3}|[ \t])(\d{1,18})\b(?!\.\d)",
+    r"(?:^|[-\s,;|({])[\"']?(?:random_|global_)?seed[\"']?(?:[ \t]{0,3}[:=][ \t]{0,3}|[ \t])(\d{1,18})\b(?!\.\d)",
     re.I,
 )
 _SCORE = re.compile(r"val_?bpb" + _VALUE, re.I)
@@ -65,7 +66,7 @@ _TARGETS = re.compile(
 )
 _VOCABULARY = re.compile(r"\bvocab_size[ \t]{0,3}[:=][ \t]{0,3}(\d{1,7})\b|\bsp(\d{3,5})\b", re.I)
 _LIMIT = re.compile(r"limit|\bcap\b|budget|headroom|margin|under|raw", re.I)
-_TRAINING_LINE = re.compile(r"train_time|^(?:step\b|\d+/\d+)", re.I)
+_TRAINING_LINE = re.compile(r"train_time|^(?:step\b|\d+/\d+)|chunk|progress|running|\[\d+/\d+\]", re.I)
 _COLORS = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]")
 _FACTORS = {"ms": 0.001, "milliseconds": 0.001, "m": 60.0, "min": 60.0, "minutes": 60.0, "h": 3600.0}
 
@@ -88,6 +89,13 @@ class _Section:
     vocab_size: int | None = None
     scored: bool = False
 
+    def next_run(self) -> _Section:
+        """A new run, which takes the lines that stand before its seed: what validation data there is."""
+        last = max(i for i, s in enumerate(self.statements) if s.quantity in ("val_bpb", "eval_seconds"))
+        before = [s for s in self.statements[last:] if s.quantity == "targets"]
+        self.statements = [s for s in self.statements if s not in before]
+        return _Section(statements=before)
+
 
 def read_log(content: bytes, name: str, *, complete: bool = True) -> list[Log]:
     """Return what a log states, one entry for each run that it holds. A run ends where a score has been printed and
@@ -97,7 +105,7 @@ def read_log(content: bytes, name: str, *, complete: bool = True) -> list[Log]:
         seed = _seed(line.text)
         if seed is not None and seed != sections[-1].seed:
             if sections[-1].scored:
-                sections.append(_Section())
+                sections.append(sections[-1].next_run())
             sections[-1].seed = seed
         section = sections[-1]
         source = f"{name}:{line.number}" if line.number is not None else f"{name} (near its end)"
@@ -137,7 +145,8 @@ def _lines(data: bytes, complete: bool) -> Iterator[_Line]:
             at = data.rfind(word, 0, end)
             if at < 0:
                 break
-            start = max(data.rfind(b"\n", 0, at), data.rfind(b"\r", 0, at)) + 1
+            first = max(0, at - _LONGEST_LINE // 2)  # bounded, or a log of one line would be read a thousand times
+            start = max(first - 1, data.rfind(b"\n", first, at), data.rfind(b"\r", first, at)) + 1
             starts.add(start)
             end = max(start - 1, 0)
     position = number = 0
@@ -168,10 +177,12 @@ def _statements(text: str, source: str) -> Iterator[Statement]:
     if (whole := _TOTAL_EVAL.search(text)) is not None:
         yield _time("eval_seconds", whole, source, "total_eval_time")
     if (trained := _TRAIN_TIME.search(text) or _TRAIN_DONE.search(text)) is not None:
-        yield _time("train_seconds", trained, source, _label(text[: trained.start(1)]))
+        measured = text.startswith("step") or text[:1].isdigit()
+        yield _time("train_seconds", trained, source, TRAINING if measured else _label(text[: trained.start(1)]))
         step = _STEP.search(text)
         if step is not None:
             yield _count("steps", step[1] or step[2], source, "step")
+        return
     calibrated = _CALIBRATION.search(text)
     if calibrated is not None and _NO_CALIBRATION.search(text) is None:
         yield _time("calibration_seconds", calibrated, source, _label(text[: calibrated.start(1)]))

@@ -24,9 +24,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "track": (),
     "hardware": ("gpu", "gpus"),
 }
-_SECTIONS = frozenset(
-    "results result metrics metric final scores score submission performance artifact artifacts size sizes timing times"
-    " final_metrics final_results training evaluation eval".split()
+_SECTIONS = re.compile(
+    r"(final_)?(results?|metrics?|scores?)|final|submission|performance|artifacts?|sizes?|timings?|times|training"
+    r"|eval(uation)?"
 )
 """Objects whose numbers are the record's own. Others tell of baselines, ablations, settings."""
 _SEED_SECTION = re.compile(r"seed|^(results|runs|per_run)$")
@@ -115,7 +115,7 @@ def _leaves(values: Mapping[str, Any], path: str = "", seed: int | None = None, 
             if named is not None and inside:
                 yield _Leaf(here, "", None, int(named[2]))
                 yield from _leaves(value, f"{here}.", int(named[2]), depth + 1)
-            elif key.lower() in _SECTIONS or _SEED_SECTION.search(key.lower()):
+            elif _SECTIONS.fullmatch(key.lower()) or _SEED_SECTION.search(key.lower()):
                 yield from _seed_scores(value, here)
                 yield from _leaves(value, f"{here}.", seed, depth + 1)
         elif isinstance(value, list):

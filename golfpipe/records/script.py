@@ -1,4 +1,4 @@
-"""What the script of a records folder is, by looking at it: its size, its kind, its readable source. It is never run."""
+"""What the script of a records folder is, by looking at it: size, kind, readable source. It is never run."""
 
 from __future__ import annotations
 

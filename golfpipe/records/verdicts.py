@@ -59,7 +59,8 @@ def _size(reading: Reading) -> Finding:
     run = next(run for run in runs if run.total is most)
     assumed = ", assumed, because no log says it" if most.assumed else ""
     code = f"; code {format_bytes(int(run.code.value))} ({run.code.sources})" if run.code is not None else ""
-    sentence = f"{format_bytes(int(most.value))} of {format_bytes(LIMIT_BYTES)}{_largest_of(runs)} ({most.sources}{assumed}){code}"
+    of = f"of {format_bytes(LIMIT_BYTES)}{_largest_of(runs)}"
+    sentence = f"{format_bytes(int(most.value))} {of} ({most.sources}{assumed}){code}"
     if most.value > LIMIT_BYTES:
         return "fail", f"{sentence}: {format_bytes(int(most.value) - LIMIT_BYTES)} too many."
     unknown = sum(run.total is None for run in runs)

@@ -80,7 +80,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if failure is not None:
         raise failure
     if made.compared is not None:
-        job.context.reporter.note(made.compared.verdict)
+        for tested in made.compared.margins:
+            job.context.reporter.note(tested.verdict)
     for deviation in judgment.deviations:
         job.context.reporter.warn(f"stated in the README: {deviation}")
     code_measured = all(known.code_measured for known in facts.runs)

@@ -55,7 +55,7 @@ def named_rules(findings: Mapping[int, Finding]) -> tuple[RuleResult, ...]:
 
 def not_applicable(reason: str) -> tuple[RuleResult, ...]:
     """Every rule, for an artifact that none of them is about."""
-    return named_rules({number: ("not applicable", reason) for number in range(1, len(_RULES) + 1)})
+    return named_rules(dict.fromkeys(range(1, len(_RULES) + 1), ("not applicable", reason)))
 
 
 def _size(facts: Facts) -> Finding:

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-
-from golfpipe.cli.app import main
-from golfpipe.review.audit import audit_path
 from golfpipe.submission.folder_fields import Fields, normal_track, seed_entries
 from golfpipe.submission.read_records import read_folder, record_scores
 from golfpipe.submission.script_kind import look_at_script
+
+from golfpipe.cli.app import main
+from golfpipe.review.audit import audit_path
 from golfpipe.submission.train_log import read_log
 
 LOG = """seed: {seed}
