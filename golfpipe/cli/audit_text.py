@@ -67,12 +67,12 @@ def audit_metrics(report: AuditReport) -> dict[str, Any]:
 
     totals = report.totals
     return {
+        **(metrics(report.reading) if report.reading is not None else {}),
         "packed_bytes": totals.packed_bytes,
         "code_bytes": totals.code_bytes,
         "total_bytes": totals.total_bytes,
         "limit_bytes": totals.limit_bytes,
         "room_bytes": totals.room,
-        **(metrics(report.reading) if report.reading is not None else {}),
     }
 
 

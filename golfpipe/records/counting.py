@@ -293,10 +293,12 @@ def _whole_code(record: Record, found: Counting, code_sizes: Mapping[str, int]) 
         if known and int(stated.value) not in known:
             files = [Statement(quantity="code_bytes", value=size, source=name) for name, size in code_sizes.items()]
             yield difference(stated, (said or files)[:1])
-    if said and code_sizes and not set(code_sizes.values()) & {int(s.value) for s in said}:
-        name, size = next(iter(code_sizes.items()))
+    name, size = next(iter(code_sizes.items()), ("", 0))
+    if said and size and size not in {int(run.code.value) for run in found.runs if run.code is not None}:
+        counted = int(said[-1].value)
+        same = "the plain form of what" if any(size == s.value for s in said) else "another form than what"
         found.notes.append(
-            f"{name} has {size:,} bytes, {said[-1].source} counted {int(said[-1].value):,}: another form of the code"
+            f"{name} has {size:,} bytes: it is assumed to be {same} {said[-1].source} counted, {counted:,}"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from golfpipe.records.evidence import printable
-from golfpipe.records.unpacking import MOST_SOURCE, TooLarge, literal_share, unpack
+from golfpipe.records.unpacking import MOST_SOURCE, TooLarge, payload_share, unpack
 from golfpipe.submission.records_folder import SCRIPT_FILE
 
 Kind = Literal["plain", "self-extracting", "stub", "unreadable", "empty"]
@@ -99,7 +99,7 @@ def _look(name: str, size: int, content: bytes, others: Mapping[str, Path]) -> S
         return Script(name=name, kind="unreadable", own_bytes=size, reason=f"more than {MOST_SOURCE:,} bytes")
     text = content.decode("utf-8", "replace")
     binary = len(re.findall(rb"[^\t\n\r -~\x80-\xff]", content)) * 10 > len(content) or "\x00" in text
-    packed = _RUNS_CODE.search(text) is not None and (binary or literal_share(content) > 0.5)
+    packed = _RUNS_CODE.search(text) is not None and (binary or payload_share(content) > 0.5)
     if packed or binary:
         return _packed(name, size, content)
     neighbors = {other: path for other, path in others.items() if _is_used(other, text)}

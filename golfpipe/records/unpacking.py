@@ -50,10 +50,10 @@ def unpack(content: bytes) -> tuple[str, bytes] | None:
     return (", then ".join(packings), content) if packings else None
 
 
-def literal_share(content: bytes) -> float:
-    """Return the share of a script that lies in long literals."""
-    long = sum(len(found[0]) for found in _LITERAL.finditer(content.decode("latin-1")) if len(found[0]) >= _LONG)
-    return long / max(1, len(content))
+def payload_share(content: bytes) -> float:
+    """Return the share of a script that lies in long literals which are no text: those with hardly a space."""
+    found = (literal[0] for literal in _LITERAL.finditer(content.decode("latin-1")) if len(literal[0]) >= _LONG)
+    return sum(len(text) for text in found if len(text.split()) * 20 < len(text)) / max(1, len(content))
 
 
 def _layer(content: bytes) -> tuple[str, bytes] | None:

@@ -73,7 +73,7 @@ def _size(reading: Reading) -> Finding:
 
 def _times(runs: Sequence[Run]) -> Finding:
     """Seconds are shown as they are: 600.038 s is not 10 minutes."""
-    parts, unknown, over, notes = [], [], [], []
+    parts, unknown, over, capped = [], [], [], []
     for label, counted in (("training", [r.train for r in runs]), ("evaluation", [r.evaluation for r in runs])):
         most = largest(counted)
         if most is None or None in counted:
@@ -85,12 +85,13 @@ def _times(runs: Sequence[Run]) -> Finding:
             if seconds is None or seconds.value <= TIME_LIMIT_SECONDS:
                 continue
             if label == "training" and _within_one_step(run):
-                notes.append(f"{run.name} was stopped by its cap within one step of {TIME_LIMIT_SECONDS:.0f} s")
+                capped.append(run.name)
             else:
                 over.append(label)
     if not parts:
         return "not checked", f"Neither a log nor {SUBMISSION_FILE} states a time."
-    sentence = "; ".join([f"{' and '.join(parts)} of {TIME_LIMIT_SECONDS:.0f} s each", *notes])
+    kept = f"; the cap stopped {', '.join(capped)} within one step of it, which is kept" if capped else ""
+    sentence = f"{' and '.join(parts)} of {TIME_LIMIT_SECONDS:.0f} s each{kept}"
     if over:
         return "fail", f"{sentence}: {' and '.join(dict.fromkeys(over))} took too long."
     if unknown:
@@ -162,11 +163,10 @@ def _agreement(reading: Reading) -> Finding:
         return "not checked", f"There is no log to hold {record.name} against."
     if counting.unlogged:
         return "not checked", f"{record.name} holds the numbers of the logs; {counting.unlogged} seeds have no log."
-    seeds = f"the logs of {len(counting.runs)} seeds" if len(counting.runs) > 1 else "the log"
-    return (
-        "pass",
-        f"{record.name} holds the numbers of {seeds}. Whether the seeds share one configuration is not shown.",
-    )
+    if len(counting.runs) == 1:
+        return "pass", f"{record.name} holds the numbers of the log."
+    held = f"{record.name} holds the numbers of the logs of {len(counting.runs)} seeds"
+    return "pass", f"{held}. Whether they share one configuration is not shown."
 
 
 def missing_parts(reading: Reading) -> list[str]:

@@ -72,7 +72,7 @@ class AuditReport:
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why."""
     reading: Reading | None = None
-    """What a records folder says about itself, where no artifacts show more."""
+    """What a records folder says about itself."""
 
     @property
     def over_limit(self) -> bool:
@@ -175,8 +175,10 @@ def _audit_submission(submission: Artifact, path: Path, execution: Execution | N
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
-    notes = _executed_notes(executed)
-    return _report(submission, path, table, facts.runs, check_rules(facts), notes, track=told.track)
+    report = _report(
+        submission, path, table, facts.runs, check_rules(facts), _executed_notes(executed), track=told.track
+    )
+    return replace(report, reading=told)
 
 
 def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from records_folders import CASES, FIRST, write
+from more_records_folders import CASES
+from records_folders import FIRST, write
 
 from golfpipe.cli.app import main
 

@@ -52,7 +52,7 @@ def audit(
       golfpipe audit artifacts/demo/pack
       golfpipe audit artifacts/demo/submit
       golfpipe audit artifacts/demo/evaluate-pack --execute
-      golfpipe audit records/track_10min_16mb/* --csv
+      golfpipe audit artifacts/demo/pack artifacts/demo/submit --csv
     """
     from golfpipe.review.audit import Execution, audit_path
     from golfpipe.review.board import board, board_row, row_fields, write_sources
