@@ -212,8 +212,7 @@ def _sizes(text: str, source: str) -> Iterator[Statement]:
         found = pattern.search(text)
         if found is None or _LIMIT.search(found[0]):
             continue
-        words = [part for part in found.groups() if part]
-        digits = next(part for part in words if part[0].isdigit())
+        digits = next(part for part in reversed(found.groups()) if part and re.fullmatch(r"\d[\d,_]*", part))
         if int(re.sub(r"[,_]", "", digits)) > 0:
             yield _count(quantity, digits, source, _label(found[0].split(digits)[0]))
             return
