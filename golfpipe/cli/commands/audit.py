@@ -41,8 +41,9 @@ def audit(
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
 
-    Reads any artifact or a records folder, and compares every file with its sha256. Exits 4 over the byte or time
-    limit; a rule that fails changes the exit code (to 5) only with --strict. Of several folders a line each.
+    Reads any artifact or a records folder, and compares every file with its sha256. Writes nothing, but with --unpack
+    the source. Exits 4 over the byte or time limit; a rule that fails changes the exit code (to 5) only with --strict.
+    Several folders give a line each.
 
     With --execute the method behind a score runs again, from the packed file: with later tokens replaced, earlier
     scores must stay; probabilities must sum to one; each token is scored once; nothing else is opened.
