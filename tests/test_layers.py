@@ -30,7 +30,7 @@ ROOMS = (
     *BASE,
     *CORES,
     *("store", "data", "config", "machine", "jobs", "loading"),
-    *("script", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
+    *("script", "submission", "records", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""
 CORE_USES = {

@@ -21,16 +21,17 @@ from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageErro
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.loading.lineage import Lineage, effective_config, trace
+from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
 from golfpipe.stages.verify_script import Verification, verify
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, version
-from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
+from golfpipe.submission.assemble import Draft, draft, draft_record, empty_fields, folder_files
 from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
-from golfpipe.submission.records_folder import folder_name
+from golfpipe.submission.records_folder import folder_name, log_name
 from golfpipe.submission.seed_results import largest, spread
 from golfpipe.submission.trial.findings import Executed
 from golfpipe.submission.trial.start import execute
@@ -58,7 +59,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     executed, failure = _executed(job, lineages)
     facts = replace(
         facts.with_executed(executed),
-        log_differences=draft_log_differences(made),
+        log_differences=compare(draft_record(made), {log_name(seed): log for seed, log in made.logs.items()}),
         folder_problems=empty_fields(made) if track == RECORD_TRACK else (),
     )
     judgment = judge(facts)
@@ -66,7 +67,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if failure is not None:
         raise failure
     if made.compared is not None:
-        job.context.reporter.note(made.compared.verdict)
+        for tested in made.compared.margins:
+            job.context.reporter.note(tested.verdict)
     for deviation in judgment.deviations:
         job.context.reporter.warn(f"stated in the README: {deviation}")
     folder = folder_name(track, made.heading.date, made.heading.name)

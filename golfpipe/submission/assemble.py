@@ -16,7 +16,6 @@ from golfpipe.store.metric_values import mapping, text, version
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launcher_file
-from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
@@ -87,10 +86,9 @@ def draft(
     )
 
 
-def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
-    """List where the finished logs differ from what submission.json will hold. Both are read back."""
-    record = _record(made, Judgment(rules=(), deviations=()))
-    return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
+def draft_record(made: Draft) -> dict[str, Any]:
+    """Return what submission.json will hold, without the judgment, which is not known yet."""
+    return _record(made, Judgment(rules=(), deviations=()))
 
 
 def empty_fields(made: Draft) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def submit(
     if launcher:
         overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
-        from golfpipe.submission.against import against_overrides
+        from golfpipe.records.against import against_overrides
 
         overrides += against_overrides(against)
     return _checked(run_stage("submit", options, inputs=paths, overrides=tuple(overrides)))
