@@ -29,11 +29,11 @@ from golfpipe.cli.app import app, main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import build_config, plain_config
 from golfpipe.jobs.run import run_job
+from golfpipe.records.log_lines import read_log
 from golfpipe.report.svg import Drawing
 from golfpipe.script.generate import generate_script, script_settings_of
 from golfpipe.store.artifact import open_artifact
 from golfpipe.submission.records_folder import records_folder
-from golfpipe.submission.train_log import read_log
 
 HARMLESS = "harmless"
 HOSTILE = (
@@ -170,7 +170,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     ".json": lambda text: _plain(json.loads(text)),
     ".yaml": lambda text: _plain(yaml.load(text, yaml.CSafeLoader)),
     ".txt": _requirements,
-    ".log": lambda text: (len(text.splitlines()), read_log(text)),
+    ".log": lambda text: (len(text.splitlines()), read_log(text.encode(), "log")),
 }
 
 
