@@ -211,7 +211,7 @@ def _plan_reader(folder: Path, kind: str) -> Callable[[], Taken]:
 def _answer_reader(command: Callable[[], Answer]) -> Callable[[], Taken]:
     def read() -> Taken:
         answer = command()
-        text = answer_json(answer) + answer.text
+        text = answer_json(answer) + "".join(answer.lines)
         return Taken(None, "", text)
 
     return read

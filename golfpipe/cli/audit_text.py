@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from golfpipe.review.audit import AuditReport
 
 
-def size_table(report: AuditReport) -> str:
+def size_table(report: AuditReport) -> list[str]:
     """Return a table of bytes per class, then weights + code = total, and the room left."""
     rows = [
         [row.name, f"{row.count:,}" if row.count else "-",
@@ -32,21 +32,23 @@ def size_table(report: AuditReport) -> str:
         ("limit", totals.limit_bytes),
         ("room left", totals.room),
     ]
-    lines = [format_table(["class", "weights", "bits/weight", "bytes", "share"], rows)] if rows else []
+    lines = []
     if rows:
-        lines.append(f"(bytes: {report.basis})")
-    lines.append(format_table([], [[name, format_bytes(n) if n is not None else "not known"] for name, n in sums]))
-    return "\n".join(lines)
+        lines = [
+            *format_table(["class", "weights", "bits/weight", "bytes", "share"], rows),
+            f"(bytes: {report.basis})",
+        ]
+    return lines + format_table([], [[name, format_bytes(n) if n is not None else "not known"] for name, n in sums])
 
 
-def rule_table(report: AuditReport) -> str:
+def rule_table(report: AuditReport) -> list[str]:
     """Return a line per rule with its evidence below."""
     width = max(60, min(120, shutil.get_terminal_size().columns))
     lines = []
     for rule in report.rules:
         lines.append(f"{rule.status:<14}  {rule.number:>2}. {rule.name}")
         lines += textwrap.wrap(rule.evidence, width, initial_indent=" " * 20, subsequent_indent=" " * 20)
-    return "\n".join(lines)
+    return lines
 
 
 def audit_fields(report: AuditReport) -> dict[str, Any]:

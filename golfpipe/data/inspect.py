@@ -1,5 +1,4 @@
-"""Inspect a folder of token shards: count tokens, documents and bytes, show a sample, check every header and the byte
-table.
+"""Inspect a folder of token shards: count tokens, documents and bytes, show a sample, check headers and byte table.
 
 Shards are read in blocks, so that a shard of 100M tokens is never in memory as a whole.
 """

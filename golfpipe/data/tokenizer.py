@@ -54,8 +54,7 @@ class Tokenizer:
     """
 
     def __init__(self, model_bytes: bytes, name: str = "tokenizer") -> None:
-        """Read a model file. Raises DataError for bytes that are no usable model; the message starts with `name`, such
-        as a file name."""
+        """Read a model file. Raises DataError, which starts with `name`, for bytes that are no usable model."""
         if len(model_bytes) > MAX_MODEL_BYTES:
             raise DataError(f"{name}: {len(model_bytes)} bytes, expected a tokenizer of at most {MAX_MODEL_BYTES}")
         self.model_bytes = model_bytes
@@ -85,8 +84,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Read the model in the file `path`. Raises DataError, naming the file, if it cannot be read or is no usable
-        model."""
+        """Read a model file. Raises DataError, naming the file, if it cannot be read or is no usable model."""
         if path.exists() and not path.is_file():  # opening a pipe would block
             raise DataError(f"{path}: not a plain file, so no tokenizer", path=str(path))
         try:
@@ -128,16 +126,14 @@ class Tokenizer:
         )
 
     def decode(self, ids: np.ndarray) -> str:
-        """Return the text of the ids; control pieces add nothing. Raises DataError for an id that the tokenizer does
-        not have."""
+        """Return the text of the ids; control pieces add nothing. Raises DataError for an unknown id."""
         check_ids_in_vocabulary(self.byte_table, ids)
         text: str = self._processor.decode(ids.tolist())
         return text
 
 
 def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> int:
-    """Check that the byte table sums to the bytes of the decoded text, document by document, and return all these
-    bytes.
+    """Check that the byte table sums to the bytes of each document's decoded text, and return their sum.
 
     `documents` are ids that begin with BOS. Raises DataError naming the piece at which the sums part: a tokenizer
     without dummy prefix, a control piece in mid-text, an unknown piece, bytes that are no UTF-8.
@@ -241,8 +237,7 @@ class _Characters:
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) -> str:
-    """Return the piece's type, one of PIECE_TYPES. The Python API cannot tell user-defined pieces; they are text, so
-    they count as normal ones."""
+    """Return the piece's type, one of PIECE_TYPES. User-defined pieces, which the API cannot tell, count as normal."""
     if processor.is_unknown(token_id):
         return "unknown"
     if processor.is_control(token_id):

@@ -11,16 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from golfpipe.config.schema import plain_config
+from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.jobs.job import Job, Outcome
 from golfpipe.jobs.key import deciding_changes, is_intact, stale_reasons
 from golfpipe.jobs.provenance import provenance_of
-from golfpipe.jobs.unfinished import JOB_FILE, Begun, read_begun, write_begun
+from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.machine.memory import reset_peak
 from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, finish_interrupted, try_open
 from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover
 from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
+
+_CHANGED_HINT = "bring the file back as it was and repeat the command; what it computed is not kept"
 
 
 def run_job(job: Job) -> Outcome:
@@ -63,12 +66,9 @@ def _announce(job: Job, key: str, run: bool) -> None:
 
 def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     module = importlib.import_module(job.stage.module)
-    in_place = job.arguments.get("in_place", False)
-    writer = ArtifactWriter(job.out) if in_place else begin(job.out, keep_partial=keep)
-    if job.stage.precious:
-        references = [artifact.reference(role) for role, artifact in job.inputs.items()]
-        write_begun(writer.folder, Begun(key=key, config=plain_config(job.config), inputs=tuple(references)))
-        writer.path(JOB_FILE, content=False)
+    writer = _writer(job, keep)
+    data = [artifact for artifact in job.inputs.values() if artifact.manifest.kind == "token_data"]
+    watches = [ShardWatch(artifact, _CHANGED_HINT) for artifact in data]
     started = time.time()
     clock = time.perf_counter()
     reset_peak()
@@ -76,6 +76,8 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     try:
         result: Result = module.run(job, writer)
         seconds = time.perf_counter() - clock
+        for watch in watches:
+            watch.check()
         hold.check()
         manifest = finish(
             writer,
@@ -90,8 +92,30 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
         done = True
         return manifest
     finally:
-        if not done and not job.stage.precious and writer.folder != job.out and not hold.is_lost():
+        protected = writer.folder == job.out or (writer.folder / JOB_FILE).is_file()
+        if not done and not protected and not hold.is_lost():
             abandon(job.out)
+
+
+def _writer(job: Job, keep: bool) -> ArtifactWriter:
+    if job.arguments.get("in_place", False):
+        return ArtifactWriter(job.out)
+    return _LateWriter(job.out) if job.stage.precious and not keep else begin(job.out, keep_partial=keep)
+
+
+class _LateWriter(ArtifactWriter):
+    """A writer that begins when the stage first writes. So a stage that refuses its settings or inputs has not
+    discarded the hours of work that an interrupted run left here, even with --force."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(partial_folder(out))
+        self._out: Path | None = out
+
+    def path(self, name: str, *, content: bool = True) -> Path:
+        if self._out is not None:
+            begin(self._out)
+            self._out = None
+        return super().path(name, content=content)
 
 
 def _guard_finished(job: Job, existing: Artifact | None) -> None:
@@ -114,8 +138,7 @@ def _guard_finished(job: Job, existing: Artifact | None) -> None:
 
 
 def _guard_unfinished(job: Job, key: str) -> bool:
-    """Return True if the work goes on from what an interrupted run left. Raises UsageError where that run had other
-    settings."""
+    """Return True to go on from an interrupted run. Raises UsageError where that run had other settings."""
     if not (partial_folder(job.out) / JOB_FILE).is_file():
         if job.context.resume:
             raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))

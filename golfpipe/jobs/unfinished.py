@@ -1,5 +1,5 @@
 """What an interrupted run of a precious stage leaves beside its checkpoint: the key, settings and inputs it began
-with."""
+with. It is written with the first checkpoint: before, there is nothing that another command must not replace."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from golfpipe.config.schema import Plain
+from golfpipe.config.schema import Plain, plain_config
 from golfpipe.errors import ArtifactError
+from golfpipe.jobs.job import Job
+from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import partial_folder, write_file
 from golfpipe.store.manifest import InputRef
@@ -31,15 +33,21 @@ class Begun:
         return next((reference for reference in self.inputs if reference.role == role), None)
 
 
-def write_begun(folder: Path, begun: Begun) -> None:
-    """Write `begun` into the partial folder, with a checksum of its own, since no manifest covers it yet."""
-    fields = {"key": begun.key, "config": begun.config, "inputs": [asdict(reference) for reference in begun.inputs]}
-    write_file(folder / JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
+def protect(job: Job, out: ArtifactWriter) -> None:
+    """Write down what the run began with. From now on the unfinished folder is kept for the same command, or --resume.
+
+    A stage calls this before each checkpoint. The file has a checksum of its own, since no manifest covers it yet.
+    """
+    path = out.path(JOB_FILE, content=False)
+    if path.is_file():
+        return
+    inputs = [asdict(artifact.reference(role)) for role, artifact in job.inputs.items()]
+    fields = {"key": job.key, "config": plain_config(job.config), "inputs": inputs}
+    write_file(path, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
 
 
 def read_begun(out: Path) -> Begun | None:
-    """Return what the interrupted run that would write `out` began with; None where there is none. Raises ArtifactError
-    naming file and field."""
+    """Return what the interrupted run of `out` began with; None without one. Raises ArtifactError."""
     path = partial_folder(out) / JOB_FILE
     if not path.is_file():
         return None

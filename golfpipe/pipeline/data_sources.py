@@ -83,8 +83,7 @@ def only_tokenizer(folder: Path) -> Path:
 def inspect_data(
     folder: Path, tokenizer: Path | None
 ) -> tuple[Artifact | None, Tokenizer, dict[Split, SplitInspection]]:
-    """Inspect token data, or a folder of shards with a tokenizer. Return the artifact, if it is one, the tokenizer and
-    the splits.
+    """Inspect token data, or a folder of shards with a tokenizer. Return artifact (or None), tokenizer and splits.
 
     The sha256 of every file of an artifact is checked, too. Raises UsageError, DataError, ArtifactError.
     """

@@ -84,12 +84,7 @@ def plan_run(request: RunRequest) -> RunPlan:
     """Resolve the settings and check the pipeline. Raises ConfigError, UsageError, ArtifactError."""
     settings = request.settings
     if request.data is not None:
-        settings = Settings(
-            config_file=settings.config_file,
-            preset=settings.preset,
-            overrides=(*settings.overrides, f"data.source={_quoted(str(request.data))}"),
-            seed=settings.seed,
-        )
+        settings = settings.with_overrides(f"data.source={_quoted(str(request.data))}")
     stages = settings.stages()
     folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
     resolved = _resolve(settings, stages, folder, request.start, request.context.reporter.warn)
@@ -121,8 +116,7 @@ def dry_run(plan: RunPlan) -> list[Step]:
 
 
 def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
-    """Bring every step up to date. `say` is called for each step before it runs, with the reason, or when it is
-    skipped.
+    """Bring every step up to date. `say` is called before each step, or when it is skipped.
 
     A submission that breaks a limit or rule is noted in its step, and the run goes on. Raises whatever else a stage
     raises; the steps before stay finished.

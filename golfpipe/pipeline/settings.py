@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ class Settings:
     overrides: tuple[str, ...] = ()
     """The overrides, each as 'key=value'."""
     seed: int | None = None
+
+    def with_overrides(self, *texts: str) -> Settings:
+        """Return the same settings with further overrides on top."""
+        return replace(self, overrides=(*self.overrides, *texts))
 
     def stages(self) -> StagesFile:
         """Return the parsed pipeline file. Raises ConfigError."""

@@ -117,7 +117,7 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
     if artifact.manifest.kind == "submission":
         return _audit_submission(artifact, path, execution)
     if artifact.manifest.kind == "token_data":
-        _verify(artifact)
+        artifact.verify()
         return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
     return _audit_chain(artifact, path, execution)
 
@@ -143,7 +143,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
 
 
 def _audit_submission(submission: Artifact, path: Path, execution: Execution | None) -> AuditReport:
-    _verify(submission)
+    submission.verify()
     folder = records_folder(submission)
     told = read_folder(folder).facts
     try:
@@ -173,26 +173,17 @@ def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
 def _audit_folder(folder: Path) -> AuditReport:
     """Judge a records folder that no artifact belongs to by what it says about itself."""
     read = read_folder(folder)
-    facts = read.facts
-    return AuditReport(
-        path=folder,
-        kind="records_folder",
-        digest=None,
-        rows=(),
-        basis="none",
-        totals=_totals(facts.runs),
-        rules=check_rules(facts),
-        track=facts.track,
-        notes=(
-            "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is"
-            " not run",
-            *read.notes,
-        ),
+    note = (
+        "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is not"
+        " run"
+    )
+    return _report(
+        None, folder, _NO_TABLE, read.facts.runs, check_rules(read.facts), (note, *read.notes), track=read.facts.track
     )
 
 
 def _report(
-    artifact: Artifact,
+    artifact: Artifact | None,
     path: Path,
     table: SizeTable,
     runs: Sequence[RunFacts],
@@ -203,8 +194,8 @@ def _report(
 ) -> AuditReport:
     return AuditReport(
         path=path,
-        kind=artifact.manifest.kind,
-        digest=artifact.manifest.digest,
+        kind=artifact.manifest.kind if artifact is not None else "records_folder",
+        digest=artifact.manifest.digest if artifact is not None else None,
         rows=table.rows,
         basis=table.basis,
         totals=_totals(runs),
@@ -241,8 +232,7 @@ def _evaluations(submission: Artifact) -> list[Artifact]:
 
 
 def _owning_submission(folder: Path) -> Artifact | None:
-    """Return the submission artifact that this records folder lies in, at <artifact>/records/<track>/<name>; None if
-    there is none."""
+    """Return the submission of the records folder <artifact>/records/<track>/<name>; None if there is none."""
     root = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
     artifact = try_open(root)
     return artifact if artifact is not None and artifact.manifest.kind == "submission" else None
@@ -251,14 +241,6 @@ def _owning_submission(folder: Path) -> Artifact | None:
 def _verify_all(lineages: Sequence[Lineage]) -> None:
     """Check every file of every artifact in the chains. Data is left out: hashing gigabytes of shards says nothing
     about the bytes that count."""
-    seen = set()
-    for lineage in lineages:
-        for member in (lineage.evaluation, lineage.adapted, lineage.packed, lineage.quantized, lineage.trained):
-            if member is not None and member.path not in seen:
-                seen.add(member.path)
-                _verify(member)
-
-
-def _verify(artifact: Artifact) -> None:
-    for name in artifact.manifest.files:
-        artifact.file(name)
+    members = {member.path: member for lineage in lineages for member in lineage.members}
+    for member in members.values():
+        member.verify()

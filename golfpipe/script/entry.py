@@ -123,7 +123,10 @@ def script_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 
 def _with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
-    """The section with GOLF_* variables applied; these leave `environ`, and every settable name goes to `known`."""
+    """Return the section with the values of GOLF_* variables.
+
+    The variables that are used leave `environ`; the names of all that could be used are added to `known`.
+    """
     changes = {}
     for item in fields(section):
         value, name = getattr(section, item.name), f"{prefix}_{item.name.upper()}"
@@ -164,19 +167,19 @@ class Data:
 
 
 def _packed_file(payload: bytes) -> bytes:
-    """The tensor format's library writes what golfpipe's own pack writes, to the last byte."""
+    """Return the content of packed.safetensors, byte for byte as golfpipe's own `pack` writes it."""
     return safetensors.torch.save({"payload": torch.from_numpy(np.frombuffer(payload, np.uint8).copy())})
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
-    """Of byte_table.PIECE_TYPES; the kinds of boundary need not be told apart."""
+    """Return the kind of piece i as the byte table takes it, which need not tell the kinds of boundary apart."""
     if processor.is_unknown(i) or processor.is_control(i) or processor.is_unused(i):
         return "control"
     return "byte" if processor.is_byte(i) else "normal"
 
 
 class Script:
-    """One run: what it was set to, its data, its log."""
+    """One run, from training to the score."""
 
     def __init__(self, settings: Settings, data: Data, run_id: str, processes: ProcessGroup, code_bytes: int) -> None:
         self.settings, self.data, self.processes, self.code_bytes = settings, data, processes, code_bytes
@@ -186,13 +189,13 @@ class Script:
         self.train_loss = 0.0
 
     def say(self, line: str) -> None:
-        """To stdout and into the log."""
+        """Write a line to stdout and into the log; only the first process speaks."""
         if self.processes.rank == 0:
             print(line, flush=True)
             with self.log_path.open("a") as file:
                 file.write(line + "\n")
 
-    # ---- training: what run_training calls --------------------------------------------------------------------
+    # ---- training: run_training calls the first four methods -------------------------------------------------------
 
     def log(self, steps: list[FinishedStep]) -> None:
         self.train_loss = steps[-1].train_loss_nats
@@ -220,7 +223,7 @@ class Script:
             return summarize_sample(self.nats(network, tokens, moved_together(windows)), sizes)
 
     def train(self) -> dict[str, Tensor]:
-        """Train from the seed; the weights that are quantized, fp32."""
+        """Train from the seed and return the fp32 weights that are to be quantized."""
         settings, train = self.settings, self.settings.train
         network = build_network(settings.model, _DTYPES[train.precision])
         initialize(network, settings.seed)
@@ -273,7 +276,7 @@ class Script:
         return found
 
     def write_model(self, weights: dict[str, Tensor]) -> bytes:
-        """Quantize and write the file that counts. Returns its content."""
+        """Quantize, write the file that counts, and return its content."""
         coder = self.settings.pack.coder
         pieces = self.quantize(weights)
         content = _packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
@@ -300,7 +303,7 @@ class Script:
         return load_network(self.settings.model, weights, _DTYPES[precision]).to(self.device)
 
     def evaluate(self, content: bytes) -> Score:
-        """Read the packed file back, adapt, score."""
+        """Read the packed file back, adapt the model where the run does so, and score it."""
         settings = self.settings
         windows = settings.evaluate
         split = self.data.validation

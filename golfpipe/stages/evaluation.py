@@ -17,8 +17,7 @@ DOCUMENTS = "documents.safetensors"
 
 
 class RunningScore:
-    """Shows the score so far behind the progress bar, in bits per byte; bytes are estimated from the split's mean
-    target."""
+    """Shows the score so far in bits per byte, with bytes by the split's mean target, behind the progress bar."""
 
     def __init__(self, task: Task, sizes: np.ndarray, processes: int = 1) -> None:
         """Start at nothing. `sizes` are the bytes of each target; `processes` is how many score at this pace, each on
@@ -47,8 +46,7 @@ def write_evaluation(
     protocol: str,
     eval_seconds: float,
 ) -> Result:
-    """Write the scores per document. `protocol` is none, score_first or pre_eval; a score with the last one is not
-    eligible.
+    """Write the scores per document. `protocol`: none, score_first, or pre_eval, which is not eligible.
 
     Raises DataError where the scored targets hold no byte of text.
     """

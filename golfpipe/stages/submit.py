@@ -25,7 +25,7 @@ from golfpipe.script.generate import Adaptation, generate_script, script_obstacl
 from golfpipe.stages.verify_script import Verification, verify
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
-from golfpipe.store.metric_values import mapping, text
+from golfpipe.store.metric_values import mapping, version
 from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
 from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
@@ -193,7 +193,7 @@ def _check_seeds(lineages: Sequence[Lineage], facts: Facts) -> None:
 def _heading(job: Job, lineage: Lineage) -> Heading:
     settings = job.config.submit
     when = settings.date or date.today().isoformat()
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when) is None:
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when, re.ASCII) is None:
         raise ConfigError(f"submit.date={when!r} must be YYYY-MM-DD")
     assert lineage.evaluation is not None and lineage.trained is not None
     packages = mapping(lineage.trained.manifest.provenance, "packages")
@@ -205,7 +205,7 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         date=when,
         track=settings.track,
         hardware=settings.hardware or device_of(lineage) or "hardware not recorded",
-        pytorch_version=text(packages, "torch") or "",
+        pytorch_version=version(packages, "torch") or "",
         against=settings.against,
         against_name=settings.against_name,
         launchers=settings.launchers,

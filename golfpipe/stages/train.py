@@ -9,7 +9,7 @@ golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm      
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,10 +17,12 @@ import torch
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
 from golfpipe.data.order import order_bits, order_warning
+from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
+from golfpipe.jobs.unfinished import protect
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_passes, compiles
@@ -43,6 +45,11 @@ from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
 from golfpipe.training.token_stream import TokenStream
 
+_CHANGED_HINT = (
+    "bring the file back as it was and repeat the command, which goes on from the last checkpoint before the change, if"
+    " there is one; the weights since then saw other data and are not kept"
+)
+
 
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
@@ -54,7 +61,9 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     settings = _settings(job, device)
     tokenizer = load_tokenizer(data)
     check_vocabulary(config.model, tokenizer)
+    watch = ShardWatch(data, _CHANGED_HINT)
     stream, skipped_shards = _open_stream(job, tokenizer.bos_id)
+    watch.leave_out(skipped_shards)
     validation = Validation(data, tokenizer, settings)
     network = _first_network(job, settings).to(device)
     keep_freed_memory()
@@ -75,7 +84,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             trainer.warm_up(settings.compile_warmup_steps if device.type == "cuda" else 1)
         with tracking(job, trainer.steps_done) as track:
             log = TrainingLog(out, trainer, job.context.reporter, track)
-            reason = _train(job, out, trainer, log, validation, resumed)
+            reason = _train(job, out, trainer, log, validation, watch, resumed)
             return _result(job, out, trainer, log, validation, reason, skipped_shards)
 
 
@@ -153,17 +162,19 @@ def _train(
     trainer: GuardedTrainer,
     log: TrainingLog,
     validation: Validation,
+    watch: ShardWatch,
     resumed: dict[str, Any] | None,
 ) -> str:
     """Make all steps that remain and return why the run ended. `resumed`: the values of the checkpoint, if any.
 
-    Raises Interrupted after a signal, with the state saved, and StageFailed or DataError for a step that fails.
+    Raises Interrupted after a signal, with the state saved, StageFailed or DataError for a step that fails, and
+    ArtifactError where a shard was changed; the last checkpoint from before that stays.
     """
     label = "train" if resumed is None else f"train, resumed at step {trainer.steps_done}"
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
-        events = _Events(out, trainer, log, validation, stop, task)
+        events = _Events(job, out, trainer, log, validation, watch, stop, task)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -176,6 +187,7 @@ def _train(
                 + (f" --nproc {trainer.processes.size}" if trainer.processes.size > 1 else ""),
                 exit_code=events.exit_code,
             )
+        watch.verify()
         events.checkpoint(trainer.steps_done)  # what follows may fail too, or be interrupted
     return reason
 
@@ -190,22 +202,19 @@ def _begin_log(job: Job, trainer: GuardedTrainer, log: TrainingLog, resumed: dic
         log.resume(resumed)
 
 
+@dataclass
 class _Events:
     """Logs, validates, saves and stops where `run_training` says that it is time."""
 
-    def __init__(
-        self,
-        out: ArtifactWriter,
-        trainer: GuardedTrainer,
-        log: TrainingLog,
-        validation: Validation,
-        stop: StopRequest,
-        task: Task,
-    ) -> None:
-        self.trainer, self.training_log, self.validation = trainer, log, validation
-        self.stop_request, self.task = stop, task
-        self.checkpoint_path = out.scratch(CHECKPOINT)
-        self.exit_code = 0
+    job: Job
+    out: ArtifactWriter
+    trainer: GuardedTrainer
+    training_log: TrainingLog
+    validation: Validation
+    watch: ShardWatch
+    stop_request: StopRequest
+    task: Task
+    exit_code: int = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
         self.training_log.add_steps(steps)
@@ -215,8 +224,10 @@ class _Events:
         self.training_log.add_validation(self.validation.score(self.trainer))
 
     def checkpoint(self, step: int) -> None:
+        self.watch.check()
         if self.training_log.writes:
-            save_checkpoint(self.checkpoint_path, self.trainer, self.training_log.state_values())
+            protect(self.job, self.out)
+            save_checkpoint(self.out.scratch(CHECKPOINT), self.trainer, self.training_log.state_values())
 
     def stop_requested(self) -> bool:
         """Stop all processes after the same step, whichever of them got the signal."""

@@ -125,8 +125,7 @@ class Fields:
 
 
 def seed_entries(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the numbers of each seed, by the seed as digits. They may be a mapping by seed, a list with a `seed` each,
-    or parallel lists."""
+    """Return each seed's numbers by its digits, from a mapping, a list with a `seed` each, or parallel lists."""
     for section in _SEED_SECTIONS:
         entries = _entries(record.get(section))
         if entries:

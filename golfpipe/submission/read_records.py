@@ -153,8 +153,7 @@ def _missing_files(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the plain files of the folder and of one level below, without hidden ones and links, in the order of their
-    names."""
+    """Yield the plain, visible files of the folder and of one level below, in the order of their names."""
     looked_at = 0
     for root in (folder, *_subfolders(folder)):
         try:
@@ -197,8 +196,7 @@ def _logs(folder: Path) -> dict[str, LoggedNumbers]:
 def _assign(
     logs: Mapping[str, LoggedNumbers], entries: Mapping[str, Any]
 ) -> tuple[dict[str, LoggedNumbers], dict[str, LoggedNumbers]]:
-    """Return the logs by seed, which the file's name tells, or else the log itself; and the logs of no seed in the
-    record."""
+    """Return the logs by seed, as file names or else the logs tell it, and the logs of no seed in the record."""
     by_seed: dict[str, LoggedNumbers] = {}
     rest: dict[str, LoggedNumbers] = {}
     for name, logged in logs.items():
@@ -221,8 +219,7 @@ def _differences(
     unassigned: Mapping[str, LoggedNumbers],
     script: Script | None,
 ) -> tuple[str, ...] | None:
-    """List where submission.json, the logs and the script's size differ; None where a log to compare with is
-    missing."""
+    """List where submission.json, logs and script size differ; None where a log to compare with is missing."""
     found: list[str] = []
     for seed, entry in entries.items():
         if seed in by_seed:

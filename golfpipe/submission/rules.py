@@ -80,8 +80,10 @@ def _times(facts: Facts) -> Finding:
     if all(run.train_seconds is None and run.eval_seconds is None for run in facts.runs):
         return "not checked", "No manifest holds a training or evaluation time."
     parts, unknown, over = [], [], []
-    for label, limit_part in (("training", _training_seconds), ("evaluation", _evaluation_seconds)):
-        seconds = [limit_part(run) for run in facts.runs]
+    for label, seconds in (
+        ("training", [run.whole_train_seconds for run in facts.runs]),
+        ("evaluation", [run.whole_eval_seconds for run in facts.runs]),
+    ):
         known = [value for value in seconds if value is not None]
         if len(known) < len(seconds):
             unknown.append(label)
@@ -96,14 +98,6 @@ def _times(facts: Facts) -> Finding:
     if unknown:
         return "not checked", f"{sentence}; {' and '.join(unknown)} time is not known."
     return "pass", f"{sentence}."
-
-
-def _training_seconds(run: RunFacts) -> float | None:
-    return None if run.train_seconds is None else run.train_seconds + run.calibration_seconds
-
-
-def _evaluation_seconds(run: RunFacts) -> float | None:
-    return run.whole_eval_seconds
 
 
 def _scored_first(facts: Facts) -> Finding:

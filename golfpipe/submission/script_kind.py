@@ -19,8 +19,7 @@ class Script:
 
 
 def look_at_script(path: Path) -> Script | None:
-    """Look at a script. Return None where there is no such file, or it cannot be read. A link is not followed, since it
-    may lead anywhere."""
+    """Look at a script, but not through a link. Return None where there is no file, or it cannot be read."""
     try:
         if path.is_symlink() or not path.is_file():
             return None

@@ -121,8 +121,7 @@ def _spread(values: Sequence[float]) -> float | None:
 
 
 def _seeds_suggested(gain: float, spread: float | None, seeds: int, record: Sequence[float]) -> int | None:
-    """Return the smallest number of seeds that would be enough with this gain over the margin and this spread; None
-    where none would."""
+    """Return the fewest seeds that would be enough with this gain over the margin and this spread, or None."""
     from scipy import stats
 
     if spread is None or spread == 0 or gain <= 0:

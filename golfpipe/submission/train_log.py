@@ -1,5 +1,4 @@
-"""The log of a seed, train_seed<N>.log: the training log, completed with what was packed and scored, and read back for
-comparison."""
+"""train_seed<N>.log: the training log, completed with what was packed and scored, and read back to compare."""
 
 from __future__ import annotations
 
@@ -43,8 +42,7 @@ class LoggedNumbers:
 
 
 def complete_log(training_log: str | None, result: SeedResult, *, coder: str, code_measured: bool, method: str) -> str:
-    """Return the log of one seed. Without a training log (imported weights) it says so and begins with what is
-    known."""
+    """Return the log of one seed. Without a training log (imported weights) it says so."""
     lines = [training_log.rstrip("\n")] if training_log else [
         f"seed:{result.seed}",
         f"model_params:{result.parameters if result.parameters is not None else 'unknown'}",

@@ -29,8 +29,7 @@ class TokenStream:
     """
 
     def __init__(self, shards: Sequence[TokenSource]) -> None:
-        """Start at the first token. `shards` are one-dimensional uint16 arrays, or sources of such. Raises DataError if
-        they hold no token at all."""
+        """Start at the first token. `shards` are or give uint16 arrays. Raises DataError if they hold no token."""
         self._shards = list(shards)
         self.num_tokens = sum(len(shard) for shard in self._shards)
         if self.num_tokens == 0:

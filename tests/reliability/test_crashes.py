@@ -17,7 +17,7 @@ PROGRAMS = {
     "kill": "run(3, 1, ('train', 'pack'), command_line=False)",
     "io_errors": "run(1, 1, ('train', 'pack'))",
     "interrupts": "run(2, 1)",
-    "training_faults": "run(9, 1)",
+    "training_faults": "run(10, 1)",
     "double_start": "run(1, 1)",
 }
 

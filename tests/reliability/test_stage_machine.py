@@ -25,6 +25,7 @@ from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
+from golfpipe.jobs.unfinished import read_begun
 from golfpipe.review.clean import find_removable, remove
 from golfpipe.store.artifact import try_open
 from golfpipe.store.files import old_folder, partial_folder
@@ -107,8 +108,10 @@ class OutputMachine(RuleBasedStateMachine):
         if found is not None and found.manifest.key == self.job(setting).key:
             self.finished, self.begun = setting, None
             self.known.setdefault(setting, found.manifest.digest)
-        elif partial_folder(self.out).exists() or force:
-            self.begun = setting if (partial_folder(self.out) / "job.json").exists() else None
+        else:
+            begun = read_begun(self.out)
+            keys = {self.job(other).key: other for other in (1, 2, 3)}
+            self.begun = keys[begun.key] if begun is not None else None
 
     def forget_lock(self) -> None:
         """The lock that the dead process left names a process that is no more."""

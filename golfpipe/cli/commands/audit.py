@@ -11,6 +11,7 @@ from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, ru
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import Device, OutputOptions
 from golfpipe.cli.progress import make_reporter
+from golfpipe.cli.table import paragraphs
 
 
 def audit(
@@ -46,9 +47,13 @@ def audit(
         reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
         execution = Execution(device=device.value, threads=threads, reporter=reporter)
     report = audit_path(input_path(path), execution)
-    parts = [f"{report.kind}  {report.path}", size_table(report), rule_table(report), *report.notes]
     return Answer(
-        text="\n\n".join(part for part in parts if part),
+        lines=paragraphs(
+            [f"{report.kind}  {report.path}"],
+            size_table(report),
+            rule_table(report),
+            *([note] for note in report.notes),
+        ),
         path=report.path,
         kind=report.kind,
         digest=report.digest,

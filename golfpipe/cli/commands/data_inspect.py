@@ -9,7 +9,7 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import OutputOptions
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,12 +52,12 @@ def data_inspect(
     sample = " ".join(next(iter(splits.values())).sample.split())[:SAMPLE_CHARACTERS]
     about = f"{path}: tokenizer {model.name}, {model.vocab_size} pieces, BOS {model.bos_id}"
     warnings = [order_warning(split.order_bits, f"{name} split") for name, split in splits.items()]
-    notes = "".join(f"\n\nwarning: {warning}" for warning in warnings if warning is not None)
+    notes = [f"warning: {warning}" for warning in warnings if warning is not None]
     metrics: dict[str, Any] = {"vocab_size": model.vocab_size, "bos_id": model.bos_id}
     for name, split in splits.items():
         metrics |= _split_metrics(name, split)
     return Answer(
-        text=f"{about}\n\n{table}{notes}\n\nsample: {sample}",
+        lines=paragraphs([about], table, notes, [f"sample: {sample}"]),
         path=path,
         kind="token_data" if artifact is not None else None,
         digest=artifact.manifest.digest if artifact is not None else None,

@@ -107,8 +107,7 @@ def execute(
 
 
 def _request(lineage: Lineage, packed: Artifact, data: Artifact, scratch: Path) -> dict[str, Any]:
-    """Return the request with the settings of the stages that made the score; for a packed model alone, those that it
-    carries."""
+    """Return the request, with the settings of the stages that made the score or that a packed model carries."""
     scored = lineage.evaluation or packed
     learned = scored if lineage.score_first else lineage.adapted
     config = dict(scored.manifest.config)
@@ -199,8 +198,7 @@ def _split_files(data: Artifact, split: str) -> list[str]:
 
 
 def _code_roots(scratch: Path) -> list[str]:
-    """Return the folders that code may be read from: interpreter, packages, golfpipe, system libraries, and the
-    process's own scratch."""
+    """Return the folders to load code from: interpreter, packages, golfpipe, system libraries, and scratch."""
     installed = [sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     prefixes = [
         f"{prefix}/{part}" for prefix in (sys.prefix, sys.base_prefix) for part in ("bin", "lib", "lib64", "pyvenv.cfg")
