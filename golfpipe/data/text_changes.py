@@ -43,11 +43,11 @@ def sentences(changes: Mapping[str, int]) -> list[str]:
     """Return the changes in words."""
     lines = [f"{text}: {_bytes(changes[step])}" for step, text in STEPS.items() if step in changes]
     if lost := changes.get(LINE_BREAKS):
-        lines.append(f"{lost:,} line breaks are gone, so that generated text will have none")
+        lines.append(f"{lost:,} line break{'' if lost == 1 else 's'} gone, so that generated text will have none")
     return lines
 
 
 def _bytes(lost: int) -> str:
     if lost == 0:
         return "as many bytes"
-    return f"{abs(lost):,} bytes {'fewer' if lost > 0 else 'more'}"
+    return f"{abs(lost):,} byte{'' if abs(lost) == 1 else 's'} {'fewer' if lost > 0 else 'more'}"

@@ -147,7 +147,7 @@ def test_changes_are_said_in_words(tokenizer):
     assert "U+2581 becomes a space: 2 bytes fewer" in said
     assert "bytes more" in said  # one Arabic ligature is eighteen letters
     assert "runs of white space become one space, and none is left around a document: 2 bytes fewer" in said
-    assert "1 line breaks are gone" in said
+    assert "1 line break gone" in said
 
 
 def test_a_tokenizer_without_a_piece_for_the_space_is_refused(train_plain):

@@ -117,7 +117,7 @@ def test_source_code_comes_back_and_the_challenges_form_is_a_setting(folder):
     lost = metrics["original_bytes"] - metrics["decoded_bytes"]
     assert lost == sum(size for step, size in changes.items() if step != "line_breaks") > 0
     assert f"none is left around a document: {lost:,} bytes fewer" in "\n".join(reporter.notes)
-    assert "line breaks are gone" in "\n".join(reporter.notes)
+    assert "line breaks gone" in "\n".join(reporter.notes)
 
 
 def test_what_is_left_out_of_folders_is_listed(folder):

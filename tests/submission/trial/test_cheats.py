@@ -19,6 +19,7 @@ from golfpipe.submission.trial.experiments import (
     needed_targets,
     silent,
 )
+from golfpipe.submission.trial.findings import CutsFound
 from golfpipe.submission.trial.packed_scorer import PackedScorer
 from golfpipe.submission.trial.scorer import Trial
 
@@ -69,7 +70,7 @@ def test_lora_is_legal_where_a_window_does_not_know_where_its_document_ends(make
     assert [trial.moves_documents for trial in scorer.trials()] == [False, True]
     cuts = check_cuts(scorer, tokens)
     assert (cuts.changed, cuts.repeats) == (0, True)
-    assert cuts.largest_change_nats <= 1e-6
+    assert cuts.largest_change_nats <= CutsFound.TOLERANCE
     assert check_count(scorer, tokens)[0].once_each and check_sums(scorer, tokens).one
 
 
