@@ -78,7 +78,7 @@ def plan_run(request: RunRequest) -> RunPlan:
         settings = Settings(
             config_file=settings.config_file,
             preset=settings.preset,
-            overrides=(*settings.overrides, f"data.source={_quoted(str(request.data))}"),
+            overrides=(*settings.overrides, f"data.source={request.data}"),
             seed=settings.seed,
         )
     stages = settings.stages()
@@ -208,11 +208,6 @@ def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
 
 def _argument_digest(node: Node) -> str:
     return demo_digest() if node.stage is not None and node.stage.name == "data-demo" else ""
-
-
-def _quoted(text: str) -> str:
-    """Return the text as a YAML string, whatever characters a path has."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def step_fields(step: Step) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def against_overrides(text: str) -> list[str]:
         scores, name = record_scores(folder), folder.resolve().name
         if not scores:
             raise UsageError(f"{folder}: its submission.json holds no val_bpb", path=str(folder))
-    return [f"submit.against={json.dumps(scores)}", f"submit.against_name={json.dumps(name)}"]
+    return [f"submit.against={json.dumps(scores)}", f"submit.against_name={name}"]
 
 
 def _numbers(text: str) -> list[float] | None:
