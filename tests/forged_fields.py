@@ -1,4 +1,4 @@
-"""Fill one field of a finished run with any text, as a stranger would: every checksum is computed again, in all
+"""Fill one field of a finished run with any value, as a stranger would: every checksum is computed again, in all
 artifacts that follow."""
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ Field = tuple[str, tuple[str, ...]]
 """Name of the files that have it, and its path in them, where * stands for every item of a list."""
 
 
-def text_fields(run: Path) -> list[Field]:
-    """Every field of every manifest, JSON file and log of the run that holds a text; those of all artifacts at once."""
+def fields(run: Path, kinds: type | tuple[type, ...]) -> list[Field]:
+    """Every field of every manifest, JSON file and log of the run that holds a value of these kinds; those of all
+    artifacts at once."""
     found: dict[Field, None] = {}
     for path in _json_files(run):
         for value in _values(path):
             for place, leaf in _leaves(value):
-                if isinstance(leaf, str):
+                if isinstance(leaf, kinds):
                     found[path.name, tuple("*" if isinstance(part, int) else part for part in place)] = None
     return list(found)
 
 
-def fill(run: Path, field: Field, text: str) -> None:
-    """Write `text` into the field wherever the run has it."""
+def fill(run: Path, field: Field, new: Any) -> None:
+    """Write `new` into the field wherever the run has it."""
     name, place = field
     for path in _json_files(run):
         if path.name == name:
-            values = [_filled(value, place, text) for value in _values(path)]
+            values = [_filled(value, place, new) for value in _values(path)]
             path.write_text("\n".join(json.dumps(value) for value in values) + "\n")
     seal(run, keep=place[0] if name == "manifest.json" and len(place) == 1 else "")
 
@@ -82,11 +83,11 @@ def _leaves(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
         yield place, value
 
 
-def _filled(value: Any, place: tuple[str, ...], text: str) -> Any:
+def _filled(value: Any, place: tuple[str, ...], new: Any) -> Any:
     if not place:
-        return text if isinstance(value, str) else value
+        return new
     if isinstance(value, list) and place[0] == "*":
-        return [_filled(item, place[1:], text) for item in value]
+        return [_filled(item, place[1:], new) for item in value]
     if isinstance(value, dict) and place[0] in value:
-        return value | {place[0]: _filled(value[place[0]], place[1:], text)}
+        return value | {place[0]: _filled(value[place[0]], place[1:], new)}
     return value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from golfpipe.cli.table import format_metric, format_table
+from golfpipe.store.metric_values import count, number
 
 if TYPE_CHECKING:
     from golfpipe.pipeline.runner import Step
@@ -43,16 +44,17 @@ def result_table(steps: Sequence[Step]) -> list[str]:
         rows.append(
             [
                 step.node.name,
-                format_metric("val_loss_nats", metrics.get("val_loss_nats")),
-                format_metric("val_bpb", metrics.get("val_bpb")),
-                f"{manifest.metrics.get('packed_bytes', size):,}" if size is not None else "-",
-                _seconds(manifest.metrics.get("seconds")),
-                _seconds(metrics.get("seconds")) if scored is not step else "-",
+                format_metric("val_loss_nats", number(metrics, "val_loss_nats")),
+                format_metric("val_bpb", number(metrics, "val_bpb")),
+                f"{count(manifest.metrics, 'packed_bytes') or size:,}" if size is not None else "-",
+                _seconds(manifest.metrics),
+                _seconds(metrics) if scored is not step else "-",
                 step.state,
             ]
         )
     return format_table(["step", "val_loss", "val_bpb", "bytes", "seconds", "scored in", ""], rows)
 
 
-def _seconds(value: object) -> str:
-    return f"{value:,.1f}" if isinstance(value, int | float) else "-"
+def _seconds(metrics: Mapping[str, Any]) -> str:
+    seconds = number(metrics, "seconds")
+    return f"{seconds:,.1f}" if seconds is not None else "-"

@@ -84,7 +84,7 @@ def plan_run(request: RunRequest) -> RunPlan:
     """Resolve the settings and check the pipeline. Raises ConfigError, UsageError, ArtifactError."""
     settings = request.settings
     if request.data is not None:
-        settings = settings.with_overrides(f"data.source={_quoted(str(request.data))}")
+        settings = settings.with_overrides(f"data.source={request.data}")
     stages = settings.stages()
     folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
     resolved = _resolve(settings, stages, folder, request.start, request.context.reporter.warn)
@@ -225,11 +225,6 @@ def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
 
 def _argument_digest(node: Node) -> str:
     return demo_digest() if node.stage is not None and node.stage.name == "data-demo" else ""
-
-
-def _quoted(text: str) -> str:
-    """Return the text as a YAML string, whatever characters a path has."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def step_fields(step: Step) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def against_overrides(text: str) -> list[str]:
         found, name = scores(read_folder(folder)), folder.resolve().name
         if not found:
             raise UsageError(f"{folder}: neither its submission.json nor a log holds a val_bpb", path=str(folder))
-    return [f"submit.against={json.dumps(found)}", f"submit.against_name={json.dumps(name)}"]
+    return [f"submit.against={json.dumps(found)}", f"submit.against_name={name}"]
 
 
 def _numbers(text: str) -> list[float] | None:

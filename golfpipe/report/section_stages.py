@@ -28,6 +28,7 @@ class StageRow(NamedTuple):
     seconds: float | None
     about: str
     is_eligible: bool
+    is_partial: bool
     digest: str
 
 
@@ -66,6 +67,7 @@ def stage_row(stage: Artifact) -> StageRow:
         seconds=_seconds(stage),
         about=_about(stage),
         is_eligible=flag(metrics, "eligible") is not False,
+        is_partial=flag(metrics, "whole_split") is False,
         digest=stage.manifest.digest[:12],
     )
 
@@ -113,6 +115,7 @@ def _about(stage: Artifact) -> str:
         parts.append(f"{form_name(metrics)}, {windows}{f' stride {stride}' if stride else ''}")
         targets = count(metrics, "scored_targets")
         parts.append(f"{format_count(targets)} targets" if targets is not None else "")
+        parts.append("a part of the split" if flag(metrics, "whole_split") is False else "")
     elif stage.manifest.kind == "submission":
         seeds = metrics.get("seeds")
         parts.append(f"track {text(metrics, 'track') or 'unknown'}")

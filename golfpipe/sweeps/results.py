@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from golfpipe.config.override import override_text
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import write_file
 from golfpipe.store.manifest import Kind
 from golfpipe.store.metric_values import count, flag, number
-from golfpipe.sweeps.grid import Cell, value_text
+from golfpipe.sweeps.grid import Cell
 from golfpipe.sweeps.plan import SweepPlan
 from golfpipe.sweeps.run import FINISHED, StepState, SweepRun, run_sweep
 from golfpipe.sweeps.workers import Workers
@@ -148,7 +149,7 @@ def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
 
 def cell_label(settings: Cell, keys: Sequence[str]) -> str:
     """Return a cell's settings as text, like 'quantize.mlp.bits=3 pack.coder=range'."""
-    return " ".join(f"{key}={value_text(settings[key])}" for key in keys if key in settings)
+    return " ".join(f"{key}={override_text(key, settings[key])}" for key in keys if key in settings)
 
 
 def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellResult:
@@ -196,6 +197,6 @@ def _csv(rows: Sequence[CellResult]) -> str:
     writer.writerow([*keys, "state", *_MEASURES, "pareto", "error"])
     for row in rows:
         values = asdict(row)
-        settings = [value_text(row.settings[key]) if key in row.settings else "" for key in keys]
+        settings = [override_text(key, row.settings[key]) if key in row.settings else "" for key in keys]
         writer.writerow([*settings, row.state, *(values[name] for name in _MEASURES), row.pareto, row.error])
     return out.getvalue()

@@ -21,7 +21,7 @@ import pytest
 import typer
 import yaml
 from fake_run import FakeRun, submit_job
-from forged_fields import Field, fill, text_fields
+from forged_fields import Field, fields, fill
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
@@ -190,8 +190,8 @@ def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[],
 def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
     plain = outputs(base, tmp_path / "plain")
     assert "refused" not in plain.values() and len(plain) == 10
-    usual, fields = trees(plain), text_fields(base)
-    assert len(fields) > 80
+    usual, texts = trees(plain), fields(base, str)
+    assert len(texts) > 80
     before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
 
     def outputs_with(text: str, field: Field) -> dict[str, str]:
@@ -203,7 +203,7 @@ def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
                 path.write_bytes(content)
 
     reached, refused = set(), 0
-    for field in fields:
+    for field in texts:
         made = outputs_with(HOSTILE, field)
         changed = {name: text for name, text in made.items() if text != plain.get(name)}
         check(changed, usual, lambda field=field: outputs_with(HARMLESS, field))

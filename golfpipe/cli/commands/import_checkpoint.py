@@ -11,6 +11,7 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import context_of, input_path, output_path, settings_of, work
 from golfpipe.cli.options import StageOptions
 from golfpipe.cli.table import format_metric, format_table, paragraphs
+from golfpipe.store.metric_values import measured
 
 if TYPE_CHECKING:
     from golfpipe.pipeline.importing import ImportPlan
@@ -55,8 +56,9 @@ def import_checkpoint(
             )
         ).artifact
         found = scored.manifest.metrics
-        metrics |= {key: found[key] for key in ("val_bpb", "val_loss_nats", "scored_targets")}
-        rows = [[f"  {key}", format_metric(key, found[key])] for key in ("val_loss_nats", "val_bpb", "scored_targets")]
+        names = ("val_loss_nats", "val_bpb", "scored_targets")
+        metrics |= {name: measured(found, name) for name in names}
+        rows = [[f"  {name}", format_metric(name, measured(found, name))] for name in names]
         parts.append([f"evaluation  {scored.path}", *format_table([], rows)])
         fields["evaluation"] = str(scored.path)
     return replace(answer, lines=paragraphs(*parts), metrics=metrics, extra={**answer.extra, **fields})

@@ -12,6 +12,7 @@ from golfpipe.cli.command import context_of, input_path, settings_of
 from golfpipe.cli.options import WorkOptions
 from golfpipe.cli.step_text import result_table, step_lines
 from golfpipe.cli.table import paragraphs
+from golfpipe.store.metric_values import text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,8 @@ def _findings(report: AuditReport | None, submission: Artifact | None) -> tuple[
 def _places(submission: Artifact | None, page: Path) -> list[str]:
     lines = []
     if submission is not None:
-        lines.append(f"records folder  {submission.path / submission.manifest.provenance.get('records_folder', '')}")
+        folder = text(submission.manifest.provenance, "records_folder") or ""
+        lines.append(f"records folder  {submission.path / folder}")
     return [*lines, f"report          {page}"]
 
 
