@@ -18,6 +18,7 @@ from golfpipe.report.section_settings import differences, provenance, run_rules
 from golfpipe.report.section_sizes import BASIS, errors, model_sizes
 from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
 from golfpipe.report.section_sweep import sweeps
+from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.files import write_file
 from golfpipe.units import format_bytes, format_count, format_seconds
 from golfpipe.version import __version__
@@ -33,15 +34,15 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {"bytes": format_bytes, "count": format_count, "seconds": format_seconds}
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Path:
-    """Read the run folders and write the page to the file `out`; returns it.
+def write_report(folders: Sequence[Path], out: Path, reporter: Reporter | None = None) -> Path:
+    """Read the run folders and write the page to the file `out`; returns it. A picture that fails is a warning.
 
     Raises UsageError for a folder that holds nothing to report, ArtifactError for a damaged artifact, StageFailed
     where the page cannot be written.
     """
     if not folders:
         raise UsageError("report needs at least one run folder", hint="golfpipe report artifacts/demo")
-    return write_text(out, page([read_run(folder) for folder in folders]))
+    return write_text(out, page([read_run(folder) for folder in folders], reporter or SilentReporter()))
 
 
 def write_text(out: Path, text: str) -> Path:
@@ -54,8 +55,13 @@ def write_text(out: Path, text: str) -> Path:
     return out
 
 
-def page(runs: Sequence[RunData]) -> str:
+def page(runs: Sequence[RunData], reporter: Reporter) -> str:
     """Return the whole document. The same artifacts give the same text."""
+    training, scores, adaptation = training_chart(runs), ladder(runs), adaptation_chart(runs)
+    quantization, swept = errors(runs), sweeps(runs)
+    for chart in (training, scores, adaptation, *quantization, *swept):
+        if chart is not None and chart.figure is not None and chart.figure.failure is not None:
+            reporter.warn(f"{chart.figure.title}: the picture could not be drawn: {chart.figure.failure}")
     sizes = [(run.name, table) for run in runs if (table := model_sizes(run)) is not None]
     return _TEMPLATES.get_template("page.html").render(
         names=", ".join(run.name for run in runs),
@@ -63,13 +69,13 @@ def page(runs: Sequence[RunData]) -> str:
         version=__version__,
         overview=[overview(run) for run in runs],
         stages=[(run.name, [stage_row(stage) for stage in run.stages]) for run in runs],
-        training=training_chart(runs),
-        ladder=ladder(runs),
+        training=training,
+        ladder=scores,
         sizes=sizes,
         sizes_basis=BASIS.get(sizes[-1][1].basis, "") if sizes else "",
-        errors=errors(runs),
-        adaptation=adaptation_chart(runs),
-        sweeps=sweeps(runs),
+        errors=quantization,
+        adaptation=adaptation,
+        sweeps=swept,
         rules=[(run.name, rules) for run in runs if (rules := run_rules(run))],
         differences=differences(runs),
         columns=[(run.name if len(runs) > 1 else "this run", "") for run in runs],
