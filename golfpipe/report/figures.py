@@ -121,7 +121,11 @@ def heat_map_figure(
     and the largest error with a color of their own, the same for figures that are to be compared."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.collections import PolyCollection
+        from matplotlib.colors import to_rgba
+
         axes: Axes = figure.subplots()
+        fields, colors = [], []
         labeled = len(columns) <= (16 if width == "wide" else 6)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
@@ -129,12 +133,12 @@ def heat_map_figure(
                     continue
                 # One hue over the page's own background: stronger is worse, in the light and the dark scheme alike.
                 strength = color_strength(value, scale)
-                axes.fill_between(
-                    [j - 0.48, j + 0.48], i - 0.45, i + 0.45, color=series_color(1), alpha=strength, lw=0
-                )  # fmt: skip
+                fields.append([(j + x, i + y) for x, y in ((-0.48, -0.45), (0.48, -0.45), (0.48, 0.45), (-0.48, 0.45))])
+                colors.append(to_rgba(series_color(1), strength))
                 if labeled:
                     ink = DEEP if strength > 0.65 else INK
                     axes.text(j, i, _percent(value), ha="center", va="center", color=ink, fontsize=7.5)
+        axes.add_collection(PolyCollection(fields, facecolors=colors, linewidths=0))
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), rows)

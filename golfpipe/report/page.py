@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.report.run_data import RunData, read_run
-from golfpipe.report.section_overview import overview
+from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, provenance, run_rules
 from golfpipe.report.section_sizes import BASIS, errors, model_sizes
 from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
@@ -56,7 +56,9 @@ def write_text(out: Path, text: str) -> Path:
 
 
 def page(runs: Sequence[RunData], reporter: Reporter) -> str:
-    """Return the whole document. The same artifacts give the same text."""
+    """Return the whole document. The same artifacts give the same text. Of many runs, only the best have details."""
+    heads = [overview(run) for run in best_first(runs)]
+    runs, several = best_first(runs)[:MOST_DETAILED], len(runs) > 1
     training, scores, adaptation = training_chart(runs), ladder(runs), adaptation_chart(runs)
     quantization, swept = errors(runs), sweeps(runs)
     for chart in (training, scores, adaptation, *quantization, *swept):
@@ -64,10 +66,11 @@ def page(runs: Sequence[RunData], reporter: Reporter) -> str:
             reporter.warn(f"{chart.figure.title}: the picture could not be drawn: {chart.figure.failure}")
     sizes = [(run.name, table) for run in runs if (table := model_sizes(run)) is not None]
     return _TEMPLATES.get_template("page.html").render(
-        names=", ".join(run.name for run in runs),
-        several=len(runs) > 1,
+        names=", ".join(run.name for run in runs) if len(heads) == len(runs) else f"{len(heads)} runs",
+        several=several,
+        detailed=len(runs),
         version=__version__,
-        overview=[overview(run) for run in runs],
+        overview=heads,
         stages=[(run.name, [stage_row(stage) for stage in run.stages]) for run in runs],
         training=training,
         ladder=scores,
@@ -78,6 +81,6 @@ def page(runs: Sequence[RunData], reporter: Reporter) -> str:
         sweeps=swept,
         rules=[(run.name, rules) for run in runs if (rules := run_rules(run))],
         differences=differences(runs),
-        columns=[(run.name if len(runs) > 1 else "this run", "") for run in runs],
+        columns=[(run.name if several else "this run", "") for run in runs],
         provenance=[provenance(run) for run in runs],
     )
