@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from golfpipe.errors import GolfpipeError
+
 
 class Task(Protocol):
     """One bar of progress."""
@@ -25,6 +27,22 @@ class Reporter(Protocol):
 
     def warn(self, text: str) -> None:
         """Take a warning: something that the user should know, after which the stage goes on."""
+
+
+@contextmanager
+def beside_finished_work(reporter: Reporter, what: str) -> Iterator[None]:
+    """Turn any failure inside the `with` block into a warning. What is made there only accompanies work that is done,
+    and must not decide how that work ends."""
+    try:
+        yield
+    except Exception as error:  # whatever it is, it is not the work's
+        reporter.warn(f"{what} was not made: {failure_text(error)}")
+
+
+def failure_text(error: Exception) -> str:
+    """Return an error in one line of at most 200 characters, as 'ValueError: alpha must be between 0 and 1'."""
+    text = " ".join(str(error).split())
+    return (text if isinstance(error, GolfpipeError) else f"{type(error).__name__}: {text}")[:200]
 
 
 class SilentTask:

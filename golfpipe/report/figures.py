@@ -1,49 +1,21 @@
-"""The report's figures: data in, SVG text out, always the same. Only this module and `pareto` import matplotlib."""
+"""The report's figures: data in, SVG text out, always the same."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
+from golfpipe.report.canvas import render_svg
 from golfpipe.report.run_data import Curve
-from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, SERIES, Width
+from golfpipe.report.svg import CARD, DEEP, INK, SERIES, Width
 
-INCHES: dict[Width, float] = {"wide": 7.4, "narrow": 3.7}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)))
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "golfpipe",
-    "text.parse_math": False,
-    "font.size": 8.5,
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": MUTED,
-    "axes.titlesize": 8.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "figure.facecolor": "none",
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +47,8 @@ def training_figure(plots: Sequence[TrainingPlot], width: Width) -> str:
     several runs have a color each."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         has_lr = any(plot.lr for plot in plots)
         axes = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1)) if has_lr else [figure.subplots()]
         loss: Axes = axes[0]
@@ -108,6 +82,8 @@ def ladder_figure(rungs: Sequence[Rung], width: Width) -> str:
     """Draw the bits per byte of each form of the model, one form a row. A hollow mark means not eligible."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes: Axes = figure.subplots()
         values = [rung.val_bpb for rung in rungs]
         reach = (max(values) - min(values)) or 0.02 * max(values) or 1.0
@@ -145,22 +121,24 @@ def heat_map_figure(
     and the largest error with a color of their own, the same for figures that are to be compared."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.collections import PolyCollection
+        from matplotlib.colors import to_rgba
+
         axes: Axes = figure.subplots()
-        low, high = scale
-        span = math.log(high / low) or 1.0
+        fields, colors = [], []
         labeled = len(columns) <= (16 if width == "wide" else 6)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
                 if value is None:
                     continue
                 # One hue over the page's own background: stronger is worse, in the light and the dark scheme alike.
-                strength = 0.1 + 0.9 * math.log(min(max(value, low), high) / low) / span
-                axes.fill_between(
-                    [j - 0.48, j + 0.48], i - 0.45, i + 0.45, color=series_color(1), alpha=strength, lw=0
-                )  # fmt: skip
+                strength = color_strength(value, scale)
+                fields.append([(j + x, i + y) for x, y in ((-0.48, -0.45), (0.48, -0.45), (0.48, 0.45), (-0.48, 0.45))])
+                colors.append(to_rgba(series_color(1), strength))
                 if labeled:
                     ink = DEEP if strength > 0.65 else INK
                     axes.text(j, i, _percent(value), ha="center", va="center", color=ink, fontsize=7.5)
+        axes.add_collection(PolyCollection(fields, facecolors=colors, linewidths=0))
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), rows)
@@ -174,10 +152,19 @@ def heat_map_figure(
     return render_svg(draw, width, 0.6 + 0.32 * len(rows))
 
 
+def color_strength(error: float, scale: tuple[float, float]) -> float:
+    """Return the opacity of an error, between 0.1 for the least on the scale and 1.0 for the largest."""
+    low, high = (math.log(end) for end in scale)
+    place = (math.log(min(max(error, scale[0]), scale[1])) - low) / ((high - low) or 1.0)
+    return min(0.1 + 0.9 * place, 1.0)  # the sum may come out as 1.0000000000000002, which is no opacity
+
+
 def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
     """Draw the training loss on the validation tokens over the epochs of test-time training."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes: Axes = figure.subplots()
         for index, curve in enumerate(curves):
             axes.plot(
@@ -223,14 +210,3 @@ def _loss_range(plots: Sequence[TrainingPlot]) -> tuple[float, float]:
 def _percent(value: float) -> str:
     percent = 100 * value
     return f"{percent:.1f}" if percent >= 0.95 else f"{percent:.1g}" if percent >= 0.0005 else "0"
-
-
-def render_svg(draw: Callable[[Figure], None], width: Width, height: float) -> str:
-    """Return the SVG text of what `draw` draws, `height` inches high, in the stand-in colors of `svg`."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(INCHES[width], height), layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return out.getvalue()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.report.run_data import RunData, read_run
-from golfpipe.report.section_overview import overview
+from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, run_rules
 from golfpipe.report.section_stages import stage_row
 from golfpipe.report.section_sweep import sweep_rows
@@ -19,11 +19,20 @@ MOST_CELLS = 12
 
 
 def markdown_report(folders: Sequence[Path]) -> str:
-    """Read the run folders. Raises UsageError for one that holds nothing, ArtifactError for a damaged one."""
-    runs = [read_run(folder) for folder in folders]
+    """Read the run folders and return the text, of many runs about the best ones alone.
+
+    Raises UsageError for one that holds nothing, ArtifactError for a damaged one."""
+    given = best_first([read_run(folder) for folder in folders])
+    runs = given[:MOST_DETAILED]
     found = differences(runs, LONGEST_VALUE)
     settings = [*found.apart, *found.shared]
-    return render("golfpipe.report", "report.md.j2", runs=[_run(run) for run in runs], settings=settings)
+    return render(
+        "golfpipe.report",
+        "report.md.j2",
+        runs=[_run(run) for run in runs],
+        settings=settings,
+        left_out=len(given) - len(runs),
+    )
 
 
 def _run(run: RunData) -> dict[str, Any]:

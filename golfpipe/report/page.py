@@ -11,25 +11,26 @@ from pathlib import Path
 
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.report.run_data import RunData, read_run
-from golfpipe.report.section_overview import overview
+from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, provenance, run_rules
 from golfpipe.report.section_sizes import BASIS, errors, model_sizes
 from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
 from golfpipe.report.section_sweep import sweeps
+from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.files import write_file
 from golfpipe.submission.quoting import render
 from golfpipe.version import __version__
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Path:
-    """Read the run folders and write the page to the file `out`; returns it.
+def write_report(folders: Sequence[Path], out: Path, reporter: Reporter | None = None) -> Path:
+    """Read the run folders and write the page to the file `out`; returns it. A picture that fails is a warning.
 
     Raises UsageError for a folder that holds nothing to report, ArtifactError for a damaged artifact, StageFailed
     where the page cannot be written.
     """
     if not folders:
         raise UsageError("report needs at least one run folder", hint="golfpipe report artifacts/demo")
-    return write_text(out, page([read_run(folder) for folder in folders]))
+    return write_text(out, page([read_run(folder) for folder in folders], reporter or SilentReporter()))
 
 
 def write_text(out: Path, text: str) -> Path:
@@ -42,26 +43,34 @@ def write_text(out: Path, text: str) -> Path:
     return out
 
 
-def page(runs: Sequence[RunData]) -> str:
-    """Return the whole document. The same artifacts give the same text."""
+def page(runs: Sequence[RunData], reporter: Reporter) -> str:
+    """Return the whole document. The same artifacts give the same text. Of many runs, only the best have details."""
+    heads = [overview(run) for run in best_first(runs)]
+    runs, several = best_first(runs)[:MOST_DETAILED], len(runs) > 1
+    training, scores, adaptation = training_chart(runs), ladder(runs), adaptation_chart(runs)
+    quantization, swept = errors(runs), sweeps(runs)
+    for chart in (training, scores, adaptation, *quantization, *swept):
+        if chart is not None and chart.figure is not None and chart.figure.failure is not None:
+            reporter.warn(f"{chart.figure.title}: the picture could not be drawn: {chart.figure.failure}")
     sizes = [(run.name, table) for run in runs if (table := model_sizes(run)) is not None]
     return render(
         "golfpipe.report",
         "page.html",
-        names=", ".join(run.name for run in runs),
-        several=len(runs) > 1,
+        names=", ".join(run.name for run in runs) if len(heads) == len(runs) else f"{len(heads)} runs",
+        several=several,
+        detailed=len(runs),
         version=__version__,
-        overview=[overview(run) for run in runs],
+        overview=heads,
         stages=[(run.name, [stage_row(stage) for stage in run.stages]) for run in runs],
-        training=training_chart(runs),
-        ladder=ladder(runs),
+        training=training,
+        ladder=scores,
         sizes=sizes,
         sizes_basis=BASIS.get(sizes[-1][1].basis, "") if sizes else "",
-        errors=errors(runs),
-        adaptation=adaptation_chart(runs),
-        sweeps=sweeps(runs),
+        errors=quantization,
+        adaptation=adaptation,
+        sweeps=swept,
         rules=[(run.name, rules) for run in runs if (rules := run_rules(run))],
         differences=differences(runs),
-        columns=[(run.name if len(runs) > 1 else "this run", "") for run in runs],
+        columns=[(run.name if several else "this run", "") for run in runs],
         provenance=[provenance(run) for run in runs],
     )

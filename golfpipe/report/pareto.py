@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-from golfpipe.report.figures import INCHES, STYLE, render_svg, series_color
-from golfpipe.report.svg import CARD, DEEP, INK, MUTED, RULE, Width
+from golfpipe.report.canvas import PRINTED, render_png, render_svg
+from golfpipe.report.figures import series_color
+from golfpipe.report.svg import INK, MUTED, Width
 from golfpipe.report.sweep_points import SweepPoint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_NAMED = 12
 """The most of the best cells that get a name; all are in the table."""
-PNG_DPI = 200
 _HEIGHT: dict[Width, float] = {"wide": 3.1, "narrow": 2.9}
 _KEY_COLUMNS: dict[Width, int] = {"wide": 2, "narrow": 1}
 _KEY_LINE = 0.18
 """The height of a line of the key, in inches."""
-_PRINTED = {
-    INK: "#191d1a", MUTED: "#7d857f", RULE: "#dcdbd3", CARD: "#ffffff", DEEP: "#101311",
-    series_color(0): "#0072b2", series_color(1): "#d55e00",
-}  # fmt: skip
-"""The colors outside the page for the stand-in colors, to which the page gives one per scheme."""
 
 
 def pareto_figure(points: Sequence[SweepPoint], limit: int | None, width: Width) -> str:
@@ -38,19 +30,16 @@ def pareto_figure(points: Sequence[SweepPoint], limit: int | None, width: Width)
 
 def pareto_png(points: Sequence[SweepPoint], limit: int | None) -> bytes:
     """Return the picture as a PNG that stands alone: 7.4 inches wide, on white."""
-    style = {key: _PRINTED.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(INCHES["wide"], _height(points, "wide")), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        _draw(points, limit, "wide", lambda color: _PRINTED.get(color, color), figure)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    return out.getvalue()
+    draw = partial(_draw, points, limit, "wide", lambda color: PRINTED.get(color, color))
+    return render_png(draw, _height(points, "wide"))
 
 
 def _draw(
     points: Sequence[SweepPoint], limit: int | None, width: Width, color: Callable[[str], str], figure: Figure
 ) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     axes: Axes = figure.subplots()
     best = sorted((point for point in points if point.pareto), key=lambda point: (point.total_bytes, point.val_bpb))
     rest = [point for point in points if not point.pareto]

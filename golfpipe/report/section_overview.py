@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ FORM_NAMES = {
     "packed_model": "packed file",
     "adapted_model": "after test-time training",
 }
+MOST_DETAILED = 12
+"""Runs that get pictures and tables of their own at most. Every run has a row among the scores."""
 
 
 class Sizes(NamedTuple):
@@ -53,6 +56,15 @@ class Overview:
     train_seconds: float | None
     steps: int | None
     tokens: int | None
+
+
+def best_first(runs: Sequence[RunData]) -> list[RunData]:
+    """Return as many runs as get details in the order given, and more of them with the best score first."""
+    if len(runs) <= MOST_DETAILED:
+        return list(runs)
+    scores = [number(run.headline.manifest.metrics, "val_bpb") if run.headline is not None else None for run in runs]
+    order = sorted(range(len(runs)), key=lambda index: (scores[index] is None, scores[index] or 0.0))
+    return [runs[index] for index in order]
 
 
 def overview(run: RunData) -> Overview:

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
+from golfpipe.reporter import failure_text
+
 Width = Literal["wide", "narrow"]
 """wide: a desktop column or paper; narrow: a phone."""
 
@@ -46,11 +48,16 @@ class Drawing(NamedTuple):
     title: str
     """What a screen reader says."""
     pictures: list[Picture]
+    failure: str | None = None
+    """Why there is no picture; None where there is one."""
 
 
 def drawing(draw: Callable[[Width], str], *, name: str, title: str) -> Drawing:
-    """Return what `draw` draws as SVG in both widths. `name` is unique on the page."""
-    return Drawing(title, [_picture(draw(width), width, f"{name}-{width}") for width in ("wide", "narrow")])
+    """Return what `draw` draws as SVG in both widths, or why it failed. `name` is unique on the page."""
+    try:
+        return Drawing(title, [_picture(draw(width), width, f"{name}-{width}") for width in ("wide", "narrow")])
+    except Exception as error:  # a page without a picture is worth more than no page
+        return Drawing(title, [], failure_text(error))
 
 
 def _picture(text: str, width: Width, prefix: str) -> Picture:

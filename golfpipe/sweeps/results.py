@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.config.override import override_text
+from golfpipe.reporter import Reporter, beside_finished_work
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import write_file
 from golfpipe.store.manifest import Kind
@@ -86,7 +87,7 @@ def run_recorded(
     plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None] = lambda run: None
 ) -> list[CellResult]:
     """Run the sweep and write its results into its folder. Raises Busy; KeyboardInterrupt."""
-    with _recording(plan.folder) as record:
+    with _recording(plan.folder, plan.reporter) as record:
 
         def changed(run: SweepRun) -> None:
             on_change(run)
@@ -96,7 +97,7 @@ def run_recorded(
 
 
 @contextmanager
-def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
+def _recording(folder: Path, reporter: Reporter) -> Iterator[Callable[[SweepRun], None]]:
     """Yield a function that writes the results from time to time as the sweep goes on. At the end, however it comes,
     all results and the picture are written."""
     last: SweepRun | None = None
@@ -119,7 +120,8 @@ def _recording(folder: Path) -> Iterator[Callable[[SweepRun], None]]:
             before = _content(folder / RESULTS_FILE)
             write_results(folder, rows)
             if before != _content(folder / RESULTS_FILE) or not (folder / PLOT_FILE).is_file():
-                write_plot(folder, rows)
+                with beside_finished_work(reporter, f"{folder / PLOT_FILE}"):
+                    write_plot(folder, rows)
 
 
 def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
@@ -134,14 +136,15 @@ def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
 
 
 def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
-    """Write pareto.png and return its path. If no cell has bytes and score, remove it and return None."""
+    """Write pareto.png and return its path; None if no cell has bytes and score. A picture of earlier results never
+    stays, not even where this one fails."""
     from golfpipe.report.pareto import pareto_png
     from golfpipe.report.sweep_points import sweep_points
 
     path = folder / PLOT_FILE
+    path.unlink(missing_ok=True)
     points, limit = sweep_points([asdict(row) for row in rows])
     if not points:
-        path.unlink(missing_ok=True)
         return None
     write_file(path, pareto_png(points, limit))
     return path

@@ -19,7 +19,7 @@ from fake_stages import make_artifact
 
 from golfpipe.cli.answer import KNOWN_METRICS
 from golfpipe.cli.app import COMMANDS, main
-from golfpipe.errors import Interrupted
+from golfpipe.errors import Interrupted, StageFailed
 from golfpipe.jobs.job import Job
 
 TEXT = "artifacts/data/text"
@@ -322,3 +322,16 @@ def test_run_says_why_steps_run(golfpipe: Any) -> None:
     assert re.search(r"^train +stale +no artifact yet$", result.out, re.MULTILINE)
     assert golfpipe(f"run {TEXT} --name a --dry-run --json").json["stages"][1]["state"] == "stale"
     assert golfpipe(f"run {TEXT} --name a --dry-run -q").out == "artifacts/a\n"
+
+
+@pytest.mark.parametrize("error", [StageFailed("report.html: Read-only file system"), ValueError("alpha")])
+def test_a_report_that_fails_is_a_warning_beside_a_finished_run(
+    golfpipe: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("golfpipe.report.page.write_report", fail)
+    done = golfpipe(f"run {TEXT} --name try --preset tiny --until quantize --json")
+    assert done.code == 0 and done.json["report"] is None and done.json["kind"] == "quantized_model"
+    assert "warning: artifacts/try/report.html was not made: " in done.err and str(error) in done.err

@@ -1,11 +1,14 @@
 """Figures draw whatever they are given, the same way every time."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from golfpipe.report.figures import (
     Rung,
     TrainingPlot,
     adaptation_figure,
+    color_strength,
     heat_map_figure,
     ladder_figure,
     smooth,
@@ -39,6 +42,17 @@ def test_ladder(values):
 @pytest.mark.parametrize("values", [[[None]], [[0.0]], [[0.01, 0.02, None]], [[0.5] * 40]])
 def test_heat_map(values):
     assert "<svg" in heat_map_figure(["mlp"], [str(n) for n in range(len(values[0]))], values, (0.01, 0.1), "wide")
+
+
+POSITIVE = st.floats(min_value=5e-324, max_value=1.7e308)
+
+
+@given(ends=st.tuples(POSITIVE, POSITIVE).map(sorted), error=st.floats(min_value=0.0, max_value=1.7e308))
+def test_the_strength_of_a_color_is_an_opacity_and_grows_with_the_error(ends, error):
+    low, high = ends
+    strength = color_strength(error, (low, high))
+    assert 0.1 <= strength <= 1.0
+    assert color_strength(low, (low, high)) <= strength <= color_strength(high, (low, high))
 
 
 def test_adaptation():

@@ -9,6 +9,7 @@ import pytest
 from fake_run import FakeRun
 
 from golfpipe.cli.app import main
+from golfpipe.codec.config import PackConfig
 from golfpipe.report.markdown import markdown_report
 
 
@@ -16,7 +17,8 @@ def test_one_run(tmp_path: Path) -> None:
     FakeRun(tmp_path / "a").build()
     text = markdown_report([tmp_path / "a"])
     assert "**val_bpb: 2.6225** (packed file)" in text
-    assert "60,000 B, 15,940,000 B left" in text
+    total = 40_000 + PackConfig().code_bytes_reserve
+    assert f"{total:,} B, {16_000_000 - total:,} B left" in text
     assert "| evaluate-ttt, not eligible |" in text
     assert "`model.num_layers`" in text and "<details><summary>Rules" in text
     assert text.isascii() and text.endswith("\n")

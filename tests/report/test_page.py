@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from fake_run import FakeRun, submit_job
 
+from golfpipe.codec.config import PackConfig
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.run import run_job
+from golfpipe.report.markdown import markdown_report
 from golfpipe.report.page import write_report
 from golfpipe.report.run_data import MAX_POINTS, read_run, thin
+from golfpipe.report.section_overview import MOST_DETAILED
 from golfpipe.report.section_sizes import error_grid
+from golfpipe.store.artifact import open_artifact
 
 
 def report(*folders: Path) -> str:
@@ -57,7 +61,9 @@ def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun, page: str
         "Stages", "Training", "Score per stage", "Where the bytes are", "Quantization error", "Test-time training",
         "Rules", "Configuration", "Provenance",
     ]  # fmt: skip
-    for text in ("2.6225", "60,000", "15,940,000 B left of 16,000,000 B", "not eligible", "train_gpt.py is missing"):
+    total = 40_000 + PackConfig().code_bytes_reserve
+    left = f"{16_000_000 - total:,} B left of 16,000,000 B"
+    for text in ("2.6225", f"{total:,}", left, "not eligible", "train_gpt.py is missing"):
         assert text in page
     assert whole.open("pack").manifest.digest[:12] in page
 
@@ -104,7 +110,7 @@ def test_training_alone_is_a_report(fake: FakeRun):
 
 def test_over_the_limit_is_said(tmp_path: Path):
     page = report(FakeRun(tmp_path / "a", limit_bytes=50_000).build().folder)
-    assert "10,000 B over the limit of 50,000 B" in page
+    assert f"{PackConfig().code_bytes_reserve - 10_000:,} B over the limit of 50,000 B" in page
 
 
 def test_what_strangers_wrote_is_escaped(tmp_path: Path):
@@ -201,3 +207,26 @@ def test_shared_keys_and_values_stand_at_the_layers_that_own_them(fake: FakeRun)
     assert columns == ["0", "1", "2", "3"]
     assert [value is None for value in values[3]] == [True, True, False, True]
     assert json.dumps(values)
+
+
+def test_many_runs_have_a_row_each_and_only_the_best_have_details(tmp_path: Path, fake: FakeRun):
+    last = f"run{MOST_DETAILED + 1}"
+    for number in range(MOST_DETAILED + 2):
+        folder = shutil.copytree(fake.folder, tmp_path / f"run{number}")
+        if f"run{number}" == last:
+            shutil.rmtree(folder / "evaluate-pack")
+            packed, data = open_artifact(folder / "pack"), open_artifact(folder / "data")
+            FakeRun(folder).evaluate(packed, data, "evaluate-pack", 2.0)
+        elif number == 3:
+            for evaluation in folder.glob("evaluate-*"):
+                shutil.rmtree(evaluation)
+    folders = [tmp_path / f"run{number}" for number in range(MOST_DETAILED + 2)]
+    page = report(*folders)
+    rows, details = page.split("<h2>Configuration</h2>")
+    assert all(f"<td>{folder.name}</td>" in rows for folder in folders)
+    assert rows.index(f"<td>{last}</td>") < rows.index("<td>run0</td>") < rows.index("<td>run3</td>")
+    assert f"the first {MOST_DETAILED}; the other 2 are left out" in rows
+    assert f"<h3>{last}</h3>" in details and "<h3>run3</h3>" not in details
+    assert details.count("<figure>") == 3 + MOST_DETAILED
+    text = markdown_report(folders)
+    assert text.count("\n### ") + 1 == MOST_DETAILED and "the other 2 are left out" in text

@@ -154,6 +154,20 @@ def test_an_interrupt_leaves_what_is_finished(
     assert len(fake_stages.CALLS) == 9
 
 
+def test_a_picture_that_fails_is_a_warning_and_leaves_no_older_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(TRAIN), "--grid", BITS]) == 0
+    assert Path("artifacts/a/sweep/pareto.png").is_file() and "plot " in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr("golfpipe.report.pareto.render_png", lambda draw, height: 1 / 0)
+        assert main(["sweep", str(TRAIN), "--grid", CODERS]) == 0
+    captured = capsys.readouterr()
+    assert "warning: artifacts/a/sweep/pareto.png was not made: ZeroDivisionError" in captured.err
+    assert not Path("artifacts/a/sweep/pareto.png").exists() and "plot " not in captured.out
+    assert len(Path("artifacts/a/sweep/results.jsonl").read_text().splitlines()) == 2
+
+
 def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", str(TRAIN), "--grid", BITS, "--dry-run"]) == 0
     assert "9 of 9 steps would run" in capsys.readouterr().out

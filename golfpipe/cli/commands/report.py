@@ -10,6 +10,7 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, output_path
 from golfpipe.cli.options import OutputOptions
+from golfpipe.cli.progress import make_reporter
 
 
 def report(
@@ -38,7 +39,8 @@ def report(
     paths = [input_path(folder) for folder in folders]
     if markdown:
         return _markdown(paths, output_path(out))
-    page = write_report(paths, output_path(out) or paths[0] / "report.html")
+    reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
+    page = write_report(paths, output_path(out) or paths[0] / "report.html", reporter)
     return Answer(lines=[f"report  {page}"], path=page)
 
 

@@ -12,12 +12,14 @@ from golfpipe.cli.command import context_of, input_path, settings_of
 from golfpipe.cli.options import WorkOptions
 from golfpipe.cli.step_text import result_table, step_lines
 from golfpipe.cli.table import paragraphs
+from golfpipe.reporter import beside_finished_work
 from golfpipe.store.metric_values import text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from golfpipe.pipeline.runner import Step
+    from golfpipe.reporter import Reporter
     from golfpipe.review.audit import AuditReport
     from golfpipe.store.artifact import Artifact
 
@@ -67,10 +69,10 @@ def run(
     if options.preset is None and start is None:
         context.reporter.note(f"no --preset given: using {settings_of(options).stages().default_preset}")
     steps = run_pipeline(plan, lambda step: context.reporter.note("\n".join(step_lines(step, width))))
-    return _answer(steps, plan.folder)
+    return _answer(steps, plan.folder, context.reporter)
 
 
-def _answer(steps: list[Step], folder: Path) -> Answer:
+def _answer(steps: list[Step], folder: Path, reporter: Reporter) -> Answer:
     """Return the table of the steps, the audit, and the places of the results."""
     from golfpipe.pipeline.runner import REPORT_FILE, step_fields
     from golfpipe.report.page import write_report
@@ -78,7 +80,9 @@ def _answer(steps: list[Step], folder: Path) -> Answer:
 
     audited = _last(steps, "submission") or _last(steps, "packed_model")
     report = audit_path(audited.path) if audited is not None else None
-    page = write_report([folder], folder / REPORT_FILE)
+    page: Path | None = None
+    with beside_finished_work(reporter, f"{folder / REPORT_FILE}"):
+        page = write_report([folder], folder / REPORT_FILE, reporter)
     submission = _last(steps, "submission")
     metrics, fields = _findings(report, submission)
     parts = [result_table(steps)]
@@ -94,7 +98,11 @@ def _answer(steps: list[Step], folder: Path) -> Answer:
         digest=last.manifest.digest if last is not None else None,
         up_to_date=all(step.state != "done" for step in steps) and refused is None,
         metrics=metrics,
-        extra={"stages": [step_fields(step) for step in steps], "report": str(page), **fields},
+        extra={
+            "stages": [step_fields(step) for step in steps],
+            "report": str(page) if page is not None else None,
+            **fields,
+        },
         error=(audit_error(report, strict=False) if report is not None else None) or refused,
     )
 
@@ -106,12 +114,12 @@ def _findings(report: AuditReport | None, submission: Artifact | None) -> tuple[
     return metrics | audit_metrics(report), audit_fields(report)
 
 
-def _places(submission: Artifact | None, page: Path) -> list[str]:
+def _places(submission: Artifact | None, page: Path | None) -> list[str]:
     lines = []
     if submission is not None:
         folder = text(submission.manifest.provenance, "records_folder") or ""
         lines.append(f"records folder  {submission.path / folder}")
-    return [*lines, f"report          {page}"]
+    return [*lines, f"report          {page if page is not None else 'not made'}"]
 
 
 def _last(steps: list[Step], kind: str) -> Artifact | None:

@@ -122,7 +122,7 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
         rows = run_recorded(plan, workers, show)
     failed = [row for row in rows if row.state == "failed"]
     places = [f"results  {plan.folder / 'results.csv'}", f"plot     {plan.folder / 'pareto.png'}"]
-    if all(row.total_bytes is None or row.val_bpb is None for row in rows):
+    if not (plan.folder / "pareto.png").is_file():
         places = places[:1]
     return Answer(
         lines=paragraphs(result_table(rows), _failures(plan, failed), places),
