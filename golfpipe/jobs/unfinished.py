@@ -9,8 +9,9 @@ from pathlib import Path
 
 from golfpipe.config.schema import Plain
 from golfpipe.errors import ArtifactError
+from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import digest_of, parse_json
-from golfpipe.store.files import partial_folder, write_file
+from golfpipe.store.files import partial_folder
 from golfpipe.store.manifest import InputRef
 
 JOB_FILE = "job.json"
@@ -31,10 +32,10 @@ class Begun:
         return next((reference for reference in self.inputs if reference.role == role), None)
 
 
-def write_begun(folder: Path, begun: Begun) -> None:
-    """Write `begun` into the partial folder, with a checksum of its own, since no manifest covers it yet."""
+def write_begun(out: ArtifactWriter, begun: Begun) -> None:
+    """Write `begun` into the unfinished folder, with a checksum of its own, since no manifest covers it yet."""
     fields = {"key": begun.key, "config": begun.config, "inputs": [asdict(reference) for reference in begun.inputs]}
-    write_file(folder / JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
+    out.write(JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode(), content=False)
 
 
 def read_begun(out: Path) -> Begun | None:

@@ -17,7 +17,7 @@ from golfpipe.errors import Busy, UsageError
 from golfpipe.jobs.unfinished import JOB_FILE
 from golfpipe.review.status import run_status
 from golfpipe.store.artifact import open_artifact, try_open
-from golfpipe.store.files import partial_folder
+from golfpipe.store.files import owner_of, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
@@ -65,7 +65,7 @@ def remove(items: list[Removable]) -> int:
     freed = 0
     for item in items:
         try:
-            with output_lock(_owner(item.path)):
+            with output_lock(owner_of(item.path)):
                 if item.path.is_dir():
                     shutil.rmtree(item.path)
                 else:
@@ -95,7 +95,7 @@ def _leftovers(folder: Path, only: str | None = None) -> Iterator[Removable]:
     """What crashes and interruptions left beside the artifacts in `folder`."""
     for suffix in ("partial", "old", "lock"):
         for path in sorted(folder.glob(f".*.{suffix}")):
-            out = _owner(path)
+            out = owner_of(path)
             if (only is not None and out.name != only) or lock_holder(out) is not None:
                 continue
             why = _why(path, suffix, out, named=only is not None)
@@ -173,14 +173,6 @@ def _is_run(path: Path) -> bool:
         for child in path.iterdir()
         if child.is_dir()
     )
-
-
-def _owner(path: Path) -> Path:
-    """The output folder that a leftover belongs to; the path itself for anything else."""
-    for suffix in (".partial", ".old", ".lock"):
-        if path.name.startswith(".") and path.name.endswith(suffix):
-            return path.with_name(path.name[1 : -len(suffix)])
-    return path
 
 
 def _size(path: Path) -> int:

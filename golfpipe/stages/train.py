@@ -32,7 +32,7 @@ from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
 from golfpipe.reporter import Task
 from golfpipe.stages.trackers import tracking
-from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from golfpipe.stages.training_checkpoint import load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
 from golfpipe.stages.validation import Validation
 from golfpipe.store.artifact import Artifact, ArtifactWriter
@@ -68,7 +68,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         job.arguments.get("replay"),
         job.context.processes or ALONE,
     )
-    resumed = load_checkpoint(out.scratch(CHECKPOINT), trainer)
+    resumed = load_checkpoint(out, trainer)
     with compiled_passes(compiled, device, network.compute_dtype, job.context.reporter):
         if compiled:
             trainer.warm_up(settings.compile_warmup_steps if device.type == "cuda" else 1)
@@ -199,9 +199,8 @@ class _Events:
         stop: StopRequest,
         task: Task,
     ) -> None:
-        self.trainer, self.training_log, self.validation = trainer, log, validation
+        self.out, self.trainer, self.training_log, self.validation = out, trainer, log, validation
         self.stop_request, self.task = stop, task
-        self.checkpoint_path = out.scratch(CHECKPOINT)
         self.exit_code = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
@@ -212,8 +211,8 @@ class _Events:
         self.training_log.add_validation(self.validation.score(self.trainer))
 
     def checkpoint(self, step: int) -> None:
-        if self.training_log.writes:
-            save_checkpoint(self.checkpoint_path, self.trainer, self.training_log.state_values())
+        if self.trainer.processes.rank == 0:
+            save_checkpoint(self.out, self.trainer, self.training_log.state_values())
 
     def stop_requested(self) -> bool:
         """Stop all processes after the same step, whichever of them got the signal."""

@@ -23,6 +23,7 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare, prepare_training
 from golfpipe.review.clean import find_removable, remove
 from golfpipe.review.status import RunStatus, StatusLine, run_status
+from golfpipe.store.files import partial_folder
 from golfpipe.store.lock import lock_path, output_lock
 
 DATA, RUN = Path("artifacts/data/text"), Path("artifacts/a")
@@ -117,7 +118,7 @@ def _interrupt_training(monkeypatch: pytest.MonkeyPatch, *, force: bool = False,
         patch.setattr("fake_stages.run", stop)
         with pytest.raises(Interrupted):
             run_job(prepare_training(request, name))
-    return Path("artifacts") / name / ".train.partial"
+    return partial_folder(Path("artifacts") / name / "train")
 
 
 def test_interrupted_training_shows_how_far_it_came(
