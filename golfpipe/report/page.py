@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from golfpipe.errors import StageFailed, UsageError
+from golfpipe.errors import UsageError
 from golfpipe.report.markup import Html, el, join
 from golfpipe.report.run_data import RunData, read_run
 from golfpipe.report.section_overview import overview
@@ -18,7 +18,7 @@ from golfpipe.report.section_sizes import error_section, size_section
 from golfpipe.report.section_stages import adaptation_section, ladder_section, stage_table, training_section
 from golfpipe.report.section_sweep import sweep_section
 from golfpipe.report.style import CSS
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.version import __version__
 
 
@@ -35,11 +35,9 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
 
 def write_text(out: Path, text: str) -> Path:
     """Write a report to the file `out`; returns it. Raises StageFailed."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(out, text.encode("utf-8"))
-    except OSError as error:
-        raise StageFailed(f"{out}: {error.strerror}", hint="give another file with -o", path=str(out)) from error
+    with writing(out):
+        make_folder(out.parent)
+    write_file(out, text.encode("utf-8"))
     return out
 
 
