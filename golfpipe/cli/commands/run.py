@@ -11,11 +11,13 @@ from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, ru
 from golfpipe.cli.command import context_of, input_path, settings_of
 from golfpipe.cli.options import WorkOptions
 from golfpipe.cli.step_text import result_table, step_line, step_table
+from golfpipe.errors import StageFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from golfpipe.pipeline.runner import Step
+    from golfpipe.reporter import Reporter
     from golfpipe.review.audit import AuditReport
     from golfpipe.store.artifact import Artifact
 
@@ -65,24 +67,23 @@ def run(
     if options.preset is None and start is None:
         context.reporter.note(f"no --preset given: using {settings_of(options).stages().default_preset}")
     steps = run_pipeline(plan, lambda step: context.reporter.note(step_line(step, width)))
-    return _answer(steps, plan.folder)
+    return _answer(steps, plan.folder, context.reporter)
 
 
-def _answer(steps: list[Step], folder: Path) -> Answer:
+def _answer(steps: list[Step], folder: Path, reporter: Reporter) -> Answer:
     """One table of the steps, the audit, and where the results are."""
-    from golfpipe.pipeline.runner import REPORT_FILE, step_fields
-    from golfpipe.report.page import write_report
+    from golfpipe.pipeline.runner import step_fields
     from golfpipe.review.audit import audit_path
 
     audited = _last(steps, "submission") or _last(steps, "packed_model")
     report = audit_path(audited.path) if audited is not None else None
-    page = write_report([folder], folder / REPORT_FILE)
+    page = _written_report(folder, reporter)
     submission = _last(steps, "submission")
     metrics, fields = _findings(report, submission)
     parts = [result_table(steps)]
     if report is not None:
         parts += [size_table(report), rule_table(report)]
-    parts.append("\n".join(_places(submission, page)))
+    parts += ["\n".join(places)] if (places := _places(submission, page)) else []
     refused = next((step.error for step in steps if step.error is not None), None)
     last = submission or next((step.artifact for step in reversed(steps) if step.artifact is not None), None)
     return Answer(
@@ -92,9 +93,26 @@ def _answer(steps: list[Step], folder: Path) -> Answer:
         digest=last.manifest.digest if last is not None else None,
         up_to_date=all(step.state != "done" for step in steps) and refused is None,
         metrics=metrics,
-        extra={"stages": [step_fields(step) for step in steps], "report": str(page), **fields},
+        extra={
+            "stages": [step_fields(step) for step in steps],
+            "report": str(page) if page is not None else None,
+            **fields,
+        },
         error=(audit_error(report, strict=False) if report is not None else None) or refused,
     )
+
+
+def _written_report(folder: Path, reporter: Reporter) -> Path | None:
+    """Write the report and return its path. Where it cannot be written, the steps are finished all the same: say so and
+    return None."""
+    from golfpipe.pipeline.runner import REPORT_FILE
+    from golfpipe.report.page import write_report
+
+    try:
+        return write_report([folder], folder / REPORT_FILE)
+    except StageFailed as error:
+        reporter.warn(f"no report: {error.message}")
+        return None
 
 
 def _findings(report: AuditReport | None, submission: Artifact | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -104,11 +122,13 @@ def _findings(report: AuditReport | None, submission: Artifact | None) -> tuple[
     return metrics | audit_metrics(report), audit_fields(report)
 
 
-def _places(submission: Artifact | None, page: Path) -> list[str]:
+def _places(submission: Artifact | None, page: Path | None) -> list[str]:
     lines = []
     if submission is not None:
         lines.append(f"records folder  {submission.path / submission.manifest.provenance.get('records_folder', '')}")
-    return [*lines, f"report          {page}"]
+    if page is not None:
+        lines.append(f"report          {page}")
+    return lines
 
 
 def _last(steps: list[Step], kind: str) -> Artifact | None:
