@@ -96,8 +96,9 @@ class Disk:
         for path, size in self.synced.items():
             if os.path.exists(path) and os.path.getsize(path) > size:
                 _os_truncate(path, size)
-        for _ in range(len(self.changes) - round(kept * len(self.changes))):
-            self._undo(self.changes.pop())
+        changes, self.changes = self.changes, []  # what undoing them removes is not to be undone
+        for change in reversed(changes[round(kept * len(changes)) :]):
+            self._undo(change)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _undo(self, change: EntryChange) -> None:

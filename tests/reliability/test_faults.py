@@ -25,7 +25,7 @@ def after_power_cut(root: Path, work: Callable[[], object], kept: float = 0.0) -
     """The names of files and folders that are there after `work` and a power cut."""
     with faulty_disk(root, lambda point: False) as disk:
         work()
-    _cut(disk, kept)
+        _cut(disk, kept)
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
