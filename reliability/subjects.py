@@ -239,7 +239,7 @@ def _checkpoint_reader(folder: Path) -> Callable[[], Taken]:
             made.append(GuardedTrainer(network, stream, job.config.train, job.config.optim, torch.device("cpu")))
         logs = {path: path.read_bytes() for path in partial.iterdir() if path.suffix in (".jsonl", ".log")}
         try:
-            if load_checkpoint(partial / CHECKPOINT, made[0]) is None and (partial / CHECKPOINT).exists():
+            if load_checkpoint(ArtifactWriter(partial), made[0]) is None and (partial / CHECKPOINT).exists():
                 raise Malformed("a checkpoint that is there as none")
         finally:
             for path, content in logs.items():

@@ -22,7 +22,7 @@ from golfpipe.data.shard_files import read_shard_length
 from golfpipe.errors import DataError, StageFailed, UsageError
 from golfpipe.extras import require
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.store.manifest import is_plain_name
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def fetch(plan: FetchPlan, folder: Path, advance: Callable[[float, str], None]) 
     Raises StageFailed where the network fails or a file stays damaged. Files that have arrived are kept, and the same
     call goes on with the next. Within a call the library resumes a transfer that breaks off.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        make_folder(folder)
     write_file(folder / PIN_FILE, _pin(plan))
     for file in plan.files:
         target = folder / file.name

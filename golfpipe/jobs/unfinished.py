@@ -12,7 +12,7 @@ from golfpipe.errors import ArtifactError
 from golfpipe.jobs.job import Job
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import digest_of, parse_json
-from golfpipe.store.files import partial_folder, write_file
+from golfpipe.store.files import partial_folder
 from golfpipe.store.manifest import InputRef
 
 JOB_FILE = "job.json"
@@ -38,12 +38,12 @@ def protect(job: Job, out: ArtifactWriter) -> None:
 
     A stage calls this before each checkpoint. The file has a checksum of its own, since no manifest covers it yet.
     """
-    path = out.path(JOB_FILE, content=False)
-    if path.is_file():
+    if (out.folder / JOB_FILE).is_file():
+        out.path(JOB_FILE, content=False)  # a log of the artifact
         return
     inputs = [asdict(artifact.reference(role)) for role, artifact in job.inputs.items()]
     fields = {"key": job.key, "config": plain_config(job.config), "inputs": inputs}
-    write_file(path, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
+    out.write(JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode(), content=False)
 
 
 def read_begun(out: Path) -> Begun | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from golfpipe.errors import StageFailed, UsageError
+from golfpipe.errors import UsageError
 from golfpipe.report.run_data import RunData, read_run
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, provenance, run_rules
@@ -17,7 +17,7 @@ from golfpipe.report.section_sizes import BASIS, errors, model_sizes
 from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
 from golfpipe.report.section_sweep import sweeps
 from golfpipe.reporter import Reporter, SilentReporter
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.submission.quoting import render
 from golfpipe.version import __version__
 
@@ -35,11 +35,9 @@ def write_report(folders: Sequence[Path], out: Path, reporter: Reporter | None =
 
 def write_text(out: Path, text: str) -> Path:
     """Write a report to the file `out`; returns it. Raises StageFailed."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(out, text.encode("utf-8"))
-    except OSError as error:
-        raise StageFailed(f"{out}: {error.strerror}", hint="give another file with -o", path=str(out)) from error
+    with writing(out):
+        make_folder(out.parent)
+    write_file(out, text.encode("utf-8"))
     return out
 
 

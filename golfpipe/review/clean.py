@@ -18,7 +18,7 @@ from pathlib import Path
 from golfpipe.errors import ArtifactError, Busy, UsageError
 from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
-from golfpipe.store.files import named_path, partial_folder
+from golfpipe.store.files import named_path, owner_of, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
@@ -67,7 +67,7 @@ def remove(items: list[Removable]) -> int:
     freed = 0
     for item in items:
         try:
-            with output_lock(_owner(item.path)):
+            with output_lock(owner_of(item.path)):
                 if item.path.is_dir():
                     shutil.rmtree(item.path)
                 else:
@@ -97,7 +97,7 @@ def _leftovers(folder: Path, only: str | None = None) -> Iterator[Removable]:
     """Yield what crashes and interruptions left beside the artifacts in `folder`, or of the output `only`."""
     for suffix in ("partial", "old", "lock"):
         for path in sorted(folder.glob(f".*.{suffix}")):
-            out = _owner(path)
+            out = owner_of(path)
             if (only is not None and out.name != only) or lock_holder(out) is not None:
                 continue
             why = _why(path, suffix, out, named=only is not None)
@@ -215,14 +215,6 @@ def _is_run(path: Path) -> bool:
         for child in path.iterdir()
         if child.is_dir()
     )
-
-
-def _owner(path: Path) -> Path:
-    """Return the output folder that a leftover belongs to; for anything else, the path itself."""
-    for suffix in (".partial", ".old", ".lock"):
-        if path.name.startswith(".") and path.name.endswith(suffix):
-            return path.with_name(path.name[1 : -len(suffix)])
-    return path
 
 
 def _size(path: Path) -> int:

@@ -27,7 +27,7 @@ from golfpipe.pipeline.runner import RunPlan, Step, dry_run
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.pipeline.single import source_name
 from golfpipe.store.artifact import Artifact, try_open
-from golfpipe.store.files import partial_folder
+from golfpipe.store.files import owner_of, partial_folder
 from golfpipe.store.lock import lock_holder
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef
 from golfpipe.store.search import find_all, find_artifact
@@ -233,7 +233,7 @@ def _last_step(log: Path) -> int | None:
 
 
 def _unfinished_names(folder: Path) -> set[str]:
-    return {path.name[1 : -len(".partial")] for path in folder.glob(".*.partial") if path.is_dir()}
+    return {owner_of(path).name for path in folder.glob(".*.partial") if path.is_dir()}
 
 
 def status_fields(line: StatusLine) -> dict[str, Any]:

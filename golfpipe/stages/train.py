@@ -35,7 +35,7 @@ from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
 from golfpipe.reporter import Task
 from golfpipe.stages.trackers import tracking
-from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from golfpipe.stages.training_checkpoint import load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
 from golfpipe.stages.validation import Validation
 from golfpipe.store.artifact import Artifact, ArtifactWriter
@@ -78,7 +78,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         job.arguments.get("replay"),
         job.context.processes or ALONE,
     )
-    resumed = load_checkpoint(out.scratch(CHECKPOINT), trainer)
+    resumed = load_checkpoint(out, trainer)
     with compiled_passes(compiled, device, network.compute_dtype, job.context.reporter):
         if compiled:
             trainer.warm_up(settings.compile_warmup_steps if device.type == "cuda" else 1)
@@ -225,9 +225,9 @@ class _Events:
 
     def checkpoint(self, step: int) -> None:
         self.watch.check()
-        if self.training_log.writes:
+        if self.trainer.processes.rank == 0:
             protect(self.job, self.out)
-            save_checkpoint(self.out.scratch(CHECKPOINT), self.trainer, self.training_log.state_values())
+            save_checkpoint(self.out, self.trainer, self.training_log.state_values())
 
     def stop_requested(self) -> bool:
         """Stop all processes after the same step, whichever of them got the signal."""

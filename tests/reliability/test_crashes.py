@@ -19,6 +19,7 @@ PROGRAMS = {
     "interrupts": "run(2, 1)",
     "training_faults": "run(10, 1)",
     "double_start": "run(1, 1)",
+    "lost_locks": "run(4, 1, ('train',))",
 }
 
 

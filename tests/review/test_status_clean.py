@@ -29,6 +29,7 @@ from golfpipe.pipeline.training import prepare_training
 from golfpipe.review.clean import find_removable, remove
 from golfpipe.review.status import RunStatus, StatusLine, run_status
 from golfpipe.store.artifact import open_artifact
+from golfpipe.store.files import partial_folder
 from golfpipe.store.lock import lock_path, output_lock
 
 DATA, RUN = Path("artifacts/data/text"), Path("artifacts/a")
@@ -157,7 +158,7 @@ def _interrupt_training(monkeypatch: pytest.MonkeyPatch, *overrides: str, force:
         patch.setattr("fake_stages.run", stop)
         with pytest.raises(Interrupted):
             run_job(prepare_training(request, name))
-    return Path("artifacts") / name / ".train.partial"
+    return partial_folder(Path("artifacts") / name / "train")
 
 
 def test_interrupted_training_shows_how_far_it_came(

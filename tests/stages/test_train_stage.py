@@ -23,10 +23,13 @@ LONG = ("train.max_steps=40", "train.checkpoint_every=10", "train.validate_every
 
 def interrupt_when(job, text):
     """Send SIGTERM once the log of the run holds `text`; returns the thread."""
-    log = partial_folder(job.out) / "log.jsonl"
+
+    def logged():
+        log = partial_folder(job.out) / "log.jsonl"
+        return log.exists() and text in log.read_text()
 
     def watch():
-        while not (log.exists() and text in log.read_text()):
+        while not logged():
             if stop.wait(0.002):
                 return
         os.kill(os.getpid(), signal.SIGTERM)
