@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from golfpipe.jobs.job import Context
+from golfpipe.jobs.registry import numbered_role
 from golfpipe.jobs.run import run_job
 from golfpipe.jobs.shard import parse_shard
 from golfpipe.pipeline.runner import RunRequest, Step, plan_run, run_pipeline
@@ -25,6 +26,7 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import (
     DEMO_DATA,
     Request,
+    finished_evaluation,
     prepare,
     prepare_merge,
     prepare_shard,
@@ -154,13 +156,12 @@ def train(
 ) -> Artifact:
     """Train a model, as `golfpipe train`. `init` is a model whose weights to start from; `replay` a trained model whose
     clock's decisions to repeat; `resume` goes on from an interrupted run, with its settings and data."""
-    arguments: Mapping[str, Any] = {}
-    digest = ""
-    if replay is not None:
-        from golfpipe.loading.replay_log import replay_arguments
+    from golfpipe.loading.replay_log import replay_arguments
 
-        arguments, digest = replay_arguments(_known_path(replay))
-    request = _request("train", {"data": data, "init": init}, options, arguments, digest, resume=resume)
+    arguments, digest = replay_arguments(_known_path(replay)) if replay is not None else ({}, "")
+    request = _request(
+        "train", {"data": data, "init": init}, options, arguments=arguments, argument_digest=digest, resume=resume
+    )
     return run_job(prepare_training(request, name)).artifact
 
 
@@ -175,7 +176,7 @@ def pack(model: Source, **options: Unpack[Options]) -> Artifact:
 
 
 def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
-    """Test-time training, as `golfpipe ttt`: an evaluation, or an adapted model where the method learns first."""
+    """Adapt a model at test time, as `golfpipe ttt`. Returns an adapted model, or (score-first) an evaluation."""
     return _stage("ttt", {"model": model, "data": data}, options)
 
 
@@ -184,24 +185,21 @@ def evaluate(
 ) -> Artifact:
     """Score any model, as `golfpipe evaluate`. An evaluation is returned as it is. `shard="2/4"` scores the second of
     four parts."""
-    opened = open_artifact(_known_path(model))
-    if opened.manifest.kind == "evaluation":  # score-first `ttt` returns one
-        return opened
-    request = _request("evaluate", {"model": opened, "data": data}, options, {}, "")
+    finished = finished_evaluation(_known_path(model))
+    if finished is not None:  # score-first `ttt` returns one
+        return finished
+    request = _request("evaluate", {"model": model, "data": data}, options)
     return run_job(prepare(request) if shard is None else prepare_shard(request, parse_shard(shard))).artifact
 
 
 def evaluate_merge(*parts: Source, **options: Unpack[Options]) -> Artifact:
     """Merge the parts that `evaluate(shard=...)` wrote into one evaluation, as `golfpipe evaluate merge`."""
-    return run_job(
-        prepare_merge([_known_path(part) for part in parts], _request("evaluate", {}, options, {}, ""))
-    ).artifact
+    return run_job(prepare_merge([_known_path(part) for part in parts], _request("evaluate", {}, options))).artifact
 
 
 def submit(*evaluations: Source, **options: Unpack[Options]) -> Artifact:
     """Write the records folder of one evaluation per seed, as `golfpipe submit`."""
-    roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
-    return _stage("submit", dict(zip(roles, evaluations, strict=False)), options)
+    return _stage("submit", {numbered_role("evaluation", n): made for n, made in enumerate(evaluations, 1)}, options)
 
 
 def sweep(
@@ -216,8 +214,7 @@ def sweep(
     slurm: Mapping[str, str] | None = None,
     **options: Unpack[Options],
 ) -> list[CellResult]:
-    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells are rows with an `error`. `slurm`
-    holds options of sbatch, for the executor of that name.
+    """Try every combination of the grid's values, as `golfpipe sweep`. Failed cells have an `error`.
 
     The work is done in other processes, so a script must call this below `if __name__ == "__main__":`.
     """
@@ -299,26 +296,17 @@ def write_report(*folders: Path | str, out: Path | str | None = None) -> Path:
     return write(paths, _path(out) or paths[0] / "report.html")
 
 
-def _stage(
-    stage: str,
-    inputs: Mapping[str, Source | None],
-    options: Options,
-    *,
-    default_out: Path | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    argument_digest: str = "",
-) -> Artifact:
-    request = _request(stage, inputs, options, arguments or {}, argument_digest, default_out=default_out)
-    return run_job(prepare(request)).artifact
+def _stage(stage: str, inputs: Mapping[str, Source | None], options: Options, **more: Any) -> Artifact:
+    return run_job(prepare(_request(stage, inputs, options, **more))).artifact
 
 
 def _request(
     stage: str,
     inputs: Mapping[str, Source | None],
     options: Options,
-    arguments: Mapping[str, Any],
-    argument_digest: str,
     *,
+    arguments: Mapping[str, Any] | None = None,
+    argument_digest: str = "",
     default_out: Path | None = None,
     resume: bool = False,
 ) -> Request:
@@ -328,7 +316,7 @@ def _request(
         settings=_settings(options),
         context=_context(options, resume=resume),
         out=_path(options.get("out")) or default_out,
-        arguments=arguments,
+        arguments=arguments or {},
         argument_digest=argument_digest,
     )
 

@@ -91,7 +91,7 @@ def random_text(rng: random.Random) -> str:
 def _tokenizer(size: int) -> Tokenizer:
     rng = random.Random(size)
     varied = ["".join(chr(rng.randint(*SCRIPTS[name])) for _ in range(40)) for name in SIZES[size] * 20]
-    return train_tokenizer([*texts(120, seed=1), *varied], vocab_size=size)
+    return train_tokenizer([*texts(120, seed=1), *varied], vocab_size=size, normalization="nmt_nfkc")
 
 
 def _odd_tokenizer(**options: Any) -> Tokenizer:

@@ -67,6 +67,7 @@ def test_what_is_added_works_everywhere(extended: Path, run_folder: Path, capsys
     assert adapted["kind"] == "evaluation" and adapted["metrics"]["eligible"] is True
     assert adapted["metrics"]["val_bpb"] != plain["metrics"]["val_bpb"]
     (readme,) = mine.rglob("README.md")
+    assert "to the last digit" in readme.read_text()  # by the script, which holds the three files
     for path, _ in blocks("file"):
         (about,) = re.findall(r'about = "(.*)"', (extended / path).read_text())
         assert about in readme.read_text()

@@ -24,13 +24,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "choices", "reporter", "version", "extras")
+BASE = ("errors", "units", "choices", "reporter", "version", "extras", "visible")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
     *CORES,
     *("store", "data", "config", "machine", "jobs", "loading"),
-    *("script", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
+    *("script", "submission", "records", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""
 CORE_USES = {
@@ -150,6 +150,15 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
             assert node.attr not in {"exit", "stdout", "stderr", "stdin"}, f"line {node.lineno}: sys.{node.attr}"
 
 
+def test_only_one_module_writes_to_the_terminal() -> None:
+    for path in _files_of("cli"):
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.Call) and _module(path) != "golfpipe.cli.terminal":
+                called = ast.unparse(node.func)
+                assert called not in ("print", "typer.echo"), f"{path.name}, line {node.lineno}: {called}()"
+                assert not called.startswith(("sys.stdout.w", "sys.stderr.w")), f"{path.name}, line {node.lineno}"
+
+
 def test_every_package_is_in_a_layer() -> None:
     packages = {_package(_module(path)) for path in FILES} - {"", "__main__"}
     assert packages == set(ROOMS)
@@ -181,6 +190,18 @@ def test_what_is_chosen_by_name_is_imported_only_when_it_is_chosen(table: Table)
         assert not chosen & {found for _, found in _imports(_tree(path))}, f"{_module(path)} imports it by itself"
     for name in table.names:
         assert table.load(name) is not None
+
+
+def test_only_tables_and_defaults_name_what_is_chosen() -> None:
+    """Whatever else compares a name would be a second home of what the object tells."""
+    names = {name for table in (METHODS, QUANTIZERS, CODERS) for name in table.names}
+    homes = {table.module(name) for table in (METHODS, QUANTIZERS, CODERS) for name in table.names}
+    homes |= {"golfpipe.adapt.methods", "golfpipe.quant.quantizers", "golfpipe.codec.coders"}
+    homes |= {"golfpipe.adapt.config", "golfpipe.quant.config", "golfpipe.codec.config"}
+    for module, path in MODULES.items():
+        if module not in homes and _package(module) != "bundle":
+            named = {n.value for n in ast.walk(_tree(path)) if isinstance(n, ast.Constant) and n.value in names}
+            assert not named, f"{module} names {named}"
 
 
 def _needed_by(module: str) -> set[str]:

@@ -1,8 +1,9 @@
-"""Files and functions of the package stay short enough to be read at once."""
+"""Files and functions of the package stay short enough to be read at once, and docstrings are sentences."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from small_chain import ROOT
@@ -11,6 +12,7 @@ FILES = sorted((ROOT / "golfpipe").rglob("*.py"))
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 60
 """The signature and the docstring count."""
+_FRAGMENT = re.compile(r"(Of|Whether|Without|With|From|By|In|On|At|As|Where|After|Before|Within|For|To) ")
 
 
 def _functions() -> Iterator[tuple[str, int]]:
@@ -29,3 +31,15 @@ def test_files_are_short() -> None:
 
 def test_functions_are_short() -> None:
     assert [(name, count) for name, count in _functions() if count > MOST_LINES_OF_A_FUNCTION] == []
+
+
+def test_docstrings_are_sentences() -> None:
+    """A docstring that begins with a preposition is a fragment, unless a main clause follows behind a comma."""
+    fragments = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {text.splitlines()[0]}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node))
+        if _FRAGMENT.match(text) and "," not in text.partition(".")[0]
+    ]
+    assert fragments == []

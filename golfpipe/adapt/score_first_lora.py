@@ -1,5 +1,4 @@
-"""Score-first LoRA: per document, each chunk is scored and then learned from by that document's adapters
-(docs/stages/ttt.md, Recipes).
+"""Score-first LoRA: each chunk of a document is scored, then its adapters learn from it (docs/stages/ttt.md).
 
 The scoring pass is the training pass: the loss that one forward gives is first kept as the chunk's score, then its
 gradient moves the adapters, which only later chunks of the same document see.

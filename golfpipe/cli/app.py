@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from golfpipe.cli.answer import Answer
 from golfpipe.cli.commands.audit import audit
 from golfpipe.cli.commands.clean import clean
 from golfpipe.cli.commands.compare import compare
@@ -41,6 +42,7 @@ from golfpipe.cli.commands.unpack import unpack
 from golfpipe.cli.completion import bash_equals_signs
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
 from golfpipe.cli.options import spread
+from golfpipe.cli.terminal import open_streams, print_lines, write_answer
 from golfpipe.cli.torchrun import Launch, check_can_share, launch
 from golfpipe.version import __version__
 
@@ -55,8 +57,7 @@ _typer_settings: dict[str, Any] = {
 
 
 class _PipelineOrder(typer.core.TyperGroup):
-    """Lists commands and groups in PIPELINE_ORDER, where typer would list the groups last, and knows commands of two
-    words."""
+    """Lists commands and groups in PIPELINE_ORDER, not groups last, and knows commands of two words."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=PIPELINE_ORDER.index)
@@ -111,8 +112,7 @@ PIPELINE_ORDER = (
 
 
 def _interruptible(command: _Command) -> _Command:
-    """Return the command with Ctrl-C turned into an error with a message. Typer would make it a bare exit code 130,
-    also for SIGTERM."""
+    """Return the command with Ctrl-C turned into an error with a message. Typer makes it a bare 130."""
 
     @functools.wraps(command)
     def with_message(**values: Any) -> Any:
@@ -125,8 +125,7 @@ def _interruptible(command: _Command) -> _Command:
 
 
 def _unwrapped(command: _Command) -> str:
-    """Return the docstring with a line per paragraph, which the help wraps to the terminal. Paragraphs after \\b keep
-    their lines."""
+    """Return the docstring with each paragraph on one line, for the help. Paragraphs after \\b keep their lines."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
 
@@ -141,7 +140,7 @@ for _group, _name, _panel in GROUPS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"golfpipe {__version__}")
+        print_lines([f"golfpipe {__version__}"])
         raise typer.Exit
 
 
@@ -159,6 +158,7 @@ def _golfpipe(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. This is the console script."""
+    open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     mode = Mode.of(words)
     previous = _terminate_like_interrupt()
@@ -169,7 +169,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = app(words, prog_name="golfpipe", standalone_mode=False)
         if isinstance(answer, Launch):
             return launch(answer, words)
-        return show_answer(answer, mode) if answer is not None and not isinstance(answer, int) else answer or 0
+        if isinstance(answer, Answer):
+            return show_answer(answer, mode)
+        write_answer("")  # what --help or --version printed
+        return answer or 0
     except BaseException as error:
         return show_failure(error, mode)
     finally:

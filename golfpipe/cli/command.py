@@ -38,8 +38,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
 
 
 def input_path(text: str) -> Path:
-    """Return the path of a positional artifact. Raises ArtifactError for an empty text, which is what `$(...)` leaves
-    of a command that failed."""
+    """Return the path of a positional artifact. Raises ArtifactError for "", left by a failed `$(...)`."""
     if not text:
         raise ArtifactError("an input is an empty string: the command before this one failed", hint="chain with &&")
     return Path(text)
@@ -53,8 +52,7 @@ def output_path(text: str | None) -> Path | None:
 
 
 def settings_of(options: ConfigOptions, *more: str) -> Settings:
-    """Return the settings that the options give. `more` holds overrides that a command's own options stand for; --set
-    goes over them."""
+    """Return the settings that the options give. `more` holds overrides of a command's own options, below --set."""
     from golfpipe.pipeline.settings import Settings
 
     return Settings(
@@ -89,8 +87,7 @@ def run_stage(
     arguments: Mapping[str, Any] | None = None,
     argument_digest: str = "",
 ) -> Answer:
-    """Run one stage as its command, or plan it with --dry-run. `out` is the output without -o; None means beside the
-    input."""
+    """Run one stage as its command, or plan it with --dry-run. `out` is used without -o; None is beside the input."""
     from golfpipe.pipeline.single import prepare
 
     request = stage_request(stage, options, inputs=inputs or {}, overrides=overrides)
@@ -138,7 +135,7 @@ def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
         rows.append(["  seconds", format_metric("seconds", manifest.metrics["seconds"])])
     lines = [f"{manifest.kind}  {artifact.path}  ({state}, digest {manifest.digest[:12]})"]
     return Answer(
-        text="\n".join([*lines, *([format_table([], rows)] if rows else [])]),
+        lines=[*lines, *(format_table([], rows) if rows else [])],
         path=artifact.path,
         kind=manifest.kind,
         digest=manifest.digest,
@@ -175,9 +172,9 @@ def plan_answer(plan: Plan) -> Answer:
         ["  time", f"at most {format_metric('seconds', plan.seconds)} of training" if plan.seconds else "unknown"],
     ]
     state = "; ".join(plan.reasons) if plan.reasons else "up to date, nothing to do"
-    title = f"{plan.stage} -> {plan.out}\n  {'would run' if plan.reasons else 'would not run'}: {state}"
+    title = [f"{plan.stage} -> {plan.out}", f"  {'would run' if plan.reasons else 'would not run'}: {state}"]
     return Answer(
-        text=f"{title}\n{format_table([], rows)}",
+        lines=[*title, *format_table([], rows)],
         path=plan.out,
         kind=plan.kind,
         up_to_date=not plan.reasons,

@@ -52,7 +52,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions(OutputOptions):
-    """Where settings come from."""
+    """The options that say where settings come from."""
 
     config: Annotated[
         Path | None,

@@ -14,7 +14,7 @@ MAX_REASONS = 6
 SCORED_KINDS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
 
-def step_line(step: Step, width: int) -> str:
+def step_lines(step: Step, width: int) -> list[str]:
     """Return a line like 'quantize stale config quantize.mlp.bits: 6 -> 4'; further reasons get lines of their own."""
     start = f"{step.node.name:<{width}}  {step.state:<13}  "
     reasons = list(step.reasons)
@@ -23,15 +23,10 @@ def step_line(step: Step, width: int) -> str:
     if len(reasons) > MAX_REASONS:
         reasons = [*reasons[:MAX_REASONS], f"and {len(reasons) - MAX_REASONS} more"]
     first, *others = reasons or [""]
-    return "\n".join([f"{start}{first}".rstrip(), *(" " * len(start) + other for other in others)])
+    return [f"{start}{first}".rstrip(), *(" " * len(start) + other for other in others)]
 
 
-def step_table(steps: Sequence[Step], width: int) -> str:
-    """Return a line per step, as --dry-run shows them."""
-    return "\n".join(step_line(step, width) for step in steps)
-
-
-def result_table(steps: Sequence[Step]) -> str:
+def result_table(steps: Sequence[Step]) -> list[str]:
     """Return a table with a row per step that makes something, with the score from the step that evaluates it."""
     scores = {step.node.inputs.get("model"): step for step in steps if step.node.output == "evaluation"}
     rows = []

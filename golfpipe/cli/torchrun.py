@@ -21,8 +21,7 @@ if TYPE_CHECKING:  # the command line sees these only through the pipeline
 COMMANDS = ("train", "ttt", "evaluate")
 """Commands whose work many processes can share."""
 LAUNCHED = "GOLFPIPE_LAUNCHED"
-"""A variable in the environment of processes that golfpipe itself started; their parent then reports those that were
-killed."""
+"""A variable of processes that golfpipe itself started: it then reports those that were killed."""
 SAVE_SECONDS = 900
 """Seconds that the processes have after Ctrl-C, for the step at hand and the checkpoint, before torchrun kills them."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -44,8 +43,7 @@ def num_processes() -> int:
 
 
 def check_can_share(words: Sequence[str]) -> None:
-    """Check that torchrun has not started many processes of a command that one process does alone. Raises
-    UsageError."""
+    """Check that torchrun did not start many processes of a command for one. Raises UsageError."""
     if num_processes() > 1 and not set(words[:1]) <= set(COMMANDS):
         raise UsageError(
             f"golfpipe {' '.join(words[:1])} runs in one process, torchrun started {num_processes()}",
@@ -103,8 +101,7 @@ def launch(wanted: Launch, words: Sequence[str]) -> int:
 
 @contextmanager
 def _restored_afterwards(environment: dict[str, str]) -> Iterator[None]:
-    """Set these environment variables inside the `with` block, and restore the environment and the signal handlers
-    afterwards."""
+    """Set these environment variables inside the `with` block; restore all and the signal handlers after it."""
     before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in SIGNALS}
     os.environ.update(environment)
     logging.disable(logging.ERROR)  # the processes themselves report what happens
@@ -131,8 +128,7 @@ def exit_code_of(failures: dict[int, Any]) -> int:
 
 
 def speaks_for_all(code: int, error: BaseException) -> tuple[bool, int]:
-    """Return whether this process, which fails with exit code `code`, should print its error, and the exit code to end
-    with.
+    """Return whether this process, failing with `code`, should print its error, and the exit code to end with.
 
     Only the first process to fail prints. The others fail for the same reason, or because the first one is gone.
     """

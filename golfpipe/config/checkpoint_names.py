@@ -1,5 +1,4 @@
-"""The architecture that the names and shapes in a checkpoint of the pull request's script show
-(docs/file-formats.md)."""
+"""The architecture that names and shapes in a checkpoint of the PR's script show (docs/file-formats.md)."""
 
 from __future__ import annotations
 
@@ -160,8 +159,7 @@ def _num_layers(names: Iterable[str], where: str) -> int:
 
 
 def _kv_sharing(owners: list[int], num_layers: int, where: str) -> LayerChoice:
-    """Return the sharing in which exactly the layers `owners` have K/V projections of their own. Raises DataError if
-    there is none."""
+    """Return the sharing in which the layers `owners` own K/V projections. Raises DataError if there is none."""
     if len(owners) == num_layers:
         return "none"
     if owners == [0]:

@@ -11,8 +11,7 @@ from golfpipe.errors import ConfigError
 
 
 def preset_names() -> list[tuple[str, str]]:
-    """Return the name and purpose of each preset in the pipeline file that a command here would use; none where that
-    file is broken."""
+    """Return the name and purpose of each preset in the pipeline file that applies here; none where it is broken."""
     try:
         return [(name, preset.about) for name, preset in load_stages().presets.items()]
     except ConfigError:

@@ -1,5 +1,4 @@
-"""The configuration that a command runs with, merged from layers: dataclass, stages.yaml, the input's manifest, preset,
---set. Later layers win."""
+"""A command's configuration, merged from dataclass, stages.yaml, input's manifest, preset, --set; later ones win."""
 
 from __future__ import annotations
 
@@ -177,8 +176,7 @@ def resolve_config(
 
 
 def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
-    """Return a note on where the settings near those that a message names come from; "" where only the command line set
-    them."""
+    """Return a note on where settings near those in a message come from; "" where only the command line set them."""
     named = re.findall(r"[a-z_]\w*(?:\.\w+)+", message)
     if any(origin.get(key) == "--set" for key in named):
         return ""

@@ -71,8 +71,7 @@ def plain_config(config: Any) -> Plain:
 
 
 def section_type(owner: type, name: str) -> type | None:
-    """Return the dataclass of field `name` of `owner`, where that field is a section; None for other fields, unions
-    included."""
+    """Return the dataclass of field `name` of `owner`, where it is a section; None for others, unions included."""
     return _sections(owner).get(name)
 
 
@@ -98,8 +97,7 @@ def check_keys(raw: Any, owner: type, prefix: str) -> None:
 
 
 def known_part(raw: Plain) -> tuple[Plain, list[str]]:
-    """Return the part of `raw` that this golfpipe understands, and the keys left out. Another version may have written
-    `raw`.
+    """Return the part of `raw`, perhaps by another golfpipe, that this one knows, and the keys left out.
 
     A model that took days to train must not become unusable because a setting of a later step got another name.
     """

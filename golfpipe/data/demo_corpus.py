@@ -36,8 +36,7 @@ MAX_SOURCE_BYTES = 400_000
 
 
 def demo_documents(library: Path | None = None) -> list[str]:
-    """Return the documents of the corpus in an order that mixes subjects. Newlines separate the paragraphs of a
-    document.
+    """Return the documents of the corpus in an order that mixes subjects. Newlines separate a document's paragraphs.
 
     `library` is the folder of standard library sources, this Python's by default. Raises DataError if that has too
     little text.
@@ -80,8 +79,7 @@ def _first_time(paragraph: str, seen: set[bytes]) -> bool:
 
 
 def _sources(library: Path) -> Iterator[list[list[str]]]:
-    """Yield, per manual topic or module, the paragraphs of each of its subjects: the topic, each class, and what is
-    between classes."""
+    """Yield, per manual topic or module, the paragraphs by subject: the topic, each class, what is in between."""
     for text in _manual_topics(library):
         yield [list(prose_paragraphs(text))]
     for path in _module_paths(library):
@@ -111,8 +109,7 @@ def _manual_topics(library: Path) -> list[str]:
 
 
 def _module_prose(path: Path) -> Iterator[list[str]]:
-    """Yield the prose of docstrings and comments in source order, per top-level class and per stretch between
-    classes."""
+    """Yield the prose of docstrings and comments in order, per top-level class and per stretch between."""
     source_bytes = path.read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in somebody else's source

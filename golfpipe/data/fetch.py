@@ -1,5 +1,4 @@
-"""Download published shards from a dataset repository of the Hugging Face hub, always of one commit, and check each
-file.
+"""Download published shards from a dataset repository of the Hugging Face hub, of one commit, and check each.
 
 `fetch.json` in the folder names the repository and the commit that the files came from, so that a second
 call takes more shards of the same commit. A file takes its place only when its size, its sha256 and (of a
@@ -72,8 +71,7 @@ class FetchPlan:
 def plan_fetch(
     folder: Path, *, repository: str, variant: str, train_shards: int, revision: str | None = None
 ) -> FetchPlan:
-    """Ask the hub which files there are, at `revision`, or else at the commit that the folder was begun with, or else
-    the newest.
+    """Ask the hub for the files at `revision`, else at the commit that the folder was begun with, else the newest.
 
     Raises UsageError for a repository, revision or variant that does not exist, StageFailed without a network.
     """
@@ -87,7 +85,7 @@ def plan_fetch(
             repository, recursive=True, revision=commit, repo_type="dataset") if hasattr(entry, "size")]  # fmt: skip
     shards = _shards(files, repository, variant)
     train = [file for file in shards if re.search(r"train_\d+\.bin$", file.name)]
-    validation = [file for file in shards if re.search(r"val_\d+\.bin$", file.name)]
+    validation = [file for file in shards if re.search(r"val_(?:bytes_)?\d+\.bin$", file.name)]
     if train_shards > len(train):
         raise UsageError(f"--train-shards {train_shards}: {repository} has {len(train)} of {variant}")
     tokenizer = _tokenizer(files, shards, repository, variant)
@@ -153,9 +151,8 @@ def _is_right(path: Path, file: RemoteFile) -> bool:
 
 
 def _shards(files: Sequence[RemoteFile], repository: str, variant: str) -> list[RemoteFile]:
-    """Return the shards in the folder that is named for the variant, in order. Raises UsageError if there is no such
-    folder, or more than one."""
-    pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val)_\d+\.bin$")
+    """The shards in the folder that is named for the variant, in order."""
+    pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val|val_bytes)_\d+\.bin$")
     shards = sorted((file for file in files if pattern.search(file.path)), key=lambda file: file.path)
     if not any("val_" in file.name for file in shards):
         found = sorted({m[1] for file in files if (m := re.search(r"([^/_]+)/[^/]*val_\d+\.bin$", file.path))})
@@ -169,8 +166,7 @@ def _shards(files: Sequence[RemoteFile], repository: str, variant: str) -> list[
 
 
 def _tokenizer(files: Sequence[RemoteFile], shards: Sequence[RemoteFile], repository: str, variant: str) -> RemoteFile:
-    """Return the only *.model beside the shards, or else the only one whose name holds the variant's vocabulary size.
-    Raises DataError if neither exists."""
+    """Return the only *.model beside the shards, or else named for the vocabulary size. Raises DataError."""
     models = [file for file in files if file.name.endswith(".model") and file.bytes <= MAX_TOKENIZER_BYTES]
     beside = [m for m in models if m.path.rpartition("/")[0] == shards[0].path.rpartition("/")[0]]
     size = re.sub(r"\D", "", variant)

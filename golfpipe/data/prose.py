@@ -8,11 +8,9 @@ from collections.abc import Iterator
 MIN_PARAGRAPH_CHARACTERS = 24
 MIN_WORDS = 4
 MIN_LETTER_SHARE = 0.78
-"""The least share of letters and spaces among all characters. Code and tables stay below it, prose with some names in
-it above."""
+"""The least share of letters and spaces among all characters. Code and tables stay below, prose with names above."""
 MIN_FUNCTION_WORD_SHARE = 0.16
-"""The least share of function words among all words. English prose has about 0.4; identifiers, options and word lists
-hardly any."""
+"""The least share of function words among all words. Prose has about 0.4; identifiers and word lists hardly any."""
 MIN_FUNCTION_WORD_SHARE_OF_NOTES = 0.25
 """The same for text without a capital letter or a period, as in many comments, where more must speak for a sentence."""
 
@@ -90,8 +88,7 @@ def _repair_ends(paragraph: str) -> str:
 
 
 def _split_paragraphs(text: str) -> Iterator[str]:
-    """Yield runs of lines. A run ends at a blank or ruled line, before a bullet, and before a line further left than
-    the others."""
+    """Yield runs of lines. A run ends at a blank or ruled line, before a bullet, and before a line further left."""
     run: list[str] = []
     for line in text.expandtabs().splitlines():
         stripped = line.strip()

@@ -54,8 +54,7 @@ class Stage:
     unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
     """Further dotted keys that do not change the result under the given plain configuration."""
     precious: bool = False
-    """True where the output cost hours: an interrupted run is kept, and a finished one is never replaced without
-    --force."""
+    """True if the output cost hours: it is kept on interrupt, and never replaced without --force."""
 
     def writes(self, config: Plain) -> Kind:
         """Return the kind of artifact that the stage writes under the plain configuration."""
@@ -109,8 +108,7 @@ def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
 
 
 def _unused_by_train(config: Plain) -> tuple[str, ...]:
-    """Return the key of the spike height where it is 0, so that models trained before that key existed keep their
-    keys."""
+    """Return the spike height where it is 0: models trained before that setting existed keep their keys."""
     return () if config.get("train", {}).get("spike_nats") else ("train.spike_nats",)
 
 
@@ -124,12 +122,12 @@ STAGES: dict[str, Stage] = {
             inputs={},
             output="token_data",
             sections=("data",),
-            neutral=("data.source",),
+            neutral=("data.source", "data.shuffle"),
         ),
         Stage(
             name="data-tokenize",
             module="golfpipe.stages.data_tokenize",
-            version=1,
+            version=2,
             inputs={},
             output="token_data",
             sections=("data",),
@@ -226,3 +224,8 @@ def without_keys(config: Plain, keys: Iterable[str]) -> Plain:
         if isinstance(kept.get(section), dict):
             kept[section] = {k: v for k, v in kept[section].items() if k != name}
     return kept
+
+
+def numbered_role(role: str, number: int) -> str:
+    """Return the role of the input of that number, from 1, where a stage takes several: role, role-2, role-3."""
+    return role if number == 1 else f"{role}-{number}"

@@ -138,8 +138,7 @@ def _guard_finished(job: Job, existing: Artifact | None) -> None:
 
 
 def _guard_unfinished(job: Job, key: str) -> bool:
-    """Return True if the work goes on from what an interrupted run left. Raises UsageError where that run had other
-    settings."""
+    """Return True to go on from an interrupted run. Raises UsageError where that run had other settings."""
     if not (partial_folder(job.out) / JOB_FILE).is_file():
         if job.context.resume:
             raise UsageError(f"{job.out}: nothing to resume here", path=str(job.out))

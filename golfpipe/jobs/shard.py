@@ -45,8 +45,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def check_parts(parts: Sequence[Artifact], config: PipelineConfig, input_digests: Mapping[str, str]) -> None:
-    """Check that `parts` are all the parts of the one evaluation with this configuration and these inputs. Raises
-    UsageError."""
+    """Check that `parts` are all parts of the evaluation with these settings and inputs. Raises UsageError."""
     seen: dict[int, Artifact] = {}
     count = _shard(parts[0]).count
     for part in parts:

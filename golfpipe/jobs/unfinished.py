@@ -47,8 +47,7 @@ def protect(job: Job, out: ArtifactWriter) -> None:
 
 
 def read_begun(out: Path) -> Begun | None:
-    """Return what the interrupted run that would write `out` began with; None where there is none. Raises ArtifactError
-    naming file and field."""
+    """Return what the interrupted run of `out` began with; None without one. Raises ArtifactError."""
     path = partial_folder(out) / JOB_FILE
     if not path.is_file():
         return None

@@ -37,6 +37,12 @@ class Lineage:
     """The data that was scored, or else the data that was trained on."""
 
     @property
+    def members(self) -> tuple[Artifact, ...]:
+        """The artifacts of the chain without its data, the newest first."""
+        links = (self.evaluation, self.adapted, self.packed, self.quantized, self.trained)
+        return tuple(link for link in links if link is not None)
+
+    @property
     def score_first(self) -> bool:
         """True if the evaluation adapted the model while it scored."""
         return self.evaluation is not None and self.evaluation.manifest.stage == "ttt"

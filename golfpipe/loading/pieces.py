@@ -74,8 +74,7 @@ def read_pieces(artifact: Artifact) -> dict[str, Piece]:
 
 
 def read_packed(artifact: Artifact) -> dict[str, Piece]:
-    """Read the pieces inside packed.safetensors and check them against the architecture that the payload names. Raises
-    ArtifactError."""
+    """Read the pieces in packed.safetensors, and check them with the payload's architecture. Raises ArtifactError."""
     name = str(artifact.path / "packed.safetensors")
     stored = arrays_from_bytes(artifact.read("packed.safetensors"), name)
     payload = stored.get("payload")
@@ -93,8 +92,7 @@ def read_packed(artifact: Artifact) -> dict[str, Piece]:
 
 @contextmanager
 def _naming(name: str, hint: str | None = None) -> Iterator[None]:
-    """Put the file's name into errors that the cores raise inside the `with` block: they open no files and do not know
-    it."""
+    """Put the file's name, which the cores do not know, into errors that they raise inside the `with` block."""
     try:
         yield
     except ArtifactError as error:

@@ -60,9 +60,7 @@ def measure(evaluation: Artifact) -> tuple[Any, ...]:
 
 
 def _nearby_evaluations(lineage: Lineage) -> Iterator[Artifact]:
-    members = (lineage.evaluation, lineage.adapted, lineage.packed, lineage.quantized, lineage.trained)
-    roots = dict.fromkeys(member.path.resolve().parent for member in members if member is not None)
-    for root in roots:
+    for root in dict.fromkeys(member.path.resolve().parent for member in lineage.members):
         for artifact in find_all(root, depth=1):
             if artifact.manifest.kind == "evaluation":
                 yield artifact

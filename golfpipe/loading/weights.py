@@ -19,8 +19,7 @@ COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load_weights(artifact: Artifact) -> dict[str, Tensor]:
-    """Return the weights of a trained, quantized, packed or adapted model in fp32, with names, shapes and finiteness
-    checked.
+    """Return the weights of any model in fp32, with names, shapes and finiteness checked.
 
     Quantized and packed models give the same values to the last bit. Raises ArtifactError.
     """

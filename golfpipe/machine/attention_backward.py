@@ -114,8 +114,7 @@ def _gradients(
     log_sums_BHT: Tensor,
     scale: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of queries, keys and values. In memory one position's heads lie together, as in torch's
-    own."""
+    """Return the gradients of queries, keys and values. A position's heads lie together, as in torch's own."""
     (batch, heads, length, width), kv_heads = query_BHTE.shape, key_BKTE.shape[1]
     given = [_rows(x) for x in (grad_BHTE, query_BHTE, key_BKTE, value_BKTE, out_BHTE)]
     query, key, value = (
@@ -137,15 +136,13 @@ def _gradients(
 
 
 def _try(kernel: ctypes._FuncPointer) -> None:
-    """Run the kernel once. Raises RuntimeError where oneDNN lacks the products, which environment variables can
-    cause."""
+    """Run the kernel once. Raises RuntimeError where oneDNN, as the environment has it, lacks the products."""
     x = torch.zeros(1, 1, QUERIES, WIDTH, dtype=torch.bfloat16)
     _gradients(kernel, x, x, x, x, x, torch.zeros(1, 1, QUERIES), None)
 
 
 def _rows(x: Tensor) -> Tensor:
-    """Return x laid out as the kernel needs it: each row in one piece, rows an even number of values apart and not
-    overlapping."""
+    """Return x laid out as the kernel needs it: rows in one piece, an even number of values apart, not overlapping."""
     return x if x.stride(3) == 1 and x.stride(2) % 2 == 0 and x.stride(2) >= x.shape[3] else x.contiguous()
 
 
@@ -179,8 +176,7 @@ def _build(compiler: str, cache: Path) -> Path:
 
 
 def _instructions() -> str:
-    """Return the processor's features. They are part of the built file's name: code for another processor must not run
-    here."""
+    """Return the processor's features, which name the built file: code for another one must not run here."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line for line in lines if line.startswith("flags")), "")
 

@@ -1,5 +1,4 @@
-"""The decision to compile a network, and what then runs: the compiled form of a function for the batches that recur,
-and its backward pass."""
+"""Compiling a network: whether it pays, the compiled form for batches of one shape, and a repeatable backward pass."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ Answer = TypeVar("Answer")
 def compiles(
     key: str, choice: Literal["auto", "on", "off"], device: torch.device, flops: float, reporter: Reporter
 ) -> bool:
-    """Return True if work of `flops` operations is to be compiled. Where compiling is wanted but not possible, one line
-    says why."""
+    """Return True if work of `flops` operations is to be compiled, and warn in one line where it cannot be."""
     if choice == "off" or (choice == "auto" and flops < AUTO_FLOPS.get(device.type, math.inf)):
         return False
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compile_cache()
@@ -55,9 +53,11 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
 
 @contextmanager
 def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
-    """Make the backward pass of a network that is compiled for a CPU and computes in `dtype` repeatable inside the
-    `with` block, and use golfpipe's attention kernel where the machine can. Where that cannot be built, one line says
-    so."""
+    """Inside the `with` block, let a network that is compiled for a CPU go backward the same way every time.
+
+    Where the machine can, golfpipe's own attention kernel is used, if the network computes in bf16. A warning says
+    where the kernel cannot be built.
+    """
     with ExitStack() as stack:
         compiler = cpp_compiler()
         if compiled and device.type == "cpu":
@@ -110,8 +110,7 @@ def _compilers() -> list[str]:
 
 
 def _failure(device: torch.device) -> str | None:
-    """Compile a function of one line, and say how that fails; None where it works. A compiler that is there may still
-    be broken."""
+    """Say how compiling a function of one line fails, since a compiler may be broken; None where it works."""
     try:
         torch.compile(lambda x: x * 2 + 1, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # a broken installation can raise anything

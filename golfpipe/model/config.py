@@ -147,8 +147,7 @@ class ModelConfig:
 
     @property
     def num_skips(self) -> int:
-        """The number of U-Net connections: the first half of the layers pushes its outputs, the second half pops
-        them."""
+        """The number of U-Net connections, from the first half of the layers to the second."""
         return self.num_layers // 2
 
 

@@ -21,8 +21,7 @@ NORM_EPS = 1.1920929e-07
 """Added to the mean square. It is not negligible: the token table starts with a standard deviation of 0.005."""
 
 ProjectionDelta = Callable[[int, str, Tensor], Tensor]
-"""A function of the layer's index, "query" or "value", and that layer's normed input [B, T, D]. It returns what to add
-to the output of the projection."""
+"""(layer, "query" or "value", that layer's normed input [B, T, D]) -> what to add to the projection's output."""
 
 
 def widened(x: Tensor) -> Tensor:
@@ -31,8 +30,7 @@ def widened(x: Tensor) -> Tensor:
 
 
 class _RmsNorm(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + eps) with its backward pass by hand: autograd's walks over the activations twice as
-    often."""
+    """x / sqrt(mean(x^2) + eps) with its own backward pass: autograd's reads the activations twice as often."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -83,8 +81,7 @@ def rotate_partial(x_BHTE: Tensor, tables_2TR: Tensor) -> Tensor:
 
 
 class KVProjection(nn.Module):
-    """A pair of key and value projections. The model owns the pairs; `ModelConfig.kv_source` says which a layer
-    uses."""
+    """A pair of key and value projections, which the model owns; `kv_source` says which a layer uses."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -113,8 +110,7 @@ class Attention(nn.Module):
         tables_2TR: Tensor,
         delta: ProjectionDelta | None,
     ) -> Tensor:
-        """Return the outputs [B, S, D] of the last S positions. Queries come from their inputs `asking_BSD`, keys and
-        values from those of all positions, `x_BTD`."""
+        """Return the last S positions' outputs [B, S, D]: queries are of `asking_BSD`, keys and values of `x_BTD`."""
         query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
             query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)
@@ -142,8 +138,7 @@ class Attention(nn.Module):
 
 
 def remove_own_value(y_BHTE: Tensor, v_BKTE: Tensor) -> Tensor:
-    """Return each head's output without its component along the position's own value vector: exclusive self-attention
-    (arXiv 2603.09078)."""
+    """Return each head's output without its component along the position's own value (arXiv 2603.09078)."""
     unit_BKTE = F.normalize(v_BKTE, dim=-1)
     unit_BHTE = unit_BKTE.repeat_interleave(y_BHTE.shape[1] // v_BKTE.shape[1], dim=1)
     return y_BHTE - (y_BHTE * unit_BHTE).sum(-1, keepdim=True) * unit_BHTE
@@ -181,8 +176,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: a mix with the activations before the first layer, then attention, then MLP, each scaled per
-    channel."""
+    """One layer: a mix with the activations before all layers, then attention, then MLP, each scaled per channel."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()

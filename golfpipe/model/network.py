@@ -79,8 +79,7 @@ class Network(nn.Module):
         return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap)
 
     def last_nats(self, tokens_BT: Tensor, targets_BT: Tensor, count: int) -> Tensor:
-        """Return the nats of each sequence's last `count` targets, fp32 [B * count]. The last layer and the logits are
-        computed for these positions only."""
+        """Return the nats of each sequence's last `count` targets, fp32 [B * count], without work for the others."""
         hidden_BSD = self.hidden(tokens_BT, last=count % tokens_BT.shape[1])  # all of them are asked for as 0
         return self.nats(hidden_BSD.flatten(0, 1), targets_BT[:, -count:].flatten())
 

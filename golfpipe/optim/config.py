@@ -9,8 +9,7 @@ from golfpipe.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """Settings of the optimizers: Muon for matrices; AdamW for tables ('embed') and for gains, scales, gates
-    ('scalar')."""
+    """Settings of Muon for matrices, and of AdamW for tables ('embed') and for gains, scales, gates ('scalar')."""
 
     matrix_lr: float = 0.02
     embed_lr: float = 0.03

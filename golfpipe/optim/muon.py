@@ -23,16 +23,13 @@ with 3 % of room for rounding (Polar Express, arXiv 2505.16932). These four do a
 quintic: values from 0.0022 up come within 0.35 of 1."""
 NORM_FLOOR = 1e-7
 WIDE = 1.5
-"""Above so many columns per row, two steps done together take fewer operations than one after the other: R^2 times
-2 C + 5 R instead of 4 C + 2 R."""
+"""Above so many columns per row, two steps cost less together: R^2 (2 C + 5 R), not R^2 (4 C + 2 R)."""
 CPU_BATCH_VALUES = 1 << 21
-"""Values per batch on a CPU, so few that a batch stays in its cache. Other devices take all matrices of a shape at
-once."""
+"""Values per batch on a CPU, so few that its cache holds them. Other devices take a whole shape at once."""
 
 
 def orthogonalize(g_NRC: Tensor) -> Tensor:
-    """Return matrices [N, R, C] with the singular vectors of those given and singular values near 1. Products run in
-    the input's dtype."""
+    """Return matrices [N, R, C] with the given singular vectors and singular values near 1, in the same dtype."""
     tall = g_NRC.shape[-2] > g_NRC.shape[-1]
     x = g_NRC.mT.contiguous() if tall else g_NRC
     # Two steps share a pass over a wide x: with the polynomial p of x x^T, (p x)(p x)^T = p x x^T p, which are small

@@ -13,8 +13,7 @@ def step_factor(step: int, max_steps: int, warmdown_steps: int) -> float:
 
 
 def time_factor(elapsed: float, max_seconds: float, warmdown_steps: int, step_seconds: float) -> float:
-    """Return the lr factor by the clock: the remaining seconds over those that `warmdown_steps` steps take, at most
-    1."""
+    """Return the lr factor by the clock: remaining seconds over those of `warmdown_steps` steps, at most 1."""
     if warmdown_steps == 0 or step_seconds <= 0:
         return 1.0
     return min(1.0, max(0.0, (max_seconds - elapsed) / (warmdown_steps * step_seconds)))

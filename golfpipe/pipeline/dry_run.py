@@ -22,7 +22,7 @@ class Plan:
 
     stage: str
     kind: Kind
-    """Of the artifact that it writes."""
+    """The kind of the artifact that the stage writes."""
     out: Path
     key: str
     reasons: tuple[str, ...]
@@ -37,8 +37,7 @@ class Plan:
 
 def plan_job(job: Job) -> Plan:
     """Compare the job with what is in its output folder, and estimate what it needs."""
-    digests = {role: artifact.manifest.digest for role, artifact in job.inputs.items()}
-    reasons = stale_reasons(job.stage, job.config, digests, try_open(job.out), job.argument_digest)
+    reasons = stale_reasons(job.stage, job.config, job.input_digests, try_open(job.out), job.argument_digest)
     needs = estimate(job.stage, job.config, _architecture(job))
     output, memory = needs["output_bytes"], needs["memory_bytes"]
     return Plan(

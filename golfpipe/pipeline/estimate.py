@@ -1,5 +1,4 @@
-"""Estimates of what a stage will need and write, as far as arithmetic tells without running it. Used by --dry-run and
-presets."""
+"""Estimates of what a stage will need and write, for --dry-run and presets, without running it."""
 
 from __future__ import annotations
 

@@ -33,8 +33,7 @@ def fetch_files(found: FetchPlan, folder: Path, context: Context) -> None:
 
 
 def adding_job(found: FetchPlan, folder: Path, context: Context) -> Job:
-    """Return the job that makes the folder an artifact; it checks every header and the bytes of the validation
-    split."""
+    """Return the job that makes the folder an artifact; it checks headers and validation bytes."""
     arguments: dict[str, Any]
     arguments, digest = add_arguments(folder, folder / found.tokenizer.name, None)
     request = Request(

@@ -9,7 +9,7 @@ from golfpipe.choices import unknown_name
 from golfpipe.config.resolve import NodeSpec
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
-from golfpipe.jobs.registry import STAGES, Stage
+from golfpipe.jobs.registry import STAGES, Stage, numbered_role
 from golfpipe.store.manifest import Kind
 
 DATA = "data"
@@ -44,8 +44,7 @@ def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node
 
 
 def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tuple[list[Node], list[Node]]:
-    """Return the nodes whose artifacts are taken as they are, and the nodes to bring up to date, for `--from start
-    --until until`.
+    """Return the nodes to take as they are, and those to bring up to date, for `--from start --until until`.
 
     `until` keeps only that step and what it builds on. `start` takes the steps before it as they are, if other steps
     read them. Raises ConfigError for an unknown step, or an `until` that lies before `start`.
@@ -65,8 +64,7 @@ def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tu
 
 
 def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
-    """Return the names in an order in which inputs come first. Raises ConfigError for an unknown input, and for a
-    cycle, naming its steps."""
+    """Return the names in an order in which inputs come first. Raises ConfigError for an unknown input or a cycle."""
     done: list[str] = []
     open_names: list[str] = []
 
@@ -128,7 +126,7 @@ def _roles(spec: NodeSpec, stage: Stage, nodes: Mapping[str, Node], needed: Sequ
         kind = nodes[name].output
         role = next((r for r, kinds in stage.inputs.items() if kind in kinds and r not in roles), None)
         if role is None and stage.name == "submit" and kind == "evaluation":
-            role = f"evaluation-{len(roles) + 1}"
+            role = numbered_role(kind, len(roles) + 1)
         if role is None:
             takes = "; ".join(f"{r}: {' or '.join(kinds)}" for r, kinds in stage.inputs.items())
             raise ConfigError(f"pipeline.{spec.name}: {stage.name} cannot take {name} ({kind})", hint=f"takes {takes}")

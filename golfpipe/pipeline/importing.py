@@ -17,8 +17,7 @@ from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.checkpoint import read_state_dict
 
 PR_BEHAVIOR = ("model.mask_document_boundaries=false",)
-"""Settings by which the pull request's script differs from golfpipe's defaults. They lie below --set; a --preset
-replaces them."""
+"""Settings in which the PR's script differs from the defaults. They lie below --set; a --preset replaces them."""
 
 
 @dataclass(frozen=True, kw_only=True)

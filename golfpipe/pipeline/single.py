@@ -96,8 +96,7 @@ def find_data(model: Artifact) -> Artifact:
 
 
 def finished_evaluation(path: Path) -> Artifact | None:
-    """Return the artifact if it is an evaluation, else None. Raises UsageError or ArtifactError for a path without an
-    artifact."""
+    """Return an evaluation, else None. Raises UsageError or ArtifactError for a path without an artifact."""
     artifact = open_artifact(path)
     return artifact if artifact.manifest.kind == "evaluation" else None
 

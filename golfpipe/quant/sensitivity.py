@@ -1,7 +1,7 @@
 """What an error of a weight costs in loss, as a product of a row's and a column's number.
 
 The loss grows by 1/2 sum F_rc dw_rc^2 nats per token, F the diagonal of the Fisher information: the mean square of the
-gradient for targets drawn from the model itself. Of a linear map the columns' part is known exactly, from the inputs.
+gradient for targets drawn from the model itself. For a linear map the columns' part is known exactly, from its inputs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRIOR_VALUES = 8.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensitivity:
-    """F ~ row * column; with a factor, after error feedback."""
+    """The cost of a squared error, factored as row * column; with a factor it is the cost after error feedback."""
 
     row_R: np.ndarray
     column_C: np.ndarray
@@ -30,7 +30,7 @@ class Sensitivity:
 
     @property
     def log_step_R(self) -> np.ndarray:
-        """log2 of the step that each row asks for: row^(-1/2)."""
+        """Return log2 of the step that each row asks for, which is row^(-1/2)."""
         log_step: np.ndarray = -0.5 * np.log2(self.row_R)
         return log_step
 
@@ -41,13 +41,13 @@ class Sensitivity:
 
 
 def flat_sensitivity(w_RC: Tensor) -> Sensitivity:
-    """Without calibration: every tensor tolerates the same error relative to its own mean square."""
+    """Return the sensitivity without calibration: each tensor tolerates the same error relative to its mean square."""
     mean_square = float(w_RC.double().square().mean()) or 1.0
     return Sensitivity(np.full(w_RC.shape[0], 1 / mean_square), np.ones(w_RC.shape[1]), None)
 
 
 def measured_sensitivity(name: str, data: CalibrationData, damping: float, *, by_diagonal: bool) -> Sensitivity:
-    """From gradients and, of a linear map, from its inputs; by_diagonal: see feedback_factor.
+    """Return the sensitivity that gradients show and, for a linear map, its inputs; by_diagonal: see feedback_factor.
 
     Raises StageFailed where the moments are useless.
     """

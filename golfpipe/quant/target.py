@@ -38,8 +38,11 @@ def size_target(
     shapes: Mapping[str, tuple[int, ...]],
     file_of: Callable[[bytes], bytes],
 ) -> Target:
-    """Of a configuration that has one. model, shapes: of the architecture, as it is packed; file_of: payload -> the
-    file whose bytes count. Raises ConfigError where the limit leaves nothing."""
+    """Return the target of settings that have one.
+
+    model and shapes describe the architecture as it is packed; file_of turns a payload into the file whose bytes count.
+    Raises ConfigError where the limit leaves nothing.
+    """
     cache = StreamCache(CODERS.load(pack.coder))
     if settings.target_bits:
         classes = assign_classes(settings, shapes, None)

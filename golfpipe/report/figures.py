@@ -1,5 +1,4 @@
-"""The report's figures: data in, SVG text out, the same text every time. Only this module and `pareto` import
-matplotlib."""
+"""The report's figures: data in, SVG text out, always the same. Only this module and `pareto` import matplotlib."""
 
 from __future__ import annotations
 
@@ -194,8 +193,7 @@ def adaptation_figure(curves: Sequence[Curve], width: Width) -> str:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Return the centered mean over about a thirtieth of the curve, narrower at the ends. It does not lag behind a
-    falling loss."""
+    """Return the centered mean over about a thirtieth of the curve, narrower at the ends. It does not lag."""
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)
@@ -208,8 +206,7 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def _loss_range(plots: Sequence[TrainingPlot]) -> tuple[float, float]:
-    """Return the range of the loss axis, without the losses of the first steps, which would flatten everything after
-    them."""
+    """Return the range of the loss axis, without the first losses, which would flatten all others."""
     values: list[float] = []
     for plot in plots:
         if plot.train:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.report.run_data import RunData, read_run
 from golfpipe.report.section_overview import overview
@@ -19,18 +17,8 @@ from golfpipe.report.section_sizes import BASIS, errors, model_sizes
 from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
 from golfpipe.report.section_sweep import sweeps
 from golfpipe.store.files import write_file
-from golfpipe.units import format_bytes, format_count, format_seconds
+from golfpipe.submission.quoting import render
 from golfpipe.version import __version__
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("golfpipe.report"),
-    autoescape=True,  # artifacts come from strangers
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-_TEMPLATES.filters |= {"bytes": format_bytes, "count": format_count, "seconds": format_seconds}
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -57,7 +45,9 @@ def write_text(out: Path, text: str) -> Path:
 def page(runs: Sequence[RunData]) -> str:
     """Return the whole document. The same artifacts give the same text."""
     sizes = [(run.name, table) for run in runs if (table := model_sizes(run)) is not None]
-    return _TEMPLATES.get_template("page.html").render(
+    return render(
+        "golfpipe.report",
+        "page.html",
         names=", ".join(run.name for run in runs),
         several=len(runs) > 1,
         version=__version__,

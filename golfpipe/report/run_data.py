@@ -19,7 +19,7 @@ from golfpipe.store.search import find_all, find_artifact
 SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
 """The folder of the sweep below a run, and the file in it."""
 MAX_POINTS = 1500
-"""Of a curve: more cannot be told apart on a page."""
+"""The most points of a curve: more cannot be told apart on a page."""
 
 _ORDER: tuple[Kind, ...] = (
     "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
@@ -65,8 +65,7 @@ class RunData:
 
     @property
     def headline(self) -> Artifact | None:
-        """The evaluation that counts: the one of the packed model if it is eligible, else the last form that was
-        scored."""
+        """The evaluation that counts: of the packed model if eligible, else of the last form scored."""
         ranked = sorted(self.evaluations, key=_rank)
         return ranked[-1] if ranked else None
 
@@ -118,8 +117,7 @@ def _swept_model(sweep: Path) -> Artifact | None:
 
 
 def form_index(artifact: Artifact) -> int:
-    """Return the place of an evaluation's model among trained, quantized, packed, adapted; score-first counts as
-    adapted."""
+    """Return the place of a model among trained, quantized, packed, adapted (or score-first)."""
     metrics = artifact.manifest.metrics
     if metrics.get("protocol") in ("score_first", "pre_eval"):
         return len(_FORMS)

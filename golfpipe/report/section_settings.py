@@ -47,7 +47,7 @@ class StageOrigin(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """Where a run came from."""
+    """The origin of a run."""
 
     name: str
     versions: list[tuple[str, str]]
@@ -56,7 +56,7 @@ class Provenance(NamedTuple):
 
 
 def run_rules(run: RunData) -> tuple[RuleResult, ...]:
-    """As the submission recorded them, else judged on the evaluation that counts."""
+    """Return the rules as the submission recorded them, or judged now on the evaluation that counts."""
     submission = run.first("submission")
     if submission is not None:
         return _recorded(submission)

@@ -44,7 +44,7 @@ class LadderRow(NamedTuple):
     form: str
     val_bpb: float
     change: float | None
-    """Against the run's first form; None for that one."""
+    """The difference to the run's first form; None for that form itself."""
     is_eligible: bool
 
 
@@ -71,7 +71,7 @@ def stage_row(stage: Artifact) -> StageRow:
 
 
 def _seconds(stage: Artifact) -> float | None:
-    """Of the work itself, where the stage tells it from its whole time."""
+    """The seconds of the work itself, where the stage tells them from its whole time."""
     values = (number(stage.manifest.metrics, key) for key in ("train_seconds", "eval_seconds", "seconds"))
     return next((value for value in values if value is not None), None)
 

@@ -59,8 +59,7 @@ def label(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def read_sweep(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of the results in a sweep's folder; none where there was no sweep, or its file is not
-    readable."""
+    """Return the rows of the results in a sweep's folder; none where there is no readable one."""
     path = folder / SWEEP_RESULTS
     try:
         if not path.is_file() or path.stat().st_size > MAX_RESULT_BYTES:

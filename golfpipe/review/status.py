@@ -76,15 +76,14 @@ def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
         )
     settings = settings or Settings()
     stages = settings.stages()
-    found = {path.name: artifact for path in _artifact_folders(folder) if (artifact := try_open(path)) is not None}
+    found = {artifact.path.name: artifact for artifact in find_all(folder, depth=1)}
     unfinished = _unfinished_names(folder)
     if not found and not unfinished:
         raise UsageError(
             f"{folder}: holds no artifact", hint="give a run folder such as artifacts/demo", path=str(folder)
         )
     plan = _plan(folder, settings, stages, found)
-    steps = _steps(plan)
-    lines = [_line(step, found) for step in steps]
+    lines = [_line(step, found) for step in _steps(plan)]
     named = {line.path.name for line in lines}
     others = [artifact for name, artifact in sorted(found.items()) if name not in named]
     lines += [_other_line(artifact, folder) for artifact in others]
@@ -96,8 +95,7 @@ def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
 
 
 def _plan(folder: Path, settings: Settings, stages: StagesFile, found: dict[str, Artifact]) -> RunPlan:
-    """Return the pipeline with the settings that the folder's artifacts were made with, and the given settings on
-    top."""
+    """Return the pipeline with the settings of the folder's artifacts, and the given ones on top."""
     inherited = _settings_in_use(stages, found)
     config = settings.resolve(inherited=inherited, default_preset=not inherited).config
     nodes = build_graph(stages.pipeline, config)
@@ -172,8 +170,8 @@ def _is_own_start(reason: str, trained: Artifact) -> bool:
 
 
 def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
-    """Return the line of an artifact that no step of the pipeline writes. It is stale where an input was made again or
-    is gone."""
+    """Return the line of an artifact that no step of the pipeline writes. It is stale if an input changed or is
+    gone."""
     reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, folder)) is not None]
     if not is_intact(artifact):
         reasons.append("files are missing or cut short")
@@ -189,8 +187,7 @@ def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
 
 
 def _input_change(ref: InputRef, folder: Path) -> str | None:
-    """Say how the input changed; None where it is where it was, or anywhere in the folder, since folders may be
-    moved."""
+    """Say how the input changed; None where it is in its place or anywhere in the folder."""
     candidates = [try_open(path) for path in (folder / Path(ref.path).name, Path(ref.path))]
     digests = [artifact.manifest.digest for artifact in candidates if artifact is not None]
     if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):
@@ -233,10 +230,6 @@ def _last_step(log: Path) -> int | None:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             return int(line["step"])
     return None
-
-
-def _artifact_folders(folder: Path) -> Sequence[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
 
 
 def _unfinished_names(folder: Path) -> set[str]:

@@ -24,8 +24,7 @@ class EvaluateConfig:
     """Tokens per forward pass. 0 means 16,384, or 4,096 on a CPU, so that its cache holds the activations."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: compile where the work takes more than a few minutes, on a CPU only if there is a C++ compiler. Compiling
-    takes up to a minute."""
+    """auto: compile work of more than a few minutes, on a CPU only with a C++ compiler. It takes up to a minute."""
 
     def __post_init__(self) -> None:
         if self.context_length < 1:

@@ -6,8 +6,7 @@ import numpy as np
 
 
 def document_starts(tokens: np.ndarray, bos_id: int) -> np.ndarray:
-    """Return the ascending int64 positions at which a document starts: every BOS, and 0 even if the run begins within a
-    document.
+    """Return the ascending int64 positions of document starts: every BOS, and 0 even within a document.
 
     `tokens` is one-dimensional, of any integer dtype; no tokens give no starts. Documents reach from one start to the
     next, or to the end of the run, so together they cover every token once.

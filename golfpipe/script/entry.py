@@ -34,7 +34,8 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
-from golfpipe.data.shard_format import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, parse_shard_header
+from golfpipe.data.shard_files import ShardFile, list_shards
+from golfpipe.data.shard_format import Split
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
@@ -43,10 +44,10 @@ from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.dequantize import dequantize_weights
 from golfpipe.quant.export import quantize_weights
 from golfpipe.quant.quantizers import QUANTIZERS
-from golfpipe.scoring.byte_table import build_byte_table
+from golfpipe.scoring.byte_table import build_byte_table, scored_bytes
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.scoring.score import Score, score_windows, summarize
-from golfpipe.scoring.windows import Window, batch_windows, chunked_windows, plan_windows
+from golfpipe.scoring.score import Score, score_windows, summarize, summarize_sample
+from golfpipe.scoring.windows import Window, batch_windows, gathered, moved_together, plan_windows, spread_windows
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.log_lines import (
     calibration_line,
@@ -122,7 +123,10 @@ def script_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 
 def _with_environment(section: Any, prefix: str, environ: dict[str, str], known: list[str]) -> Any:
-    """The section with GOLF_* variables applied; these leave `environ`, and every settable name goes to `known`."""
+    """Return the section with the values of GOLF_* variables.
+
+    The variables that are used leave `environ`; the names of all that could be used are added to `known`.
+    """
     changes = {}
     for item in fields(section):
         value, name = getattr(section, item.name), f"{prefix}_{item.name.upper()}"
@@ -151,38 +155,31 @@ class Data:
         self.table = build_byte_table(
             [processor.id_to_piece(i) for i in pieces], [_piece_type(processor, i) for i in pieces]
         )
+        self.validation = TokenStream(self.shards("val"))
+        sidecars = [ShardFile(path) for path in sorted(self.folder.glob("*val_bytes_*.bin"))]
+        self.sidecar = TokenStream(sidecars) if sidecars else None
+        if (sidecars or self.table.case_transformed) and sum(map(len, sidecars)) != self.validation.num_tokens:
+            raise SystemExit("DATA_PATH: *val_bytes_*.bin files are missing")
 
-    def shards(self, split: str) -> list[np.ndarray]:
-        """Memory maps in the order of their names."""
-        return [_map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
-
-    def validation(self, max_targets: int) -> np.ndarray:
-        """The tokens of the validation split; with max_targets its first max_targets + 1."""
-        tokens = np.concatenate(self.shards("val"))
-        return tokens[: max_targets + 1] if max_targets else tokens
-
-
-def _map_shard(path: Path) -> np.ndarray:
-    """The tokens of a shard file."""
-    with path.open("rb") as file:
-        count = parse_shard_header(file.read(SHARD_HEADER_BYTES), path.stat().st_size, str(path))
-    return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
+    def shards(self, split: Split) -> list[ShardFile]:
+        """Return the shards in the order of their names."""
+        return [ShardFile(path) for path in list_shards(self.folder, split)]
 
 
 def _packed_file(payload: bytes) -> bytes:
-    """The tensor format's library writes what golfpipe's own pack writes, to the last byte."""
+    """Return the content of packed.safetensors, byte for byte as golfpipe's own `pack` writes it."""
     return safetensors.torch.save({"payload": torch.from_numpy(np.frombuffer(payload, np.uint8).copy())})
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, i: int) -> str:
-    """Of byte_table.PIECE_TYPES; the kinds of boundary need not be told apart."""
+    """Return the kind of piece i as the byte table takes it, which need not tell the kinds of boundary apart."""
     if processor.is_unknown(i) or processor.is_control(i) or processor.is_unused(i):
         return "control"
     return "byte" if processor.is_byte(i) else "normal"
 
 
 class Script:
-    """One run: what it was set to, its data, its log."""
+    """One run, from training to the score."""
 
     def __init__(self, settings: Settings, data: Data, run_id: str, processes: ProcessGroup, code_bytes: int) -> None:
         self.settings, self.data, self.processes, self.code_bytes = settings, data, processes, code_bytes
@@ -192,13 +189,13 @@ class Script:
         self.train_loss = 0.0
 
     def say(self, line: str) -> None:
-        """To stdout and into the log."""
+        """Write a line to stdout and into the log; only the first process speaks."""
         if self.processes.rank == 0:
             print(line, flush=True)
             with self.log_path.open("a") as file:
                 file.write(line + "\n")
 
-    # ---- training: what run_training calls --------------------------------------------------------------------
+    # ---- training: run_training calls the first four methods -------------------------------------------------------
 
     def log(self, steps: list[FinishedStep]) -> None:
         self.train_loss = steps[-1].train_loss_nats
@@ -217,14 +214,16 @@ class Script:
         return False
 
     def averaged_score(self) -> Score:
-        """Averaged weights on the validation prefix, in disjoint windows of the training length."""
-        train = self.settings.train
-        tokens = self.data.validation(train.validation_targets)
+        """Averaged weights on windows of the training length from everywhere in the validation split."""
+        train, data = self.settings.train, self.data
+        windows = spread_windows(data.validation.num_tokens - 1, train.context_length, train.validation_targets)
+        tokens = gathered(data.validation, windows)
+        sizes = scored_bytes(data.table, tokens, gathered(data.sidecar, windows) if data.sidecar else None)
         with self.trainer.averaged_weights() as network:
-            return self.score(network, tokens, chunked_windows(len(tokens) - 1, train.context_length))
+            return summarize_sample(self.nats(network, tokens, moved_together(windows)), sizes)
 
     def train(self) -> dict[str, Tensor]:
-        """Train from the seed; the weights that are quantized, fp32."""
+        """Train from the seed and return the fp32 weights that are to be quantized."""
         settings, train = self.settings, self.settings.train
         network = build_network(settings.model, _DTYPES[train.precision])
         initialize(network, settings.seed)
@@ -277,7 +276,7 @@ class Script:
         return found
 
     def write_model(self, weights: dict[str, Tensor]) -> bytes:
-        """Quantize and write the file that counts. Returns its content."""
+        """Quantize, write the file that counts, and return its content."""
         coder = self.settings.pack.coder
         pieces = self.quantize(weights)
         content = _packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
@@ -288,25 +287,27 @@ class Script:
 
     # ---- the score --------------------------------------------------------------------------------------------
 
-    def score(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> Score:
+    def nats(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> np.ndarray:
         nats = np.full(len(tokens) - 1, np.nan, np.float32)
         batches = batch_windows(windows, self.settings.evaluate.pass_tokens(self.device.type))
         score_windows(network.last_nats, tokens, self.processes.share(batches), nats, self.device)
         self.processes.merge(nats)
-        return self.summary(tokens, nats)
+        return nats
 
     def summary(self, tokens: np.ndarray, nats: np.ndarray) -> Score:
-        return summarize(tokens, nats, self.data.table, self.settings.model.bos_id)
+        data = self.data
+        sizes = scored_bytes(data.table, tokens, data.sidecar.span(0, len(tokens)) if data.sidecar else None)
+        return summarize(tokens, nats, sizes, self.settings.model.bos_id)
 
     def network(self, weights: dict[str, Tensor], precision: str) -> Network:
         return load_network(self.settings.model, weights, _DTYPES[precision]).to(self.device)
 
     def evaluate(self, content: bytes) -> Score:
-        """Read the packed file back, adapt, score."""
+        """Read the packed file back, adapt the model where the run does so, and score it."""
         settings = self.settings
         windows = settings.evaluate
-        tokens = self.data.validation(windows.max_targets)
-        num_targets = len(tokens) - 1
+        split = self.data.validation
+        tokens = split.span(0, windows.max_targets + 1 if windows.max_targets else split.num_tokens)
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
         if settings.ttt_module:
@@ -325,7 +326,8 @@ class Script:
             if nats is not None:
                 return self.summary(tokens, nats)
             weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-        return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
+        plan = plan_windows(len(tokens) - 1, windows)
+        return self.summary(tokens, self.nats(self.network(weights, windows.precision), tokens, plan))
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")

@@ -8,7 +8,6 @@ import torch
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import DataError
 from golfpipe.reporter import Task
-from golfpipe.scoring.byte_table import ByteTable, target_bytes
 from golfpipe.scoring.score import Score
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -18,14 +17,14 @@ DOCUMENTS = "documents.safetensors"
 
 
 class RunningScore:
-    """Shows the score so far behind the progress bar, in bits per byte; bytes are estimated from the split's mean
-    target."""
+    """Shows the score so far in bits per byte, with bytes by the split's mean target, behind the progress bar."""
 
-    def __init__(self, task: Task, tokens: np.ndarray, table: ByteTable, processes: int = 1) -> None:
-        """Start at nothing. `processes` is how many score at this pace, each on another part."""
+    def __init__(self, task: Task, sizes: np.ndarray, processes: int = 1) -> None:
+        """Start at nothing. `sizes` are the bytes of each target; `processes` is how many score at this pace, each on
+        another part."""
         self.task, self.nats, self.targets = task, 0.0, 0
-        self.processes, self.left = processes, len(tokens) - 1
-        self.bytes_per_target = float(target_bytes(table, tokens[:-1], tokens[1:]).mean())
+        self.processes, self.left = processes, len(sizes)
+        self.bytes_per_target = float(sizes.mean())
 
     def add(self, count: int, nats: float) -> None:
         """Add `count` targets with `nats` in all."""
@@ -47,8 +46,7 @@ def write_evaluation(
     protocol: str,
     eval_seconds: float,
 ) -> Result:
-    """Write the scores per document. `protocol` is none, score_first or pre_eval; a score with the last one is not
-    eligible.
+    """Write the scores per document. `protocol`: none, score_first, or pre_eval, which is not eligible.
 
     Raises DataError where the scored targets hold no byte of text.
     """

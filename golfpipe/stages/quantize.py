@@ -67,8 +67,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 
 def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:
-    """Return the solved allocation, and print it: bits per weight of each class, and the size that pack will reach
-    exactly."""
+    """Return the solved allocation, and print it: bits per weight of each class, and the exact packed size."""
     if result.solution is None:
         return {}
     counts: dict[str, int] = {}

@@ -39,8 +39,7 @@ class Tracker(Protocol):
 
 @contextmanager
 def tracking(job: Job, steps_done: int) -> Iterator[Callable[[Sequence[Record]], None]]:
-    """A function that takes the records of log.jsonl. `steps_done`: where an interrupted run
-    goes on; 0 for a new one."""
+    """Yield a function that takes the records of log.jsonl. `steps_done`: where a run goes on, or 0."""
     opener, processes = _OPENERS.get(job.config.train.track), job.context.processes
     if opener is None or (processes is not None and processes.rank > 0):  # only the first of many processes tracks
         yield lambda records: None
@@ -86,8 +85,7 @@ class _Forwarder:
 
 
 def _numbers(record: Record) -> dict[str, float]:
-    """Return every number of a line but the step itself: {'step/lr_factor': 0.5} for {'type': 'step', 'lr_factor':
-    0.5}."""
+    """Return a line's numbers but the step: {'step/lr_factor': 0.5} for {'type': 'step', 'lr_factor': 0.5}."""
     kind = record["type"]
     return {
         f"{kind}/{name}": value

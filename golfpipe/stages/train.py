@@ -16,6 +16,7 @@ import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
+from golfpipe.data.order import order_bits, order_warning
 from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
@@ -61,9 +62,9 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     tokenizer = load_tokenizer(data)
     check_vocabulary(config.model, tokenizer)
     watch = ShardWatch(data, _CHANGED_HINT)
-    stream, skipped_shards = _open_stream(job)
+    stream, skipped_shards = _open_stream(job, tokenizer.bos_id)
     watch.leave_out(skipped_shards)
-    validation = Validation(data, tokenizer, settings.validation_targets)
+    validation = Validation(data, tokenizer, settings)
     network = _first_network(job, settings).to(device)
     keep_freed_memory()
     compiled = compiles("train.compile", settings.compile, device, _flops(job, device), job.context.reporter)
@@ -99,7 +100,7 @@ def _settings(job: Job, device: torch.device) -> TrainConfig:
     return replace(settings, precision=processes.first(faster_precision(device, job.config.model.model_dim)))
 
 
-def _open_stream(job: Job) -> tuple[TokenStream, list[str]]:
+def _open_stream(job: Job, bos_id: int) -> tuple[TokenStream, list[str]]:
     """Open the train shards; return their tokens and the names of the shards that are skipped.
 
     Raises DataError where there are too few tokens for one sequence.
@@ -108,6 +109,8 @@ def _open_stream(job: Job) -> tuple[TokenStream, list[str]]:
     shards, bad_shards = load_training_shards(data, settings.on_bad_shard)
     for message in bad_shards.values():
         job.context.reporter.warn(f"skipped: {message}")
+    if warning := order_warning(order_bits(shards, bos_id), str(data.path)):
+        job.context.reporter.warn(warning)
     stream = TokenStream(shards)
     if stream.num_tokens <= settings.context_length:
         raise DataError(

@@ -29,6 +29,9 @@ from golfpipe.training.loop import FinishedStep
 _SIZES = {LOG: "log_bytes", TRAINING_LOG: "human_log_bytes"}
 """File -> the value of a checkpoint that holds the file's size at that moment."""
 
+VALIDATION_RISE = 0.01
+"""Share by which a validation loss may be above the best one without a warning."""
+
 
 class TrainingLog:
     """Writes the logs, warns of what they tell that is bad, and knows the last good loss."""
@@ -48,6 +51,8 @@ class TrainingLog:
         self.micro_batch = trainer.micro_batch
         self.last_loss: float | None = None
         self.skipped_steps = 0
+        self.best_validation: tuple[float, int] | None = None
+        """The lowest loss so far, in nats, and its step."""
 
     @property
     def loss_text(self) -> str:
@@ -106,12 +111,26 @@ class TrainingLog:
             {"type": "validation", "step": step, "val_loss_nats": score.val_loss_nats, "val_bpb": score.val_bpb}
         )
         self._write_lines(self._validation_line(score))
+        self._judge_validation(score)
         self.reporter.note(
             f"step {step}: train loss {self.loss_text}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
         )
 
+    def _judge_validation(self, score: Score) -> None:
+        """Warn where the loss on the validation split rises, and remember the best one."""
+        loss, step = score.val_loss_nats, self.trainer.steps_done
+        if self.best_validation is None or loss < self.best_validation[0]:
+            self.best_validation = loss, step
+        elif loss > (1 + VALIDATION_RISE) * self.best_validation[0] and step > self.best_validation[1]:
+            self.reporter.warn(
+                f"step {step}: validation loss {loss:.4f} is above the {self.best_validation[0]:.4f} of step"
+                f" {self.best_validation[1]}: the model learns its training text by heart, or that text is of another"
+                " kind; fewer steps or more text help"
+            )
+
     def end(self, score: Score, metrics: dict[str, Any]) -> None:
         """Log the final score and the metrics of the trained model."""
+        self._judge_validation(score)
         trainer, memory = self.trainer, metrics["peak_memory_bytes"]
         lines = [self._validation_line(score)]
         if metrics["stop_reason"] == "max_seconds":

@@ -113,8 +113,7 @@ def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: 
 
 
 def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str, int | float]:
-    """Return settings of few steps and targets, and without a clock: a cap on seconds would let the machine's speed
-    decide the schedule."""
+    """Return settings of few steps and targets, without a clock, which would let speed decide the schedule."""
     train, evaluate = config.train, config.evaluate
     sequences = min(_MOST_SEQUENCES, train.batch_tokens // train.context_length)
     targets = min(_MOST_TARGETS, evaluate.max_targets or _MOST_TARGETS)
@@ -154,8 +153,7 @@ def with_changes(config: Any, changes: Mapping[str, int | float | str]) -> Any:
 
 
 def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: Mapping[str, int | float]) -> Numbers:
-    """Run the script alone in the new folder `folder`, on the CPU with as many threads as this process has. Raises
-    StageFailed."""
+    """Run the script alone in the new folder `folder`, on the CPU with this process's threads. Raises StageFailed."""
     folder.mkdir()
     (folder / SCRIPT_NAME).write_bytes(script)
     environment = script_environment(data, seed, changes)

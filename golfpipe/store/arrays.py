@@ -1,5 +1,4 @@
-"""Read and write numpy arrays as safetensors files, with the same bytes that tensors give, but without torch, whose
-import takes a second.
+"""numpy arrays in safetensors files, byte for byte as tensors give them, but without the slow import of torch.
 
 All text metadata goes under one key: the library writes several keys in the order of a hash map, which differs from
 process to process, and equal content must have equal bytes.
@@ -19,8 +18,7 @@ from golfpipe.store.canonical import canonical_json, parse_json
 
 METADATA_KEY = "golfpipe"
 MAX_HEADER_BYTES = 32_000_000
-"""The most header bytes that are read. Names of tensors and metadata take far less; parsing more would cost
-gigabytes."""
+"""The most header bytes that are read, far above real ones; parsing more would cost gigabytes."""
 
 
 def arrays_to_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, Any] | None = None) -> bytes:
@@ -44,8 +42,7 @@ def metadata_text(metadata: dict[str, Any] | None) -> dict[str, str] | None:
 
 
 def metadata_from_bytes(content: bytes, name: str) -> dict[str, Any]:
-    """Return the metadata that was written with the tensors; {} where there is none. Raises ArtifactError naming
-    `name`."""
+    """Return the metadata beside the tensors; {} where there is none. Raises ArtifactError naming `name`."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise ArtifactError(f"{name}: safetensors header of {length} bytes in a file of {len(content)} bytes")

@@ -61,8 +61,7 @@ class Artifact:
         return InputRef(role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve()))
 
     def path_of(self, name: str) -> Path:
-        """Return where a listed file is, without checking it. Token data may hold some files itself and point to a
-        folder for the others."""
+        """Return where a listed file is, without checking it. Token data may point to a folder for some files."""
         own = self.path / name
         return own if self.manifest.location is None or own.is_file() else self.folder / name
 
@@ -175,8 +174,7 @@ def _settle(path: Path) -> None:
 
 @contextmanager
 def part_of_artifact() -> Iterator[None]:
-    """Turn a DataError inside the `with` block into an ArtifactError (exit 3), because the file that cannot be used is
-    part of an artifact."""
+    """Turn a DataError inside the `with` block into an ArtifactError (exit 3): it is about part of an artifact."""
     try:
         yield
     except DataError as error:
@@ -200,14 +198,12 @@ class ArtifactWriter:
     scratch_files: set[str] = field(default_factory=set)
 
     def scratch(self, name: str) -> Path:
-        """Return the path for a file that only the work needs, such as a checkpoint. `finish` leaves it out of the
-        artifact."""
+        """Return the path for a file that only the work needs, such as a checkpoint. `finish` leaves it out."""
         self.scratch_files.add(name)
         return self.path(name, content=False)
 
     def path(self, name: str, *, content: bool = True) -> Path:
-        """Return the path at which the stage writes file `name` itself. `content=False` marks a log, which is outside
-        the digest."""
+        """Return the path at which the stage writes file `name` itself. `content=False`: a log, outside the digest."""
         assert is_plain_name(name), name
         if not content:
             self.side_files.add(name)
@@ -218,20 +214,18 @@ class ArtifactWriter:
     def write(self, name: str, data: bytes, *, content: bool = True) -> None:
         write_file(self.path(name, content=content), data)
 
-    def write_json(self, name: str, value: Any, *, content: bool = True) -> None:
-        self.write(name, (canonical_json(value) + "\n").encode(), content=content)
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, (canonical_json(value) + "\n").encode())
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
         from golfpipe.store.arrays import arrays_to_bytes
 
         self.write(name, arrays_to_bytes(arrays, metadata))
 
-    def write_tensors(
-        self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True
-    ) -> None:
+    def write_tensors(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
         from golfpipe.store.tensors import tensors_to_bytes
 
-        self.write(name, tensors_to_bytes(tensors, metadata), content=content)
+        self.write(name, tensors_to_bytes(tensors, metadata))
 
 
 class IdleWriter(ArtifactWriter):
@@ -243,9 +237,7 @@ class IdleWriter(ArtifactWriter):
     def write(self, name: str, data: bytes, *, content: bool = True) -> None:
         pass
 
-    def write_tensors(
-        self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None, *, content: bool = True
-    ) -> None:
+    def write_tensors(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
         pass
 
 
@@ -270,8 +262,7 @@ def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
 
 
 def _refuse_links(partial: Path) -> None:
-    """Check that no file in an unfinished folder is a link: writing to it would change a file elsewhere. Raises
-    ArtifactError."""
+    """Check that no unfinished file is a link, through which writing changes another file. Raises ArtifactError."""
     for path in partial.rglob("*"):
         if path.is_symlink() or (not path.is_dir() and path.stat().st_nlink > 1):
             raise ArtifactError(f"{path}: a link, which no run of golfpipe leaves", hint="--force starts afresh")

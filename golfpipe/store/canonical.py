@@ -11,13 +11,11 @@ from typing import Any
 from golfpipe.errors import ArtifactError
 
 MAX_DEPTH = 100
-"""The most levels of nested objects and lists: far above what golfpipe writes, far below what any walk over them can
-bear."""
+"""The most levels of nesting: far above what golfpipe writes, far below what any walk over it can bear."""
 
 
 def canonical_json(value: Any) -> str:
-    """Return `value` as JSON with sorted keys, no spaces, ASCII only, and floats in Python's shortest form. Raises
-    ValueError for NaN."""
+    """Return JSON with sorted keys, no spaces, ASCII only, shortest floats. Raises ValueError for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -33,8 +31,7 @@ def file_sha256(path: Path) -> str:
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Parse strict JSON: duplicate keys, NaN, numbers beyond fp64 and deep nesting are errors. Raises ArtifactError
-    naming `name`."""
+    """Parse JSON strictly. Raises ArtifactError for duplicate keys, NaN, numbers beyond fp64, deep nesting."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -61,8 +58,7 @@ def parse_json(text: str | bytes, name: str) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Return True if `value` nests deeper than MAX_DEPTH. The walk goes level by level, so that no nesting exhausts the
-    stack."""
+    """Return True if `value` nests deeper than MAX_DEPTH. It walks by level, so that the stack stays small."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [

@@ -27,8 +27,7 @@ _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, on the host. Only tensors and plain containers are read
-    (`weights_only`).
+    """Return the tensors of a checkpoint by name, on the host. Only tensors and plain containers are read.
 
     Raises DataError for a file that cannot be read so, or that holds no tensors by name.
     """
@@ -103,8 +102,7 @@ def _sound_container(path: Path, size: int) -> io.BytesIO:
 
 
 def _check_pickle(content: bytes, path: Path) -> None:
-    """Check that a pickle is of bounded size and uses no tuple twice: 40 nested pairs of one pair take days to hash.
-    Raises DataError."""
+    """Check that a pickle is small and uses no tuple twice: 40 pairs of one pair hash for days. Raises DataError."""
     if len(content) > _MAX_PICKLE_BYTES:
         raise DataError(f"{path}: {len(content)} bytes of names and shapes", path=str(path))
     tuples: set[int] = set()

@@ -109,8 +109,7 @@ def old_folder(out: Path) -> Path:
 
 
 def recover(out: Path) -> None:
-    """Repair what a crash inside `replace_folder` left: put the old folder back, or remove it where the new one is in
-    place.
+    """Repair what a crash inside `replace_folder` left: put the old folder back, or remove it.
 
     Only the holder of the lock of `out` may call this: a replacement in progress looks the same.
     """

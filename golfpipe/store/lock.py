@@ -63,8 +63,7 @@ class Hold:
 
 @contextmanager
 def output_lock(out: Path) -> Iterator[Hold]:
-    """Hold `out` for this process inside the `with` block. Raises Busy (exit 75) at once where another process, or this
-    one, holds it."""
+    """Hold `out` inside the `with` block. Raises Busy (exit 75) at once where a process, even this one, has it."""
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     path, hold = lock_path(out), Hold(out, _owner())
@@ -165,8 +164,7 @@ def _create_exclusively(path: Path, content: bytes) -> bool:
 
 
 def _remove_if_dead(path: Path, now: float) -> str | None:
-    """Say who holds the lock. Return None where there is no lock any more, also because its owner was dead and it was
-    removed."""
+    """Say who holds the lock. Return None if there is no lock, or it was a dead process's and was removed."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -226,8 +224,7 @@ def _is_running(pid: int, started: Any) -> bool:
 
 
 def _pid_namespace() -> str | None:
-    """Return the namespace within which process numbers are unique; None where unknown. Containers on one host may
-    share its name."""
+    """Return the namespace of process numbers, since containers may share a host's name; None where unknown."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -6,6 +6,7 @@ paths are in neither, so that equal work has equal names on every machine.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -44,6 +45,8 @@ KIND_VERSIONS: dict[Kind, int] = {
     "submission": 1,
 }
 
+_STAGE = re.compile(r"[a-z][a-z-]{0,39}")
+"""The pattern of a stage's name, which messages put into commands to copy."""
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -66,8 +69,7 @@ class FileEntry:
     sha256: str
     bytes: int
     content: bool
-    """True if the file is part of the result, and so of the digest; False for a log, checkpoint or picture beside
-    it."""
+    """True if the file is part of the result and the digest; False for a log, checkpoint or picture."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -91,8 +93,7 @@ class Manifest:
     location: str | None = None
     """The folder of the files that are not in the artifact's own folder; only token data has one."""
     checksum: str | None = None
-    """The sha256 of the canonical JSON of all other fields, so that damage to fields that the digest does not cover
-    shows too. None in schema 1."""
+    """The sha256 of the canonical JSON of all other fields, which shows damage to any; None in schema 1."""
 
     def to_json(self) -> bytes:
         return (canonical_json(asdict(self)) + "\n").encode()
@@ -116,8 +117,7 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     location: str | None = None
     files: tuple[str, ...] | None = None
-    """The names of the artifact's files, in a folder that holds others too. None: all files of the stage's own
-    folder."""
+    """The artifact's files, in a folder that holds others too; None means all of the stage's own folder."""
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -132,6 +132,8 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
         raise ArtifactError(f"{name}: field {where}: {first['msg']}") from error
+    if _STAGE.fullmatch(manifest.stage) is None:
+        raise ArtifactError(f"{name}: field stage: {manifest.stage[:100]!r} is not the name of a stage")
     if not 1 <= manifest.schema <= SCHEMA or manifest.kind_version != KIND_VERSIONS[manifest.kind]:
         raise ArtifactError(
             f"{name}: schema {manifest.schema}, {manifest.kind} version {manifest.kind_version};"
@@ -185,8 +187,7 @@ def result_digest(
 
 
 def timeless(metrics: Any) -> Any:
-    """Return `metrics` without the values that depend on the clock or the machine: names ending in _seconds, _ms,
-    _per_second or _memory_bytes."""
+    """Return `metrics` without those of the clock or the machine, told by how their names end."""
     if isinstance(metrics, dict):
         return {
             key: timeless(value)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_VERSION = re.compile(
+    r"(?:\d{1,4}!)?\d{1,9}(?:\.\d{1,9}){0,9}(?:(?:a|b|rc)\d{1,9})?(?:\.post\d{1,9})?(?:\.dev\d{1,9})?"
+    r"(?:\+[a-z0-9]{1,40}(?:\.[a-z0-9]{1,40}){0,9})?",
+    re.ASCII,
+)
+"""A version in the form of PEP 440."""
 
 
 def number(values: Mapping[str, Any], key: str) -> float | None:
@@ -28,6 +36,12 @@ def text(values: Mapping[str, Any], key: str) -> str | None:
     """Return a text that is not empty, else None."""
     value = values.get(key)
     return value if isinstance(value, str) and value else None
+
+
+def version(values: Mapping[str, Any], key: str) -> str | None:
+    """Return the version of a package (PEP 440), else None."""
+    value = text(values, key)
+    return value if value is not None and _VERSION.fullmatch(value) else None
 
 
 def flag(values: Mapping[str, Any], key: str) -> bool | None:

@@ -12,8 +12,7 @@ from golfpipe.store.manifest import MANIFEST_NAME, InputRef
 
 SEARCH_DEPTH = 4
 MAX_FOLDERS = 5000
-"""The most folders looked at in one search: an artifact in /tmp or a home folder must not start a walk over the whole
-disk."""
+"""The most folders looked at: an artifact in /tmp or a home folder must not start a walk over the disk."""
 
 
 def find_artifact(ref: InputRef, near: Path) -> Artifact:
@@ -53,8 +52,7 @@ def _candidates(ref: InputRef, near: Path) -> Iterator[Path]:
 
 
 def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
-    """Yield the folders that hold a manifest, nearest level first. At most MAX_FOLDERS are looked at, and no hidden
-    ones."""
+    """Yield the folders that hold a manifest, nearest level first. It looks at MAX_FOLDERS at most, none hidden."""
     level, looked_at = [root], 0
     for _ in range(depth + 1):
         below: list[Path] = []

@@ -30,8 +30,7 @@ def tensors_from_bytes(content: bytes, name: str) -> dict[str, Tensor]:
 
 
 def seal(tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
-    """Return the sha256 over the tensors' names, dtypes, shapes and values, and over `values`: a check for a file that
-    no manifest covers."""
+    """Return the sha256 over all of the tensors and over `values`, for a file that no manifest covers."""
     digest = hashlib.sha256(canonical_json(values).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu").contiguous()

@@ -32,12 +32,10 @@ class RunFacts:
     train_seconds: float | None = None
     calibration: Calibration = "unknown"
     calibration_seconds: float = 0.0
-    """The seconds spent on measuring with tokens what errors cost; where these are not known, those of all
-    quantizing."""
+    """The seconds of measuring with tokens what errors cost, or where not known, of all quantizing."""
     evaluated: bool = False
     adapt_seconds: float = 0.0
-    """The seconds of test-time training before the evaluation. Those of score-first training are inside
-    eval_seconds."""
+    """The seconds of test-time training before evaluation; score-first training is in eval_seconds."""
     eval_seconds: float | None = None
     device: str | None = None
     protocol: str | None = None
@@ -61,6 +59,10 @@ class RunFacts:
     @property
     def over_limit(self) -> bool:
         return self.total_bytes is not None and self.total_bytes > self.limit_bytes
+
+    @property
+    def whole_train_seconds(self) -> float | None:
+        return None if self.train_seconds is None else self.train_seconds + self.calibration_seconds
 
     @property
     def whole_eval_seconds(self) -> float | None:
@@ -120,7 +122,7 @@ def gather_run(lineage: Lineage) -> RunFacts:
     sizes = packed.manifest.metrics if packed is not None else {}
     reserve = count(mapping(packed.manifest.config, "pack"), "code_bytes_reserve") if packed is not None else None
     code_bytes = count(sizes, "code_bytes")
-    newest = evaluation or lineage.adapted or packed or lineage.quantized or trained
+    model = lineage.members[0].manifest.model if lineage.members else None
     return RunFacts(
         seed=seed_of(lineage),
         packed_bytes=packed_file_bytes(packed) if packed is not None else None,
@@ -140,7 +142,7 @@ def gather_run(lineage: Lineage) -> RunFacts:
         scored_targets=count(scores, "scored_targets"),
         split_targets=count(scores, "split_targets"),
         whole_split=flag(scores, "whole_split"),
-        vocab_size=count((newest.manifest.model or {}) if newest is not None else {}, "vocab_size"),
+        vocab_size=count(model or {}, "vocab_size"),
         scored_bytes=count(scores, "scored_bytes"),
         split_bytes=count(lineage.data.manifest.metrics, "val_bytes") if lineage.data is not None else None,
     )

@@ -21,8 +21,7 @@ def make_workers(
     jobs: int | None = None,
     slurm: Mapping[str, str] | None = None,
 ) -> Workers:
-    """Return workers for the plan. `jobs` is the most chains at a time, `slurm` holds options of sbatch. Raises
-    UsageError."""
+    """Return workers for the plan. `jobs`: the most chains at a time; `slurm`: options of sbatch. Raises UsageError."""
     threads = next((step.request.context.threads for step in plan.steps.values()), None) or DEFAULT_THREADS
     if executor == "slurm":
         from golfpipe.sweeps.slurm import SlurmWorkers  # submitit is an optional package

@@ -28,8 +28,7 @@ Cell = dict[str, Any]
 
 
 def parse_grid(texts: Sequence[str]) -> Grid:
-    """Return the grid that arguments `--grid key=v1,v2` give. Raises ConfigError for an unknown key or one that comes
-    twice."""
+    """Return the grid of `--grid key=v1,v2`. Raises ConfigError for an unknown key or one that comes twice."""
     grid: Grid = {}
     for text in texts:
         key, equals, values = text.partition("=")
@@ -55,8 +54,7 @@ def read_grids(path: Path) -> list[Grid]:
 
 
 def expand(grids: Sequence[Grid], *, sample: int | None = None, seed: int = 0) -> list[Cell]:
-    """Return every combination of every grid, each once, the last key varying fastest; or `sample` of them, drawn at
-    random.
+    """Return every combination of every grid once, the last key varying fastest; or a random `sample` of them.
 
     Raises ConfigError for too many.
     """

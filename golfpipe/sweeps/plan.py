@@ -64,8 +64,7 @@ class SweepStep:
     """One piece of work, shared by every cell that needs it."""
 
     id: str
-    """The name of the work: a key in which the id of the step before stands in place of its digest, which is not known
-    yet."""
+    """The name of the work: a key with the id of the step before instead of its digest, not known yet."""
     parent: str | None
     """The id of the step whose artifact it reads; None means the model itself."""
     request: Request
@@ -159,19 +158,13 @@ class _Builder:
             inputs["data"], digests["data"] = data.path, data.manifest.digest
         identity = job_key(stage, config, digests)[:_ID_LENGTH]
         if identity not in self.steps:
-            given = self.request.settings
             self.steps[identity] = SweepStep(
                 id=identity,
                 parent=parent,
                 request=Request(
                     stage=stage.name,
                     inputs=inputs,
-                    settings=Settings(
-                        config_file=given.config_file,
-                        preset=given.preset,
-                        overrides=(*given.overrides, *overrides),
-                        seed=given.seed,
-                    ),
+                    settings=self.request.settings.with_overrides(*overrides),
                     context=replace(self.request.context, reporter=SilentReporter()),
                     out=self.folder / CELLS / f"{stage.name}-{identity}",
                 ),
@@ -179,18 +172,11 @@ class _Builder:
         return identity
 
     def _config(self, cell: Cell) -> PipelineConfig:
-        given = self.request.settings
-        settings = Settings(
-            config_file=given.config_file,
-            preset=given.preset,
-            overrides=(*given.overrides, *override_texts(cell)),
-            seed=given.seed,
-        )
+        settings = self.request.settings.with_overrides(*override_texts(cell))
         return settings.resolve(inherited=self.inherited, decided=settled_by(self.model.manifest.kind)).config
 
     def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
-        """Return those of the cell's settings that matter up to the stage at `position`: the others differ between
-        cells that share the step."""
+        """Return the cell's settings that matter up to the stage at `position`; cells share the step."""
         plain = plain_config(config)
         stages = [STAGES[name] for name in self.names[: position + 1]]
         return {key: value for key, value in cell.items() if any(stage.heeds(key, plain) for stage in stages)}

@@ -84,8 +84,7 @@ def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[i
 def run_recorded(
     plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None] = lambda run: None
 ) -> list[CellResult]:
-    """Run the sweep and write its results into its folder. Raises Busy; after an interrupt, KeyboardInterrupt once the
-    processes are stopped."""
+    """Run the sweep and write its results into its folder. Raises Busy; KeyboardInterrupt."""
     with _recording(plan.folder) as record:
 
         def changed(run: SweepRun) -> None:
@@ -134,8 +133,7 @@ def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
 
 
 def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
-    """Write pareto.png and return its path. Where no cell has both bytes and a score, remove an older picture and
-    return None."""
+    """Write pareto.png and return its path. If no cell has bytes and score, remove it and return None."""
     from golfpipe.report.pareto import pareto_png
     from golfpipe.report.sweep_points import sweep_points
 

@@ -79,8 +79,7 @@ def run_sweep(plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun],
 
 
 def inspect_sweep(plan: SweepPlan) -> SweepRun:
-    """Return the state that `run_sweep` would begin with: steps that are up to date, the others waiting. Writes
-    nothing."""
+    """Return the state that `run_sweep` would begin with: steps up to date or waiting. Writes nothing."""
     run = SweepRun(plan)
     for identity, step in plan.steps.items():
         ready = step.parent is None or run.steps[step.parent].state == "up to date"
@@ -98,8 +97,7 @@ class _Scheduler:
         """The steps not yet started, in the order of the cells, so that the first cells are finished first."""
         self.flying: dict[Reports, list[StepRun]] = {}
         self.suspects: deque[list[StepRun]] = deque()
-        """Chains that were under way when a process died. They run again one at a time, to find which of them killed
-        it."""
+        """Chains under way when a process died. They run again one by one, to find which killed it."""
         self.readers: dict[str | None, list[str]] = defaultdict(list)
         for identity, step in run.plan.steps.items():
             self.readers[step.parent].append(identity)
@@ -197,8 +195,7 @@ def _fail_after(step: StepRun, parent: StepRun) -> None:
 
 
 def _look(step: StepRun) -> StepState:
-    """Settle a step that has no work, because it is up to date or impossible, and return its state. Other steps stay
-    waiting."""
+    """Settle a step that is up to date or impossible, and return its state. Other steps stay waiting."""
     try:
         job = prepare(step.step.request)
     except GolfpipeError as error:

@@ -29,8 +29,7 @@ from golfpipe.sweeps.work import THREAD_VARIABLES, Report, run_steps
 from golfpipe.sweeps.workers import JobDied, Reports
 
 JOBS_FOLDER = "slurm"
-"""The folder, in the sweep's folder, with submitit's files and the logs of the tasks. It is removed where all tasks
-ended well."""
+"""The folder in the sweep's with submitit's files and tasks' logs; removed where all ended well."""
 ARRAY_TASKS = 256
 """The most tasks in the queue at a time, without -j."""
 DEFAULT_MINUTES = 120
@@ -75,8 +74,7 @@ def submitit_parameters(options: Mapping[str, str], threads: int) -> dict[str, A
 
 
 def minutes(text: str) -> int:
-    """Return a time of sbatch in whole minutes, rounded up: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S. Raises
-    ConfigError."""
+    """Return a time of sbatch in whole minutes, up: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S. Raises ConfigError."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
         raise ConfigError(f"--slurm time={text}: expected minutes, hours:minutes:seconds or days-hours")
@@ -91,8 +89,7 @@ def minutes(text: str) -> int:
 
 
 class SlurmWorkers:
-    """Runs chains of steps as job arrays. `cluster` is submitit's name of the executor; 'local', meant for tests, uses
-    processes of this machine."""
+    """Runs chains of steps as job arrays. `cluster` is submitit's executor: slurm, or local for tests."""
 
     takes_chains = True
 

@@ -46,8 +46,7 @@ class _Warnings:
 
 
 def run_steps(requests: Sequence[Request]) -> list[Report]:
-    """Run steps of which each reads the one before, and return a report for each, up to the first that fails. Errors of
-    any kind come back as text."""
+    """Run steps of which each reads the one before; return reports up to the first failure, errors as text."""
     reports: list[Report] = []
     for request in requests:
         reports.append(_run_step(request))

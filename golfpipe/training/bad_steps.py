@@ -7,8 +7,7 @@ import math
 MEAN_LOSS_DECAY = 0.98
 """The decay of the running mean of losses per good step; the mean looks back some 50 steps."""
 MAX_BAD_STEPS = 10
-"""The most bad steps in a row that are skipped. More are not bad luck with batches: weights or learning rate are the
-cause."""
+"""The most bad steps in a row that are skipped. More are no bad luck, but the weights' or the lr's fault."""
 
 
 class LossWatch:

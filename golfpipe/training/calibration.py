@@ -1,5 +1,4 @@
-"""What errors of a model's weights would cost: second moments of the inputs of its linear maps, and the Fisher
-diagonal."""
+"""What errors of weights cost: second moments of the inputs of linear maps, and the Fisher diagonal."""
 
 from __future__ import annotations
 
@@ -43,8 +42,7 @@ class CalibrationPlan:
 
 
 def plan_calibration(settings: QuantizeConfig, num_parameters: int, context_length: int) -> CalibrationPlan:
-    """Return the passes for quantize.calibration_tokens, where 0 means as many tokens as take at most a minute or two
-    on two cores. `context_length` is that of the training."""
+    """Return the passes for quantize.calibration_tokens; 0 means a minute or two of work on two cores."""
     by_size = int(min(CALIBRATION_TOKENS, max(8_192, CALIBRATION_TOKENS * _SMALL_MODEL // num_parameters)))
     wanted = settings.calibration_tokens or by_size
     # The Fisher diagonal is a mean of squares over passes, so many small passes tell more than a few large ones.
@@ -62,8 +60,7 @@ def calibrate(
     device: torch.device,
     advance: Callable[[int], None] | None = None,
 ) -> CalibrationData:
-    """Run the plan's tokens through the model, and return their second moments and Fisher diagonal. The weights stay as
-    they are.
+    """Run the plan's tokens through the model, and return second moments and Fisher diagonal.
 
     `stream` holds train tokens, more than one sequence of them; None for quantize.calibration=generated. `advance` is
     called after each pass with its number of tokens.

@@ -1,5 +1,4 @@
-"""Settings of the train stage: length, batches, schedule, averaging and quantization-aware training
-(docs/stages/train.md, Method)."""
+"""Length, batches, schedule, averaging and quantization-aware training as settings (docs/stages/train.md)."""
 
 from __future__ import annotations
 
@@ -34,19 +33,16 @@ class TrainConfig:
     warmdown_fraction: float = 0.4
     """The longest warmdown, as a share of the expected steps."""
     compile_warmup_steps: int = 20
-    """The number of steps that run first, to compile and to warm caches, and are then undone. Only where torch.compile
-    is on, and only one on a CPU."""
+    """Steps that compile and warm caches, and are then undone. Only with torch.compile, and only one on a CPU."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: compile on CUDA, and on a CPU with a C++ compiler for trainings of more than some ten minutes. A minute of
-    compiling makes a step on a CPU cost two fifths less."""
+    """auto: compile on CUDA, and on a CPU with a C++ compiler where training takes more than some ten minutes."""
     precision: Precision = "fp32"
     """bf16: activations and products are bf16; weights, optimizer state and averages stay fp32. auto: the faster one on
     the device at this width; metrics.precision says which it was."""
     ema_decay: float = 0.999
     """The decay per step of the weight average; 0 saves the last weights."""
     ema_bias_correction: bool = True
-    """True: the average forgets the initial weights (its decay is min(decay, (1 + t) / (10 + t))); False: the decay is
-    constant, and the average starts from the initial weights."""
+    """True: the average forgets the initial weights, with the decay min(ema_decay, (1 + t) / (10 + t))."""
     qat_start: float = 0.0
     """The share of training after which quantization-aware training starts; 0: from the start, 1: never."""
     qat: QuantPolicy = field(default=MLP_ONLY)
@@ -71,8 +67,7 @@ class TrainConfig:
     spike_nats: float = 0.0
     """How far above the running mean of the losses before a loss must lie to be a spike; 0 means that none is."""
     on_bad_shard: OnBad = "stop"
-    """What to do about a train shard that is missing or altered when training starts or resumes. skip: train on the
-    others, and name it in the model's metrics."""
+    """What to do about a missing or altered train shard when training starts or resumes. skip: go without it."""
 
     def __post_init__(self) -> None:
         for key in ("max_steps", "context_length", "log_every", "qat_refresh_steps"):

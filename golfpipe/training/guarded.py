@@ -87,8 +87,7 @@ class GuardedTrainer(Trainer):
     # ---- memory -----------------------------------------------------------------------------------------------
 
     def _accumulate_gradients(self) -> Tensor:
-        """Compute the step's gradients with as many sequences per pass as planned. Where the memory does not hold them,
-        take the most that fit."""
+        """Compute the step's gradients with as many sequences per pass as planned, or the most that fit."""
         start, planned, length = self.stream.position, self.micro_batch, self.config.context_length
         while (loss := self._gradients_or_none()) is None:
             self.stream.position = start

@@ -1,5 +1,4 @@
-"""The lines of a run's log, in the form that merged records have (docs/stages/submit.md). Times are given in
-seconds."""
+"""The lines of a run's log, as merged records have them (docs/stages/submit.md). Times are given in seconds."""
 
 from __future__ import annotations
 
@@ -54,7 +53,6 @@ def size_lines(coder: str, model_bytes: int, code_bytes: int, note: str = "") ->
 
 
 def score_line(method: str, val_loss: float, val_bpb: float, seconds: float | None) -> str:
-    """Return the final line, the packed model's score, with all decimals that records give. `seconds` is the time of
-    evaluating, where known."""
+    """Return the packed model's score with all decimals of records, and the evaluation's seconds where known."""
     timed = "" if seconds is None else f" eval_time:{1000 * seconds:.0f}ms"
     return f"final_packed_{method} val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f}{timed}"

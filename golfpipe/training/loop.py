@@ -22,8 +22,7 @@ class TrainingEvents(Protocol):
     """What a run calls as it goes on. The training clock stands still meanwhile."""
 
     def log(self, steps: list[FinishedStep]) -> None:
-        """Take the steps since the last call, in order, none left out. May raise for a bad one: then no checkpoint of
-        it is written."""
+        """Take the steps since the last call, in order. May raise for a bad one, which leaves no checkpoint."""
 
     def validate(self, step: int) -> None:
         """Score the averaged weights."""

@@ -1,5 +1,4 @@
-"""What the clock decided in an earlier run, so that another one can repeat it: learning-rate factors, and the step at
-which quantization-aware training began."""
+"""What the clock decided in an earlier run, for another one to repeat: lr factors and the start of QAT."""
 
 from __future__ import annotations
 

@@ -29,8 +29,7 @@ class TokenStream:
     """
 
     def __init__(self, shards: Sequence[TokenSource]) -> None:
-        """Start at the first token. `shards` are one-dimensional uint16 arrays, or sources of such. Raises DataError if
-        they hold no token at all."""
+        """Start at the first token. `shards` are or give uint16 arrays. Raises DataError if they hold no token."""
         self._shards = list(shards)
         self.num_tokens = sum(len(shard) for shard in self._shards)
         if self.num_tokens == 0:
@@ -66,6 +65,12 @@ class TokenStream:
             self._offset += len(run)
             self._step_over_ends()
         return taken
+
+    def span(self, start: int, stop: int) -> np.ndarray:
+        """Return the tokens from `start` to before `stop`, or to the end; the stream moves behind them."""
+        self._shard_index = self._offset = 0
+        self.skip(start)
+        return self.take(min(stop, self.num_tokens) - start)
 
     def skip(self, num_tokens: int) -> None:
         """Move on by `num_tokens` tokens (0 or more) without reading them."""

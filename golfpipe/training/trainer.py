@@ -105,8 +105,7 @@ class Trainer:
         self._running_since = time.perf_counter()
 
     def stop_clock(self) -> None:
-        """Stop the clock after all queued device work is done, so that its time counts as training and not as what
-        follows."""
+        """Stop the clock after all queued device work, so that none of it counts as what follows."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self._elapsed = self.elapsed_seconds
@@ -127,8 +126,7 @@ class Trainer:
     # ---- schedule ---------------------------------------------------------------------------------------------
 
     def lr_factor(self) -> float:
-        """Return the factor of the coming step: the smaller of the step form and the time form where both caps are
-        set."""
+        """Return the factor of the coming step: the smaller of step and time form where both caps are set."""
         if self.replay is not None:
             return self.replay.lr_factors[self.steps_done]
         step_seconds = self.mean_step_seconds
@@ -150,8 +148,7 @@ class Trainer:
         return "max_seconds" if 0 < self.max_seconds <= self._clock else None
 
     def _quantization_is_on(self) -> bool:
-        """Return True if the coming step trains through the fake quantizer. A share of the steps or of the seconds
-        decides."""
+        """Return True if the coming step trains through the fake quantizer, by share of steps or seconds."""
         if not self.fake.names or self.config.qat_start >= 1:
             return False
         if self.qat_first_step is None and self._quantization_is_due():
@@ -217,8 +214,7 @@ class Trainer:
 
     @contextmanager
     def _forward_weights(self) -> Iterator[None]:
-        """Put fake-quantized values into the parameters inside the `with` block, if quantization is on, and the latent
-        weights back afterwards."""
+        """If quantization is on, put fake-quantized values into the parameters inside the `with` block."""
         if not self._quantization_is_on():
             yield
             return
@@ -301,8 +297,7 @@ class Trainer:
 
 
 def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
-    """Return the number of each process's sequences in a step. Raises ConfigError where they cannot be shared
-    evenly."""
+    """Return each process's sequences in a step. Raises ConfigError where they cannot be shared evenly."""
     sequences = config.batch_tokens // config.context_length
     if sequences % processes.size:
         raise ConfigError(

@@ -252,3 +252,10 @@ def test_bytes_before_coding() -> None:
         "memory_bytes": None,
         "seconds": None,
     }
+
+
+def test_a_training_takes_the_tokenizers_size_from_the_data() -> None:
+    make_artifact(Path("artifacts/data/other"), "token_data", metrics={"vocab_size": 333, "bos_id": 2})
+    job = _train(data="artifacts/data/other")
+    assert (job.config.model.vocab_size, job.config.model.bos_id) == (333, 2)
+    assert _train("model.vocab_size=400", data="artifacts/data/other").config.model.vocab_size == 400

@@ -6,11 +6,15 @@ import shutil
 import signal
 import threading
 
+import numpy as np
 import pytest
+from recording_reporter import RecordingReporter
 
 from golfpipe.errors import ArtifactError, Interrupted, StageFailed, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.run import run_job
+from golfpipe.scoring.score import Score
+from golfpipe.stages.validation import Validation
 from golfpipe.store.artifact import open_artifact
 from golfpipe.store.files import partial_folder
 
@@ -170,3 +174,21 @@ def test_the_final_learning_rate_factors_are_in_the_log(chain):
     factors = [line["lr_factor"] for line in lines if line["type"] == "step"]
     assert factors[0] == 1.0 and factors[-1] == pytest.approx(0.5)
     assert chain.trained.manifest.metrics["warmdown_start_step"] == 5
+
+
+def test_a_validation_loss_that_rises_is_a_warning(chain, fresh, monkeypatch):
+    losses = iter([2.0, 2.01, 1.5, 1.6, 1.7])
+
+    def score(validation, trainer):
+        return Score(*(np.array([value]) for value in (next(losses) * 10, 10, 10)))
+
+    monkeypatch.setattr(Validation, "score", score)
+    reporter = RecordingReporter()
+    short = ("train.max_steps=5", "train.validate_every=1")
+    job = chain.job("train", fresh("rising"), *short, data=chain.data, context=Context(reporter=reporter))
+    run_job(job)
+    assert [warning.split(":")[0] for warning in reporter.warnings if "validation loss" in warning] == [
+        "step 4",
+        "step 5",
+    ]
+    assert "above the 1.5000 of step 3" in reporter.warnings[-1]

@@ -49,7 +49,7 @@ def compare(
         f" worse in {paired.documents_worse:,}; p = {paired.p_value:.2g} ({paired.resamples:,} resamples, seed {seed})"
     )
     return Answer(
-        text=f"{format_table(['', 'val_bpb', ''], rows)}\n{about}\n{_verdict(comparison)}",
+        lines=[*format_table(["", "val_bpb", ""], rows), about, _verdict(comparison)],
         path=comparison.second.path,
         kind="evaluation",
         digest=comparison.second.manifest.digest,

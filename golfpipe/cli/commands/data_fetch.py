@@ -51,9 +51,9 @@ def data_fetch(
     found = plan(folder, repository=repo_id, variant=variant, train_shards=train_shards, revision=revision)
     about = {"repository": found.repository, "commit": found.commit, "bytes": found.total_bytes}
     if dry_run:
-        rows = "\n".join(f"  {file.name}  {format_bytes(file.bytes)}" for file in found.files)
-        text = f"{found.repository} at {found.commit[:12]}: {format_bytes(found.total_bytes)} -> {folder}\n{rows}"
-        return Answer(text=text, path=folder, kind="token_data", extra=about)
+        rows = [f"  {file.name}  {format_bytes(file.bytes)}" for file in found.files]
+        title = f"{found.repository} at {found.commit[:12]}: {format_bytes(found.total_bytes)} -> {folder}"
+        return Answer(lines=[title, *rows], path=folder, kind="token_data", extra=about)
     fetch_files(found, folder, context)
     outcome = run_job(adding_job(found, folder, context))
     answer = artifact_answer(outcome.artifact, up_to_date=outcome.up_to_date)

@@ -9,7 +9,7 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, settings_of
 from golfpipe.cli.options import ConfigOptions
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
 from golfpipe.units import format_count
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def status(
     if others:
         lines += [["", "", "", ""], *others]
     return Answer(
-        text=f"{found.folder}\n{format_table(['step', 'state', '', 'why'], lines)}\n\n{_summary(found)}",
+        lines=paragraphs([str(found.folder), *format_table(["step", "state", "", "why"], lines)], [_summary(found)]),
         path=found.folder,
         kind="run",
         up_to_date=not found.stale,

@@ -55,8 +55,9 @@ def submit(
       golfpipe submit artifacts/demo/evaluate-pack --verify
       golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239 --launcher torchrun
     """
-    roles = ["evaluation", *(f"evaluation-{number}" for number in range(2, len(evaluations) + 1))]
-    paths = {role: input_path(text) for role, text in zip(roles, evaluations, strict=True)}
+    from golfpipe.jobs.registry import numbered_role
+
+    paths = {numbered_role("evaluation", n): input_path(text) for n, text in enumerate(evaluations, start=1)}
     overrides = ["submit.execute=true"] if execute else []
     if verify:
         overrides.append("submit.verify=true")
@@ -67,7 +68,7 @@ def submit(
     if launcher:
         overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
-        from golfpipe.submission.against import against_overrides
+        from golfpipe.records.against import against_overrides
 
         overrides += against_overrides(against)
     return _checked(run_stage("submit", options, inputs=paths, overrides=tuple(overrides)))

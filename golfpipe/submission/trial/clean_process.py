@@ -86,6 +86,7 @@ class CleanProcesses:
     def _wait(self, command: list[str], home: Path) -> None:
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         environment |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         with (self.scratch / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 command,

@@ -15,37 +15,33 @@ from typing import Any, cast
 
 import numpy as np
 
-from golfpipe.data.shard_files import open_shard
-from golfpipe.data.shard_format import SHARD_TOKEN_DTYPE, shard_header
-from golfpipe.data.token_data import load_validation
-from golfpipe.errors import ArtifactError
+from golfpipe.data.shard_files import ShardFile
+from golfpipe.data.shard_format import SHARD_TOKEN_DTYPE, Split, is_shard, shard_header
+from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import MANIFEST_NAME, FileEntry, result_digest
-from golfpipe.store.metric_values import text
 from golfpipe.submission.trial.scorer import OnScored, Score, Scorer, Trial
 
 
-def split_files(data: Artifact, split: str) -> list[str]:
+def split_files(data: Artifact, split: Split) -> list[str]:
     """Return the names of a split's shards, in order."""
-    names = (name for name in data.manifest.files if f"{split}_" in name and name.endswith(".bin"))
-    return sorted(name for name in names if "_bytes_" not in name)
+    return sorted(name for name in data.manifest.files if is_shard(name, split))
 
 
-def copy_data(data: Artifact, folder: Path, max_targets: int) -> int:
+def copy_data(data: Artifact, folder: Path, max_targets: int) -> tuple[int, bool]:
     """Make the copy in the new `folder`, with the first `max_targets` targets of the validation split, or all of them
-    for 0. Return the number of targets of the whole split. Raises ArtifactError."""
-    tokens, split_targets = load_validation(data, max_targets)
-    tokenizer = text(data.manifest.metrics, "tokenizer_file")
-    if tokenizer is None:
-        raise ArtifactError(f"{data.path}: the manifest names no tokenizer_file")
+    for 0. Return the number of targets of the whole split, and True if its bytes come from a sidecar. Raises
+    ArtifactError."""
+    original = load_validation(data, load_tokenizer(data), max_targets)
+    tokenizer = data.manifest.metrics["tokenizer_file"]
     kept = [tokenizer, *split_files(data, "val")[:1], *split_files(data, "train")]
     for name in kept[:2]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / tokenizer).write_bytes(data.read(tokenizer))
     files = {name: data.manifest.files[name] for name in kept}
     manifest = replace(data.manifest, files=files, location=str(data.folder.resolve()))
-    DataCopy(Artifact(folder, manifest)).place(tokens)
-    return split_targets
+    DataCopy(Artifact(folder, manifest)).place(original.tokens)
+    return original.split_targets, original.from_sidecar
 
 
 class DataCopy:
@@ -57,7 +53,7 @@ class DataCopy:
 
     def text(self) -> np.ndarray:
         """Return the tokens of the validation shard, apart from the file, which may get others."""
-        return np.array(open_shard(self._data.path / self._name))
+        return ShardFile(self._data.path / self._name)[:]
 
     def place(self, tokens: np.ndarray) -> None:
         """Put another text at the validation path, with a manifest that fits it."""

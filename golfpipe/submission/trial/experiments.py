@@ -44,16 +44,14 @@ def needed_targets(scorer: Scorer, tokens: np.ndarray) -> int:
 
 
 def cut_points(num_targets: int) -> list[int]:
-    """Return the positions of the first altered token: six spread over the text, two near its end, after the last
-    update."""
+    """Return the positions of the first altered token: six spread over the text, two after the last update."""
     last = num_targets - AFTER_LAST_CUT
     spread = [round(last * (k + 0.5) / NUM_CUTS) + k for k in range(NUM_CUTS - 2)]
     return sorted({max(2, cut) for cut in (*spread, num_targets - 4 * AFTER_LAST_CUT - 1, last)})
 
 
 def altered(tokens: np.ndarray, cut: int, trial: Trial, scorer: Scorer, source: np.random.Generator) -> np.ndarray:
-    """Return `tokens` with another token at every position from `cut` on. BOS tokens stay in place, or move if the
-    trial moves documents."""
+    """Return `tokens` with another token at every position from `cut` on. BOS tokens stay or move, as `trial` says."""
     tail = tokens[cut:].astype(np.int64)
     others = (tail + source.integers(1, scorer.vocab_size, len(tail))) % scorer.vocab_size
     next_id = (scorer.bos_id + 1) % scorer.vocab_size
@@ -117,8 +115,7 @@ def restart_text(scorer: Scorer, tokens: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndarray]:
-    """Count the scores that were made and the targets that have one. N scores on N targets, none left out, are one
-    each.
+    """Count the scores and the targets that have one: N scores on N targets, none left out, are one each.
 
     Returns the nats [N], too.
     """
@@ -185,16 +182,14 @@ def check_bytes(scorer: Scorer, tokens: np.ndarray) -> BytesFound:
 
 
 def document_sums(nats: np.ndarray, tokens: np.ndarray, bos_id: int, *, within: int) -> list[float]:
-    """Return the nats of the documents, in order, that end within the first `within` targets, as `evaluate` records
-    them."""
+    """Return the nats of the documents that end within the first `within` targets, as `evaluate` has them."""
     starts = document_starts(tokens[:-1], bos_id)
     ends = [int(end) for end in starts[1:] if end <= within]
     return [float(nats[start:end].sum()) for start, end in zip(starts.tolist(), ends, strict=False)]
 
 
 def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
-    """Yield the documents from BOS to before the next BOS. The last one counts only if it is the only one, since it may
-    be cut off."""
+    """Yield the documents, BOS first. The last one, which may be cut off, counts only if it is the only one."""
     starts = document_starts(tokens, bos_id).tolist()
     ends: Sequence[int] = [*starts[1:], len(tokens)] if len(starts) == 1 else starts[1:]
     for start, end in zip(starts, ends, strict=False):

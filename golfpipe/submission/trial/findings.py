@@ -109,8 +109,7 @@ class Opened:
     sockets: tuple[str, ...]
     """Sockets, inherited handles and other ways to data that show no file."""
     allowed_files: int
-    """The number of the submission's own files that were opened. If it were 0, the watcher would have seen nothing at
-    all."""
+    """The number of the submission's own files that were opened; 0 would mean that the watcher is blind."""
 
 
 @dataclass(frozen=True, kw_only=True)

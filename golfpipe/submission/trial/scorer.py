@@ -9,8 +9,7 @@ from typing import Protocol
 import numpy as np
 
 OnScored = Callable[[int, float], None]
-"""The hook that every scoring method of golfpipe calls, with the number of targets just scored and the sum of their
-nats."""
+"""The hook that scoring methods call, with the number of targets just scored and the sum of their nats."""
 
 
 Score = Callable[[np.ndarray, OnScored], np.ndarray]

@@ -68,11 +68,12 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="golfpipe-execute-") as name:
         scratch = Path(name).resolve()
         most = 0 if targets == 0 else max(BYTE_TOKENS, targets or 0)
-        split_targets = copy_data(data, scratch / "data", most)
+        split_targets, from_sidecar = copy_data(data, scratch / "data", most)
         request = _request(lineage, packed, scratch) | {
             "device": device,
             "threads": threads,
             "targets": split_targets if targets == 0 else targets,
+            "from_sidecar": from_sidecar,
         }
         processes = CleanProcesses(scratch, program, use_strace, seconds)
         found = processes.run("first", request)
@@ -101,8 +102,7 @@ def execute(
 
 
 def _request(lineage: Lineage, packed: Artifact, scratch: Path) -> dict[str, Any]:
-    """Return the request with the settings of the stages that made the score; for a packed model alone, those that it
-    carries."""
+    """Return the request, with the settings of the stages that made the score or that a packed model carries."""
     scored = lineage.evaluation or packed
     learned = scored if lineage.score_first else lineage.adapted
     config = dict(scored.manifest.config)

@@ -42,8 +42,7 @@ class Traced:
 
 
 def strace_command(log: Path) -> list[str] | None:
-    """Return the words to put before a command; None where strace is missing or may not trace, as in many
-    containers."""
+    """Return the words to put before a command; None where strace cannot trace, as in containers."""
     program = shutil.which("strace")
     if program is None:
         return None

@@ -47,7 +47,7 @@ def make(chain, monkeypatch):
                 "device": "cpu",
             }
         )
-        text = np.array(load_validation(chain.data)[0])
+        text = load_validation(chain.data, load_tokenizer(chain.data)).tokens
         return scorer, text[: needed_targets(scorer, text) + 1]
 
     return made
@@ -106,7 +106,7 @@ def test_peeking_ahead_is_caught(make):
 def test_a_peek_that_begins_late_is_caught_by_a_longer_trial(make, chain):
     scorer, tokens = make(cheats.PeeksLate)
     assert check_cuts(scorer, tokens).changed == 0
-    assert check_cuts(scorer, np.array(load_validation(chain.data)[0])).changed > 0
+    assert check_cuts(scorer, load_validation(chain.data, load_tokenizer(chain.data)).tokens).changed > 0
 
 
 def test_the_better_of_two_scores_is_caught_where_only_one_is_told(make):
@@ -127,7 +127,7 @@ def test_knowing_the_length_of_the_text_is_caught(make):
 def _on_copy(chain, folder):
     """A request to score a copy of the data, and the copy."""
     config = chain.job("evaluate", "unused", inherit=chain.packed, model=chain.packed, data=chain.data).config
-    assert copy_data(chain.data, folder / "data", 3000) == 8444
+    assert copy_data(chain.data, folder / "data", 3000) == (8444, False)
     request = {"packed": str(chain.packed.path), "data": str(folder / "data"), "config": plain_config(config),
                "adapted": False, "device": "cpu"}  # fmt: skip
     return request, DataCopy(open_artifact(folder / "data"))
