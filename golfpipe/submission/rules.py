@@ -6,6 +6,7 @@ running the method can show, from a run (`golfpipe.submission.trial.start`). Wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -92,13 +93,23 @@ def _times(facts: Facts) -> Finding:
             parts.append(f"{label} {exact_seconds(max(known))}")
             if max(known) > TIME_LIMIT_SECONDS:
                 over.append(label)
-    devices = ", ".join(sorted({run.device for run in facts.runs if run.device})) or "an unnamed device"
+    machines = [name for run in facts.runs for name in (run.device, run.eval_device) if name]
+    devices = ", ".join(dict.fromkeys(machines)) or "an unnamed device"
     sentence = f"{' and '.join(parts)} of {TIME_LIMIT_SECONDS:.0f} s each, measured on {devices}{_largest_of(facts)}"
     if over:
         return "fail", f"{sentence}: {' and '.join(over)} took too long."
     if unknown:
         return "not checked", f"{sentence}; {' and '.join(unknown)} time is not known."
+    if not all(_on_challenge_hardware(run) for run in facts.runs):
+        return "not checked", f"{sentence}: not comparable, since the limits are those of 8 x H100."
     return "pass", f"{sentence}."
+
+
+def _on_challenge_hardware(run: RunFacts) -> bool:
+    """Return True if the seconds were measured on the challenge's 8 H100 GPUs. An evaluation may have used fewer of
+    them, which only takes longer."""
+    trained = re.fullmatch(r"8 ?x ?(NVIDIA )?H100\b.*", run.device or "") is not None
+    return trained and re.search(r"\bH100\b|xH100\b", run.eval_device or run.device or "") is not None
 
 
 def _scored_first(facts: Facts) -> Finding:
