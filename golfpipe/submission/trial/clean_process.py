@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from golfpipe.data.shard_format import is_shard
 from golfpipe.errors import StageFailed
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import MANIFEST_NAME
-from golfpipe.submission.trial.data_copy import split_files
 from golfpipe.submission.trial.findings import Opened, Watcher
 from golfpipe.submission.trial.strace_log import parse_strace, strace_command
 from golfpipe.units import format_seconds
@@ -118,7 +118,7 @@ class CleanProcesses:
     def opened(self, packed: Artifact, data: Artifact) -> Opened:
         """Return what both processes opened, apart from code and the submission's own files."""
         allowed = _allowed_files(packed, self.scratch / "data")
-        forbidden = {os.path.realpath(data.path_of(name)) for name in split_files(data, "train")}
+        forbidden = {os.path.realpath(data.path_of(name)) for name in data.manifest.files if is_shard(name, "train")}
         files = {os.path.realpath(path) for path in self.files}
         roots, searched = _code_roots(self.scratch), _import_path()
 

@@ -23,7 +23,6 @@ from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.sizes import packed_file_bytes
 from golfpipe.submission.trial.clean_process import PROGRAM, CleanProcesses
-from golfpipe.submission.trial.data_copy import copy_data
 from golfpipe.submission.trial.experiments import BYTE_TOKENS, compare
 from golfpipe.submission.trial.findings import (
     BytesFound,
@@ -57,6 +56,8 @@ def execute(
     Raises UsageError where nothing is packed or the data is not found, StageFailed where the process fails or takes
     longer than `seconds`.
     """
+    from golfpipe.submission.trial.data_copy import copy_data  # which reads tokens with torch's help
+
     packed, data = lineage.packed, lineage.data
     if packed is None:
         raise UsageError(
