@@ -15,7 +15,7 @@ from golfpipe.pipeline.single import Request, prepare
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.store.search import find_artifact
-from golfpipe.sweeps.grid import value_text
+from golfpipe.sweeps.grid import override_texts
 from golfpipe.sweeps.plan import step_words
 
 
@@ -66,5 +66,5 @@ def _request(stage: Stage, artifact: Artifact) -> Request:
     own = flatten(artifact.manifest.config)
     changed = {key: own[key] for key, value in given.items() if key in own and own[key] != value}
     seed = changed.pop("seed", None)
-    overrides = tuple(f"{key}={value_text(value)}" for key, value in changed.items())
+    overrides = override_texts(changed)
     return replace(bare, settings=Settings(overrides=overrides, seed=seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from golfpipe.cli.options import Device, OutputOptions
 from golfpipe.cli.progress import make_reporter
 from golfpipe.cli.table import paragraphs
 from golfpipe.errors import UsageError
+
+if TYPE_CHECKING:
+    from golfpipe.review.audit import Execution
 
 
 def audit(
@@ -66,31 +69,35 @@ def audit(
       golfpipe audit artifacts/demo/evaluate-pack --execute --targets 5000
       golfpipe audit artifacts/demo/pack artifacts/demo/submit --csv
     """
-    from golfpipe.review.audit import Execution, audit_path
-    from golfpipe.review.board import board, board_row, row_fields, write_sources
+    folders = [input_path(path) for path in paths]
+    if len(folders) == 1:
+        execution = _execution(options, device.value, threads, targets, seconds) if execute else None
+        return _audit_of_one(folders[0], execution, unpack, csv=csv, strict=strict)
+    if execute or unpack is not None:
+        raise UsageError("--execute and --unpack take one folder at a time")
+    return _audit_of_many(folders, csv=csv, strict=strict)
+
+
+def _execution(
+    options: OutputOptions, device: str, threads: int | None, targets: str | None, seconds: float | None
+) -> Execution:
+    from golfpipe.review.audit import Execution
     from golfpipe.submission.trial.start import TIME_LIMIT_SECONDS
 
-    folders = [input_path(path) for path in paths]
-    if len(folders) > 1:
-        if execute or unpack is not None:
-            raise UsageError("--execute and --unpack take one folder at a time")
-        rows = board(folders)
-        table = [row_fields(row) for row, _ in rows]
-        return Answer(
-            lines=board_csv(table) if csv else board_table(table),
-            extra={"folders": table},
-            error=board_error([found for _, found in rows], strict=strict),
-        )
-    execution = None
-    if execute:
-        execution = Execution(
-            device=device.value,
-            threads=threads,
-            targets=_parse_targets(targets) if targets is not None else None,
-            seconds=seconds or TIME_LIMIT_SECONDS,
-            reporter=make_reporter(quiet=options.quiet, verbose=options.verbose),
-        )
-    report = audit_path(folders[0], execution)
+    return Execution(
+        device=device,
+        threads=threads,
+        targets=_parse_targets(targets) if targets is not None else None,
+        seconds=seconds or TIME_LIMIT_SECONDS,
+        reporter=make_reporter(quiet=options.quiet, verbose=options.verbose),
+    )
+
+
+def _audit_of_one(path: Path, execution: Execution | None, unpack: Path | None, *, csv: bool, strict: bool) -> Answer:
+    from golfpipe.review.audit import audit_path
+    from golfpipe.review.board import board_row, row_fields, write_sources
+
+    report = audit_path(path, execution)
     sources = write_sources(report, unpack) if unpack is not None else []
     lines = paragraphs(
         [f"{report.kind}  {report.path}"],
@@ -107,6 +114,19 @@ def audit(
         metrics=audit_metrics(report),
         extra=audit_fields(report),
         error=audit_error(report, strict=strict),
+    )
+
+
+def _audit_of_many(folders: list[Path], *, csv: bool, strict: bool) -> Answer:
+    """Return a line per folder."""
+    from golfpipe.review.board import board, row_fields
+
+    rows = board(folders)
+    table = [row_fields(row) for row, _ in rows]
+    return Answer(
+        lines=board_csv(table) if csv else board_table(table),
+        extra={"folders": table},
+        error=board_error([found for _, found in rows], strict=strict),
     )
 
 
