@@ -25,6 +25,20 @@ from golfpipe.units import format_bytes
 _ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 
+_MEMORY_HINTS = {
+    "run": "lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences, or use another"
+    " --device",
+    "train": "lower train.micro_batch_sequences, or use another --device",
+    "ttt": "lower ttt.cosine.batch_sequences, or use another --device",
+    "evaluate": "lower evaluate.batch_tokens or the batch of the ttt method, or use another --device",
+    "sweep": "fewer cells at a time: --jobs 1",
+    "data": "fewer --processes, or a smaller text",
+    "audit": "without --execute nothing is computed; or use another --device",
+    "generate": "use another --device, or a machine with more memory",
+}
+"""What helps where memory ran out, by command. Each names only what that command has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """How to print. It is read from the words themselves, because even the parsing of options may fail."""
@@ -32,6 +46,8 @@ class Mode:
     json: bool
     quiet: bool
     verbose: bool
+    command: str = ""
+    """The command's name, for hints; of a group its first word."""
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Mode:
@@ -40,7 +56,8 @@ class Mode:
         def has(short: str, long: str) -> bool:
             return long in options or any(re.fullmatch(f"-[qv]*{short}[qv]*", word) for word in options)
 
-        return cls(json="--json" in options, quiet=has("q", "--quiet"), verbose=has("v", "--verbose"))
+        command = next((word for word in words if not word.startswith("-")), "")
+        return cls(json="--json" in options, quiet=has("q", "--quiet"), verbose=has("v", "--verbose"), command=command)
 
 
 def show_answer(answer: Answer, mode: Mode) -> int:
@@ -73,7 +90,7 @@ def _show_failure(error: BaseException, mode: Mode) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
         raise error
-    known = _as_golfpipe_error(error)
+    known = _as_golfpipe_error(error, mode.command)
     if known is None:
         known = _bug(error)
         if mode.verbose:
@@ -97,8 +114,8 @@ def interruption(error: BaseException) -> Interrupted:
     )
 
 
-def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
-    """Return the user-facing form of an expected error; None for a bug."""
+def _as_golfpipe_error(error: BaseException, command: str) -> GolfpipeError | None:
+    """Return the user-facing form of an expected error of that command; None for a bug."""
     if isinstance(error, GolfpipeError):
         return error
     if isinstance(error, _ClickException):
@@ -111,8 +128,7 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
-            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences,"
-            " or use another --device",
+            hint=_MEMORY_HINTS.get(command, "end other programs, or use a machine with more memory"),
         )
     if isinstance(error, OSError):
         return _system_error(error)

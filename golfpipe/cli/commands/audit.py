@@ -14,7 +14,7 @@ from golfpipe.cli.progress import make_reporter
 
 
 def audit(
-    path: Annotated[str, typer.Argument(help="Any artifact, or a records folder.")],
+    path: Annotated[str, typer.Argument(help="Any artifact, records folder or run.")],
     options: OutputOptions,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 5 if any rule fails.")] = False,
     execute: Annotated[
@@ -27,7 +27,8 @@ def audit(
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
 
-    Reads any artifact or a records folder, and compares every file with its sha256. Writes nothing. Exits 4 over the
+    Reads any artifact, a records folder, or of a run folder the submission, else its packed model or the furthest form
+    before, and compares every file with its sha256. Writes nothing. Exits 4 over the
     byte or time limit; a rule that fails changes the exit code (to 5) only with --strict.
 
     With --execute the method behind a score runs again, from the packed file. Earlier scores must stay when later
