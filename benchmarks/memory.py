@@ -60,7 +60,7 @@ def training_peak(folder: Path, demo: Artifact, num_tokens: int) -> int:
 def write_shards(folder: Path, demo: Artifact, num_tokens: int) -> None:
     """A folder of shards as downloaded: train, validation and tokenizer."""
     folder.mkdir()
-    tokens = np.concatenate(load_shards(demo, "train"))
+    tokens = np.concatenate([shard[:] for shard in load_shards(demo, "train")])
     with (folder / "synthetic_train_000000.bin").open("wb") as stream:
         stream.write(shard_header(num_tokens))
         np.resize(tokens, num_tokens).tofile(stream)

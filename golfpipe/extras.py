@@ -27,6 +27,7 @@ EXTRAS = {
     "huggingface_hub": Extra("fetch", "data fetch"),
     "submitit": Extra("slurm", "sweep --executor slurm"),
     "tensorboard": Extra("track", "train.track=tensorboard"),
+    "brotli": Extra("records", "audit, for scripts that are packed with it"),
     "trackio": Extra("track", "train.track=trackio"),
 }
 """Name of the package -> the extra that brings it."""

@@ -30,6 +30,11 @@ def format_count(count: float) -> str:
     return f"{count:g}"
 
 
+def exact_seconds(seconds: float) -> str:
+    """600.038 -> '600.038 s', 590.0 -> '590 s'. For limits, where a part of a second decides."""
+    return f"{seconds:,.3f}".rstrip("0").rstrip(".") + " s"
+
+
 def format_seconds(seconds: float) -> str:
     """Return '0.4 s' for 0.42, '1 min 15 s' for 75, '2 h 5 min' for 7500."""
     if seconds < 60:

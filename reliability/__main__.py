@@ -24,6 +24,7 @@ PROGRAMS: dict[str, int] = {
     "interrupts": 100,
     "training_faults": 90,
     "double_start": 100,
+    "lost_locks": 100,
     "determinism": 3,
     "mutants": 100_000,
     "bombs": 100,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import sentencepiece
 
+from golfpipe.data.text_changes import STEPS, text_changes
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table, train_tokenizer
 from golfpipe.errors import DataError
 from golfpipe.scoring.byte_table import target_bytes
@@ -91,7 +92,7 @@ def random_text(rng: random.Random) -> str:
 def _tokenizer(size: int) -> Tokenizer:
     rng = random.Random(size)
     varied = ["".join(chr(rng.randint(*SCRIPTS[name])) for _ in range(40)) for name in SIZES[size] * 20]
-    return train_tokenizer([*texts(120, seed=1), *varied], vocab_size=size)
+    return train_tokenizer([*texts(120, seed=1), *varied], vocab_size=size, normalization="nmt_nfkc")
 
 
 def _odd_tokenizer(**options: Any) -> Tokenizer:
@@ -118,4 +119,8 @@ def _check(tokenizer: Tokenizer, text: str) -> tuple[str, str | None, int]:
         return "refused, piece named", None, 0
     if not counted == decoded == checked:
         return "taken in", f"{text!a}: counted {counted}, decoded {decoded}, checked {checked}", 0
+    changes = text_changes(text, tokenizer.decode(ids), tokenizer)
+    stated = sum(changes[step] for step in STEPS)
+    if len(text.encode("utf-8")) - counted != stated:
+        return "taken in", f"{text!a}: counted {counted}, of which {stated} fewer than the source are stated", 0
     return "equal", None, decoded

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.cli.app import main
-from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.files import partial_folder
-from reliability.stage_commands import content_of, run_child, run_words, words_of, workplace
+from reliability.stage_commands import content_of, run_child, run_words, steps_saved, words_of, workplace
 
 LONGER = ("--set", "train.max_steps=30", "--set", "train.checkpoint_every=0", "--set", "train.validate_every=7")
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -65,10 +64,9 @@ def run(count: int, seed: int) -> dict[str, Any]:
 
 def _steps_lost(out: Path) -> int:
     """Steps that were logged and are not in the checkpoint."""
-    log, checkpoint = partial_folder(out) / "log.jsonl", partial_folder(out) / "checkpoint.safetensors"
+    log = partial_folder(out) / "log.jsonl"
     if not log.exists():
         return 0
     records = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
     done = max((record["step"] for record in records if record["type"] == "step"), default=0)
-    saved = metadata_from_bytes(checkpoint.read_bytes(), "")["steps_done"] if checkpoint.exists() else 0
-    return done - saved
+    return done - steps_saved(out)

@@ -54,7 +54,7 @@ class _Stage:
     def __init__(self, stage: str, folder: Path, failures: list[str]) -> None:
         self.stage, self.failures = stage, failures
         self.place, self.log, self.before = folder / "failing", folder / "log", folder / "before"
-        self.out = self.place / "out"
+        self.out = self.place / "runs" / "a" / "out"
         self.words = words_of(stage, self.out, *(["--force"] if stage == "train" else []))
         shutil.rmtree(self.before, ignore_errors=True)
         shutil.rmtree(self.place, ignore_errors=True)

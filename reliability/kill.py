@@ -1,9 +1,10 @@
 """kill -9 in the middle of a stage, then the same command again: the artifact of the uninterrupted run, nothing half.
 
-For every stage: once before each change of the disk, once in the middle of each write, once at each write and rename
-with the power gone too (what was not synced is lost), and at random moments until `count` are reached. Then, through
-the command line itself, a twentieth of `count` at random moments. Where `count` is below the changes, a sample. Half of
-the cases replace an older artifact.
+For every stage: once before each change of the disk, once in the middle of each write, twice before each change with
+the power gone too (all that was not synced is lost, and a random part of it), and at random moments until `count` are
+reached. Then, through the command line itself, a twentieth of `count` at random moments. Where `count` is below the
+changes, a sample. Half of the cases replace an older artifact; the others begin where even the parent folders are
+missing. After a power cut the checkpoint is the last one that was synced, or a later one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from golfpipe.cli.app import main
 from golfpipe.errors import GolfpipeError
 from reliability.faults import Disk, Point, faulty_disk
+from reliability.specimens import STAGES
 from reliability.stage_commands import (
     BEFORE,
     COMMANDS,
@@ -33,11 +35,13 @@ from reliability.stage_commands import (
     ready_script,
     run_child,
     run_words,
+    steps_saved,
     words_of,
     workplace,
 )
 
 ROOT = Path(__file__).parents[1]
+STEPS = STAGES["presets"]["small"]["train"]["max_steps"]
 
 
 def run(count: int, seed: int, stages: tuple[str, ...] = tuple(COMMANDS), command_line: bool = True) -> dict[str, Any]:
@@ -56,8 +60,8 @@ class _Stage:
 
     def __init__(self, stage: str, folder: Path, source: random.Random, failures: list[str]) -> None:
         self.stage, self.source, self.failures = stage, source, failures
-        self.place, self.log = folder / "killed", folder / "log"
-        self.out = self.place / "out"
+        self.place, self.log, self.promise = folder / "killed", folder / "log", folder / "promise"
+        self.out = self.place / "runs" / "a" / "out"
         # Where the command replaces another artifact of hours, it says that it may.
         self.words = words_of(stage, self.out, *(["--force"] if stage == "train" else []))
         self._fresh()
@@ -84,17 +88,24 @@ class _Stage:
             ended = work(delay)
             outlived += ended.code == 0
             self._judge(f"{self.stage}, {kind}, case {number}", ended, old)
+            self.promise.unlink(missing_ok=True)
         shutil.rmtree(self.place.parent / "old", ignore_errors=True)
         return {"kills": kinds, "points": len(self.points), "outlived": outlived}
 
     def _cases(self, count: int, by_command_line: int) -> Iterator[tuple[str, Callable[[float], Ended], float]]:
-        aimed = [("before a change", point.number) for point in self.points]
-        aimed += [("in a write", point.number) for point in self.points if point.call == "write"]
-        aimed += [("power cut", point.number) for point in self.points if point.call in ("write", "replace")]
+        aimed = [("before a change", point.number, None) for point in self.points]
+        aimed += [("in a write", point.number, None) for point in self.points if point.call == "write"]
+        aimed += [("power cut", point.number, 0.0) for point in self.points]
+        aimed += [("power cut, part kept", point.number, self.source.random()) for point in self.points]
         if count < len(self.points):
             aimed = self.source.sample(aimed, count)
-        for kind, number in aimed:
-            yield kind, lambda _, at=number, how=kind: run_child(lambda: self._dying(at, how), self.log), 0.0
+        for kind, number, kept in aimed:
+            halves = kind == "in a write"
+            yield (
+                kind,
+                lambda _, at=number, half=halves, kept=kept: run_child(lambda: self._dying(at, half, kept), self.log),
+                0.0,
+            )
         for _ in range(max(count // 5, count - len(aimed))):
             yield "random moment", self._killed, self.source.uniform(0, 1.1 * self.seconds)
         for _ in range(by_command_line):
@@ -110,6 +121,10 @@ class _Stage:
             self.failures.append(f"{case}: ended with {ended.code}: {ended.text[-300:]}")
         if state not in (old, self.new):
             self.failures.append(f"{case}: neither the old artifact nor the new one")
+        if self.promise.exists() and state != self.new:
+            steps, finished = json.loads(self.promise.read_text())
+            if finished or steps_saved(self.out) < steps:
+                self.failures.append(f"{case}: lost what was synced: {steps} steps, finished: {finished}")
         again = run_words(self.words, self.log)
         if again.code or content_of(self.out) != self.new:
             self.failures.append(f"{case}: the same command again: {again.code}, {again.text[-300:]}")
@@ -125,13 +140,18 @@ class _Stage:
         (self.place / "points").write_text(json.dumps([astuple(point) for point in disk.points]))
         return code
 
-    def _dying(self, number: int, kind: str) -> int:
+    def _dying(self, number: int, in_half: bool, kept: float | None) -> int:
+        """Die at this point. `kept`: with the power cut, and this share of what was not synced on the disk."""
+
         def act(point: Point) -> bool:
             if point.number == number:
-                if kind == "in a write" and point.call == "write" and not halves:
+                if in_half and not halves:
                     halves.append(point)
                     return True
-                disk[0].cut_power() if kind == "power cut" else os.kill(os.getpid(), signal.SIGKILL)
+                if kept is not None:
+                    self.promise.write_text(json.dumps(_promised(disk[0].points)))
+                    disk[0].cut_power(kept)
+                os.kill(os.getpid(), signal.SIGKILL)
             return False
 
         halves: list[Point] = []
@@ -171,3 +191,12 @@ class _Stage:
         if ended.code:
             raise RuntimeError(f"{' '.join(words)}: {ended.text}")
         return content_of(self.out)
+
+
+def _promised(points: list[Point]) -> tuple[int, bool]:
+    """Return how many steps of training are in checkpoints that were synced before the last of the points, and whether
+    the artifact was synced in its place."""
+    last_sync = max((point.number for point in points[:-1] if point.call == "fsync"), default=0)
+    renamed = [point.path for point in points[:last_sync] if point.call == "replace"]
+    steps = sum("checkpoint.safetensors" in path for path in renamed)
+    return min(steps, STEPS), any(path.endswith(".partial") for path in renamed)

@@ -25,6 +25,7 @@ import yaml
 from golfpipe.cli.app import main
 from golfpipe.config.checkpoint_names import _theirs, infer_model
 from golfpipe.model.config import ModelConfig, parameter_shapes
+from golfpipe.store.files import partial_folder
 from golfpipe.sweeps.results import CellResult, write_results
 
 MODEL = {
@@ -186,6 +187,8 @@ def _interrupted_training(small: SmallRun) -> None:
         code = main(["train", str(small.data), "--name", "begun", "-q"])
     if code not in (130, 143):
         raise RuntimeError(f"the interrupted training ended with {code}\n{out.getvalue()}")
+    train = small.run.with_name("begun") / "train"
+    partial_folder(train).rename(train.with_name(".train.partial"))  # a name without the token, which is random
 
 
 def _previous_weights() -> dict[str, torch.Tensor]:

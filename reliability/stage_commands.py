@@ -18,7 +18,9 @@ from unittest import mock
 import torch
 
 from golfpipe.cli.app import main
+from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, try_open
+from golfpipe.store.files import partial_folder
 from reliability.specimens import build, working_in
 
 _DATA, _RUN = "artifacts/data/texts", "artifacts/small"
@@ -144,4 +146,10 @@ def content_of(out: Path) -> tuple[str, ...] | None:
 
 def leftovers(out: Path) -> list[str]:
     """Hidden siblings of `out` that its command left; none may stay after it has finished."""
-    return sorted(path.name for path in out.parent.iterdir() if path.name.startswith(f".{out.name}."))
+    return sorted(path.name for path in out.parent.glob(f".{out.name}.*"))
+
+
+def steps_saved(out: Path) -> int:
+    """Return the steps in the checkpoint of an unfinished training; 0 where there is none."""
+    checkpoint = partial_folder(out) / "checkpoint.safetensors"
+    return int(metadata_from_bytes(checkpoint.read_bytes(), "")["steps_done"]) if checkpoint.exists() else 0

@@ -177,11 +177,11 @@ def _tokens_reader(folder: Path) -> Callable[[], Taken]:
         artifact = open_artifact(folder, "token_data")
         tokenizer = load_tokenizer(artifact)
         shards = [*load_shards(artifact, "train"), *load_shards(artifact, "val")]
-        tokens, _ = load_validation(artifact, 100)
+        text = load_validation(artifact, tokenizer, 100)
         whole = hashlib.sha256(tokenizer.model_bytes)
         for shard in shards:
-            whole.update(shard.tobytes())
-        return _taken(artifact, whole.hexdigest(), str(len(tokens)))
+            whole.update(shard[:].tobytes())
+        return _taken(artifact, whole.hexdigest(), str(len(text.tokens)))
 
     return read
 
@@ -211,7 +211,7 @@ def _plan_reader(folder: Path, kind: str) -> Callable[[], Taken]:
 def _answer_reader(command: Callable[[], Answer]) -> Callable[[], Taken]:
     def read() -> Taken:
         answer = command()
-        text = answer_json(answer) + answer.text
+        text = answer_json(answer) + "".join(answer.lines)
         return Taken(None, "", text)
 
     return read
@@ -239,7 +239,7 @@ def _checkpoint_reader(folder: Path) -> Callable[[], Taken]:
             made.append(GuardedTrainer(network, stream, job.config.train, job.config.optim, torch.device("cpu")))
         logs = {path: path.read_bytes() for path in partial.iterdir() if path.suffix in (".jsonl", ".log")}
         try:
-            if load_checkpoint(partial / CHECKPOINT, made[0]) is None and (partial / CHECKPOINT).exists():
+            if load_checkpoint(ArtifactWriter(partial), made[0]) is None and (partial / CHECKPOINT).exists():
                 raise Malformed("a checkpoint that is there as none")
         finally:
             for path, content in logs.items():

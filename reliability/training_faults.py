@@ -19,6 +19,7 @@ from unittest import mock
 import torch
 
 from golfpipe.cli.app import main
+from golfpipe.data.shard_format import SHARD_HEADER_BYTES
 from golfpipe.stages import train as stage
 from golfpipe.store.artifact import open_artifact
 from golfpipe.training.guarded import GuardedTrainer
@@ -74,6 +75,13 @@ def _damage(change: Callable[[Path], object]) -> Callable[[GuardedTrainer, Loss,
     return wrap
 
 
+def _other_tokens(path: Path) -> None:
+    """Write other tokens of the same number into a shard."""
+    with path.open("r+b") as file:
+        file.seek(SHARD_HEADER_BYTES)
+        file.write(bytes([7, 0]) * 100)
+
+
 SKIP = ("--set", "train.on_bad_step=skip")
 TROUBLES = (
     Trouble("NaN, stop", _scaled(math.nan), (), 1, "loss is nan in step {step};"),
@@ -81,7 +89,8 @@ TROUBLES = (
     Trouble("spike, stop", _scaled(5.0), (), 1, "over train.spike_nats=3 above the mean"),
     Trouble("NaN, skip", _scaled(math.nan), SKIP, 0, "step {step} skipped: the loss is nan"),
     Trouble("spike, skip", _scaled(5.0), SKIP, 0, "step {step} skipped: the loss is"),
-    Trouble("shard cut short", _damage(lambda path: os.truncate(path, 1030)), (), 2, "train_00000"),
+    Trouble("shard cut short", _damage(lambda path: os.truncate(path, 1030)), (), 3, "train_00000"),
+    Trouble("shard replaced", _damage(_other_tokens), (), 3, "was changed while it was in use"),
     Trouble("shard gone", _damage(Path.unlink), (), 2, "train_00000"),
     Trouble("memory, stop", _little_memory, (), 1, "4 sequences of 16 tokens per pass do not fit on cpu; 2 do"),
     Trouble("memory, auto", _little_memory, ("--auto-batch",), 0, "step {step}: memory ran out; going on with 2"),

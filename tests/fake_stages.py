@@ -9,6 +9,7 @@ from typing import Any
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import OverLimit
 from golfpipe.jobs.job import Job
+from golfpipe.jobs.unfinished import protect
 from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish
 from golfpipe.store.manifest import Result
 
@@ -18,6 +19,8 @@ CALLS: list[str] = []
 
 def run(job: Job, out: ArtifactWriter) -> Result:
     CALLS.append(job.stage.name)
+    if job.stage.precious:
+        protect(job, out)
     digests = [artifact.manifest.digest for artifact in job.inputs.values()]
     out.write("content.txt", hashlib.sha256(repr((job.stage.name, digests, _settings(job))).encode()).digest())
     kind = job.stage.writes(plain_config(job.config))

@@ -8,6 +8,7 @@ import torch
 from small_chain import write_small_stages, write_texts
 
 from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.data.text_files import find_text_files
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
@@ -59,7 +60,7 @@ def packed_chain(folder: Path, *train_overrides: str) -> Chain:
     write_small_stages(folder)
     write_texts(folder)
     chain = Chain(folder)
-    files = {"files": [folder / "my-texts"], "tokenizer": None, "processes": 1}
+    files = {"files": find_text_files([folder / "my-texts"]).files, "tokenizer": None, "processes": 1}
     chain.data = chain.run("data-tokenize", "data", "data.val_fraction=0.3", arguments=files)
     chain.trained = chain.run("train", "a/train", *train_overrides, data=chain.data)
     chain.quantized = chain.run("quantize", "a/quantize", inherit=chain.trained, model=chain.trained)

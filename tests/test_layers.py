@@ -24,13 +24,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPT_ENTRY = PACKAGE / "script" / "entry.py"
 """The submission's script itself: it prints its log."""
 
-BASE = ("errors", "units", "choices", "reporter", "version", "extras")
+BASE = ("errors", "units", "choices", "reporter", "version", "extras", "visible")
 CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
     *CORES,
     *("store", "data", "config", "machine", "jobs", "loading"),
-    *("script", "submission", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
+    *("script", "submission", "records", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""
 CORE_USES = {
@@ -148,6 +148,15 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
             assert node.func.id not in {"print", "exit", "quit", *FORBIDDEN_CALLS}, f"line {node.lineno}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
             assert node.attr not in {"exit", "stdout", "stderr", "stdin"}, f"line {node.lineno}: sys.{node.attr}"
+
+
+def test_only_one_module_writes_to_the_terminal() -> None:
+    for path in _files_of("cli"):
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.Call) and _module(path) != "golfpipe.cli.terminal":
+                called = ast.unparse(node.func)
+                assert called not in ("print", "typer.echo"), f"{path.name}, line {node.lineno}: {called}()"
+                assert not called.startswith(("sys.stdout.w", "sys.stderr.w")), f"{path.name}, line {node.lineno}"
 
 
 def test_every_package_is_in_a_layer() -> None:

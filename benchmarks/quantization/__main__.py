@@ -95,12 +95,12 @@ def _score(
     """val_bpb of weights that are in no artifact, with the windows of the evaluate stage."""
     windows = preset(preset_name, *base).evaluate
     tokenizer = load_tokenizer(data)
-    tokens, _ = load_validation(data, windows.max_targets)
-    nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
+    text = load_validation(data, tokenizer, windows.max_targets)
+    nats = np.full(len(text.sizes), np.nan, dtype=np.float32)
     batches = batch_windows(plan_windows(len(nats), windows), windows.pass_tokens("cpu"))
     network = load_network(model_config(model), weights)
-    score_windows(network.last_nats, tokens, batches, nats, torch.device("cpu"))
-    return summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id).val_bpb
+    score_windows(network.last_nats, text.tokens, batches, nats, torch.device("cpu"))
+    return summarize(text.tokens, nats, text.sizes, tokenizer.bos_id).val_bpb
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ class TttConfig:
     """Learning rate of the chosen method; null takes its section's."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["auto", "on", "off"] = "auto"
-    """Of training steps on all weights. auto: for work of more than a few minutes, on a CPU if there is a C++ compiler.
-    Compiling takes one or two."""
+    """Compile the training steps of methods that train all weights. auto compiles work of more than a few minutes, on a
+    CPU only if there is a C++ compiler. Compiling takes a minute or two."""
 
     def __post_init__(self) -> None:
         METHODS.check("ttt.method", self.method)

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from golfpipe.adapt.method import Method, Recipe, Work
+from golfpipe.errors import StageFailed
 from golfpipe.scoring.config import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class ScoreFirstSgd(Method):
             if chunk == num_chunks - 1:
                 break
             start, end = chunk * recipe.chunk_tokens, (chunk + 1) * recipe.chunk_tokens
-            assert not np.isnan(nats[start:end]).any(), "a chunk is trained on only once all its targets are scored"
+            if not np.isfinite(nats[start:end]).all():  # a chunk is trained on only once all its targets are scored
+                raise StageFailed("test-time training diverged: a score is not finite", hint="lower ttt.lr")
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * cosine_factor(chunk, num_chunks)
             for _ in range(recipe.epochs):

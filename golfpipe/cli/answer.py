@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import GolfpipeError
+from golfpipe.visible import visible_json
 
 KNOWN_METRICS = (
     "val_bpb",
@@ -27,7 +28,7 @@ KNOWN_METRICS = (
 class Answer:
     """The result of a command."""
 
-    text: str = ""
+    lines: Sequence[str] = ()
     """The text for people."""
     path: Path | None = None
     """What the command wrote or was about; the whole output with --quiet."""
@@ -44,7 +45,7 @@ class Answer:
 def answer_json(answer: Answer) -> str:
     """Return the one JSON object of --json, in one line."""
     error = answer.error
-    return json.dumps(
+    text = json.dumps(
         {
             "ok": error is None,
             "exit_code": error.exit_code if error is not None else 0,
@@ -57,6 +58,7 @@ def answer_json(answer: Answer) -> str:
             **answer.extra,
         }
     )
+    return visible_json(text)
 
 
 def error_fields(error: GolfpipeError) -> dict[str, str | None]:

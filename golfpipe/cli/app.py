@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from golfpipe.cli.answer import Answer
 from golfpipe.cli.commands.audit import audit
 from golfpipe.cli.commands.clean import clean
 from golfpipe.cli.commands.compare import compare
@@ -41,6 +42,7 @@ from golfpipe.cli.commands.unpack import unpack
 from golfpipe.cli.completion import bash_equals_signs
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
 from golfpipe.cli.options import spread
+from golfpipe.cli.terminal import open_streams, print_lines, write_answer
 from golfpipe.cli.torchrun import Launch, check_can_share, launch
 from golfpipe.version import __version__
 
@@ -138,7 +140,7 @@ for _group, _name, _panel in GROUPS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"golfpipe {__version__}")
+        print_lines([f"golfpipe {__version__}"])
         raise typer.Exit
 
 
@@ -156,6 +158,7 @@ def _golfpipe(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. This is the console script."""
+    open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     mode = Mode.of(words)
     previous = _terminate_like_interrupt()
@@ -166,7 +169,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = app(words, prog_name="golfpipe", standalone_mode=False)
         if isinstance(answer, Launch):
             return launch(answer, words)
-        return show_answer(answer, mode) if answer is not None and not isinstance(answer, int) else answer or 0
+        if isinstance(answer, Answer):
+            return show_answer(answer, mode)
+        write_answer("")  # what --help or --version printed
+        return answer or 0
     except BaseException as error:
         return show_failure(error, mode)
     finally:

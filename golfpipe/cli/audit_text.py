@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import GolfpipeError, OverLimit, RuleBroken
 from golfpipe.units import format_bytes
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from golfpipe.review.audit import AuditReport
 
 
-def size_table(report: AuditReport) -> str:
+def size_table(report: AuditReport) -> list[str]:
     """Return a table of bytes per class, then weights + code = total, and the room left."""
     rows = [
         [row.name, f"{row.count:,}" if row.count else "-",
@@ -32,21 +35,23 @@ def size_table(report: AuditReport) -> str:
         ("limit", totals.limit_bytes),
         ("room left", totals.room),
     ]
-    lines = [format_table(["class", "weights", "bits/weight", "bytes", "share"], rows)] if rows else []
+    lines = []
     if rows:
-        lines.append(f"(bytes: {report.basis})")
-    lines.append(format_table([], [[name, format_bytes(n) if n is not None else "not known"] for name, n in sums]))
-    return "\n".join(lines)
+        lines = [
+            *format_table(["class", "weights", "bits/weight", "bytes", "share"], rows),
+            f"(bytes: {report.basis})",
+        ]
+    return lines + format_table([], [[name, format_bytes(n) if n is not None else "not known"] for name, n in sums])
 
 
-def rule_table(report: AuditReport) -> str:
+def rule_table(report: AuditReport) -> list[str]:
     """Return a line per rule with its evidence below."""
     width = max(60, min(120, shutil.get_terminal_size().columns))
     lines = []
     for rule in report.rules:
         lines.append(f"{rule.status:<14}  {rule.number:>2}. {rule.name}")
         lines += textwrap.wrap(rule.evidence, width, initial_indent=" " * 20, subsequent_indent=" " * 20)
-    return "\n".join(lines)
+    return lines
 
 
 def audit_fields(report: AuditReport) -> dict[str, Any]:
@@ -60,14 +65,57 @@ def audit_fields(report: AuditReport) -> dict[str, Any]:
 
 def audit_metrics(report: AuditReport) -> dict[str, Any]:
     """Return the totals, by the names that scripts rely on."""
+    from golfpipe.records.summary import metrics
+
     totals = report.totals
     return {
+        **(metrics(report.reading) if report.reading is not None else {}),
         "packed_bytes": totals.packed_bytes,
         "code_bytes": totals.code_bytes,
         "total_bytes": totals.total_bytes,
         "limit_bytes": totals.limit_bytes,
         "room_bytes": totals.room,
     }
+
+
+def board_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line per folder; what is not known is a dash."""
+    header = ["folder", "seeds", "val_bpb", "bytes", "training s", "evaluation s", "rules that fail", "script"]
+    names = ("seeds", "val_bpb", "total_bytes", "train_seconds", "eval_seconds", "failed_rules", "script")
+    cells = [[str(row["folder"]), *(_cell(name, row[name]) for name in names)] for row in rows]
+    errors = [f"{row['folder']}: {row['error']}" for row in rows if row["error"]]
+    return [*format_table(header, cells), *errors]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value in (None, ""):
+        return "-"
+    if name == "val_bpb":
+        return f"{value:.5f}"
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else format_metric("", value)
+
+
+def board_csv(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the same columns and more, for other programs; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().splitlines()
+
+
+def board_error(found: Sequence[AuditReport | GolfpipeError], *, strict: bool) -> GolfpipeError | None:
+    """Return the error of the first folder that could not be audited, else one that says how many are over a limit or,
+    with --strict, break a rule."""
+    unread = [error for error in found if isinstance(error, GolfpipeError)]
+    errors = [error for report in found if not isinstance(report, GolfpipeError)
+              if (error := audit_error(report, strict=strict)) is not None]  # fmt: skip
+    if unread:
+        return unread[0]
+    over = [error for error in errors if isinstance(error, OverLimit)]
+    if over:
+        return OverLimit(f"{len(over)} of {len(found)} folders are over the byte or time limit")
+    return RuleBroken(f"{len(errors)} of {len(found)} folders break a rule") if errors else None
 
 
 def audit_error(report: AuditReport, *, strict: bool) -> GolfpipeError | None:

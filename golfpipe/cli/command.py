@@ -13,6 +13,7 @@ from golfpipe.cli.options import ConfigOptions, StageOptions, WorkOptions
 from golfpipe.cli.progress import make_reporter
 from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, UsageError
+from golfpipe.store.metric_values import count, measured, number
 from golfpipe.units import format_bytes
 
 if TYPE_CHECKING:  # the command line sees these only through the pipeline
@@ -29,8 +30,8 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "quantized_model": ("relative_mse", "entropy_bytes"),
     "packed_model": ("packed_bytes", "code_bytes", "total_bytes", "limit_bytes", "fits"),
     "adapted_model": ("protocol", "eligible"),
-    "evaluation": ("val_loss_nats", "val_bpb", "scored_targets", "scored_bytes", "method", "context_length", "stride",
-                   "protocol", "eligible"),
+    "evaluation": ("val_loss_nats", "val_bpb", "scored_targets", "scored_bytes", "whole_split", "method",
+                   "context_length", "stride", "protocol", "eligible"),
     "partial_evaluation": ("shard", "num_shards", "scored_targets", "all_targets"),
     "submission": ("val_loss_nats", "val_bpb", "total_bytes", "limit_bytes"),
 }  # fmt: skip
@@ -129,13 +130,15 @@ def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
     state = "up to date" if up_to_date else "written" if up_to_date is not None else "as it is"
     headlines = HEADLINES[manifest.kind]
     rows = [
-        [f"  {name}", format_metric(name, manifest.metrics[name])] for name in headlines if name in manifest.metrics
+        [f"  {name}", format_metric(name, measured(manifest.metrics, name))]
+        for name in headlines
+        if name in manifest.metrics
     ]
     if not up_to_date and "seconds" in manifest.metrics:
-        rows.append(["  seconds", format_metric("seconds", manifest.metrics["seconds"])])
+        rows.append(["  seconds", format_metric("seconds", number(manifest.metrics, "seconds"))])
     lines = [f"{manifest.kind}  {artifact.path}  ({state}, digest {manifest.digest[:12]})"]
     return Answer(
-        text="\n".join([*lines, *([format_table([], rows)] if rows else [])]),
+        lines=[*lines, *(format_table([], rows) if rows else [])],
         path=artifact.path,
         kind=manifest.kind,
         digest=manifest.digest,
@@ -150,10 +153,8 @@ def limit_error(artifact: Artifact) -> GolfpipeError | None:
     metrics = artifact.manifest.metrics
     if artifact.manifest.kind != "packed_model" or metrics.get("fits") is not False:
         return None
-    total, limit = metrics.get("total_bytes"), metrics.get("limit_bytes")
-    over = (
-        f": {format_bytes(total)} of {format_bytes(limit)}" if isinstance(total, int) and isinstance(limit, int) else ""
-    )
+    total, limit = count(metrics, "total_bytes"), count(metrics, "limit_bytes")
+    over = f": {format_bytes(total)} of {format_bytes(limit)}" if total is not None and limit is not None else ""
     return OverLimit(
         f"{artifact.path}: over the limit{over}",
         hint="fewer bits (--set quantize.mlp.bits=3), a smaller model, or another --limit-bytes",
@@ -172,9 +173,9 @@ def plan_answer(plan: Plan) -> Answer:
         ["  time", f"at most {format_metric('seconds', plan.seconds)} of training" if plan.seconds else "unknown"],
     ]
     state = "; ".join(plan.reasons) if plan.reasons else "up to date, nothing to do"
-    title = f"{plan.stage} -> {plan.out}\n  {'would run' if plan.reasons else 'would not run'}: {state}"
+    title = [f"{plan.stage} -> {plan.out}", f"  {'would run' if plan.reasons else 'would not run'}: {state}"]
     return Answer(
-        text=f"{title}\n{format_table([], rows)}",
+        lines=[*title, *format_table([], rows)],
         path=plan.out,
         kind=plan.kind,
         up_to_date=not plan.reasons,

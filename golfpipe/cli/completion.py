@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
+from golfpipe.cli.terminal import print_lines
+from golfpipe.visible import visible_line
+
 _MODE = "_GOLFPIPE_COMPLETE"
 """The variable that is set while a shell asks, for bash to 'complete_bash'."""
 
@@ -15,7 +18,8 @@ def complete_preset(incomplete: str) -> list[tuple[str, str]]:
     """Return the presets of ./stages.yaml, else of golfpipe's own file, with their purposes."""
     from golfpipe.config.completion import preset_names
 
-    return [(name, about) for name, about in preset_names() if name.startswith(incomplete)]
+    found = preset_names()
+    return [(visible_line(name), visible_line(about)) for name, about in found if name.startswith(incomplete)]
 
 
 def complete_setting(incomplete: str) -> list[str]:
@@ -41,7 +45,7 @@ def bash_equals_signs() -> Iterator[None]:
             yield
     finally:
         for line in answer.getvalue().splitlines():
-            print(line.removeprefix(before.rpartition("=")[2] + equals))
+            print_lines([line.removeprefix(before.rpartition("=")[2] + equals)])
 
 
 def _joined(words: list[str], current: int) -> tuple[list[str], int]:

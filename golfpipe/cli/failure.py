@@ -11,12 +11,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 
 from golfpipe.cli.answer import Answer, answer_json
+from golfpipe.cli.terminal import print_lines, print_message, print_path
 from golfpipe.cli.torchrun import lost_the_others, speaks_for_all
 from golfpipe.errors import GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.units import format_bytes
@@ -63,12 +65,11 @@ class Mode:
 def show_answer(answer: Answer, mode: Mode) -> int:
     """Print the answer and return the exit code."""
     if mode.json:
-        print(answer_json(answer))
+        print_lines([answer_json(answer)])
     elif not mode.quiet:
-        print(answer.text)
+        print_lines(answer.lines)
     elif answer.path is not None:
-        print(answer.path)
-    sys.stdout.flush()  # flush here, where a closed pipe is still caught
+        print_path(answer.path)
     if answer.error is None:
         return 0
     _print_error(answer.error)
@@ -77,28 +78,20 @@ def show_answer(answer: Answer, mode: Mode) -> int:
 
 def show_failure(error: BaseException, mode: Mode) -> int:
     """Print what went wrong and return the exit code."""
-    try:
-        return _show_failure(error, mode)
-    except BrokenPipeError:
-        # The reader of our output has seen enough. Without this, Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-def _show_failure(error: BaseException, mode: Mode) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, BrokenPipeError):
-        raise error
+    if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+        return 1
     known = _as_golfpipe_error(error, mode.command)
     if known is None:
         known = _bug(error)
         if mode.verbose:
-            traceback.print_exception(error)
+            print_message("".join(traceback.format_exception(error)).rstrip("\n"))
     speaks, code = speaks_for_all(known.exit_code, error)
     if speaks:
         if mode.json:
-            print(answer_json(Answer(error=known)), flush=True)
+            with suppress(BrokenPipeError, StageFailed):  # stderr has the message, too
+                print_lines([answer_json(Answer(error=known))])
         _print_error(known)
     return code
 
@@ -176,6 +169,6 @@ def _bug(error: BaseException) -> GolfpipeError:
 
 
 def _print_error(error: GolfpipeError) -> None:
-    print(f"error: {error.message}", file=sys.stderr)
+    print_message(f"error: {error.message}")
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print_message(f"hint: {error.hint}")

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from golfpipe.cli.terminal import message_lines, print_message
 from golfpipe.units import format_count, format_seconds
+from golfpipe.visible import visible_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,15 +33,6 @@ def make_reporter(*, quiet: bool, verbose: bool, stream: TextIO | None = None) -
     return LineReporter(stream, interval=1.0 if verbose else INTERVAL_SECONDS)
 
 
-def _write(stream: TextIO, line: str) -> None:
-    """Write a line. A reader of stderr that has gone must not end hours of training."""
-    try:
-        stream.write(line + "\n")
-        stream.flush()
-    except OSError:
-        pass
-
-
 class _NoTask:
     def advance(self, amount: float, note: str = "") -> None:
         pass
@@ -59,7 +52,7 @@ class QuietReporter:
         pass
 
     def warn(self, text: str) -> None:
-        _write(self._stream, f"warning: {text}")
+        print_message(f"warning: {text}", self._stream)
 
 
 class LineReporter:
@@ -76,10 +69,10 @@ class LineReporter:
         task.finish()
 
     def note(self, text: str) -> None:
-        _write(self._stream, text)
+        print_message(text, self._stream)
 
     def warn(self, text: str) -> None:
-        _write(self._stream, f"warning: {text}")
+        print_message(f"warning: {text}", self._stream)
 
 
 class _LineTask:
@@ -120,7 +113,7 @@ class _LineTask:
             parts.append(f"{format_seconds((self._total - self._done) / rate)} left")
         if self._note:
             parts.append(self._note)
-        _write(self._stream, ", ".join(parts))
+        print_message(", ".join(parts), self._stream)
 
 
 class BarReporter:
@@ -135,7 +128,7 @@ class BarReporter:
     def task(self, label: str, total: float, unit: str) -> Iterator[_BarTask]:
         progress = self._start()
         self._open_tasks += 1
-        identity = progress.add_task(label, total=total or None, unit=unit, note="", shown="")
+        identity = progress.add_task(visible_line(label), total=total or None, unit=unit, note="", shown="")
         try:
             yield _BarTask(progress, identity, total)
         finally:
@@ -163,9 +156,9 @@ class BarReporter:
 
     def _say(self, text: str) -> None:
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, soft_wrap=True)  # printed above the bars
+            self._progress.console.print(message_lines(text), markup=False, soft_wrap=True)  # printed above the bars
         else:
-            _write(self._stream, text)
+            print_message(text, self._stream)
 
 
 class _BarTask:
@@ -178,7 +171,7 @@ class _BarTask:
         shown = format_count(round(self._done))
         if self._total:
             shown += f"/{format_count(self._total)}"
-        fields: dict[str, Any] = {"shown": shown} | ({"note": note} if note else {})
+        fields: dict[str, Any] = {"shown": shown} | ({"note": visible_line(note)} if note else {})
         self._progress.update(self._identity, advance=amount, **fields)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from golfpipe.cli.table import format_metric, format_table
+from golfpipe.store.metric_values import count, number
 
 if TYPE_CHECKING:
     from golfpipe.pipeline.runner import Step
@@ -14,7 +15,7 @@ MAX_REASONS = 6
 SCORED_KINDS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
 
-def step_line(step: Step, width: int) -> str:
+def step_lines(step: Step, width: int) -> list[str]:
     """Return a line like 'quantize stale config quantize.mlp.bits: 6 -> 4'; further reasons get lines of their own."""
     start = f"{step.node.name:<{width}}  {step.state:<13}  "
     reasons = list(step.reasons)
@@ -23,15 +24,10 @@ def step_line(step: Step, width: int) -> str:
     if len(reasons) > MAX_REASONS:
         reasons = [*reasons[:MAX_REASONS], f"and {len(reasons) - MAX_REASONS} more"]
     first, *others = reasons or [""]
-    return "\n".join([f"{start}{first}".rstrip(), *(" " * len(start) + other for other in others)])
+    return [f"{start}{first}".rstrip(), *(" " * len(start) + other for other in others)]
 
 
-def step_table(steps: Sequence[Step], width: int) -> str:
-    """Return a line per step, as --dry-run shows them."""
-    return "\n".join(step_line(step, width) for step in steps)
-
-
-def result_table(steps: Sequence[Step]) -> str:
+def result_table(steps: Sequence[Step]) -> list[str]:
     """Return a table with a row per step that makes something, with the score from the step that evaluates it."""
     scores = {step.node.inputs.get("model"): step for step in steps if step.node.output == "evaluation"}
     rows = []
@@ -48,16 +44,17 @@ def result_table(steps: Sequence[Step]) -> str:
         rows.append(
             [
                 step.node.name,
-                format_metric("val_loss_nats", metrics.get("val_loss_nats")),
-                format_metric("val_bpb", metrics.get("val_bpb")),
-                f"{manifest.metrics.get('packed_bytes', size):,}" if size is not None else "-",
-                _seconds(manifest.metrics.get("seconds")),
-                _seconds(metrics.get("seconds")) if scored is not step else "-",
+                format_metric("val_loss_nats", number(metrics, "val_loss_nats")),
+                format_metric("val_bpb", number(metrics, "val_bpb")),
+                f"{count(manifest.metrics, 'packed_bytes') or size:,}" if size is not None else "-",
+                _seconds(manifest.metrics),
+                _seconds(metrics) if scored is not step else "-",
                 step.state,
             ]
         )
     return format_table(["step", "val_loss", "val_bpb", "bytes", "seconds", "scored in", ""], rows)
 
 
-def _seconds(value: object) -> str:
-    return f"{value:,.1f}" if isinstance(value, int | float) else "-"
+def _seconds(metrics: Mapping[str, Any]) -> str:
+    seconds = number(metrics, "seconds")
+    return f"{seconds:,.1f}" if seconds is not None else "-"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from golfpipe.cli.table import format_metric
 from golfpipe.units import format_seconds
+from golfpipe.visible import visible_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,11 +102,11 @@ def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
         row = rows[index]
         state = row.state if row.state != "running" else _running(run, index)
         table.add_row(
-            Text(cell_label(plan.cells[index].settings, plan.keys)),
+            Text(visible_line(cell_label(plan.cells[index].settings, plan.keys))),
             format_metric("val_bpb", row.val_bpb),
             f"{row.total_bytes:,}" if row.total_bytes is not None else "-",
             "*" if row.pareto else "",
-            Text(state),
+            Text(visible_line(state)),
         )
     if len(ranked) > most:
         table.add_row(f"and {len(ranked) - most} more", "", "", "", "")

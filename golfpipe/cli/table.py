@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from golfpipe.units import format_bytes, format_seconds
+from golfpipe.visible import visible_line
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with columns two spaces apart. Columns of numbers (or empty cells) are aligned right."""
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table with columns two spaces apart. Columns whose cells are all numbers (or empty) are
+    aligned right."""
+    header, rows = [visible_line(cell) for cell in header], [[visible_line(cell) for cell in row] for row in rows]
     columns = list(zip(*([header] if header else []), *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [all(_is_number(row[i]) for row in rows) for i in range(len(widths))]
@@ -20,7 +23,15 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return lines
+
+
+def paragraphs(*parts: Sequence[str]) -> list[str]:
+    """Return the lines of all parts that have any, with an empty line between two parts."""
+    lines: list[str] = []
+    for part in parts:
+        lines += ["", *part] if lines and part else part
+    return lines
 
 
 def format_metric(name: str, value: Any) -> str:

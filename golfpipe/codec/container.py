@@ -31,9 +31,10 @@ from golfpipe.errors import ArtifactError
 
 PAYLOAD_MAGIC = b"GOLFPIPE"
 PAYLOAD_VERSIONS = (2, 3)
-"""Without and with open-ended codes. Those of version 2 had other arrays of steps and classes; version 1 knew none."""
+"""The format versions of payloads without and with open-ended codes. (Version 1 had no open-ended codes, and version 2
+stored their steps and classes in another way.)"""
 MAX_HEADER_BYTES = 4_000_000
-"""Most that a header may decompress to; that of the 16-layer model has 8 KB."""
+"""The most bytes that a header may decompress to; the header of the 16-layer model has 8 KB."""
 
 _DIGEST_START = 10
 _HEADER_START = 46

@@ -28,9 +28,9 @@ class IdealSize:
     """What no coder with a static model per stream can beat, in bits; tables come on top."""
 
     total: float
-    """Of everything that the piece stores."""
+    """The size of everything that the piece stores."""
     codes: float | None
-    """Of the codes; None for floats."""
+    """The size of the codes alone; None for floats."""
 
 
 class Format(ABC):

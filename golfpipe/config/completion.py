@@ -6,7 +6,7 @@ import typing
 from typing import Any, Literal
 
 from golfpipe.config.resolve import load_stages
-from golfpipe.config.schema import PipelineConfig, all_keys, choices, section_type
+from golfpipe.config.schema import all_keys, key_type
 from golfpipe.errors import ConfigError
 
 
@@ -28,16 +28,7 @@ def setting_words(incomplete: str) -> list[str]:
 
 def _choices(key: str) -> list[str]:
     """Return the words that a setting may be; none where it is a number or free text."""
-    if key in choices():
-        return list(choices()[key].names)
-    owner: type = PipelineConfig
-    *sections, name = key.split(".")
-    for section in sections:
-        inner = section_type(owner, section)
-        if inner is None:
-            return []
-        owner = inner
-    return _words(typing.get_type_hints(owner).get(name))
+    return _words(key_type(key))
 
 
 def _words(hint: Any) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.choices import unknown_name
+from golfpipe.config.override import parse_override
 from golfpipe.config.schema import (
     PipelineConfig,
     Plain,
@@ -17,7 +18,7 @@ from golfpipe.config.schema import (
     plain_config,
     section_type,
 )
-from golfpipe.config.yaml_file import parse_yaml, read_yaml
+from golfpipe.config.yaml_file import read_yaml
 from golfpipe.errors import ConfigError
 
 STAGES_FILE = "stages.yaml"
@@ -164,6 +165,10 @@ def resolve_config(
     try:
         config = build_config(merged)
     except ConfigError as error:
+        if overrides or seed is not None:
+            # What the command line set is to blame, unless the layers below it are wrong by themselves.
+            resolve_config(stages, preset=preset, inherited=inherited, decided=decided)
+            raise
         raise ConfigError(error.message + _blame(error.message, origin, stages.path), hint=error.hint) from error
     if before:
         after = plain_config(config)
@@ -176,13 +181,10 @@ def resolve_config(
 
 
 def _blame(message: str, origin: Mapping[str, str], path: Path) -> str:
-    """Return a note on where settings near those in a message come from; "" where only the command line set them."""
-    named = re.findall(r"[a-z_]\w*(?:\.\w+)+", message)
-    if any(origin.get(key) == "--set" for key in named):
-        return ""
+    """Return a note on where the settings near those that a message names come from."""
     # all of the section, since a rule about one key may be broken by another
-    sections = tuple(key.partition(".")[0] + "." for key in named)
-    layers = {layer for key, layer in origin.items() if key.startswith(sections)} - {"default", "--set", "--seed"}
+    sections = tuple(key.partition(".")[0] + "." for key in re.findall(r"[a-z_]\w*(?:\.\w+)+", message))
+    layers = {layer for key, layer in origin.items() if key.startswith(sections)} - {"default"}
     if "input" in layers:
         return " (in the settings that the input carries)"
     return f" (in {path})" if layers else ""
@@ -193,19 +195,6 @@ def find_preset(stages: StagesFile, name: str) -> Preset:
     if name not in stages.presets:
         raise unknown_name(name, "preset", list(stages.presets))
     return stages.presets[name]
-
-
-def parse_override(text: str) -> Plain:
-    """Turn 'a.b=v' into {'a': {'b': v}}, where v is YAML. Raises ConfigError."""
-    key, equals, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ConfigError(f"--set {text!r}: expected key=value, e.g. train.max_steps=100")
-    tree: Any = parse_yaml(value, f"--set {key}")
-    for part in reversed(parts):
-        tree = {part: tree}
-    check_keys(tree, PipelineConfig, "")
-    return dict(tree)
 
 
 def changed_keys(before: Plain, after: Plain) -> list[str]:

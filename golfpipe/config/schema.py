@@ -25,6 +25,9 @@ from golfpipe.quant.config import QuantizeConfig
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.training.config import TrainConfig
 
+MOST_SEED = 2**63 - 1
+"""The largest seed that all generators of random numbers take."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineConfig:
@@ -40,6 +43,10 @@ class PipelineConfig:
     ttt: TttConfig = field(default_factory=TttConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     submit: SubmitConfig = field(default_factory=SubmitConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MOST_SEED:
+            raise ConfigError(f"seed={self.seed} must lie in 0..{MOST_SEED}")
 
 
 _ADAPTER = TypeAdapter(PipelineConfig)
@@ -81,6 +88,15 @@ def _sections(owner: type) -> dict[str, type]:
     resolving a configuration does."""
     hints = typing.get_type_hints(owner).items()
     return {name: hint for name, hint in hints if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
+
+
+def key_type(key: str) -> Any:
+    """Return the type of the setting of a dotted key; None where there is none."""
+    owner: type | None = PipelineConfig
+    *sections, name = key.split(".")
+    for section in sections:
+        owner = section_type(owner, section) if owner is not None else None
+    return typing.get_type_hints(owner, include_extras=True).get(name) if owner is not None else None
 
 
 def check_keys(raw: Any, owner: type, prefix: str) -> None:

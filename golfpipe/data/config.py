@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from golfpipe.errors import ConfigError
+
+Normalization = Literal["identity", "nmt_nfkc"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,18 +15,27 @@ class DataConfig:
     """Settings of the data commands and of the first stage of `run`."""
 
     source: str = "demo"
-    """The data that `run` reads: `demo`, or the path of a token_data artifact."""
-    vocab_size: int = 1024
-    """The number of pieces of a tokenizer that is trained here."""
+    """What `run` reads: `demo`, or the path of a token_data artifact."""
+    vocab_size: int = 0
+    """Pieces of a tokenizer trained here; 0: 1,024, or as many as the text yields, or where it
+    has many characters, as Chinese has, as many as these need."""
+    normalization: Normalization | Literal["auto"] = "auto"
+    """What a tokenizer trained here does to text. identity: nothing, line breaks and indentation are kept. nmt_nfkc: as
+    the challenge's tokenizers, compatibility forms become plain characters and all white space becomes single spaces.
+    auto: identity for text of your own, nmt_nfkc for the demo corpus, which is prose."""
+    shuffle: bool = True
+    """Write the documents of each split in a random order. Neighbors in a text are alike, and a batch should not be.
+    The demo corpus is mixed anyway."""
     val_fraction: float = 0.05
     """The share of documents that go to the validation split, by a hash of their text."""
     shard_tokens: int = 100_000_000
     """The most tokens in a shard file."""
 
     def __post_init__(self) -> None:
-        if not 260 <= self.vocab_size <= 65536:
+        if self.vocab_size and not 260 <= self.vocab_size <= 65536:
             raise ConfigError(
-                f"data.vocab_size={self.vocab_size} must lie in 260..65536 (256 byte pieces and 4 control pieces)"
+                f"data.vocab_size={self.vocab_size} must lie in 260..65536 (256 byte pieces and 4 control pieces), or"
+                " be 0"
             )
         if not 0 < self.val_fraction < 1:
             raise ConfigError(f"data.val_fraction={self.val_fraction} must lie in (0, 1)")

@@ -1,81 +1,94 @@
 """The split of documents into training and validation, decided by a hash of each one's text, never by its position.
 
-So the same document is on the same side in every run, order and corpus, and its copies are never on both sides.
+So the same text is on the same side in every run and order, and copies of it are never on both sides.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from dataclasses import dataclass
 
-from golfpipe.data.shard_files import Split
+from golfpipe.data.shard_format import Split
 from golfpipe.errors import DataError
-
-Item = TypeVar("Item")
 
 
 def split_hash(text: str) -> float:
     """Return a number in [0, 1) that depends on the text alone: the leading 53 bits of its SHA-256."""
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return _fraction(_digest(text)[:8])
 
 
-def split_of(position: float, val_fraction: float) -> Split:
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8")).digest()
+
+
+def _fraction(digest: bytes) -> float:
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+def split_of(position: float, threshold: float) -> Split:
     """Return the split of a document whose `split_hash` is `position`."""
-    return "val" if position < val_fraction else "train"
+    return "val" if position < threshold else "train"
 
 
-def training_documents(documents: Iterable[str], val_fraction: float) -> Iterator[str]:
-    """Yield the documents that a tokenizer may be trained on: those that the hash does not send to validation."""
-    return (text for text in documents if split_of(split_hash(text), val_fraction) == "train")
+@dataclass(slots=True)
+class Survey:
+    """What has to be known of all documents before the first one can be written."""
 
+    documents: int = 0
+    characters: int = 0
+    bytes: int = 0
+    """UTF-8."""
+    squared_bytes: int = 0
+    """Sum of the squares of the documents' bytes."""
+    lowest: float = 1.0
+    """The smallest and the largest `split_hash`."""
+    highest: float = 0.0
 
-class SplitRouter(Generic[Item]):
-    """Sends documents to their split, in order, and makes sure that neither split stays empty.
+    def add(self, text: str) -> None:
+        """Take one more document into account."""
+        position, size = split_hash(text), len(text.encode("utf-8"))
+        self.documents += 1
+        self.characters += len(text)
+        self.bytes += size
+        self.squared_bytes += size * size
+        self.lowest, self.highest = min(self.lowest, position), max(self.highest, position)
 
-    As long as all documents so far belong to one split, the one whose hash lies nearest to the other split is held
-    back; if no document of the other split comes, the held one changes sides. So even a small corpus has a validation
-    document, the one with the smallest hash, and memory holds only one document.
-    """
+    def threshold(self, val_fraction: float) -> float:
+        """Return the number below which a text's hash sends it to validation: `val_fraction`, unless that would leave a
+        split without text. Then the text whose hash is nearest to the other split changes sides, with all its copies.
 
-    def __init__(self, val_fraction: float) -> None:
-        self._val_fraction = val_fraction
-        self._held: tuple[float, Item] | None = None
-        self._splits_seen: set[Split] = set()
-        self._num_documents = 0
-
-    def route(self, position: float, item: Item) -> Iterator[tuple[Split, Item]]:
-        """Take the next document and its `split_hash`, and yield what may be written now."""
-        self._num_documents += 1
-        split = split_of(position, self._val_fraction)
-        first_of_its_split = split not in self._splits_seen
-        self._splits_seen.add(split)
-        if len(self._splits_seen) == 2:
-            if self._held is not None:
-                assert first_of_its_split
-                held_split: Split = "train" if split == "val" else "val"
-                yield held_split, self._held[1]
-                self._held = None
-            yield split, item
-        elif self._held is None:
-            self._held = (position, item)
-        else:
-            nearer = position < self._held[0] if split == "train" else position > self._held[0]
-            released = self._held[1] if nearer else item
-            if nearer:
-                self._held = (position, item)
-            yield split, released
-
-    def finish(self) -> Iterator[tuple[Split, Item]]:
-        """Yield the held document for the split that would stay empty. Raises DataError for less than two documents."""
-        if self._num_documents < 2:
+        Raises DataError for fewer than two different texts.
+        """
+        if not self.lowest < self.highest:
+            texts = f"{self.documents} document{'' if self.documents == 1 else 's'}"
+            same = " of the same text" if self.documents > 1 else ""
             raise DataError(
-                f"the corpus has {self._num_documents} document{'' if self._num_documents == 1 else 's'}; "
-                "at least two are needed, one of them for validation",
-                hint="one .txt file is one document: give several files, a .jsonl file with one document per line, "
-                "or a separator that cuts the text into documents",
+                f"the corpus has {texts}{same}; at least two are needed, one of them for validation",
+                hint="give more text, a .jsonl file with one document per line, or a separator that cuts the text into"
+                " documents",
             )
-        if self._held is not None:
-            yield ("train" if "val" in self._splits_seen else "val"), self._held[1]
-            self._held = None
+        return min(max(val_fraction, math.nextafter(self.lowest, 1)), self.highest)
+
+    def share_deviation(self, val_fraction: float) -> float:
+        """Return the standard deviation of validation's share of bytes over its expected value. Each document goes
+        there by itself, with its whole size."""
+        return math.sqrt((1 - val_fraction) / val_fraction * self.squared_bytes) / self.bytes
+
+
+def survey_documents(documents: Iterable[str]) -> Survey:
+    """Look at all documents."""
+    survey = Survey()
+    for text in documents:
+        survey.add(text)
+    return survey
+
+
+def training_documents(documents: Iterable[str], threshold: float, share: float = 1.0) -> Iterator[str]:
+    """Yield the documents that a tokenizer may be trained on: those that are not for validation; or a `share` of them,
+    which other bits of the hash choose, so that they are from everywhere."""
+    for text in documents:
+        digest = _digest(text)
+        if split_of(_fraction(digest[:8]), threshold) == "train" and _fraction(digest[8:16]) < share:
+            yield text

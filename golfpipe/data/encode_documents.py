@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 
+from golfpipe.data.document_split import split_hash
+from golfpipe.data.text_changes import text_changes
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.errors import DataError, StageFailed
 
@@ -25,13 +27,15 @@ class EncodedDocument:
     """One document as tokens."""
 
     ids: np.ndarray
-    """Token ids, uint16, beginning with BOS."""
-    text: str
-    """The text as it was given."""
+    """uint16, beginning with BOS."""
+    position: float
+    """The `split_hash` of the text."""
+    source_bytes: int
+    """UTF-8 bytes of the text as it was given."""
     decoded_bytes: int
-    """The UTF-8 bytes that the ids decode to, in which bits per byte are counted."""
-    changed: bool
-    """True if the decoded text differs from the given one, because the tokenizer normalizes."""
+    """UTF-8 bytes of the decoded ids: what bits per byte are counted in."""
+    changes: Mapping[str, int] | None
+    """See `text_changes`; None where the decoded text is the given one."""
 
 
 def encode_documents(
@@ -93,7 +97,10 @@ def _encode_chunk(tokenizer: Tokenizer, first_number: int, texts: list[str]) -> 
             decoded_bytes = check_byte_table(tokenizer, [ids])
         except DataError as error:
             raise DataError(f"document {number}: {error.message}", hint=error.hint) from error
-        encoded.append(EncodedDocument(ids, text, decoded_bytes, changed=tokenizer.decode(ids) != text))
+        decoded = tokenizer.decode(ids)
+        changes = None if decoded == text else text_changes(text, decoded, tokenizer)
+        source_bytes = len(text.encode("utf-8"))
+        encoded.append(EncodedDocument(ids, split_hash(text), source_bytes, decoded_bytes, changes))
     return encoded
 
 

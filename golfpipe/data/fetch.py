@@ -22,7 +22,7 @@ from golfpipe.data.shard_files import read_shard_length
 from golfpipe.errors import DataError, StageFailed, UsageError
 from golfpipe.extras import require
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.store.manifest import is_plain_name
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def plan_fetch(
             repository, recursive=True, revision=commit, repo_type="dataset") if hasattr(entry, "size")]  # fmt: skip
     shards = _shards(files, repository, variant)
     train = [file for file in shards if re.search(r"train_\d+\.bin$", file.name)]
-    validation = [file for file in shards if re.search(r"val_\d+\.bin$", file.name)]
+    validation = [file for file in shards if re.search(r"val_(?:bytes_)?\d+\.bin$", file.name)]
     if train_shards > len(train):
         raise UsageError(f"--train-shards {train_shards}: {repository} has {len(train)} of {variant}")
     tokenizer = _tokenizer(files, shards, repository, variant)
@@ -104,7 +104,8 @@ def fetch(plan: FetchPlan, folder: Path, advance: Callable[[float, str], None]) 
     Raises StageFailed where the network fails or a file stays damaged. Files that have arrived are kept, and the same
     call goes on with the next. Within a call the library resumes a transfer that breaks off.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        make_folder(folder)
     write_file(folder / PIN_FILE, _pin(plan))
     for file in plan.files:
         target = folder / file.name
@@ -151,8 +152,8 @@ def _is_right(path: Path, file: RemoteFile) -> bool:
 
 
 def _shards(files: Sequence[RemoteFile], repository: str, variant: str) -> list[RemoteFile]:
-    """Return the shards in the folder named for the variant, in order. Raises UsageError unless there is one."""
-    pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val)_\d+\.bin$")
+    """The shards in the folder that is named for the variant, in order."""
+    pattern = re.compile(rf"(?:^|/)[^/]*{re.escape(variant)}/[^/]*(?:train|val|val_bytes)_\d+\.bin$")
     shards = sorted((file for file in files if pattern.search(file.path)), key=lambda file: file.path)
     if not any("val_" in file.name for file in shards):
         found = sorted({m[1] for file in files if (m := re.search(r"([^/_]+)/[^/]*val_\d+\.bin$", file.path))})

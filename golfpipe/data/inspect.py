@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from golfpipe.data.shard_files import SPLITS, Split, list_shards, open_shard
+from golfpipe.data.order import order_bits
+from golfpipe.data.shard_files import ShardFile, list_shards
+from golfpipe.data.shard_format import SPLITS, Split, sidecar_name
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.errors import DataError
-from golfpipe.scoring.byte_table import check_ids_in_vocabulary, target_bytes
+from golfpipe.scoring.byte_table import check_ids_in_vocabulary, scored_bytes, target_bytes
 from golfpipe.scoring.documents import document_starts
+from golfpipe.training.token_stream import TokenSource
 
 BLOCK_TOKENS = 1 << 20
 SAMPLE_TOKENS = 256
+SIDECAR_TOLERANCE = 0.01
+"""Share of bytes in which a sidecar and the byte table may differ: normalization changes some characters, no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,12 @@ class SplitInspection:
     documents: int
     """The number of BOS tokens."""
     bytes: int
-    """The bytes of all targets (docs/stages/evaluate.md). All tokens but the first are targets."""
-    proven: bool
-    """True if every document was decoded and has the bytes that the byte table says."""
+    """Bytes of all targets, which are all tokens but the first."""
+    known_from: Literal["table", "text", "sidecar"]
+    """Where the bytes are from: counted by the byte table; or every document was decoded too, and has the bytes that
+    the table says; or read from sidecars, which agree with the table but for normalization."""
+    order_bits: float
+    """See `data.order`: what a token's place tells of it."""
     sample: str
     """The decoded text of the first tokens."""
 
@@ -58,21 +67,22 @@ def inspect_shards(
     """Inspect the splits that `folder` has; it must have at least one.
 
     The documents of the splits in `prove` are decoded and compared with the byte table (about 10M tokens a second);
-    the others are only counted. Raises DataError for no shard at all, a bad header, a token id that the tokenizer
-    lacks, or a document that the byte table does not fit.
+    the others are only counted. Where shards have sidecars, these are compared with the table instead. Raises DataError
+    for no shard at all, a bad header, a token id that the tokenizer lacks, a document or a sidecar that the byte table
+    does not fit, and transformed text without a sidecar.
     """
     inspections: dict[Split, SplitInspection] = {}
     for split in SPLITS:
         paths = list_shards(folder, split)
         if paths:
-            inspections[split] = _inspect_split(paths, tokenizer, proven=split in prove)
+            inspections[split] = _inspect_split(paths, split, tokenizer, prove=split in prove)
     if not inspections:
         raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
     return inspections
 
 
 def iterate_documents(
-    shards: Sequence[np.ndarray], bos_id: int, *, block_tokens: int = BLOCK_TOKENS
+    shards: Sequence[TokenSource], bos_id: int, *, block_tokens: int = BLOCK_TOKENS
 ) -> Iterator[np.ndarray]:
     """Yield the documents of consecutive shards as uint16 ids, from BOS to before the next BOS. One may span shards.
 
@@ -81,7 +91,7 @@ def iterate_documents(
     pending: list[np.ndarray] = []  # the parts so far of a document whose end has not been seen
     for shard in shards:
         for start in range(0, len(shard), block_tokens):
-            block = np.array(shard[start : start + block_tokens])
+            block = shard[start : start + block_tokens]
             starts = document_starts(block, bos_id)
             first, *others = np.split(block, starts[1:])
             if block[0] == bos_id and pending:
@@ -95,8 +105,8 @@ def iterate_documents(
         yield np.concatenate(pending)
 
 
-def _inspect_split(paths: Sequence[Path], tokenizer: Tokenizer, *, proven: bool) -> SplitInspection:
-    shards = [open_shard(path) for path in paths]
+def _inspect_split(paths: Sequence[Path], split: Split, tokenizer: Tokenizer, *, prove: bool) -> SplitInspection:
+    shards = [ShardFile(path) for path in paths]
     num_bytes = 0
     last_id: int | None = None
     shard_inspections = []
@@ -105,30 +115,78 @@ def _inspect_split(paths: Sequence[Path], tokenizer: Tokenizer, *, proven: bool)
         num_bytes += shard_bytes
         shard_inspections.append(ShardInspection(path, len(shard), num_documents))
         if len(shard):
-            last_id = int(shard[-1])
-    if proven:
-        whole = (ids for ids in iterate_documents(shards, tokenizer.bos_id) if ids[0] == tokenizer.bos_id)
-        try:
-            check_byte_table(tokenizer, whole)
-        except DataError as error:
-            raise DataError(f"{paths[0].parent}: {error.message}", hint=error.hint, path=str(paths[0])) from error
-    first_tokens = next((np.array(shard[:SAMPLE_TOKENS]) for shard in shards if len(shard)), np.empty(0, np.uint16))
+            last_id = int(shard[len(shard) - 1 :][0])
+    known_from: Literal["table", "text", "sidecar"] = "table"
+    sidecars = list_sidecars(paths, split)
+    if sidecars:
+        num_bytes, known_from = _sidecar_bytes(paths, sidecars, num_bytes), "sidecar"
+    elif prove:
+        _prove(paths[0], shards, tokenizer)
+        known_from = "text"
     return SplitInspection(
         shards=tuple(shard_inspections),
         tokens=sum(len(shard) for shard in shards),
         documents=sum(shard.documents for shard in shard_inspections),
         bytes=num_bytes,
-        proven=proven,
-        sample=tokenizer.decode(first_tokens),
+        known_from=known_from,
+        order_bits=order_bits(shards, tokenizer.bos_id),
+        sample=tokenizer.decode(_beginning(shards, SAMPLE_TOKENS)),
     )
 
 
-def _count_shard(path: Path, shard: np.ndarray, tokenizer: Tokenizer, last_id: int | None) -> tuple[int, int]:
-    """Return the bytes and the BOS tokens of a shard that follows a shard ending in `last_id`, or of the first one,
-    whose first token is no target."""
+def _beginning(shards: Sequence[ShardFile], num_tokens: int) -> np.ndarray:
+    """Return the first tokens of the first shard that has any."""
+    return next((shard[:num_tokens] for shard in shards if len(shard)), np.empty(0, np.uint16))
+
+
+def list_sidecars(shards: Sequence[Path], split: Split) -> list[Path]:
+    """Return the sidecars of the shards. Raises DataError where only some have one."""
+    paths = [path.with_name(sidecar_name(path.name, split)) for path in shards]
+    missing = [path for path in paths if not path.is_file()]
+    if missing and len(missing) < len(paths):
+        raise DataError(f"{missing[0]}: missing, but other shards have a sidecar", path=str(missing[0]))
+    return [] if missing else paths
+
+
+def _sidecar_bytes(shards: Sequence[Path], sidecars: Sequence[Path], table_bytes: int) -> int:
+    """Return the bytes that sidecars hold for all tokens but the first.
+
+    Raises DataError where one does not belong to its shard, or all are further from the table than normalization
+    explains.
+    """
+    num_bytes = 0
+    for path, sidecar in zip(shards, sidecars, strict=True):
+        shard, values = ShardFile(path), ShardFile(sidecar)
+        if len(shard) != len(values):
+            raise DataError(f"{sidecar}: {len(values)} values for the {len(shard)} tokens of {path.name}")
+        for start in range(0, len(values), BLOCK_TOKENS):
+            block = values[start : start + BLOCK_TOKENS]
+            num_bytes += int(block.sum(dtype=np.int64))
+    num_bytes -= int(_beginning([ShardFile(path) for path in sidecars], 1).sum())
+    if abs(num_bytes - table_bytes) > SIDECAR_TOLERANCE * table_bytes:
+        raise DataError(
+            f"{sidecars[0].parent}: the sidecars hold {num_bytes} bytes, but the tokens spell {table_bytes}",
+            hint="they belong to other shards or another tokenizer, or count the marks of a transform as text",
+            path=str(sidecars[0]),
+        )
+    return num_bytes
+
+
+def _prove(first_path: Path, shards: Sequence[ShardFile], tokenizer: Tokenizer) -> None:
+    """Compare the byte table with the decoded text of every whole document. Raises DataError."""
+    whole = (ids for ids in iterate_documents(shards, tokenizer.bos_id) if ids[0] == tokenizer.bos_id)
+    try:
+        scored_bytes(tokenizer.byte_table, np.empty(0, np.uint16), None)  # refuses transformed text
+        check_byte_table(tokenizer, whole)
+    except DataError as error:
+        raise DataError(f"{first_path.parent}: {error.message}", hint=error.hint, path=str(first_path)) from error
+
+
+def _count_shard(path: Path, shard: ShardFile, tokenizer: Tokenizer, last_id: int | None) -> tuple[int, int]:
+    """Bytes and BOS tokens of a shard that follows a shard ending in `last_id`; the very first token is no target."""
     num_bytes = num_documents = 0
     for start in range(0, len(shard), BLOCK_TOKENS):
-        block = np.array(shard[start : start + BLOCK_TOKENS])
+        block = shard[start : start + BLOCK_TOKENS]
         num_documents += int(np.count_nonzero(block == tokenizer.bos_id))
         if last_id is None:
             previous, targets = block[:-1], block[1:]

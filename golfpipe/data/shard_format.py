@@ -6,6 +6,8 @@ little-endian uint16 tokens.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from golfpipe.errors import DataError
@@ -16,6 +18,27 @@ SHARD_HEADER_BYTES = 256 * 4
 SHARD_TOKEN_DTYPE = np.dtype("<u2")
 SHARD_MAX_TOKENS = 2**31 - 1
 """The most tokens of a shard, whose number is one int32."""
+
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, Split] = ("train", "val")
+
+
+def is_shard(name: str, split: Split) -> bool:
+    """Return True if a file of this name holds tokens of the split: `val_000000.bin`, `fineweb_val_000000.bin`, ...
+
+    `fineweb_val_bytes_000000.bin` is no shard but a sidecar, see `sidecar_name`.
+    """
+    return name.endswith(".bin") and f"{split}_" in name and f"{split}_bytes_" not in name
+
+
+def sidecar_name(shard_name: str, split: Split) -> str:
+    """Return the name of the file beside a shard that says how many bytes of the original text each token stands for.
+
+    It has the format of a shard, with a number of bytes in place of each token. Text that was transformed before it
+    became tokens has such files, because its own bytes are not those of the original.
+    """
+    before, _, after = shard_name.rpartition(f"{split}_")
+    return f"{before}{split}_bytes_{after}"
 
 
 def shard_header(num_tokens: int) -> bytes:

@@ -34,7 +34,7 @@ class TextStream:
             spelled = piece.replace(SPACE, " ")
             # The tokenizer puts a space before the first word of a text, which the text did not have.
             text += spelled.removeprefix(" ") if self._at_start else spelled
-            self._at_start = self._at_start and not spelled.strip(" ")
+            self._at_start = self._at_start and self._tokenizer.merges_spaces and not spelled.strip(" ")
         return text
 
     def end(self) -> str:

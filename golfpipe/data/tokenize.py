@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from golfpipe.data.document_split import SplitRouter, split_hash
+from golfpipe.data.document_split import split_of
 from golfpipe.data.encode_documents import EncodedDocument, encode_documents
-from golfpipe.data.shard_files import SPLITS, ShardWriter, Split
+from golfpipe.data.mixing import Mixer
+from golfpipe.data.shard_format import SPLITS, Split
+from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.errors import DataError
 
 
 @dataclass(slots=True)
@@ -19,29 +23,37 @@ class SplitCounts:
 
     documents: int = 0
     tokens: int = 0
-    """The number of tokens, BOS included."""
-    original_bytes: int = 0
-    """The UTF-8 bytes of the documents as they were given."""
+    """BOS included."""
+    source_bytes: int = 0
+    """UTF-8 bytes of the documents as they were given."""
     decoded_bytes: int = 0
-    """The UTF-8 bytes that the tokens decode to, in which the score is counted."""
-    changed_documents: int = 0
-    """The number of documents that normalization changed, if only by turning a newline into a space."""
-    shards: list[Path] = field(default_factory=list)
+    """UTF-8 bytes that the tokens decode to; the bytes of the score."""
 
-    @property
-    def bytes_per_token(self) -> float:
-        """The decoded bytes per token; 0 without tokens."""
-        return self.decoded_bytes / self.tokens if self.tokens else 0.0
+    def add(self, document: EncodedDocument) -> None:
+        """Count one more document."""
+        self.documents += 1
+        self.tokens += len(document.ids)
+        self.source_bytes += document.source_bytes
+        self.decoded_bytes += document.decoded_bytes
 
 
 @dataclass(slots=True)
 class TokenizeSummary:
     """What `tokenize_documents` wrote."""
 
-    train: SplitCounts
-    val: SplitCounts
-    blank_documents: int
-    """The number of documents left out because normalization left no token of them."""
+    train: SplitCounts = field(default_factory=SplitCounts)
+    val: SplitCounts = field(default_factory=SplitCounts)
+    changed_documents: int = 0
+    """Documents that the tokenizer does not give back as they were, if only for a line break."""
+    changes: Counter[str] = field(default_factory=Counter)
+    """See `text_changes`, over all documents."""
+    blank_documents: int = 0
+    """Documents left out, because the tokenizer left no token of them."""
+
+    @property
+    def val_share(self) -> float:
+        """Return validation's share of the given bytes."""
+        return self.val.source_bytes / (self.train.source_bytes + self.val.source_bytes)
 
 
 def tokenize_documents(
@@ -49,46 +61,46 @@ def tokenize_documents(
     tokenizer: Tokenizer,
     folder: Path,
     *,
-    val_fraction: float,
+    threshold: float,
     shard_tokens: int,
+    mixed_bytes: int | None = None,
     num_processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> TokenizeSummary:
     """Write `train_*.bin` and `val_*.bin` into the existing `folder`. A document becomes BOS followed by its ids.
 
-    A hash of its text decides a document's split; both splits get at least one. After every document `progress` is
-    called with the number of tokens written so far. The result does not depend on `num_processes`. Raises DataError for
-    fewer than two documents, or one that the byte table does not fit.
+    A document goes to validation if its `split_hash` lies below `threshold`. `mixed_bytes`, about the bytes of all
+    documents: write each split in a random order; None: in the given one. `progress` is told the tokens so far after
+    every document. The result does not depend on `num_processes`.
+    Raises DataError for a document that the byte table does not fit, or a split without any.
     """
-    counts = {split: SplitCounts() for split in SPLITS}
-    blank_documents = 0
-    router: SplitRouter[EncodedDocument] = SplitRouter(val_fraction)
+    summary = TokenizeSummary()
+    counts: dict[Split, SplitCounts] = {"train": summary.train, "val": summary.val}
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(ShardWriter(folder, split, shard_tokens=shard_tokens)) for split in SPLITS
         }
-
-        def write_all(routed: Iterator[tuple[Split, EncodedDocument]]) -> None:
-            for split, document in routed:
-                writers[split].write(document.ids)
-                _count(counts[split], document)
-                if progress is not None:
-                    progress(counts["train"].tokens + counts["val"].tokens)
-
+        mixers: dict[Split, Mixer] = {}
+        if mixed_bytes is not None:
+            for split in SPLITS:
+                mixer = Mixer(folder, split, bos_id=tokenizer.bos_id, text_bytes=mixed_bytes)
+                mixers[split] = stack.enter_context(mixer)
         for document in encode_documents(documents, tokenizer, num_processes=num_processes):
-            if len(document.ids) == 1:  # only BOS: normalization dropped every character
-                blank_documents += 1
+            if len(document.ids) == 1:  # BOS alone: the text was nothing but characters that normalization drops
+                summary.blank_documents += 1
                 continue
-            write_all(router.route(split_hash(document.text), document))
-        write_all(router.finish())
+            split = split_of(document.position, threshold)
+            (mixers or writers)[split].write(document.ids)
+            counts[split].add(document)
+            if document.changes is not None:
+                summary.changed_documents += 1
+                summary.changes.update(document.changes)
+            if progress is not None:
+                progress(summary.train.tokens + summary.val.tokens)
+        for split, mixer in mixers.items():
+            for ids in mixer.mixed():
+                writers[split].write(ids)
     for split in SPLITS:
-        counts[split].shards = writers[split].paths
-    return TokenizeSummary(counts["train"], counts["val"], blank_documents)
-
-
-def _count(counts: SplitCounts, document: EncodedDocument) -> None:
-    counts.documents += 1
-    counts.tokens += len(document.ids)
-    counts.original_bytes += len(document.text.encode("utf-8"))
-    counts.decoded_bytes += document.decoded_bytes
-    counts.changed_documents += document.changed
+        if counts[split].documents == 0:
+            raise DataError(f"no document is left for the {split} split", hint="give more text")
+    return summary

@@ -1,7 +1,7 @@
 """SentencePiece tokenizers: load one with checks, train one, and prove that its byte table is exact.
 
-A tokenizer trained here has the settings of the challenge's sp1024: BPE with byte fallback and split digits, pad 0, BOS
-1, EOS 2, unknown 3, NMT-NFKC normalization (which turns newlines into spaces and merges runs of them).
+The settings of a tokenizer trained here are those of the challenge's sp1024: BPE with byte fallback and split digits,
+pad 0, BOS 1, EOS 2, unknown 3. What becomes of the characters is up to `data.normalization`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,42 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
 
-from golfpipe.data.tokenizer_file import check_model_file
+from golfpipe.data.config import Normalization
+from golfpipe.data.tokenizer_file import MAX_VOCAB_SIZE, check_model_file
 from golfpipe.errors import DataError
-from golfpipe.scoring.byte_table import ByteTable, build_byte_table, check_ids_in_vocabulary, target_bytes
+from golfpipe.scoring.byte_table import (
+    SPACE_MARK,
+    ByteTable,
+    build_byte_table,
+    check_ids_in_vocabulary,
+    target_bytes,
+)
 
 MAX_MODEL_BYTES = 64_000_000
 """The most bytes of a model file, far above any tokenizer with 65,536 pieces."""
-MAX_TRAINING_BYTES = 100_000_000
+MAX_TRAINING_BYTES = 20_000_000
 """The bytes of text that tokenizer training looks at; the trainer keeps all of it in memory."""
 MAX_SENTENCE_CHARACTERS = 100_000
-"""Longer lines are cut for tokenizer training: the trainer drops lines above its own limit in bytes."""
+"""Longer lines are cut for tokenizer training (the trainer drops what is over its limit in bytes)."""
+DEFAULT_VOCAB_SIZE = 1024
+"""As many pieces as the challenge's smallest tokenizer."""
+FIXED_PIECES = 260
+"""256 bytes and 4 control pieces."""
+COVERAGE, LEAST_COVERAGE = 0.999, 0.98
+"""Share of the text whose characters get a piece each, and the least that SentencePiece allows."""
+COMMON_SHARE = 0.01
+"""Characters with a larger share of the text have a piece in any case."""
 
 
 class Tokenizer:
@@ -50,7 +69,10 @@ class Tokenizer:
             raise DataError(f"{name}: is not a SentencePiece model ({len(model_bytes)} bytes): {error}") from error
         if self.bos_id < 0:
             raise DataError(f"{name}: has no BOS piece, which marks where documents begin")
-        self.byte_table: ByteTable = build_byte_table(self.pieces, self.piece_types)
+        try:
+            self.byte_table: ByteTable = build_byte_table(self.pieces, self.piece_types)
+        except DataError as error:
+            raise DataError(f"{name}: {error.message}", hint=error.hint) from error
 
     def _read(self) -> None:
         """Let the library read the model. Raises RuntimeError, UnicodeDecodeError."""
@@ -81,6 +103,29 @@ class Tokenizer:
         encoded = self._processor.encode(list(texts), out_type=int, add_bos=True, num_threads=1)
         return [np.array(ids, dtype=np.uint16) for ids in encoded]
 
+    @cached_property
+    def merges_spaces(self) -> bool:
+        """True if runs of spaces become one space, so that a text cannot begin with one either."""
+        return self.normalize("a  b") == "a b"
+
+    def normalize(self, text: str) -> str:
+        """Return the text as it is before it is cut into pieces."""
+        normalized: str = self._normalizer(None).normalize(text)
+        return normalized
+
+    def replace_characters(self, text: str) -> str:
+        """Return the text after the part of normalization that looks at characters, and before runs of spaces merge."""
+        normalized: str = self._normalizer(False).normalize(text)
+        return normalized
+
+    def _normalizer(self, remove_extra_whitespaces: bool | None) -> sentencepiece.SentencePieceNormalizer:
+        return sentencepiece.SentencePieceNormalizer(
+            model_proto=self.model_bytes,
+            add_dummy_prefix=False,
+            escape_whitespaces=False,
+            remove_extra_whitespaces=remove_extra_whitespaces,
+        )
+
     def decode(self, ids: np.ndarray) -> str:
         """Return the text of the ids; control pieces add nothing. Raises DataError for an unknown id."""
         check_ids_in_vocabulary(self.byte_table, ids)
@@ -103,35 +148,40 @@ def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> i
     return total
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
-    """Train a tokenizer of exactly `vocab_size` pieces; the same texts give the same bytes.
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int, normalization: Normalization) -> Tokenizer:
+    """Train a tokenizer of `vocab_size` pieces; the same texts give the same bytes.
 
-    Only the first MAX_TRAINING_BYTES of the texts count. Raises DataError if they do not yield that many pieces.
+    0 pieces: DEFAULT_VOCAB_SIZE, fewer where the texts yield no more, more where they have many characters. Looks at
+    the first MAX_TRAINING_BYTES of the texts.
+    Raises DataError if they do not yield as many pieces as were asked for.
     """
+    sentences = list(_training_sentences(texts, keep_breaks=normalization == "identity"))
+    characters = _Characters.of(sentences)
+    asked, vocab_size = vocab_size, vocab_size or characters.vocab_size()
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_training_lines(texts),
+            sentence_iterator=iter(sentences),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
-            character_coverage=0.999,
             byte_fallback=True,
             split_digits=True,
             hard_vocab_limit=False,  # too few pieces are refused below, with their number
-            normalization_rule_name="nmt_nfkc",
-            max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,  # in bytes; UTF-8 has at most 4 per character
+            max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,  # in bytes; UTF-8 has at most 4 a character
             pad_id=0,
             bos_id=1,
             eos_id=2,
             unk_id=3,
             num_threads=1,
             minloglevel=3,
+            **_normalization_settings(normalization),
+            **characters.settings(vocab_size),
         )
     except (RuntimeError, OSError) as error:
         raise _training_error(str(error), vocab_size) from error
     tokenizer = Tokenizer(model.getvalue(), name="trained tokenizer")
-    if tokenizer.vocab_size != vocab_size:
+    if asked and tokenizer.vocab_size != asked:
         raise DataError(
             f"the text yields a tokenizer of {tokenizer.vocab_size} pieces, not data.vocab_size={vocab_size}",
             hint=f"give more text, or set data.vocab_size to {tokenizer.vocab_size} or less",
@@ -141,11 +191,11 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
 
 def _training_error(message: str, vocab_size: int) -> DataError:
     """Return the trainer's error in words of golfpipe's settings; the trainer's own advice names options of its own."""
-    hint = "give more text, or another data.vocab_size"
+    hint = "give more text, or another data.vocab_size; 0 lets the text decide"
     needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
     if needed is not None:
         reason = f"its characters and the pieces of single bytes alone are {needed[1]} pieces"
-        hint = f"set data.vocab_size to more than {needed[1]}"
+        hint = f"set data.vocab_size to more than {needed[1]}; 0 lets the text decide"
     elif "sentences_.empty()" in message:
         reason = "there is no text"
     else:
@@ -153,6 +203,51 @@ def _training_error(message: str, vocab_size: int) -> DataError:
     return DataError(
         f"a tokenizer with data.vocab_size={vocab_size} cannot be trained on this text: {reason}", hint=hint
     )
+
+
+def _normalization_settings(normalization: Normalization) -> dict[str, Any]:
+    if normalization == "identity":
+        return {
+            "normalization_rule_name": "identity",
+            "remove_extra_whitespaces": False,
+            "allow_whitespace_only_pieces": True,
+        }
+    return {"normalization_rule_name": normalization}
+
+
+@dataclass(frozen=True, slots=True)
+class _Characters:
+    """How often each character occurs in the text, the most common first."""
+
+    counts: tuple[tuple[str, int], ...]
+    total: int
+
+    @classmethod
+    def of(cls, sentences: Iterable[str]) -> _Characters:
+        counts: Counter[str] = Counter()
+        for sentence in sentences:
+            counts.update(sentence)
+        return cls(tuple(counts.most_common()), max(1, counts.total()))
+
+    def vocab_size(self) -> int:
+        """Return DEFAULT_VOCAB_SIZE, doubled until all but the rarest LEAST_COVERAGE of characters find room."""
+        size = DEFAULT_VOCAB_SIZE
+        while self._covered(size) < LEAST_COVERAGE and size < MAX_VOCAB_SIZE:
+            size *= 2
+        return size
+
+    def settings(self, vocab_size: int) -> dict[str, Any]:
+        """Return the settings by which as many characters get a piece as there is room for beside longer pieces, and
+        the space does, even where it is rare, as in Chinese. Other characters are spelled in bytes."""
+        settings: dict[str, Any] = {"character_coverage": min(COVERAGE, max(LEAST_COVERAGE, self._covered(vocab_size)))}
+        if dict(self.counts).get(" ", 0) <= COMMON_SHARE * self.total:
+            settings["required_chars"] = SPACE_MARK  # only then: the model's bytes tell of its settings
+        return settings
+
+    def _covered(self, vocab_size: int) -> float:
+        """Return the share of the text whose characters find room in three quarters of such a vocabulary."""
+        room = max(0, vocab_size - FIXED_PIECES) * 3 // 4
+        return sum(count for _, count in self.counts[:room]) / self.total
 
 
 def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) -> str:
@@ -166,11 +261,12 @@ def _piece_type(processor: sentencepiece.SentencePieceProcessor, token_id: int) 
     return "byte" if processor.is_byte(token_id) else "normal"
 
 
-def _training_lines(texts: Iterable[str]) -> Iterator[str]:
-    """Yield lines short enough for the trainer, up to MAX_TRAINING_BYTES. Pieces never span lines."""
+def _training_sentences(texts: Iterable[str], *, keep_breaks: bool) -> Iterator[str]:
+    """Yield parts that are short enough for the trainer, up to MAX_TRAINING_BYTES: lines, or where pieces may hold line
+    breaks, runs of lines."""
     num_bytes = 0
     for text in texts:
-        for line in text.splitlines():
+        for line in [text] if keep_breaks else text.splitlines():
             for start in range(0, len(line), MAX_SENTENCE_CHARACTERS):
                 part = line[start : start + MAX_SENTENCE_CHARACTERS]
                 num_bytes += len(part.encode("utf-8"))

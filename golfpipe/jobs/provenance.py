@@ -41,14 +41,20 @@ def provenance_of(job: Job, started: float, seconds: float) -> dict[str, Any]:
 
 
 def data_reference(manifest: Manifest) -> InputRef | None:
-    """Return the token data that the artifact, or the first of the models that it came from, was made with."""
-    reference = manifest.input("data")
-    if reference is None and isinstance(carried := manifest.provenance.get("data"), dict):
-        try:
-            reference = InputRef(**carried)
-        except (TypeError, ValueError):  # edited by hand: provenance is outside the digest
-            return None
-    return reference
+    """Return the token data that a model learned from: the one that its training read, or the text that it was adapted
+    to.
+
+    Of the other kinds it is the one behind their model. Data that only calibrated or scored a model is named only where
+    nothing else is, as for an imported model.
+    """
+    own = manifest.input("data")
+    if own is not None and manifest.kind in ("trained_model", "adapted_model"):
+        return own
+    carried = manifest.provenance.get("data")
+    try:
+        return InputRef(**carried) if isinstance(carried, dict) else own
+    except (TypeError, ValueError):  # edited by hand: provenance is outside the digest
+        return own
 
 
 def _device_used(job: Job) -> dict[str, Any]:

@@ -7,45 +7,54 @@ from __future__ import annotations
 
 import importlib
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from golfpipe.config.schema import plain_config
-from golfpipe.errors import StageFailed, UsageError
+from golfpipe.data.shard_watch import ShardWatch
+from golfpipe.errors import Busy, StageFailed, UsageError
 from golfpipe.jobs.job import Job, Outcome
 from golfpipe.jobs.key import deciding_changes, is_intact, stale_reasons
 from golfpipe.jobs.provenance import provenance_of
-from golfpipe.jobs.unfinished import JOB_FILE, Begun, read_begun, write_begun
+from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.machine.memory import reset_peak
-from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, finish_interrupted, try_open
-from golfpipe.store.files import NO_SPACE, no_space, partial_folder, recover
-from golfpipe.store.lock import Hold, output_lock
+from golfpipe.store.artifact import (
+    Artifact,
+    ArtifactWriter,
+    abandon,
+    begin,
+    begin_in_place,
+    finish,
+    finish_interrupted,
+    try_open,
+)
+from golfpipe.store.files import NO_SPACE, no_space, old_folder, partial_folder, recover
+from golfpipe.store.lock import Hold, lock_path, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
+
+_CHANGED_HINT = "bring the file back as it was and repeat the command; what it computed is not kept"
 
 
 def run_job(job: Job) -> Outcome:
-    """Bring `job.out` up to date. The lock is taken and the key compared before the stage's module is imported.
+    """Bring `job.out` up to date. Where it is, nothing is locked or written; the key is compared before the stage's
+    module is imported.
 
-    Raises Busy where another process holds the output, UsageError where precious work would be replaced, and whatever
-    the stage raises. An existing artifact in `job.out` stays as it was unless the new one is complete.
+    Raises Busy where another process holds the output or takes it over, UsageError where precious work would be
+    replaced, and whatever the stage raises. An existing artifact in `job.out` stays as it was unless the new one is
+    complete.
     """
     try:
+        finished = _finished(job)
+        if finished is not None:
+            _tidy(job.out)
+            return finished
         with output_lock(job.out) as hold:
-            recover(job.out)
-            existing = try_open(job.out)
-            key = job.key
-            if existing is not None and existing.manifest.key == key and not job.context.force and is_intact(existing):
-                _announce(job, key, False)
-                return Outcome(artifact=existing, up_to_date=True)
-            keep = False
-            if job.stage.precious:
-                _guard_finished(job, existing)
-                keep = _guard_unfinished(job, key)
-            manifest = None if job.context.force else finish_interrupted(job.out, key)
-            _announce(job, key, manifest is None)
-            if manifest is None:
-                manifest = _run_and_finish(job, key, keep, hold)
-            return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
+            try:
+                return _run_locked(job, hold)
+            except Exception:
+                hold.check()  # it may have failed because another process took over
+                raise
     except OSError as error:
         path = Path(error.filename) if isinstance(error.filename, str) else job.out
         if error.errno in NO_SPACE:
@@ -53,6 +62,42 @@ def run_job(job: Job) -> Outcome:
         raise StageFailed(
             f"{path}: {error.strerror or error}", hint="earlier artifacts are as they were", path=str(path)
         ) from error
+
+
+def _finished(job: Job) -> Outcome | None:
+    """Return the artifact in `job.out` if it is what the job would write; None otherwise."""
+    if job.context.force:
+        return None
+    existing = try_open(job.out)
+    if existing is None or existing.manifest.key != job.key or not is_intact(existing):
+        return None
+    _announce(job, job.key, False)
+    return Outcome(artifact=existing, up_to_date=True)
+
+
+def _tidy(out: Path) -> None:
+    """Remove what a process left that was killed when `out` was in its place already. It harms nobody where it cannot
+    be removed."""
+    if old_folder(out).exists() or lock_path(out).exists():
+        with suppress(Busy, StageFailed, OSError), output_lock(out):
+            recover(out)
+
+
+def _run_locked(job: Job, hold: Hold) -> Outcome:
+    recover(job.out)
+    finished = _finished(job)  # another process may have been faster
+    if finished is not None:
+        return finished
+    key, keep = job.key, False
+    hold.adopt()
+    if job.stage.precious:
+        _guard_finished(job, try_open(job.out))
+        keep = _guard_unfinished(job, key)
+    manifest = None if job.context.force else finish_interrupted(job.out, key, hold.partial)
+    _announce(job, key, manifest is None)
+    if manifest is None:
+        manifest = _run_and_finish(job, key, keep, hold)
+    return Outcome(artifact=Artifact(job.out, manifest), up_to_date=False)
 
 
 def _announce(job: Job, key: str, run: bool) -> None:
@@ -63,12 +108,9 @@ def _announce(job: Job, key: str, run: bool) -> None:
 
 def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     module = importlib.import_module(job.stage.module)
-    in_place = job.arguments.get("in_place", False)
-    writer = ArtifactWriter(job.out) if in_place else begin(job.out, keep_partial=keep)
-    if job.stage.precious:
-        references = [artifact.reference(role) for role, artifact in job.inputs.items()]
-        write_begun(writer.folder, Begun(key=key, config=plain_config(job.config), inputs=tuple(references)))
-        writer.path(JOB_FILE, content=False)
+    writer = _writer(job, hold, keep)
+    data = [artifact for artifact in job.inputs.values() if artifact.manifest.kind == "token_data"]
+    watches = [ShardWatch(artifact, _CHANGED_HINT) for artifact in data]
     started = time.time()
     clock = time.perf_counter()
     reset_peak()
@@ -76,7 +118,8 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     try:
         result: Result = module.run(job, writer)
         seconds = time.perf_counter() - clock
-        hold.check()
+        for watch in watches:
+            watch.check()
         manifest = finish(
             writer,
             job.out,
@@ -90,8 +133,30 @@ def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
         done = True
         return manifest
     finally:
-        if not done and not job.stage.precious and writer.folder != job.out and not hold.is_lost():
-            abandon(job.out)
+        protected = writer.folder == job.out or (writer.folder / JOB_FILE).is_file()
+        if not done and not protected:
+            abandon(writer.folder)
+
+
+def _writer(job: Job, hold: Hold, keep: bool) -> ArtifactWriter:
+    if job.arguments.get("in_place", False):
+        return begin_in_place(job.out, hold)
+    return _LateWriter(job.out, hold) if job.stage.precious and not keep else begin(job.out, hold, keep_partial=keep)
+
+
+class _LateWriter(ArtifactWriter):
+    """A writer that begins when the stage first writes. So a stage that refuses its settings or inputs has not
+    discarded the hours of work that an interrupted run left here, even with --force."""
+
+    def __init__(self, out: Path, hold: Hold) -> None:
+        super().__init__(hold.partial, hold)
+        self._out: Path | None = out
+
+    def path(self, name: str, *, content: bool = True) -> Path:
+        if self._out is not None:
+            begin(self._out, self.hold)
+            self._out = None
+        return super().path(name, content=content)
 
 
 def _guard_finished(job: Job, existing: Artifact | None) -> None:

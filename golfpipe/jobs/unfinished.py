@@ -1,4 +1,5 @@
-"""What an interrupted run leaves beside its checkpoint: the key, settings and inputs that it began with."""
+"""What an interrupted run of a precious stage leaves beside its checkpoint: the key, settings and inputs it began
+with. It is written with the first checkpoint: before, there is nothing that another command must not replace."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from golfpipe.config.schema import Plain
+from golfpipe.config.schema import Plain, plain_config
 from golfpipe.errors import ArtifactError
+from golfpipe.jobs.job import Job
+from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import digest_of, parse_json
-from golfpipe.store.files import partial_folder, write_file
+from golfpipe.store.files import partial_folder
 from golfpipe.store.manifest import InputRef
 
 JOB_FILE = "job.json"
@@ -30,10 +33,17 @@ class Begun:
         return next((reference for reference in self.inputs if reference.role == role), None)
 
 
-def write_begun(folder: Path, begun: Begun) -> None:
-    """Write `begun` into the partial folder, with a checksum of its own, since no manifest covers it yet."""
-    fields = {"key": begun.key, "config": begun.config, "inputs": [asdict(reference) for reference in begun.inputs]}
-    write_file(folder / JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode())
+def protect(job: Job, out: ArtifactWriter) -> None:
+    """Write down what the run began with. From now on the unfinished folder is kept for the same command, or --resume.
+
+    A stage calls this before each checkpoint. The file has a checksum of its own, since no manifest covers it yet.
+    """
+    if (out.folder / JOB_FILE).is_file():
+        out.path(JOB_FILE, content=False)  # a log of the artifact
+        return
+    inputs = [asdict(artifact.reference(role)) for role, artifact in job.inputs.items()]
+    fields = {"key": job.key, "config": plain_config(job.config), "inputs": inputs}
+    out.write(JOB_FILE, json.dumps(fields | {"checksum": digest_of(fields)}).encode(), content=False)
 
 
 def read_begun(out: Path) -> Begun | None:

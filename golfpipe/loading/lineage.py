@@ -60,7 +60,7 @@ def trace(artifact: Artifact, *, required: Collection[Kind] = ()) -> Lineage:
         if slot is None or slot in found:
             break
         found[slot] = current
-        if "data" not in found:
+        if "data" not in found and slot != "quantized":  # that data only calibrated
             data = _input(current, "data", required)
             if data is not None:
                 found["data"] = data

@@ -1,4 +1,4 @@
-"""The decision to compile a network, the compiled form of a function for batches that recur, and its backward pass."""
+"""Compiling a network: whether it pays, the compiled form for batches of one shape, and a repeatable backward pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 def compiles(
     key: str, choice: Literal["auto", "on", "off"], device: torch.device, flops: float, reporter: Reporter
 ) -> bool:
-    """Return True if work of `flops` operations is to be compiled. One line says why where it cannot be."""
+    """Return True if work of `flops` operations is to be compiled, and warn in one line where it cannot be."""
     if choice == "off" or (choice == "auto" and flops < AUTO_FLOPS.get(device.type, math.inf)):
         return False
     obstacle = compile_obstacle(device) or _failure(device)
@@ -52,9 +52,11 @@ def compiled_for(function: Callable[..., Answer], shape: tuple[int, int]) -> Cal
 
 @contextmanager
 def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, reporter: Reporter) -> Iterator[None]:
-    """Make the backward pass of a network that is compiled for a CPU and computes in `dtype` repeatable inside the
-    `with` block, and use golfpipe's attention kernel where the machine can. Where that cannot be built, one line says
-    so."""
+    """Inside the `with` block, let a network that is compiled for a CPU go backward the same way every time.
+
+    Where the machine can, golfpipe's own attention kernel is used, if the network computes in bf16. A warning says
+    where the kernel cannot be built.
+    """
     with ExitStack() as stack:
         compiler, cache = cpp_compiler(), compile_cache()
         if compiled and device.type == "cpu":

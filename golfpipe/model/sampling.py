@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from golfpipe.errors import StageFailed
 from golfpipe.model.network import Network
 
 
@@ -39,6 +40,7 @@ def sample_tokens(
     banned: Sequence[int] = (),
 ) -> Iterator[int]:
     """Yield `count` tokens that follow the prompt, one by one as they are drawn. The prompt has at least one token.
+    Raises StageFailed for weights that give no probabilities.
 
     The network sees the last `context_length` tokens; tokens in `banned` are never drawn. The random numbers come from
     the host, so that all devices draw alike.
@@ -53,6 +55,8 @@ def sample_tokens(
             window_1T = torch.tensor([tokens[-context_length:]], dtype=torch.int64, device=device)
             logits_V = network.logits(network.hidden(window_1T)[0, -1]).float().cpu()
             logits_V[list(banned)] = -torch.inf
+            if logits_V.isnan().any():
+                raise StageFailed("the model gives no probabilities: its training diverged, or its weights are damaged")
             probabilities_V = sampling_probabilities(logits_V, temperature, top_k)
             token = int(torch.multinomial(probabilities_V, 1, generator=generator))
         tokens.append(token)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from golfpipe.data.inspect import SplitInspection, inspect_shards
-from golfpipe.data.shard_files import SPLITS, Split, list_shards
-from golfpipe.data.text_files import find_text_files
+from golfpipe.data.inspect import SplitInspection, inspect_shards, list_sidecars
+from golfpipe.data.shard_files import list_shards
+from golfpipe.data.shard_format import SPLITS, Split
+from golfpipe.data.text_files import find_text_files, text_kind
 from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, UsageError
@@ -31,11 +32,13 @@ def tokenize_arguments(
     processes: int | None,
     name: str | None,
 ) -> tuple[dict[str, Any], str, Path]:
-    """Return the arguments of `data tokenize`, their digest and the default output folder. Raises DataError."""
-    files = find_text_files(sources)
+    """Arguments, their digest and the default output of `data tokenize`. Raises DataError."""
+    found = find_text_files(sources)
+    files = found.files
     digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
     arguments = {
         "files": files,
+        "left_out": found.left_out,
         "tokenizer": tokenizer,
         "separator": separator,
         "processes": processes or cpu_count(),
@@ -51,6 +54,8 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
     shards = [path for split in SPLITS for path in list_shards(folder, split)]
     if not shards:
         raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
+    for split in SPLITS:
+        shards += list_sidecars(list_shards(folder, split), split)
     model = tokenizer if tokenizer is not None else only_tokenizer(folder)
     in_place = out is None or out.resolve() == folder.resolve()
     if in_place and not folder.stat().st_mode & WRITE_BITS:
@@ -99,5 +104,5 @@ def inspect_data(
 
 
 def _suffixes(files: Sequence[Path]) -> str:
-    """Return the files' suffixes, which say how they are read and so belong to the key."""
-    return " ".join(path.suffix.lower() for path in files)
+    """The suffix says how a file is read, so it is part of the key."""
+    return " ".join(text_kind(path) for path in files)

@@ -22,7 +22,7 @@ class Plan:
 
     stage: str
     kind: Kind
-    """Of the artifact that it writes."""
+    """The kind of the artifact that the stage writes."""
     out: Path
     key: str
     reasons: tuple[str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import settled_by
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.graph import DATA, Node, build_graph, select
-from golfpipe.pipeline.settings import Settings, inherited_settings
+from golfpipe.pipeline.settings import Settings, inherited_settings, tokenizer_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
@@ -63,6 +63,15 @@ class RunPlan:
     given: Sequence[Node]
     work: Sequence[Node]
     context: Context
+    any_vocabulary: bool = False
+    """True if nobody chose model.vocab_size, so that it is the tokenizer's."""
+
+    def fitted_to(self, data: Artifact) -> RunPlan:
+        """Return the plan for a model that fits the data's tokenizer, unless somebody chose another one."""
+        if not self.any_vocabulary:
+            return self
+        model = replace(self.config.model, **tokenizer_settings(data))
+        return replace(self, config=replace(self.config, model=model))
 
     def out(self, node: Node) -> Path:
         """Return where the node's artifact is or will be."""
@@ -75,13 +84,20 @@ def plan_run(request: RunRequest) -> RunPlan:
     """Resolve the settings and check the pipeline. Raises ConfigError, UsageError, ArtifactError."""
     settings = request.settings
     if request.data is not None:
-        settings = settings.with_overrides(f"data.source={_quoted(str(request.data))}")
+        settings = settings.with_overrides(f"data.source={request.data}")
     stages = settings.stages()
     folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
     resolved = _resolve(settings, stages, folder, request.start, request.context.reporter.warn)
     nodes = build_graph(stages.pipeline, resolved.config)
     given, work = select(nodes, start=request.start, until=request.until)
-    return RunPlan(folder=folder, config=resolved.config, given=given, work=work, context=request.context)
+    return RunPlan(
+        folder=folder,
+        config=resolved.config,
+        given=given,
+        work=work,
+        context=request.context,
+        any_vocabulary=resolved.origin["model.vocab_size"] == "default",
+    )
 
 
 def dry_run(plan: RunPlan) -> list[Step]:
@@ -90,7 +106,7 @@ def dry_run(plan: RunPlan) -> list[Step]:
     steps = [_given_step(plan, node, found) for node in plan.given]
     pending: set[str] = set()
     for node in plan.work:
-        step = _inspect(plan, node, found, pending)
+        step = _inspect(_fitted(plan, steps), node, found, pending)
         if step.state == "stale":
             pending.add(node.name)
         elif step.artifact is not None:
@@ -110,14 +126,21 @@ def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
     for step in steps:
         say(step)
     for node in plan.work:
-        step = _inspect(plan, node, found, pending=set())
+        fitted = _fitted(plan, steps)
+        step = _inspect(fitted, node, found, pending=set())
         say(step)
         if step.state == "stale":
-            step = _run_step(plan, step, found)
+            step = _run_step(fitted, step, found)
         if step.artifact is not None:
             found[node.name] = step.artifact
         steps.append(step)
     return steps
+
+
+def _fitted(plan: RunPlan, steps: Sequence[Step]) -> RunPlan:
+    """Return the plan for the data that the steps so far have, if any."""
+    data = next((step.artifact for step in steps if step.artifact and step.node.output == "token_data"), None)
+    return plan.fitted_to(data) if data is not None else plan
 
 
 def _resolve(
@@ -202,11 +225,6 @@ def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
 
 def _argument_digest(node: Node) -> str:
     return demo_digest() if node.stage is not None and node.stage.name == "data-demo" else ""
-
-
-def _quoted(text: str) -> str:
-    """Return the text as a YAML string, whatever characters a path has."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def step_fields(step: Step) -> dict[str, Any]:

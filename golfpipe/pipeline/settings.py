@@ -67,12 +67,17 @@ def qat_overrides(bits: float) -> list[str]:
 
 def inherited_settings(artifact: Artifact, warn: Callable[[str], None]) -> dict[str, Any]:
     """Return the settings that a later command takes over from its input: all of them from a model or an evaluation;
-    from token data only how text became tokens, since nobody chose its other settings. `warn` is told of settings that
-    this golfpipe lacks."""
+    from token data only how text became tokens and the tokenizer's size, since nobody chose its other settings. `warn`
+    is told of settings that this golfpipe lacks."""
     config = artifact.manifest.config
     if artifact.manifest.kind == "token_data":
-        config = {"data": config.get("data", {})}
+        config = {"data": config.get("data", {}), "model": tokenizer_settings(artifact)}
     return known_settings(config, str(artifact.path), warn)
+
+
+def tokenizer_settings(data: Artifact) -> dict[str, Any]:
+    """Return the settings of a model that are properties of the data's tokenizer."""
+    return {name: value for name in ("vocab_size", "bos_id") if type(value := data.manifest.metrics.get(name)) is int}
 
 
 def known_settings(config: dict[str, Any], origin: str, warn: Callable[[str], None]) -> dict[str, Any]:

@@ -60,8 +60,9 @@ class ClassScheme:
     bits: Literal[2, 3, 4, 5, 6, 7, 8, 16, 32]
     """2..8: integer codes -2^(bits-1)..2^(bits-1)-1 with one fp16 scale per row; 16: fp16; 32: fp32."""
     step: float = 0.0
-    """Above 0: open-ended codes of a uniform quantizer instead of `bits`; its step in standard deviations of the
-    tensor (root mean square). 0.5 gives about 3.05 bits a weight after entropy coding, 1.0 about 2.1."""
+    """A value above 0 asks for open-ended codes instead of `bits`: it is the step of a uniform quantizer in standard
+    deviations (root mean squares) of the tensor. 0.5 gives about 3.05 bits a weight after entropy coding, 1.0 about
+    2.1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.step <= 64:

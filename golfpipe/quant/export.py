@@ -32,7 +32,7 @@ class QuantizedWeights:
     """What was quantized."""
     classes: Mapping[str, TensorClass]
     ratio_index: Mapping[str, Tensor]
-    """Of codes on a grid: int64 [R], which clip ratio each row took."""
+    """For codes on a grid, which clip ratio each row took, int64 [R]."""
     num_ratios: int
 
     @functools.cached_property
@@ -86,8 +86,11 @@ def quantize_weights(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Within: one torch thread for searches column by column, whose steps are too short to share (two threads on two
-    busy cores took 14 times as long; a Python thread per core took longer than one)."""
+    """Use one torch thread within the block.
+
+    The steps of a search column by column are too short to share: two threads on two busy cores took 14 times as long,
+    and a Python thread per core took longer than one.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -30,11 +30,11 @@ class FeedbackFactor:
     weight_C: Tensor
     """fp64, in that order: cost of a squared error of the column, given the corrections that follow."""
     damping: float
-    """Share of the mean diagonal that was added."""
+    """The share of the mean diagonal that was added to the diagonal."""
 
 
 def feedback_factor(hessian_CC: Tensor, damping: float, *, by_diagonal: bool, name: str = "tensor") -> FeedbackFactor:
-    """Factor of H + damping * mean(diag) * I, columns by falling diagonal or in their own order.
+    """Factor H + damping * mean(diag) * I, with the columns by falling diagonal or in their own order.
 
     hessian: symmetric, any float dtype. The damping grows tenfold, six times at most, where the matrix is not positive
     definite. Raises StageFailed for values that are not finite.

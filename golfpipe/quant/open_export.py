@@ -28,7 +28,8 @@ _STEP_OF_ONE_BIT = math.sqrt(2 * math.pi * math.e)
 """A Gaussian's entropy in steps is log2(sqrt(2 pi e) std / step) bits."""
 
 _CLASS_TOLERANCE: dict[TensorClass, float] = {"token_table": 16.0, "small": 4096.0}
-"""Without calibration: how much more an equal relative error costs there than in matrices (measured on `tiny`)."""
+"""How much more an equal relative error costs in a class than in matrices, where no calibration tells (measured on
+`tiny`)."""
 
 _TOKEN_TABLE_WEIGHT = 4.0
 """The Fisher diagonal of the token table misses that its errors meet again at the output. Measured on `tiny` at 2.0 and
@@ -42,7 +43,7 @@ PieceAt = Callable[[OpenTensor, float, float], Piece]
 def quantize_open(
     work: QuantizeWork, piece_at: PieceAt, *, by_diagonal: bool, start_with: PieceAt | None = None
 ) -> Quantized:
-    """Quantize every tensor, all that is no float to open-ended codes.
+    """Quantize every tensor: classes stored as floats as they are, all others to open-ended codes.
 
     A class with a step has that step on average; other classes follow the target, or their bits where there is none.
     Under a target 16-bit classes take part as well; 32 bits keep a class as it is. by_diagonal: see feedback_factor.
@@ -76,7 +77,7 @@ def quantize_open(
 def _solve(
     work: QuantizeWork, tensors: list[OpenTensor], fixed: Mapping[str, Piece], piece_at: PieceAt, start: float | None
 ) -> tuple[dict[str, Piece], Solution]:
-    """The pieces of the tensors that, with the `fixed` ones, have the target's size."""
+    """Return pieces of the tensors that, together with the `fixed` ones, have the target's size."""
     target = work.target
     assert target is not None, "the settings have a target"
 

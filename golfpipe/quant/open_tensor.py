@@ -41,20 +41,20 @@ class OpenTensor:
     """fp32."""
     sensitivity: Sensitivity
     with_spread: bool
-    """Whether rows and columns get steps of their own."""
+    """True if rows and columns get steps of their own."""
 
     @property
     def log_size(self) -> float:
-        """log2 of the tensor's middle step at the level 0."""
+        """Return log2 of the tensor's middle step at the level 0."""
         return float(self.sensitivity.log_step_R.mean() + self.sensitivity.log_step_C.mean())
 
     def level_of_step(self, step: float) -> float:
-        """The level whose middle step is `step` root mean squares of the tensor."""
+        """Return the level whose middle step is `step` root mean squares of the tensor."""
         mean_square = float(self.w_RC.double().square().mean())
         return math.log2(step * math.sqrt(mean_square)) - self.log_size if mean_square else 0.0
 
     def log_deviation_R(self) -> np.ndarray:
-        """log2 of each row's root mean square in its steps at the level 0, fp64 [R]; -inf for a row of zeros."""
+        """Return log2 of each row's root mean square in steps at the level 0, fp64 [R]; -inf for a row of zeros."""
         log_step_R, log_step_C = self.sensitivity.log_step_R, self.sensitivity.log_step_C
         if not self.with_spread:
             log_step_R, log_step_C = (
@@ -68,7 +68,8 @@ class OpenTensor:
         return deviation_R
 
     def log_steps(self, level: float) -> np.ndarray:
-        """int16 [R + C] of a scalar piece: steps 2^level * (row * column)^(-1/2), spreads in quarter octaves."""
+        """Return the log steps of a scalar piece, int16 [R + C]. Its steps are 2^level * (row * column)^(-1/2), rounded
+        to quarter octaves."""
         middle = int(nearest_log_steps(np.exp2(np.array(level + self.log_size))))
         row_R, column_C = np.zeros(len(self.w_RC)), np.zeros(self.w_RC.shape[1])
         if self.with_spread:
@@ -116,7 +117,7 @@ def searched_piece(tensor: OpenTensor, bits: int, log_steps: np.ndarray, rate_we
 
 
 def _rate_model(w_RC: Tensor, bits: int, log_steps: np.ndarray, order_C: Tensor) -> RateModel:
-    """The entropy model that the packer will fit, from the nearest codes. Scales in steps."""
+    """Return the entropy model that the packer will fit, estimated from the nearest codes. Its scales are in steps."""
     width, offset = (2.0 if bits else 1.0), code_offset(bits)
     near_RC = (w_RC.cpu() / torch.from_numpy(step_grid(log_steps, len(w_RC))) / width - offset).round_()
     near_RC.clamp_(-MAX_OPEN_CODE, MAX_OPEN_CODE)

@@ -45,7 +45,7 @@ class QuantizeWork:
     """What a quantizer works on, and whom it tells. All mappings are keyed by tensor name, in the same order."""
 
     weights: Mapping[str, Tensor]
-    """Of any float dtype and device; the search runs where a tensor lies."""
+    """The weights, of any float dtype and device; the search runs where a tensor lies."""
     classes: Mapping[str, TensorClass]
     schemes: Mapping[str, ClassScheme]
     """Storage of each tensor, as its class says."""
@@ -64,7 +64,7 @@ class Quantized:
     pieces: Mapping[str, Piece]
     """One for each tensor."""
     ratio_index: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of tensors whose scales were searched: int64 [R], which of the clip ratios each row took."""
+    """For tensors whose scales were searched, which of the clip ratios each row took, int64 [R]."""
     solution: Solution | None = None
     """How the target was met; None without one."""
 

@@ -1,7 +1,7 @@
 """What an error of a weight costs in loss, as a product of a row's and a column's number.
 
 The loss grows by 1/2 sum F_rc dw_rc^2 nats per token, F the diagonal of the Fisher information: the mean square of the
-gradient for targets drawn from the model itself. Of a linear map the columns' part is known exactly, from the inputs.
+gradient for targets drawn from the model itself. For a linear map the columns' part is known exactly, from its inputs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRIOR_VALUES = 8.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensitivity:
-    """F ~ row * column; with a factor, after error feedback."""
+    """The cost of a squared error, factored as row * column; with a factor it is the cost after error feedback."""
 
     row_R: np.ndarray
     column_C: np.ndarray
@@ -30,7 +30,7 @@ class Sensitivity:
 
     @property
     def log_step_R(self) -> np.ndarray:
-        """log2 of the step that each row asks for: row^(-1/2)."""
+        """Return log2 of the step that each row asks for, which is row^(-1/2)."""
         log_step: np.ndarray = -0.5 * np.log2(self.row_R)
         return log_step
 
@@ -47,7 +47,7 @@ def flat_sensitivity(w_RC: Tensor) -> Sensitivity:
 
 
 def measured_sensitivity(name: str, data: CalibrationData, damping: float, *, by_diagonal: bool) -> Sensitivity:
-    """From gradients and, of a linear map, from its inputs; by_diagonal: see feedback_factor.
+    """Return the sensitivity that gradients show and, for a linear map, its inputs; by_diagonal: see feedback_factor.
 
     Raises StageFailed where the moments are useless.
     """

@@ -20,14 +20,14 @@ from golfpipe.errors import StageFailed
 
 
 def nearest_log_steps(steps: np.ndarray) -> np.ndarray:
-    """Positive steps -> int16 exponents whose steps are nearest in the logarithm, within the storable range."""
+    """Return the storable int16 exponents whose steps are nearest to positive `steps` in the logarithm."""
     exponents = np.rint(np.log2(np.asarray(steps, dtype=np.float64)) * LOG_STEPS)
     log_steps: np.ndarray = np.clip(exponents, -MAX_LOG_STEP, MAX_LOG_STEP).astype(np.int16)
     return log_steps
 
 
 def tensor_log_step(w_RC: Tensor, step: float, *, name: str = "tensor") -> int:
-    """The step rule of ClassScheme.step: exponent of `step` root mean squares of the tensor.
+    """Return the exponent of `step` root mean squares of the tensor, which is what ClassScheme.step asks for.
 
     A tensor of zeros gets the exponent 0. Raises StageFailed, naming `name`, for weights that are not finite.
     """
@@ -42,12 +42,12 @@ def tensor_log_step(w_RC: Tensor, step: float, *, name: str = "tensor") -> int:
 
 
 def quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
-    """fp32 codes round(w / step), halves to even, within the storable range. `step` broadcasts over [R, C]."""
+    """Return fp32 codes round(w / step), halves to even, in the storable range. `step` broadcasts over [R, C]."""
     return torch.div(w_RC, step).round_().clamp_(-MAX_OPEN_CODE, MAX_OPEN_CODE)
 
 
 def fake_quantize_steps(w_RC: Tensor, step: Tensor | float) -> Tensor:
-    """What w becomes after a trip through its codes, fp32 [R, C]; NaN stays NaN. No gradient."""
+    """Return w after a trip through its codes, fp32 [R, C]; NaN stays NaN. There is no gradient."""
     return quantize_steps(w_RC, step) * step
 
 

@@ -12,7 +12,7 @@ from golfpipe.report.section_settings import differences, run_rules
 from golfpipe.report.section_stages import stage_row
 from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_points import read_sweep
-from golfpipe.submission.markdown import render_markdown
+from golfpipe.submission.quoting import render
 
 LONGEST_VALUE = 80
 MOST_CELLS = 12
@@ -26,8 +26,13 @@ def markdown_report(folders: Sequence[Path]) -> str:
     runs = given[:MOST_DETAILED]
     found = differences(runs, LONGEST_VALUE)
     settings = [*found.apart, *found.shared]
-    return render_markdown("golfpipe.report", "report.md.j2", runs=[_run(run) for run in runs], settings=settings,
-        left_out=len(given) - len(runs))  # fmt: skip
+    return render(
+        "golfpipe.report",
+        "report.md.j2",
+        runs=[_run(run) for run in runs],
+        settings=settings,
+        left_out=len(given) - len(runs),
+    )
 
 
 def _run(run: RunData) -> dict[str, Any]:

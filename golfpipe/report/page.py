@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from golfpipe.errors import StageFailed, UsageError
+from golfpipe.errors import UsageError
 from golfpipe.report.run_data import RunData, read_run
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, provenance, run_rules
@@ -19,19 +17,9 @@ from golfpipe.report.section_sizes import BASIS, errors, model_sizes
 from golfpipe.report.section_stages import adaptation_chart, ladder, stage_row, training_chart
 from golfpipe.report.section_sweep import sweeps
 from golfpipe.reporter import Reporter, SilentReporter
-from golfpipe.store.files import write_file
-from golfpipe.units import format_bytes, format_count, format_seconds
+from golfpipe.store.files import make_folder, write_file, writing
+from golfpipe.submission.quoting import render
 from golfpipe.version import __version__
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("golfpipe.report"),
-    autoescape=True,  # artifacts come from strangers
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-_TEMPLATES.filters |= {"bytes": format_bytes, "count": format_count, "seconds": format_seconds}
 
 
 def write_report(folders: Sequence[Path], out: Path, reporter: Reporter | None = None) -> Path:
@@ -47,11 +35,9 @@ def write_report(folders: Sequence[Path], out: Path, reporter: Reporter | None =
 
 def write_text(out: Path, text: str) -> Path:
     """Write a report to the file `out`; returns it. Raises StageFailed."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(out, text.encode("utf-8"))
-    except OSError as error:
-        raise StageFailed(f"{out}: {error.strerror}", hint="give another file with -o", path=str(out)) from error
+    with writing(out):
+        make_folder(out.parent)
+    write_file(out, text.encode("utf-8"))
     return out
 
 
@@ -65,7 +51,9 @@ def page(runs: Sequence[RunData], reporter: Reporter) -> str:
         if chart is not None and chart.figure is not None and chart.figure.failure is not None:
             reporter.warn(f"{chart.figure.title}: the picture could not be drawn: {chart.figure.failure}")
     sizes = [(run.name, table) for run in runs if (table := model_sizes(run)) is not None]
-    return _TEMPLATES.get_template("page.html").render(
+    return render(
+        "golfpipe.report",
+        "page.html",
         names=", ".join(run.name for run in runs) if len(heads) == len(runs) else f"{len(heads)} runs",
         several=several,
         detailed=len(runs),

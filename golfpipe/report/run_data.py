@@ -19,7 +19,7 @@ from golfpipe.store.search import find_all, find_artifact
 SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
 """The folder of the sweep below a run, and the file in it."""
 MAX_POINTS = 1500
-"""Of a curve: more cannot be told apart on a page."""
+"""The most points of a curve: more cannot be told apart on a page."""
 
 _ORDER: tuple[Kind, ...] = (
     "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",

@@ -28,6 +28,7 @@ class StageRow(NamedTuple):
     seconds: float | None
     about: str
     is_eligible: bool
+    is_partial: bool
     digest: str
 
 
@@ -44,7 +45,7 @@ class LadderRow(NamedTuple):
     form: str
     val_bpb: float
     change: float | None
-    """Against the run's first form; None for that one."""
+    """The difference to the run's first form; None for that form itself."""
     is_eligible: bool
 
 
@@ -66,12 +67,13 @@ def stage_row(stage: Artifact) -> StageRow:
         seconds=_seconds(stage),
         about=_about(stage),
         is_eligible=flag(metrics, "eligible") is not False,
+        is_partial=flag(metrics, "whole_split") is False,
         digest=stage.manifest.digest[:12],
     )
 
 
 def _seconds(stage: Artifact) -> float | None:
-    """Of the work itself, where the stage tells it from its whole time."""
+    """The seconds of the work itself, where the stage tells them from its whole time."""
     values = (number(stage.manifest.metrics, key) for key in ("train_seconds", "eval_seconds", "seconds"))
     return next((value for value in values if value is not None), None)
 
@@ -113,6 +115,7 @@ def _about(stage: Artifact) -> str:
         parts.append(f"{form_name(metrics)}, {windows}{f' stride {stride}' if stride else ''}")
         targets = count(metrics, "scored_targets")
         parts.append(f"{format_count(targets)} targets" if targets is not None else "")
+        parts.append("a part of the split" if flag(metrics, "whole_split") is False else "")
     elif stage.manifest.kind == "submission":
         seeds = metrics.get("seeds")
         parts.append(f"track {text(metrics, 'track') or 'unknown'}")

@@ -12,12 +12,15 @@ from pathlib import Path
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.loading.lineage import Lineage, trace
+from golfpipe.records.evidence import largest
+from golfpipe.records.folder import Reading, is_records_folder, read_folder
+from golfpipe.records.summary import whole
+from golfpipe.records.verdicts import judge, missing_parts, usual_notes
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all, find_artifact
 from golfpipe.submission.facts import RunFacts, gather
-from golfpipe.submission.read_records import is_records_folder, read_folder
 from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
 from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
@@ -30,6 +33,9 @@ _FORMS: dict[Kind, str] = {
     "submission": "submit", "packed_model": "pack", "quantized_model": "quantize", "trained_model": "train",
 }  # fmt: skip
 """What a run folder is audited by, the furthest form first, and the folder of each by default."""
+_ALONE = (
+    "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is not run"
+)
 _NO_TABLE = SizeTable(rows=(), basis="none")
 
 
@@ -40,7 +46,7 @@ class AuditTotals:
     packed_bytes: int | None = None
     code_bytes: int | None = None
     code_bytes_source: str | None = None
-    """Where the code's bytes come from: `reserved` or `measured`."""
+    """The source of the code's bytes: `reserved`, `measured`, or `stated` by somebody else."""
     total_bytes: int | None = None
     limit_bytes: int
 
@@ -68,6 +74,8 @@ class AuditReport:
     """The track of a records folder."""
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why."""
+    reading: Reading | None = None
+    """What a records folder says about itself."""
 
     @property
     def over_limit(self) -> bool:
@@ -107,7 +115,7 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
     Raises ArtifactError (exit 3) for a damaged artifact, UsageError (exit 2) where there is none, or one that cannot be
     executed.
     """
-    if not (path / MANIFEST_NAME).is_file() and is_records_folder(path):
+    if is_records_folder(path):
         owner = _owning_submission(path)
         if owner is not None:
             return _audit_submission(owner, path, execution)
@@ -117,13 +125,13 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
                 hint="golfpipe audit without --execute reads the folder",
                 path=str(path),
             )
-        return _audit_folder(path)
+        return _folder_report(read_folder(path), (_ALONE,))
     artifact = open_artifact(path) if (path / MANIFEST_NAME).is_file() else _furthest(path) or open_artifact(path)
     path = artifact.path
     if artifact.manifest.kind == "submission":
         return _audit_submission(artifact, path, execution)
     if artifact.manifest.kind == "token_data":
-        _verify(artifact)
+        artifact.verify()
         return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
     return _audit_chain(artifact, path, execution)
 
@@ -162,26 +170,30 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
 
 
 def _audit_submission(submission: Artifact, path: Path, execution: Execution | None) -> AuditReport:
-    _verify(submission)
+    submission.verify()
     folder = records_folder(submission)
-    told = read_folder(folder).facts
+    told = read_folder(folder)
     try:
         lineages = [trace(evaluation, required=_NEEDED) for evaluation in _evaluations(submission)]
     except ArtifactError as error:
         if execution is not None:
             raise
         note = f"{error.message}; the rules are judged on what the folder itself says"
-        return _report(submission, path, _NO_TABLE, told.runs, check_rules(told), (note,), track=told.track)
+        return replace(_folder_report(told, (note,)), path=path, kind="submission", digest=submission.manifest.digest)
     _verify_all(lineages)
     executed = execution.run(lineages) if execution is not None else []
-    gathered = gather(lineages, track=told.track, has_folder=True).with_script(told.script_bytes)
+    gathered = gather(lineages, track=told.track, has_folder=True)
     facts = replace(
-        gathered.with_executed(executed), log_differences=told.log_differences, folder_problems=told.folder_problems
+        gathered.with_script(told.script.own_bytes if told.script is not None else None).with_executed(executed),
+        log_differences=None if told.counting.unlogged else tuple(told.counting.differences),
+        folder_problems=tuple(missing_parts(told)),
     )
     packed = lineages[_largest(facts.runs)].packed
     table = size_table(packed) if packed is not None else _NO_TABLE
-    notes = _executed_notes(executed)
-    return _report(submission, path, table, facts.runs, check_rules(facts), notes, track=told.track)
+    report = _report(
+        submission, path, table, facts.runs, check_rules(facts), _executed_notes(executed), track=told.track
+    )
+    return replace(report, reading=told)
 
 
 def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
@@ -189,15 +201,28 @@ def _executed_notes(executed: Sequence[Executed]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for found in executed for note in found.notes))
 
 
-def _audit_folder(folder: Path) -> AuditReport:
-    """Judge a records folder that no artifact belongs to by what it says about itself."""
-    read = read_folder(folder)
-    note = (
-        "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is not"
-        " run"
-    )
-    return _report(
-        None, folder, _NO_TABLE, read.facts.runs, check_rules(read.facts), (note, *read.notes), track=read.facts.track
+def _folder_report(reading: Reading, notes: tuple[str, ...]) -> AuditReport:
+    """A records folder, judged on what it says about itself."""
+    runs = reading.counting.runs
+    total = largest([run.total for run in runs])
+    run = next((run for run in runs if run.total is total), None)
+    return AuditReport(
+        path=reading.path,
+        kind="records_folder",
+        digest=None,
+        rows=(),
+        basis="none",
+        totals=AuditTotals(
+            packed_bytes=whole(run.model) if run is not None else None,
+            code_bytes=whole(run.code) if run is not None else None,
+            code_bytes_source="stated" if run is not None and run.code is not None else None,
+            total_bytes=whole(total),
+            limit_bytes=LIMIT_BYTES,
+        ),
+        rules=judge(reading),
+        track=reading.track,
+        notes=(*notes, *reading.notes, *usual_notes(reading)),
+        reading=reading,
     )
 
 
@@ -262,9 +287,4 @@ def _verify_all(lineages: Sequence[Lineage]) -> None:
     about the bytes that count."""
     members = {member.path: member for lineage in lineages for member in lineage.members}
     for member in members.values():
-        _verify(member)
-
-
-def _verify(artifact: Artifact) -> None:
-    for name in artifact.manifest.files:
-        artifact.file(name)
+        member.verify()

@@ -1,8 +1,9 @@
 """Find what may be removed from a run folder, and remove it.
 
-Removable are leftovers of crashes, what interrupted training left where a finished model is in its place, stale
-artifacts, and cells of a sweep that its results no longer name. A trained model or a submission is removed only where
-it is named itself.
+Removable is what is superseded by something that is there and intact: artifacts whose model was made again, the
+checkpoint of a training that is finished, the folder that a new one replaced, cells of an earlier sweep; and leftovers
+of crashes that nothing can go on from. A stale step alone shows none of this: what it was made from may be elsewhere,
+or gone for good. A trained model or a submission is removed only where it is named itself.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from golfpipe.errors import Busy, UsageError
-from golfpipe.jobs.unfinished import JOB_FILE
-from golfpipe.review.status import run_status
-from golfpipe.store.artifact import open_artifact, try_open
-from golfpipe.store.files import named_path, partial_folder
+from golfpipe.errors import ArtifactError, Busy, UsageError
+from golfpipe.jobs.unfinished import JOB_FILE, read_begun
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.files import named_path, owner_of, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
 from golfpipe.sweeps.plan import CELLS, SWEEP
 from golfpipe.sweeps.results import RESULTS_FILE
+from golfpipe.sweeps.run import FINISHED
 
 KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "token_data", "submission")
 """Kinds that are removed only by name: hours of work, others' input, and what may have been handed in."""
@@ -41,8 +42,8 @@ class Removable:
 
 
 def find_removable(path: Path) -> list[Removable]:
-    """Return what is left over or stale in a run folder. For one artifact, finished or not, return the artifact itself,
-    of whatever kind, and its leftovers.
+    """Return what is left over or superseded in a run folder. For one artifact, finished or not, return the artifact
+    itself, of whatever kind, and its leftovers.
 
     Raises UsageError for a folder that is neither, Busy where the named artifact is being written.
     """
@@ -58,7 +59,7 @@ def find_removable(path: Path) -> list[Removable]:
         if found:
             return found
         raise UsageError(f"{path}: holds nothing of golfpipe's", hint="give a run folder such as artifacts/demo")
-    return [*found, *_stale(path), *_forgotten_cells(path / SWEEP)]
+    return [*found, *_superseded(path), *_forgotten_cells(path / SWEEP)]
 
 
 def remove(items: list[Removable]) -> int:
@@ -66,7 +67,7 @@ def remove(items: list[Removable]) -> int:
     freed = 0
     for item in items:
         try:
-            with output_lock(_owner(item.path)):
+            with output_lock(owner_of(item.path)):
                 if item.path.is_dir():
                     shutil.rmtree(item.path)
                 else:
@@ -96,7 +97,7 @@ def _leftovers(folder: Path, only: str | None = None) -> Iterator[Removable]:
     """Yield what crashes and interruptions left beside the artifacts in `folder`, or of the output `only`."""
     for suffix in ("partial", "old", "lock"):
         for path in sorted(folder.glob(f".*.{suffix}")):
-            out = _owner(path)
+            out = owner_of(path)
             if (only is not None and out.name != only) or lock_holder(out) is not None:
                 continue
             why = _why(path, suffix, out, named=only is not None)
@@ -114,58 +115,97 @@ def _why(path: Path, suffix: str, out: Path, *, named: bool) -> str | None:
         return "lock of a dead process"
     if suffix == "old":
         # Without the new folder the old one is the only one, and the next command puts it back.
-        return "replaced artifact" if out.exists() else None
+        return "replaced artifact" if out.exists() and _intact(out) is not None else None
     if not (path / JOB_FILE).is_file():
-        return "unfinished, cannot be resumed"
-    finished = try_open(out)
-    if finished is not None and finished.manifest.kind == "trained_model":
-        return "checkpoint of a run that a finished model has replaced" if _is_older(path, out) or named else None
+        # A complete folder, whose process died before it could put it in place, is put there by the same command.
+        return "unfinished, cannot be resumed" if named or try_open(path) is None else None
+    if _is_finished(path, out):
+        return "checkpoint of a run that is finished"
     # these are hours of training, which --resume goes on with
     return "checkpoint of an interrupted run, named" if named else None
 
 
-def _is_older(partial: Path, out: Path) -> bool:
-    newest = max((entry.stat().st_mtime for entry in partial.iterdir()), default=0.0)
+def _is_finished(partial: Path, out: Path) -> bool:
+    """Return True if `out` holds, whole, what the checkpoint in `partial` was to become, and is the newer of both."""
+    finished = _intact(out)
+    try:
+        begun = read_begun(out)
+    except ArtifactError:
+        return False
+    if finished is None or begun is None or finished.manifest.key != begun.key:
+        return False
+    newest = max(entry.stat().st_mtime for entry in partial.iterdir())
     return newest <= (out / MANIFEST_NAME).stat().st_mtime
 
 
-def _stale(folder: Path) -> Iterator[Removable]:
+def _intact(path: Path) -> Artifact | None:
+    """Return the artifact in `path` if every file is what its manifest says."""
+    artifact = try_open(path)
     try:
-        stale = run_status(folder).stale
-    except UsageError:  # the folder holds only leftovers
-        return
-    for line in stale:
-        artifact = line.artifact
-        inside = line.path.resolve().parent == folder.resolve()
-        if artifact is None or not inside or artifact.manifest.kind in KEPT_KINDS:
+        if artifact is not None:
+            artifact.verify()
+    except ArtifactError:
+        return None
+    return artifact
+
+
+def _superseded(folder: Path) -> Iterator[Removable]:
+    """Yield the artifacts whose model, or what that was made from in turn, was made again in this folder."""
+    here = {artifact.path.name: artifact for artifact in find_all(folder, depth=1) if artifact.path != folder}
+    for artifact in here.values():
+        why = None if artifact.manifest.kind in KEPT_KINDS else _why_superseded(artifact, folder.resolve(), here)
+        if why is not None:
+            yield Removable(path=artifact.path, why=why, bytes=_size(artifact.path))
+
+
+def _why_superseded(artifact: Artifact, folder: Path, here: Mapping[str, Artifact]) -> str | None:
+    """Say which of the artifacts that it came from was made again, and where the new one is; None where none was.
+
+    Data does not count: a score on other data, or on data that is gone, stays what it is.
+    """
+    for ref in artifact.manifest.inputs:
+        if ref.kind == "token_data":
             continue
-        yield Removable(path=line.path, why=f"stale: {line.reasons[0]}", bytes=_size(line.path))
+        source = next((other for other in here.values() if other.manifest.digest == ref.digest), None)
+        if source is not None:
+            if source.manifest.kind in KEPT_KINDS:
+                continue
+            why = _why_superseded(source, folder, here)
+            if why is not None:
+                return why
+        elif Path(ref.path).parent == folder:
+            successor = _intact(Path(ref.path))
+            if successor is not None and successor.manifest.kind == ref.kind:
+                before, now = ref.digest[:8], successor.manifest.digest[:8]
+                return f"{Path(ref.path).name} was made again: {before} -> {now}"
+    return None
 
 
 def _forgotten_cells(sweep: Path) -> Iterator[Removable]:
-    """Yield the artifacts of earlier grids that no other artifact was made from."""
-    results = sweep / RESULTS_FILE
-    if not results.is_file():
+    """Yield the artifacts of earlier grids that none of the present one was made from. The present sweep must be
+    finished, and all that its results name must be there and whole."""
+    used = _named_by(sweep / RESULTS_FILE)
+    if not used or lock_holder(sweep) is not None:
         return
-    used = _named_by(results)
-    cells = list(find_all(sweep / CELLS, depth=1))
-    kept = [artifact for artifact in cells if artifact.path.name in used]
-    needed = {ref.digest for artifact in kept for ref in artifact.manifest.inputs}
-    for artifact in cells:
+    kept = [_intact(sweep / CELLS / name) for name in used]
+    if None in kept:
+        return
+    needed = {ref.digest for artifact in kept if artifact is not None for ref in artifact.manifest.inputs}
+    for artifact in find_all(sweep / CELLS, depth=1):
         if artifact.path.name not in used and artifact.manifest.digest not in needed:
             yield Removable(path=artifact.path, why="cell of an earlier sweep", bytes=_size(artifact.path))
 
 
 def _named_by(results: Path) -> set[str]:
-    """Return the folder names that the rows of results.jsonl mention."""
-    names = set()
-    for line in results.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            artifacts = json.loads(line).get("artifacts", {})
-        except (ValueError, AttributeError, RecursionError):
-            continue
-        if isinstance(artifacts, dict):
-            names |= {Path(path).name for path in artifacts.values() if isinstance(path, str)}
+    """Return the folder names that the rows of results.jsonl mention; none where a row waits or cannot be read."""
+    names: set[str] = set()
+    try:
+        for row in map(json.loads, results.read_text(encoding="utf-8").splitlines()):
+            if row["state"] not in FINISHED:
+                return set()
+            names |= {Path(path).name for path in row["artifacts"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()
     return names
 
 
@@ -175,14 +215,6 @@ def _is_run(path: Path) -> bool:
         for child in path.iterdir()
         if child.is_dir()
     )
-
-
-def _owner(path: Path) -> Path:
-    """Return the output folder that a leftover belongs to; for anything else, the path itself."""
-    for suffix in (".partial", ".old", ".lock"):
-        if path.name.startswith(".") and path.name.endswith(suffix):
-            return path.with_name(path.name[1 : -len(suffix)])
-    return path
 
 
 def _size(path: Path) -> int:

@@ -14,6 +14,7 @@ from golfpipe.extras import require
 from golfpipe.review.bootstrap import PairedDifference, paired_bootstrap
 from golfpipe.stages.evaluation import DOCUMENTS
 from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.metric_values import needed_number
 from golfpipe.store.tensors import check_tensors
 
 WINDOW_METRICS = ("method", "context_length", "stride")
@@ -28,6 +29,8 @@ class Comparison:
 
     first: Artifact
     second: Artifact
+    scores: tuple[float, float]
+    """The val_bpb of both."""
     paired: PairedDifference
 
     @property
@@ -42,6 +45,7 @@ def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, s
     require("scipy")
     left, right = open_artifact(first, "evaluation"), open_artifact(second, "evaluation")
     _check_comparable(left, right)
+    one, other = (needed_number(artifact.manifest.metrics, "val_bpb", artifact.path) for artifact in (left, right))
     a, b = _documents(left), _documents(right)
     if any(not np.array_equal(a[name], b[name]) for name in ("targets", "bytes")):
         raise ArtifactError(
@@ -52,7 +56,7 @@ def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, s
             f"{left.path}: one document cannot be resampled", hint="score more of the text: evaluate.max_targets=0"
         )
     paired = paired_bootstrap(a["nats"], b["nats"], a["bytes"], resamples=resamples, seed=seed)
-    return Comparison(first=left, second=right, paired=paired)
+    return Comparison(first=left, second=right, scores=(one, other), paired=paired)
 
 
 def _check_comparable(left: Artifact, right: Artifact) -> None:

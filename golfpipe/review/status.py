@@ -8,6 +8,7 @@ status tells what `run` would do with them.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from golfpipe.pipeline.runner import RunPlan, Step, dry_run
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.pipeline.single import source_name
 from golfpipe.store.artifact import Artifact, try_open
-from golfpipe.store.files import partial_folder
+from golfpipe.store.files import owner_of, partial_folder
 from golfpipe.store.lock import lock_holder
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef
 from golfpipe.store.search import find_all, find_artifact
@@ -111,15 +112,16 @@ def _settings_in_use(stages: StagesFile, found: dict[str, Artifact]) -> Plain:
         sections = (*STAGES[spec.stage].sections, *(("data",) if spec.stage == "train" else ()))
         own = artifact.manifest.config
         config |= {section: own[section] for section in sections if section in own}
-    source = _data_source(found)
+    source = _data_source([found[spec.name] for spec in stages.pipeline if spec.name in found])
     if source is not None and "data" in config:
         config["data"] = config["data"] | {"source": source}
     return known_settings(config, "", lambda text: None)
 
 
-def _data_source(found: dict[str, Artifact]) -> str | None:
-    """Return the path of the run's data as seen from here: `demo` is a folder below the working directory."""
-    for artifact in found.values():
+def _data_source(steps: Sequence[Artifact]) -> str | None:
+    """Return the path of the data behind the first of these steps, which is what the run's training read, as seen from
+    here: the name `demo` means a folder below the working directory. Data that another command scored is not it."""
+    for artifact in steps:
         reference = data_reference(artifact.manifest)
         if reference is not None:
             try:
@@ -231,7 +233,7 @@ def _last_step(log: Path) -> int | None:
 
 
 def _unfinished_names(folder: Path) -> set[str]:
-    return {path.name[1 : -len(".partial")] for path in folder.glob(".*.partial") if path.is_dir()}
+    return {owner_of(path).name for path in folder.glob(".*.partial") if path.is_dir()}
 
 
 def status_fields(line: StatusLine) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from golfpipe.errors import GolfpipeError, StageFailed, UsageError
 from golfpipe.loading.weights import load_weights
 from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, open_artifact
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.store.tensors import tensors_from_bytes, tensors_to_bytes
 
 SUFFIX = ".safetensors"
@@ -60,7 +60,8 @@ def unpack_model(packed: Path, out: Path | None = None) -> Unpacked:
     metadata = _metadata(source)
     content = tensors_to_bytes(halves, metadata)
     _check(content, halves, metadata, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        make_folder(path.parent)
     write_file(path, content)
     errors = [(halves[name].float() - weight).abs() for name, weight in weights.items()]
     parameters = sum(weight.numel() for weight in weights.values())

@@ -18,6 +18,9 @@ SPACE_MARK = "\u2581"
 """The character as which SentencePiece writes a space."""
 PIECE_TYPES = ("normal", "unknown", "control", "user_defined", "unused", "byte")
 BOUNDARY_PIECE_TYPES = ("unknown", "control", "unused")
+CASE_MARKERS = ("\ue001", "\ue002", "\ue003", "\ue004")
+"""Characters that the case transform of the challenge's later records puts before words in place of capitals: first
+letter, whole word, next letter, and the mark before one of these characters that is part of the text itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +33,21 @@ class ByteTable:
     """True for pieces that begin with U+2581, bool [V]."""
     is_boundary: np.ndarray
     """True for control, unknown and unused pieces, bool [V]. A leading space right after one is the tokenizer's own."""
+    case_transformed: bool
+    """The vocabulary has the case markers, so the text was transformed before it became tokens: only a sidecar knows
+    its bytes. The markers have 0 base bytes, which leaves a table that is right up to escaped markers and
+    normalization."""
 
 
 def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteTable:
     """Return the table of a vocabulary, given as one piece and one type of PIECE_TYPES per id.
 
-    User-defined pieces are text like normal ones. Raises DataError for lists of different lengths or an unknown type.
+    User-defined pieces are text like normal ones. Raises DataError for lists of different lengths, an unknown type, or
+    a vocabulary without a piece for the space: it would be spelled in three byte pieces, and count three bytes.
     """
     if len(pieces) != len(piece_types):
         raise DataError(f"the tokenizer lists {len(pieces)} pieces but {len(piece_types)} piece types")
+    case_transformed = set(CASE_MARKERS) <= set(pieces)
     base_bytes = np.zeros(len(pieces), dtype=np.int32)
     has_leading_space = np.zeros(len(pieces), dtype=np.bool_)
     is_boundary = np.zeros(len(pieces), dtype=np.bool_)
@@ -49,11 +58,16 @@ def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteT
             is_boundary[token_id] = True
         elif piece_type == "byte":
             base_bytes[token_id] = 1
-        else:
+        elif not (case_transformed and piece in CASE_MARKERS):
             has_leading_space[token_id] = piece.startswith(SPACE_MARK)
             text = piece.removeprefix(SPACE_MARK).replace(SPACE_MARK, " ")
             base_bytes[token_id] = len(text.encode("utf-8"))
-    return ByteTable(base_bytes, has_leading_space, is_boundary)
+    if not any(pieces[token_id] == SPACE_MARK for token_id in np.flatnonzero(has_leading_space).tolist()):
+        raise DataError(
+            "the tokenizer has no piece for the space, so that a space is spelled in bytes and counts three",
+            hint="train one on text with spaces, or with the space among SentencePiece's required_chars",
+        )
+    return ByteTable(base_bytes, has_leading_space, is_boundary, case_transformed)
 
 
 def target_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndarray) -> np.ndarray:
@@ -66,6 +80,23 @@ def target_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndar
     counts_space = table.has_leading_space[target_ids] & ~table.is_boundary[previous_ids]
     num_bytes: np.ndarray = table.base_bytes[target_ids] + counts_space
     return num_bytes
+
+
+def scored_bytes(table: ByteTable, tokens: np.ndarray, sidecar: np.ndarray | None) -> np.ndarray:
+    """Return the bytes of each target of `tokens` [N + 1], that is of all tokens but the first: [N].
+
+    They come from `sidecar` [N + 1], the bytes of original text that each token stands for, where there is one, else
+    from the table. Raises DataError for text that only a sidecar knows the bytes of.
+    """
+    if sidecar is not None:
+        check_ids_in_vocabulary(table, tokens)
+        return sidecar[1:]
+    if table.case_transformed:
+        raise DataError(
+            "the text was case-transformed before it became tokens, and nothing says how many bytes it had",
+            hint="put the *val_bytes_*.bin files of these shards beside them",
+        )
+    return target_bytes(table, tokens[:-1], tokens[1:])
 
 
 def check_ids_in_vocabulary(table: ByteTable, ids: np.ndarray) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.scoring.byte_table import ByteTable, target_bytes
 from golfpipe.scoring.documents import document_starts
 from golfpipe.scoring.windows import Window
 from golfpipe.units import bits_per_byte
@@ -75,22 +74,32 @@ def score_windows(
             # A window scores its last positions, and all windows of a batch score equally many.
             count = windows[0].score_end - windows[0].score_start
             scored = last_nats(*window_inputs(tokens, windows, device), count).cpu().numpy()
-            first, last = windows[0].score_start, windows[-1].score_end
-            assert len(scored) == last - first and np.isnan(nats[first:last]).all()
-            nats[first:last] = scored
+            for window, values in zip(windows, np.split(scored, len(windows)), strict=True):
+                part = nats[window.score_start : window.score_end]
+                assert np.isnan(part).all()
+                part[:] = values
             if on_scored is not None:
                 on_scored(len(scored), float(scored.sum(dtype=np.float64)))
 
 
-def summarize(tokens: np.ndarray, nats: np.ndarray, table: ByteTable, bos_id: int) -> Score:
+def summarize_sample(nats: np.ndarray, sizes: np.ndarray) -> Score:
+    """Sum nats (float32, NaN where a target was not scored) and bytes of the scored targets, as one document."""
+    scored = ~np.isnan(nats)
+    return Score(
+        document_nats=nats[scored].sum(dtype=np.float64, keepdims=True),
+        document_targets=scored.sum(dtype=np.int64, keepdims=True),
+        document_bytes=sizes[scored].sum(dtype=np.int64, keepdims=True),
+    )
+
+
+def summarize(tokens: np.ndarray, nats: np.ndarray, sizes: np.ndarray, bos_id: int) -> Score:
     """Sum nats (float32, one per target, none NaN), targets and bytes per document.
 
-    `tokens` holds one token more than `nats`. A target belongs to the document of the token before it, so that a
-    document's targets run through the BOS that follows.
+    `sizes` are the bytes of each target; `tokens` holds one token more. A target belongs to the document of the token
+    before it, so that a document's targets run through the BOS that follows.
     """
-    assert len(tokens) == len(nats) + 1 and not np.isnan(nats).any()
+    assert len(tokens) == len(nats) + 1 == len(sizes) + 1 and not np.isnan(nats).any()
     starts = document_starts(tokens[:-1], bos_id)
-    sizes = target_bytes(table, tokens[:-1], tokens[1:])
     return Score(
         document_nats=np.add.reduceat(nats.astype(np.float64), starts),
         document_targets=np.diff(np.append(starts, len(nats))).astype(np.int64),

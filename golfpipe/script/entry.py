@@ -34,7 +34,8 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
-from golfpipe.data.shard_format import SHARD_HEADER_BYTES, SHARD_TOKEN_DTYPE, parse_shard_header
+from golfpipe.data.shard_files import ShardFile, list_shards
+from golfpipe.data.shard_format import Split
 from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
@@ -43,10 +44,10 @@ from golfpipe.quant.config import QuantizeConfig
 from golfpipe.quant.dequantize import dequantize_weights
 from golfpipe.quant.export import quantize_weights
 from golfpipe.quant.quantizers import QUANTIZERS
-from golfpipe.scoring.byte_table import build_byte_table
+from golfpipe.scoring.byte_table import build_byte_table, scored_bytes
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.scoring.score import Score, score_windows, summarize
-from golfpipe.scoring.windows import Window, batch_windows, chunked_windows, plan_windows
+from golfpipe.scoring.score import Score, score_windows, summarize, summarize_sample
+from golfpipe.scoring.windows import Window, batch_windows, gathered, moved_together, plan_windows, spread_windows
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.log_lines import (
     calibration_line,
@@ -154,22 +155,15 @@ class Data:
         self.table = build_byte_table(
             [processor.id_to_piece(i) for i in pieces], [_piece_type(processor, i) for i in pieces]
         )
+        self.validation = TokenStream(self.shards("val"))
+        sidecars = [ShardFile(path) for path in sorted(self.folder.glob("*val_bytes_*.bin"))]
+        self.sidecar = TokenStream(sidecars) if sidecars else None
+        if (sidecars or self.table.case_transformed) and sum(map(len, sidecars)) != self.validation.num_tokens:
+            raise SystemExit("DATA_PATH: *val_bytes_*.bin files are missing")
 
-    def shards(self, split: str) -> list[np.ndarray]:
-        """Return the shards of a split as memory maps, in the order of their names."""
-        return [_map_shard(path) for path in sorted(self.folder.glob(f"*{split}_*.bin"))]
-
-    def validation(self, max_targets: int) -> np.ndarray:
-        """Return the tokens of the validation split, or its first max_targets + 1 where max_targets is not 0."""
-        tokens = np.concatenate(self.shards("val"))
-        return tokens[: max_targets + 1] if max_targets else tokens
-
-
-def _map_shard(path: Path) -> np.ndarray:
-    """Map the tokens of a shard file into memory."""
-    with path.open("rb") as file:
-        count = parse_shard_header(file.read(SHARD_HEADER_BYTES), path.stat().st_size, str(path))
-    return np.memmap(path, SHARD_TOKEN_DTYPE, "r", SHARD_HEADER_BYTES, (count,))
+    def shards(self, split: Split) -> list[ShardFile]:
+        """Return the shards in the order of their names."""
+        return [ShardFile(path) for path in list_shards(self.folder, split)]
 
 
 def _packed_file(payload: bytes) -> bytes:
@@ -220,11 +214,13 @@ class Script:
         return False
 
     def averaged_score(self) -> Score:
-        """Score the averaged weights on the beginning of the split, in disjoint windows of the training length."""
-        train = self.settings.train
-        tokens = self.data.validation(train.validation_targets)
+        """Averaged weights on windows of the training length from everywhere in the validation split."""
+        train, data = self.settings.train, self.data
+        windows = spread_windows(data.validation.num_tokens - 1, train.context_length, train.validation_targets)
+        tokens = gathered(data.validation, windows)
+        sizes = scored_bytes(data.table, tokens, gathered(data.sidecar, windows) if data.sidecar else None)
         with self.trainer.averaged_weights() as network:
-            return self.score(network, tokens, chunked_windows(len(tokens) - 1, train.context_length))
+            return summarize_sample(self.nats(network, tokens, moved_together(windows)), sizes)
 
     def train(self) -> dict[str, Tensor]:
         """Train from the seed and return the fp32 weights that are to be quantized."""
@@ -291,15 +287,17 @@ class Script:
 
     # ---- the score --------------------------------------------------------------------------------------------
 
-    def score(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> Score:
+    def nats(self, network: Network, tokens: np.ndarray, windows: Iterator[Window]) -> np.ndarray:
         nats = np.full(len(tokens) - 1, np.nan, np.float32)
         batches = batch_windows(windows, self.settings.evaluate.pass_tokens(self.device.type))
         score_windows(network.last_nats, tokens, self.processes.share(batches), nats, self.device)
         self.processes.merge(nats)
-        return self.summary(tokens, nats)
+        return nats
 
     def summary(self, tokens: np.ndarray, nats: np.ndarray) -> Score:
-        return summarize(tokens, nats, self.data.table, self.settings.model.bos_id)
+        data = self.data
+        sizes = scored_bytes(data.table, tokens, data.sidecar.span(0, len(tokens)) if data.sidecar else None)
+        return summarize(tokens, nats, sizes, self.settings.model.bos_id)
 
     def network(self, weights: dict[str, Tensor], precision: str) -> Network:
         return load_network(self.settings.model, weights, _DTYPES[precision]).to(self.device)
@@ -308,8 +306,8 @@ class Script:
         """Read the packed file back, adapt the model where the run does so, and score it."""
         settings = self.settings
         windows = settings.evaluate
-        tokens = self.data.validation(windows.max_targets)
-        num_targets = len(tokens) - 1
+        split = self.data.validation
+        tokens = split.span(0, windows.max_targets + 1 if windows.max_targets else split.num_tokens)
         payload = safetensors.torch.load(content)["payload"].numpy().tobytes()
         weights = dequantize_weights(decode_payload(payload)[1])
         if settings.ttt_module:
@@ -328,7 +326,8 @@ class Script:
             if nats is not None:
                 return self.summary(tokens, nats)
             weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-        return self.score(self.network(weights, windows.precision), tokens, plan_windows(num_targets, windows))
+        plan = plan_windows(len(tokens) - 1, windows)
+        return self.summary(tokens, self.nats(self.network(weights, windows.precision), tokens, plan))
 
     def say_epoch(self, epoch: int, loss: float, factor: float) -> None:
         self.say(f"ttt epoch:{epoch} loss:{loss:.4f}")

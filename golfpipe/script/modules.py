@@ -42,7 +42,8 @@ def stripped(name: str, text: str) -> str:
     run that nothing refuses computes the same with and without the checks.
     """
     tree = _without_type_checking(ast.parse(text, name))
-    tree = ast.fix_missing_locations(_WithoutChecks(_golfpipe_errors(tree), name).visit(tree))
+    tree = _WithoutChecks(_golfpipe_errors(tree), name).visit(tree)
+    tree = ast.fix_missing_locations(_without_unused_imports(tree))
     return python_minifier.minify(
         ast.unparse(tree),
         remove_literal_statements=True,
@@ -54,26 +55,49 @@ def stripped(name: str, text: str) -> str:
 
 
 class _WithoutChecks(ast.NodeTransformer):
-    """Drops `if ...: raise` of golfpipe's own errors, and the validation of settings, which is their __post_init__."""
+    """Drops `if ...: raise` and `except ...: raise` of golfpipe's own errors, the validation of settings (their
+    __post_init__), and the annotations of functions."""
 
     def __init__(self, errors: set[str], module: str) -> None:
         self.errors, self.is_config = errors, module.endswith(".config")
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        last = node.body[-1]
+        return None if not node.orelse and self._refuses(node.body) else self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        is_check = all(self._refuses(handler.body) for handler in node.handlers)
+        return node.body if is_check and not node.orelse and not node.finalbody else node
+
+    def _refuses(self, body: list[ast.stmt]) -> bool:
+        last = body[-1]
         error = last.exc.func if isinstance(last, ast.Raise) and isinstance(last.exc, ast.Call) else None
-        if not node.orelse and isinstance(error, ast.Name) and error.id in self.errors:
-            return None
-        return self.generic_visit(node)
+        return isinstance(error, ast.Name) and error.id in self.errors
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
+        node.returns = None
         return None if self.is_config and node.name == "__post_init__" else self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
         if getattr(node, "body", None) == []:
             node.body = [ast.Pass()]  # type: ignore[attr-defined]
         return node
+
+
+def _without_unused_imports(tree: ast.Module) -> ast.Module:
+    """Drop what the module imports by name only for what is left out of it: annotations and errors."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in list(tree.body):
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
+            if not node.names:
+                tree.body.remove(node)
+    return tree
 
 
 def _golfpipe_errors(tree: ast.Module) -> set[str]:

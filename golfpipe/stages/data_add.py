@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from golfpipe.data.inspect import inspect_shards
+from golfpipe.data.inspect import inspect_shards, list_sidecars
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import split_metrics, tokenizer_metrics
@@ -23,11 +23,14 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     tokenizer = Tokenizer.load(source)
     splits = inspect_shards(folder, tokenizer)
     if source.resolve().parent != folder.resolve():
-        out.write(source.name, tokenizer.model_bytes)  # the tokenizer is small, and the data is useless without it
-    shards = [shard.path.name for split in splits.values() for shard in split.shards]
+        out.write(source.name, tokenizer.model_bytes)  # small, and the data is useless without it
+    names = [source.name]
+    for name, split in splits.items():
+        paths = [shard.path for shard in split.shards]
+        names += [path.name for path in (*paths, *list_sidecars(paths, name))]
     return Result(
         kind="token_data",
         metrics=split_metrics(splits) | tokenizer_metrics(tokenizer, source.name),
         location=None if job.arguments["in_place"] else str(folder.resolve()),
-        files=(*sorted(shards), source.name),
+        files=tuple(sorted(names)),
     )

@@ -7,7 +7,7 @@ golfpipe data demo -o artifacts/data/demo512 --set data.vocab_size=512
 from __future__ import annotations
 
 from golfpipe.data.demo_corpus import demo_documents, source_digest
-from golfpipe.data.document_split import training_documents
+from golfpipe.data.document_split import survey_documents, training_documents
 from golfpipe.data.tokenizer import train_tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import write_token_data
@@ -21,10 +21,11 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     with reporter.task("corpus", 2, "steps") as task:
         documents = demo_documents()
         task.advance(1, "tokenizer")
-        tokenizer = train_tokenizer(
-            training_documents(documents, settings.val_fraction), vocab_size=settings.vocab_size
-        )
+        threshold = survey_documents(documents).threshold(settings.val_fraction)
+        normalization = "nmt_nfkc" if settings.normalization == "auto" else settings.normalization
+        texts = training_documents(documents, threshold)
+        tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size, normalization=normalization)
         task.advance(1)
-    result = write_token_data(job, out, documents, tokenizer)
+    result = write_token_data(job, out, documents, tokenizer, threshold=threshold)
     result.metrics["corpus_digest"] = source_digest(documents)
     return result

@@ -15,8 +15,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from golfpipe.data.token_data import load_tokenizer, load_validation
-from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.shard import Shard
@@ -44,41 +43,40 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     config = model_config(source)
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config, tokenizer)
-    tokens, split_targets = load_validation(job.inputs["data"], settings.max_targets)
+    text = load_validation(job.inputs["data"], tokenizer, settings.max_targets)
     shard, parts = job.arguments.get("shard"), job.arguments.get("parts")
     if parts is not None:
-        nats, seconds = merged_nats(parts, len(tokens) - 1), merged_seconds(parts)
+        nats, seconds = merged_nats(parts, len(text.sizes)), merged_seconds(parts)
     else:
         dtype = COMPUTE_DTYPES[settings.precision]
         # Nothing changes the weights, so they are cast once here instead of in every pass.
         network = load_network(config, load_weights(source), dtype).to(device, dtype)
         keep_freed_memory()
         started = time.perf_counter()
-        nats = _score(job, network, tokens, tokenizer, shard, device)
+        nats = _score(job, network, text, shard, device)
         seconds = time.perf_counter() - started
     if shard is not None:
         return write_part(out, source, nats, shard, seconds)
-    score = summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id)
+    score = summarize(text.tokens, nats, text.sizes, tokenizer.bos_id)
     protocol = "pre_eval" if source.manifest.kind == "adapted_model" else "none"
     return write_evaluation(
-        out, source, score, job.config, split_targets=split_targets, protocol=protocol, eval_seconds=seconds
+        out, source, score, job.config, split_targets=text.split_targets, protocol=protocol, eval_seconds=seconds
     )
 
 
-def _score(
-    job: Job, network: Network, tokens: np.ndarray, tokenizer: Tokenizer, shard: Shard | None, device: torch.device
-) -> np.ndarray:
-    """Return the nats per target, float32; NaN outside of the shard, if any. All processes work together."""
+def _score(job: Job, network: Network, text: ValidationText, shard: Shard | None, device: torch.device) -> np.ndarray:
+    """Return the nats per target, float32; NaN outside of the shard, where there is one. All processes work
+    together."""
     settings, processes = job.config.evaluate, job.context.processes or ALONE
     part = Shard(1, 1) if shard is None else shard
-    nats = np.full(len(tokens) - 1, np.nan, dtype=np.float32)
+    nats = np.full(len(text.sizes), np.nan, dtype=np.float32)
     pass_tokens = settings.pass_tokens(device.type)
     last_nats = _last_nats(job, network, len(nats) / part.count / processes.size, pass_tokens, device)
     with job.context.reporter.task("evaluate", -(-len(nats) // part.count), "targets") as task:
-        running = RunningScore(task, tokens, tokenizer.byte_table, processes.size)
+        running = RunningScore(task, text.sizes, processes.size)
         batches = batch_windows(plan_windows(len(nats), settings), pass_tokens)
         own = processes.share(islice(batches, part.index - 1, None, part.count))
-        score_windows(last_nats, tokens, own, nats, device, running.add)
+        score_windows(last_nats, text.tokens, own, nats, device, running.add)
     if np.isfinite(nats).sum() != running.targets:
         raise StageFailed("a score is not finite", hint="the weights are broken, or evaluate.precision=bf16 overflows")
     processes.merge(nats)

@@ -8,7 +8,6 @@ import torch
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import DataError
 from golfpipe.reporter import Task
-from golfpipe.scoring.byte_table import ByteTable, target_bytes
 from golfpipe.scoring.score import Score
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
@@ -20,11 +19,12 @@ DOCUMENTS = "documents.safetensors"
 class RunningScore:
     """Shows the score so far in bits per byte, with bytes by the split's mean target, behind the progress bar."""
 
-    def __init__(self, task: Task, tokens: np.ndarray, table: ByteTable, processes: int = 1) -> None:
-        """Start at nothing. `processes` is how many score at this pace, each on another part."""
+    def __init__(self, task: Task, sizes: np.ndarray, processes: int = 1) -> None:
+        """Start at nothing. `sizes` are the bytes of each target; `processes` is how many score at this pace, each on
+        another part."""
         self.task, self.nats, self.targets = task, 0.0, 0
-        self.processes, self.left = processes, len(tokens) - 1
-        self.bytes_per_target = float(target_bytes(table, tokens[:-1], tokens[1:]).mean())
+        self.processes, self.left = processes, len(sizes)
+        self.bytes_per_target = float(sizes.mean())
 
     def add(self, count: int, nats: float) -> None:
         """Add `count` targets with `nats` in all."""

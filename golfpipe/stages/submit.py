@@ -21,16 +21,17 @@ from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageErro
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.loading.lineage import Lineage, effective_config, trace
+from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
 from golfpipe.stages.verify_script import Verification, verify
 from golfpipe.store.artifact import Artifact, ArtifactWriter
 from golfpipe.store.manifest import Result
-from golfpipe.store.metric_values import mapping, text
-from golfpipe.submission.assemble import Draft, draft, draft_log_differences, empty_fields, folder_files
+from golfpipe.store.metric_values import mapping, version
+from golfpipe.submission.assemble import Draft, draft, draft_record, empty_fields, folder_files
 from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
-from golfpipe.submission.records_folder import folder_name
+from golfpipe.submission.records_folder import folder_name, log_name
 from golfpipe.submission.seed_results import largest, spread
 from golfpipe.submission.trial.findings import Executed
 from golfpipe.submission.trial.start import execute
@@ -58,7 +59,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     executed, failure = _executed(job, lineages)
     facts = replace(
         facts.with_executed(executed),
-        log_differences=draft_log_differences(made),
+        log_differences=compare(draft_record(made), {log_name(seed): log for seed, log in made.logs.items()}),
         folder_problems=empty_fields(made) if track == RECORD_TRACK else (),
     )
     judgment = judge(facts)
@@ -66,7 +67,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if failure is not None:
         raise failure
     if made.compared is not None:
-        job.context.reporter.note(made.compared.verdict)
+        for tested in made.compared.margins:
+            job.context.reporter.note(tested.verdict)
     for deviation in judgment.deviations:
         job.context.reporter.warn(f"stated in the README: {deviation}")
     folder = folder_name(track, made.heading.date, made.heading.name)
@@ -193,7 +195,7 @@ def _check_seeds(lineages: Sequence[Lineage], facts: Facts) -> None:
 def _heading(job: Job, lineage: Lineage) -> Heading:
     settings = job.config.submit
     when = settings.date or date.today().isoformat()
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when) is None:
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when, re.ASCII) is None:
         raise ConfigError(f"submit.date={when!r} must be YYYY-MM-DD")
     assert lineage.evaluation is not None and lineage.trained is not None
     packages = mapping(lineage.trained.manifest.provenance, "packages")
@@ -205,7 +207,7 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         date=when,
         track=settings.track,
         hardware=settings.hardware or device_of(lineage) or "hardware not recorded",
-        pytorch_version=text(packages, "torch") or "",
+        pytorch_version=version(packages, "torch") or "",
         against=settings.against,
         against_name=settings.against_name,
         launchers=settings.launchers,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from golfpipe.data.inspect import SplitInspection
-from golfpipe.data.shard_files import SPLITS, Split
+from golfpipe.data.shard_format import SPLITS, Split
+from golfpipe.data.text_changes import sentences
 from golfpipe.data.tokenize import TokenizeSummary, tokenize_documents
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.jobs.job import Job
@@ -14,12 +15,24 @@ from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 TOKENIZER_FILE = "tokenizer.model"
+MOST_OFF = 0.25
+"""Share of the validation split asked for by which the one that came out may differ without a warning."""
+MOST_GAINED = 0.001
+"""Share of bytes that normalization may add without a warning."""
 
 
 def write_token_data(
-    job: Job, out: ArtifactWriter, documents: Iterable[str], tokenizer: Tokenizer, *, processes: int = 1
+    job: Job,
+    out: ArtifactWriter,
+    documents: Iterable[str],
+    tokenizer: Tokenizer,
+    *,
+    threshold: float,
+    mixed_bytes: int | None = None,
+    processes: int = 1,
 ) -> Result:
-    """Tokenize the documents into `out`, beside the tokenizer."""
+    """Tokenize the documents into `out`, beside the tokenizer, and say what became of them; see `tokenize_documents`
+    for the numbers."""
     out.write(TOKENIZER_FILE, tokenizer.model_bytes)
     with job.context.reporter.task("tokenize", 0, "tokens") as task:
         before = 0
@@ -33,13 +46,19 @@ def write_token_data(
             documents,
             tokenizer,
             out.folder,
-            val_fraction=job.config.data.val_fraction,
+            threshold=threshold,
+            mixed_bytes=mixed_bytes,
             shard_tokens=job.config.data.shard_tokens,
             num_processes=processes,
             progress=progress,
         )
-    _note_changes(job, summary)
-    return Result(kind="token_data", metrics=_metrics(summary) | tokenizer_metrics(tokenizer, TOKENIZER_FILE))
+    _say_split(job, summary)
+    _say_changes(job, summary)
+    return Result(
+        kind="token_data",
+        metrics=_metrics(summary) | tokenizer_metrics(tokenizer, TOKENIZER_FILE),
+        provenance={"text_changes": dict(summary.changes)},
+    )
 
 
 def tokenizer_metrics(tokenizer: Tokenizer, file_name: str) -> dict[str, Any]:
@@ -70,19 +89,41 @@ def _metrics(summary: TokenizeSummary) -> dict[str, Any]:
         "train_bytes": train.decoded_bytes,
         "val_bytes": val.decoded_bytes,
         "bytes_per_token": (train.decoded_bytes + val.decoded_bytes) / (train.tokens + val.tokens),
-        "original_bytes": train.original_bytes + val.original_bytes,
+        "original_bytes": train.source_bytes + val.source_bytes,
         "decoded_bytes": train.decoded_bytes + val.decoded_bytes,
-        "changed_documents": train.changed_documents + val.changed_documents,
+        "changed_documents": summary.changed_documents,
         "blank_documents": summary.blank_documents,
     }
 
 
-def _note_changes(job: Job, summary: TokenizeSummary) -> None:
-    original = summary.train.original_bytes + summary.val.original_bytes
+def _say_split(job: Job, summary: TokenizeSummary) -> None:
+    """Say which share of the text is for validation, and warn where it is far from what was asked."""
+    asked, share = job.config.data.val_fraction, summary.val_share
+    documents = summary.train.documents + summary.val.documents
+    job.context.reporter.note(
+        f"validation: {asked:.1%} of the text was asked for, {share:.1%} it is"
+        f" ({summary.val.documents:,} of {documents:,} documents)"
+    )
+    if abs(share / asked - 1) > MOST_OFF:
+        job.context.reporter.warn(
+            f"the validation split has {share:.1%} of the text, not {asked:.1%}: a document goes there whole, and"
+            f" {documents:,} are few; give more or shorter documents, or set another data.val_fraction"
+        )
+
+
+def _say_changes(job: Job, summary: TokenizeSummary) -> None:
+    """Say what the tokenizer does not give back, and warn where scores count bytes that the text did not have."""
+    source = summary.train.source_bytes + summary.val.source_bytes
     decoded = summary.train.decoded_bytes + summary.val.decoded_bytes
-    changed = summary.train.changed_documents + summary.val.changed_documents
-    if changed:
-        job.context.reporter.note(
-            f"the tokenizer's normalization changed {changed} documents: {original} bytes of text became {decoded},"
-            " which are what scores count"
+    if not summary.changed_documents:
+        job.context.reporter.note(f"every document comes back from its tokens as it was: {source:,} bytes")
+        return
+    changes = "; ".join(sentences(summary.changes))
+    job.context.reporter.note(
+        f"the tokenizer changes {summary.changed_documents:,} documents: {changes}. Scores count the {decoded:,} bytes"
+        f" that come back of {source:,}"
+    )
+    if decoded > (1 + MOST_GAINED) * source:
+        job.context.reporter.warn(
+            f"scores count {decoded - source:,} bytes that are not in the text, which makes bits per byte look lower"
         )

@@ -9,17 +9,20 @@ golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm      
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
+from golfpipe.data.order import order_bits, order_warning
+from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.data.token_data import load_tokenizer, load_training_shards
 from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
+from golfpipe.jobs.unfinished import protect
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
 from golfpipe.machine.compiling import compiled_passes, compiles
@@ -32,7 +35,7 @@ from golfpipe.model.network import Network, build_network, initialize
 from golfpipe.optim.process_group import ALONE
 from golfpipe.reporter import Task
 from golfpipe.stages.trackers import tracking
-from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from golfpipe.stages.training_checkpoint import load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
 from golfpipe.stages.validation import Validation
 from golfpipe.store.artifact import Artifact, ArtifactWriter
@@ -41,6 +44,11 @@ from golfpipe.training.config import TrainConfig
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
 from golfpipe.training.token_stream import TokenStream
+
+_CHANGED_HINT = (
+    "bring the file back as it was and repeat the command, which goes on from the last checkpoint before the change, if"
+    " there is one; the weights since then saw other data and are not kept"
+)
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
@@ -53,8 +61,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     settings = _settings(job, device)
     tokenizer = load_tokenizer(data)
     check_vocabulary(config.model, tokenizer)
-    stream, skipped_shards = _open_stream(job)
-    validation = Validation(data, tokenizer, settings.validation_targets)
+    watch = ShardWatch(data, _CHANGED_HINT)
+    stream, skipped_shards = _open_stream(job, tokenizer.bos_id)
+    watch.leave_out(skipped_shards)
+    validation = Validation(data, tokenizer, settings)
     network = _first_network(job, settings).to(device)
     keep_freed_memory()
     compiled = compiles("train.compile", settings.compile, device, _flops(job, device), job.context.reporter)
@@ -68,13 +78,13 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         job.arguments.get("replay"),
         job.context.processes or ALONE,
     )
-    resumed = load_checkpoint(out.scratch(CHECKPOINT), trainer)
+    resumed = load_checkpoint(out, trainer)
     with compiled_passes(compiled, device, network.compute_dtype, job.context.reporter):
         if compiled:
             trainer.warm_up(settings.compile_warmup_steps if device.type == "cuda" else 1)
         with tracking(job, trainer.steps_done) as track:
             log = TrainingLog(out, trainer, job.context.reporter, track)
-            reason = _train(job, out, trainer, log, validation, resumed)
+            reason = _train(job, out, trainer, log, validation, watch, resumed)
             return _result(job, out, trainer, log, validation, reason, skipped_shards)
 
 
@@ -90,7 +100,7 @@ def _settings(job: Job, device: torch.device) -> TrainConfig:
     return replace(settings, precision=processes.first(faster_precision(device, job.config.model.model_dim)))
 
 
-def _open_stream(job: Job) -> tuple[TokenStream, list[str]]:
+def _open_stream(job: Job, bos_id: int) -> tuple[TokenStream, list[str]]:
     """Open the train shards; return their tokens and the names of the shards that are skipped.
 
     Raises DataError where there are too few tokens for one sequence.
@@ -99,6 +109,8 @@ def _open_stream(job: Job) -> tuple[TokenStream, list[str]]:
     shards, bad_shards = load_training_shards(data, settings.on_bad_shard)
     for message in bad_shards.values():
         job.context.reporter.warn(f"skipped: {message}")
+    if warning := order_warning(order_bits(shards, bos_id), str(data.path)):
+        job.context.reporter.warn(warning)
     stream = TokenStream(shards)
     if stream.num_tokens <= settings.context_length:
         raise DataError(
@@ -150,17 +162,19 @@ def _train(
     trainer: GuardedTrainer,
     log: TrainingLog,
     validation: Validation,
+    watch: ShardWatch,
     resumed: dict[str, Any] | None,
 ) -> str:
     """Make all steps that remain and return why the run ended. `resumed`: the values of the checkpoint, if any.
 
-    Raises Interrupted after a signal, with the state saved, and StageFailed or DataError for a step that fails.
+    Raises Interrupted after a signal, with the state saved, StageFailed or DataError for a step that fails, and
+    ArtifactError where a shard was changed; the last checkpoint from before that stays.
     """
     label = "train" if resumed is None else f"train, resumed at step {trainer.steps_done}"
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
-        events = _Events(out, trainer, log, validation, stop, task)
+        events = _Events(job, out, trainer, log, validation, watch, stop, task)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -173,6 +187,7 @@ def _train(
                 + (f" --nproc {trainer.processes.size}" if trainer.processes.size > 1 else ""),
                 exit_code=events.exit_code,
             )
+        watch.verify()
         events.checkpoint(trainer.steps_done)  # what follows may fail too, or be interrupted
     return reason
 
@@ -187,22 +202,19 @@ def _begin_log(job: Job, trainer: GuardedTrainer, log: TrainingLog, resumed: dic
         log.resume(resumed)
 
 
+@dataclass
 class _Events:
     """Logs, validates, saves and stops where `run_training` says that it is time."""
 
-    def __init__(
-        self,
-        out: ArtifactWriter,
-        trainer: GuardedTrainer,
-        log: TrainingLog,
-        validation: Validation,
-        stop: StopRequest,
-        task: Task,
-    ) -> None:
-        self.trainer, self.training_log, self.validation = trainer, log, validation
-        self.stop_request, self.task = stop, task
-        self.checkpoint_path = out.scratch(CHECKPOINT)
-        self.exit_code = 0
+    job: Job
+    out: ArtifactWriter
+    trainer: GuardedTrainer
+    training_log: TrainingLog
+    validation: Validation
+    watch: ShardWatch
+    stop_request: StopRequest
+    task: Task
+    exit_code: int = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
         self.training_log.add_steps(steps)
@@ -212,8 +224,10 @@ class _Events:
         self.training_log.add_validation(self.validation.score(self.trainer))
 
     def checkpoint(self, step: int) -> None:
-        if self.training_log.writes:
-            save_checkpoint(self.checkpoint_path, self.trainer, self.training_log.state_values())
+        self.watch.check()
+        if self.trainer.processes.rank == 0:
+            protect(self.job, self.out)
+            save_checkpoint(self.out, self.trainer, self.training_log.state_values())
 
     def stop_requested(self) -> bool:
         """Stop all processes after the same step, whichever of them got the signal."""

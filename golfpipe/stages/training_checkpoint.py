@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.stages.training_log import cut_logs_back
 from golfpipe.store.arrays import metadata_from_bytes
+from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.files import write_file
 from golfpipe.store.tensors import seal, tensors_from_bytes, tensors_to_bytes
 from golfpipe.training.guarded import GuardedTrainer
@@ -18,7 +18,7 @@ CHECKPOINT = "checkpoint.safetensors"
 _HINT = "--force starts afresh"
 
 
-def save_checkpoint(path: Path, trainer: GuardedTrainer, log_values: dict[str, Any]) -> None:
+def save_checkpoint(out: ArtifactWriter, trainer: GuardedTrainer, log_values: dict[str, Any]) -> None:
     """Write the trainer's state and what the logs held at this moment, in place of the checkpoint before.
 
     Raises StageFailed where the state is not finite; the checkpoint before then stays.
@@ -31,15 +31,16 @@ def save_checkpoint(path: Path, trainer: GuardedTrainer, log_values: dict[str, A
                 hint="the last good checkpoint is kept; lower the learning rates and start with --force",
             )
     values = trainer.state_values() | log_values
-    write_file(path, tensors_to_bytes(tensors, values | {"sha256": seal(tensors, values)}))
+    content = tensors_to_bytes(tensors, values | {"sha256": seal(tensors, values)})
+    write_file(out.scratch(CHECKPOINT), content)
 
 
-def load_checkpoint(path: Path, trainer: GuardedTrainer) -> dict[str, Any] | None:
+def load_checkpoint(out: ArtifactWriter, trainer: GuardedTrainer) -> dict[str, Any] | None:
     """Load the checkpoint, where there is one, cut the logs beside it back to its moment, and return its values.
 
     The first process reads the file for all. Raises ArtifactError for a damaged one, and for one of another run.
     """
-    reads = trainer.processes.rank == 0
+    reads, path = trainer.processes.rank == 0, out.scratch(CHECKPOINT)
     content = trainer.processes.first(path.read_bytes() if reads and path.is_file() else None)
     if content is None:  # not so for an empty file, which is a damaged one
         return None
@@ -51,5 +52,5 @@ def load_checkpoint(path: Path, trainer: GuardedTrainer) -> dict[str, Any] | Non
     except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path}: not a checkpoint of this run ({error})", hint=_HINT) from error
     if reads:
-        cut_logs_back(path.parent, values, _HINT)
+        cut_logs_back(out, values, _HINT)
     return values

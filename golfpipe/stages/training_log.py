@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from golfpipe.config.schema import PipelineConfig, plain_config
@@ -21,13 +20,16 @@ from golfpipe.scoring.score import Score
 from golfpipe.stages.trackers import Record
 from golfpipe.store.artifact import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
-from golfpipe.store.files import sync_file, writing
+from golfpipe.store.files import sync_file
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.log_lines import TRAINING_LOG, cap_line, memory_line, start_lines, train_line, validation_line
 from golfpipe.training.loop import FinishedStep
 
 _SIZES = {LOG: "log_bytes", TRAINING_LOG: "human_log_bytes"}
 """File -> the value of a checkpoint that holds the file's size at that moment."""
+
+VALIDATION_RISE = 0.01
+"""Share by which a validation loss may be above the best one without a warning."""
 
 
 class TrainingLog:
@@ -41,13 +43,12 @@ class TrainingLog:
         track: Callable[[Sequence[Record]], None],
     ) -> None:
         """Write into `out`. `track` receives every record of log.jsonl."""
-        self.trainer, self.reporter, self.track = trainer, reporter, track
-        self.writes = trainer.processes.rank == 0
-        self.records_path = out.path(LOG, content=False)
-        self.text_path = out.path(TRAINING_LOG, content=False)
+        self.out, self.trainer, self.reporter, self.track = out, trainer, reporter, track
         self.micro_batch = trainer.micro_batch
         self.last_loss: float | None = None
         self.skipped_steps = 0
+        self.best_validation: tuple[float, int] | None = None
+        """The lowest loss so far, in nats, and its step."""
 
     @property
     def loss_text(self) -> str:
@@ -55,9 +56,8 @@ class TrainingLog:
 
     def start(self, config: PipelineConfig, compiled: bool, paths: Sequence[FastPath]) -> None:
         """Begin new logs with what the run starts from."""
-        if self.writes:
-            for path in (self.records_path, self.text_path):
-                path.unlink(missing_ok=True)
+        for name in _SIZES:
+            self.out.write(name, b"", content=False)
         trainer, parameters = self.trainer, parameter_count(config.model)
         self._record(
             {
@@ -106,12 +106,26 @@ class TrainingLog:
             {"type": "validation", "step": step, "val_loss_nats": score.val_loss_nats, "val_bpb": score.val_bpb}
         )
         self._write_lines(self._validation_line(score))
+        self._judge_validation(score)
         self.reporter.note(
             f"step {step}: train loss {self.loss_text}, val loss {score.val_loss_nats:.4f}, val bpb {score.val_bpb:.4f}"
         )
 
+    def _judge_validation(self, score: Score) -> None:
+        """Warn where the loss on the validation split rises, and remember the best one."""
+        loss, step = score.val_loss_nats, self.trainer.steps_done
+        if self.best_validation is None or loss < self.best_validation[0]:
+            self.best_validation = loss, step
+        elif loss > (1 + VALIDATION_RISE) * self.best_validation[0] and step > self.best_validation[1]:
+            self.reporter.warn(
+                f"step {step}: validation loss {loss:.4f} is above the {self.best_validation[0]:.4f} of step"
+                f" {self.best_validation[1]}: the model learns its training text by heart, or that text is of another"
+                " kind; fewer steps or more text help"
+            )
+
     def end(self, score: Score, metrics: dict[str, Any]) -> None:
         """Log the final score and the metrics of the trained model."""
+        self._judge_validation(score)
         trainer, memory = self.trainer, metrics["peak_memory_bytes"]
         lines = [self._validation_line(score)]
         if metrics["stop_reason"] == "max_seconds":
@@ -123,15 +137,12 @@ class TrainingLog:
 
     def state_values(self) -> dict[str, Any]:
         """Return what a checkpoint holds of the logs, after syncing them to the disk."""
-        for path in (self.records_path, self.text_path):
-            if path.exists():
-                sync_file(path)
-        return {
-            "last_loss": self.last_loss,
-            "skipped_steps": self.skipped_steps,
-            _SIZES[LOG]: self.records_path.stat().st_size,
-            _SIZES[TRAINING_LOG]: self.text_path.stat().st_size,
-        }
+        sizes = {}
+        for name, key in _SIZES.items():
+            path = self.out.path(name, content=False)
+            sync_file(path)
+            sizes[key] = path.stat().st_size
+        return {"last_loss": self.last_loss, "skipped_steps": self.skipped_steps, **sizes}
 
     def _validation_line(self, score: Score) -> str:
         trainer = self.trainer
@@ -140,29 +151,33 @@ class TrainingLog:
         )
 
     def _record(self, record: dict[str, Any]) -> None:
-        self._append(self.records_path, [canonical_json(record)])
+        self._append(LOG, [canonical_json(record)])
         self.track([record])
 
     def _write_lines(self, *lines: str) -> None:
-        self._append(self.text_path, lines)
+        self._append(TRAINING_LOG, lines)
 
-    def _append(self, path: Path, lines: Sequence[str]) -> None:
-        if self.writes:
-            text = "".join(f"{line}\n" for line in lines)
-            with writing(path, len(text)), path.open("a", encoding="utf-8") as stream:
-                stream.write(text)
+    def _append(self, name: str, lines: Sequence[str]) -> None:
+        self.out.append(name, "".join(f"{line}\n" for line in lines).encode())
 
 
-def cut_logs_back(folder: Path, values: dict[str, Any], hint: str) -> None:
-    """Cut both logs in `folder` to the sizes that a checkpoint names. Raises ArtifactError for a shorter one."""
-    sizes = {folder / name: values.get(key) for name, key in _SIZES.items()}
-    for log, size in sizes.items():
-        found = log.stat().st_size if log.is_file() else None
-        if type(size) is not int or size < 0 or found is None or found < size:
+def cut_logs_back(out: ArtifactWriter, values: dict[str, Any], hint: str) -> None:
+    """Cut both logs in the folder of `out` to the sizes that a checkpoint names. Raises ArtifactError for a shorter
+    one.
+
+    Each becomes a new file: a process that lost this folder may still have the old one open, and write to it.
+    """
+    sizes = {name: values.get(key) for name, key in _SIZES.items()}
+    kept = {}
+    for name, size in sizes.items():
+        log = out.folder / name
+        content = log.read_bytes() if log.is_file() else None
+        found = len(content) if content is not None else None
+        if type(size) is not int or size < 0 or content is None or len(content) < size:
             raise ArtifactError(f"{log}: {found} bytes, the checkpoint was made when it had {size}", hint=hint)
-    for log, size in sizes.items():
-        with log.open("r+b") as stream:
-            stream.truncate(size)
+        kept[name] = content[:size]
+    for name, content in kept.items():
+        out.write(name, content, content=False)
 
 
 def _step_record(step: FinishedStep, fault: str | None) -> dict[str, Any]:

@@ -18,8 +18,7 @@ import torch
 
 from golfpipe.adapt.method import Recipe, Work
 from golfpipe.config.schema import plain_config
-from golfpipe.data.token_data import load_tokenizer, load_validation
-from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config
@@ -45,7 +44,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     config = model_config(source)
     tokenizer = load_tokenizer(job.inputs["data"])
     check_vocabulary(config, tokenizer)
-    tokens, split_targets = load_validation(job.inputs["data"], job.config.evaluate.max_targets)
+    text = load_validation(job.inputs["data"], tokenizer, job.config.evaluate.max_targets)
     network = load_network(config, load_weights(source), COMPUTE_DTYPES[ttt.precision]).to(device)
     keep_freed_memory()
     if not ttt.chosen.score_first:
@@ -53,15 +52,15 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             f"{ttt.method} test-time training learns from tokens before they are scored: not eligible for a record"
         )
     epochs = _Epochs()
-    nats = _adapt(job, network, tokens, tokenizer, device, epochs)
+    nats = _adapt(job, network, text, tokenizer.bos_id, device, epochs)
     seconds = time.perf_counter() - epochs.started
     if nats is None:
-        return _adapted_model(job, out, network, epochs, len(tokens) - 1, seconds)
+        return _adapted_model(job, out, network, epochs, len(text.sizes), seconds)
     if not np.isfinite(nats).all():
         raise StageFailed("test-time training diverged: a score is not finite", hint="lower ttt.lr")
-    score = summarize(tokens, nats, tokenizer.byte_table, tokenizer.bos_id)
+    score = summarize(text.tokens, nats, text.sizes, tokenizer.bos_id)
     return write_evaluation(
-        out, source, score, job.config, split_targets=split_targets, protocol="score_first", eval_seconds=seconds
+        out, source, score, job.config, split_targets=text.split_targets, protocol="score_first", eval_seconds=seconds
     )
 
 
@@ -82,24 +81,24 @@ class _Epochs:
 
 
 def _adapt(
-    job: Job, network: Network, tokens: np.ndarray, tokenizer: Tokenizer, device: torch.device, epochs: _Epochs
+    job: Job, network: Network, text: ValidationText, bos_id: int, device: torch.device, epochs: _Epochs
 ) -> np.ndarray | None:
     """Run the method, compiled where that pays. Return what it returns: the nats of every target, or None."""
     ttt, reporter, processes = job.config.ttt, job.context.reporter, job.context.processes or ALONE
     method, recipe = ttt.chosen, ttt.recipe()
-    total = (len(tokens) - 1) * (1 if method.score_first else recipe.epochs)
+    total = len(text.sizes) * (1 if method.score_first else recipe.epochs)
     with reporter.task(f"ttt {ttt.method}", total, "targets") as task:
-        loss_of = _compiled_loss(job, network, len(tokens) - 1, recipe, device)
+        loss_of = _compiled_loss(job, network, len(text.sizes), recipe, device)
         work = Work(
             network=network,
-            tokens=tokens,
-            bos_id=tokenizer.bos_id,
+            tokens=text.tokens,
+            bos_id=bos_id,
             windows=job.config.evaluate,
             seed=job.config.seed,
             device=device,
             processes=processes,
             loss_of=loss_of,
-            on_scored=RunningScore(task, tokens, tokenizer.byte_table, processes.size).add,
+            on_scored=RunningScore(task, text.sizes, processes.size).add,
             on_step=lambda count: task.advance(count, epochs.note),
             on_epoch=epochs.add,
         )

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 from golfpipe.errors import ArtifactError, Busy, DataError, UsageError
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import (
+    make_folder,
     old_folder,
     partial_folder,
     recover,
+    remove_temporaries,
     replace_folder,
     sync_file,
     sync_folder,
     write_file,
     writing,
 )
-from golfpipe.store.lock import output_lock
+from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import (
     KIND_VERSIONS,
     MANIFEST_NAME,
@@ -84,6 +86,11 @@ class Artifact:
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise ArtifactError(f"{path}: sha256 differs from the manifest: the file was altered", path=str(path))
         return content
+
+    def verify(self) -> None:
+        """Check the size and sha256 of every listed file. Raises ArtifactError."""
+        for name in self.manifest.files:
+            self.file(name)
 
     def read_json(self, name: str) -> Any:
         return parse_json(self.read(name, at_most=MAX_MANIFEST_BYTES), str(self.path_of(name)))
@@ -186,11 +193,20 @@ def try_open(path: Path) -> Artifact | None:
 
 @dataclass
 class ArtifactWriter:
-    """The folder that a stage fills. Only `finish` makes it an artifact."""
+    """The folder that a stage fills. Only `finish` makes it an artifact.
+
+    Before every write it checks the lock of the output, `hold`; None where no other process can know the folder.
+    """
 
     folder: Path
+    hold: Hold | None = None
     side_files: set[str] = field(default_factory=set)
     scratch_files: set[str] = field(default_factory=set)
+
+    def check(self) -> None:
+        """Raise Busy if the lock of the output is lost."""
+        if self.hold is not None:
+            self.hold.check()
 
     def scratch(self, name: str) -> Path:
         """Return the path for a file that only the work needs, such as a checkpoint. `finish` leaves it out."""
@@ -200,14 +216,21 @@ class ArtifactWriter:
     def path(self, name: str, *, content: bool = True) -> Path:
         """Return the path at which the stage writes file `name` itself. `content=False`: a log, outside the digest."""
         assert is_plain_name(name), name
+        self.check()
         if not content:
             self.side_files.add(name)
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, below=self.folder)
         return path
 
     def write(self, name: str, data: bytes, *, content: bool = True) -> None:
         write_file(self.path(name, content=content), data)
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write `data` at the end of the log `name`."""
+        path = self.path(name, content=False)
+        with writing(path, len(data)), path.open("ab") as stream:
+            stream.write(data)
 
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, (canonical_json(value) + "\n").encode())
@@ -232,28 +255,38 @@ class IdleWriter(ArtifactWriter):
     def write(self, name: str, data: bytes, *, content: bool = True) -> None:
         pass
 
+    def append(self, name: str, data: bytes) -> None:
+        pass
+
     def write_tensors(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
         pass
 
 
-def begin(out: Path, *, keep_partial: bool = False) -> ArtifactWriter:
+def begin(out: Path, hold: Hold | None = None, *, keep_partial: bool = False) -> ArtifactWriter:
     """Start building `out`. `keep_partial` keeps what an interrupted run left; train resumes from it.
 
     Raises UsageError where `out` exists and is no artifact: the result would replace it.
     """
     recover(out)
     check_replaceable(out)
-    partial = partial_folder(out)
+    partial = hold.partial if hold is not None else partial_folder(out)
     if partial.is_symlink():
         partial.unlink()
     if not keep_partial:
         shutil.rmtree(partial, ignore_errors=True)
     with writing(out):
-        partial.mkdir(parents=True, exist_ok=True)
+        make_folder(partial)
         _refuse_links(partial)
+        remove_temporaries(partial)
         # A kept folder still has its manifest if it was complete and damaged afterwards.
         (partial / MANIFEST_NAME).unlink(missing_ok=True)
-    return ArtifactWriter(partial)
+    return ArtifactWriter(partial, hold)
+
+
+def begin_in_place(out: Path, hold: Hold) -> ArtifactWriter:
+    """Start adding a manifest to the folder `out`, which holds the files already."""
+    remove_temporaries(out, MANIFEST_NAME)
+    return ArtifactWriter(out, hold)
 
 
 def _refuse_links(partial: Path) -> None:
@@ -318,31 +351,31 @@ def finish(
         provenance=provenance | result.provenance,
         location=result.location,
     ).sealed()
+    writer.check()
     write_file(writer.folder / MANIFEST_NAME, manifest.to_json())
     if writer.folder != out:  # `data add` writes its manifest into the folder of shards itself
-        _put_in_place(out, manifest)
+        writer.check()
+        _put_in_place(writer.folder, out, manifest)
     return manifest
 
 
-def finish_interrupted(out: Path, key: str) -> Manifest | None:
-    """Put the artifact with this key in the place of `out`, where its process died when it was complete, and return its
-    manifest. Return None where there is no such artifact."""
-    found = try_open(partial_folder(out))
+def finish_interrupted(out: Path, key: str, partial: Path) -> Manifest | None:
+    """Put the artifact with this key in the place of `out`, where its process died when it was complete in the folder
+    `partial`, and return its manifest. Return None where there is no such artifact."""
+    found = try_open(partial)
     if found is None or found.manifest.key != key:
         return None
     check_replaceable(out)
     try:
-        for name in found.manifest.files:
-            found.file(name)
+        found.verify()
     except ArtifactError:
         return None
-    _put_in_place(out, found.manifest)
+    _put_in_place(partial, out, found.manifest)
     return found.manifest
 
 
-def _put_in_place(out: Path, manifest: Manifest) -> None:
-    """Remove the files that only the making needed, and rename the complete partial folder to `out`."""
-    partial = partial_folder(out)
+def _put_in_place(partial: Path, out: Path, manifest: Manifest) -> None:
+    """Remove the files that only the making needed, and rename the complete folder `partial` to `out`."""
     for path in sorted(partial.rglob("*")):
         name = path.relative_to(partial).as_posix()
         if path.is_file() and name != MANIFEST_NAME and name not in manifest.files:
@@ -357,6 +390,9 @@ def _file_names(folder: Path) -> Iterable[str]:
     return sorted(name.as_posix() for name in shown if name.as_posix() != MANIFEST_NAME)
 
 
-def abandon(out: Path) -> None:
+def abandon(partial: Path) -> None:
     """Remove what a failed stage left half built."""
-    shutil.rmtree(partial_folder(out), ignore_errors=True)
+    with suppress(OSError):
+        # Without its manifest nobody takes the rest for complete.
+        (partial / MANIFEST_NAME).unlink(missing_ok=True)
+        shutil.rmtree(partial)

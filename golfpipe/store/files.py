@@ -1,31 +1,34 @@
 """Files and folders that appear under their final name only when they are complete.
 
-A file is written to a temporary sibling, synced and renamed. A folder is built as `.<name>.partial` and then takes the
-place of the old one; a crash between the two renames leaves `.<name>.old`, which `recover` puts back.
+A file is written to a temporary sibling, synced and renamed. A folder is built as `.<name>.<token>.partial`, where the
+token names the process that builds it, and then takes the place of the old one; a crash between the two renames leaves
+`.<name>.old`, which `recover` puts back.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from golfpipe.errors import StageFailed
 from golfpipe.units import format_bytes
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_HIDDEN = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{12}(?=\.partial))?\.(partial|old|lock)", re.DOTALL)
+"""The names of the hidden siblings of an output folder; a partial folder's has a token."""
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write `content` under `path` so that a crash leaves the old file or the new one. Raises as `writing` does."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{new_token()}.tmp")  # two processes never write one file
     with writing(path, len(content)):
         try:
-            # A crash may have left the file, or somebody may have planted a link, which must not be written through.
-            temporary.unlink(missing_ok=True)
             with temporary.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
@@ -36,6 +39,17 @@ def write_file(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def new_token() -> str:
+    """Return twelve random hexadecimal digits, which tell the files of one process from those of all others."""
+    return uuid4().hex[:12]
+
+
+def remove_temporaries(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left of `write_file` in `folder`: the temporary files for `name`, or all of them."""
+    for path in folder.glob(f".{name}.{'[0-9a-f]' * 12}.tmp"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -83,7 +97,8 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in this folder durable. Does nothing where folders cannot be opened (Windows)."""
+    """Make what was made, renamed and removed in this folder durable. Does nothing where folders cannot be opened
+    (Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -98,14 +113,40 @@ def named_path(path: Path) -> Path:
     return path if path.name not in ("", "..") else path.resolve()
 
 
-def partial_folder(out: Path) -> Path:
-    """Return the folder in which `out` is built."""
-    return out.with_name(f".{out.name}.partial")
+def make_folder(path: Path, below: Path | None = None) -> None:
+    """Make the folder `path` and its missing parents durably: a power cut loses a folder, with all that is in it, until
+    the folder above is synced. With `below`, only parents below that folder are made; raises OSError if it is missing.
+    """
+    if path != below and not path.is_dir():
+        make_folder(path.parent, below)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def partial_folder(out: Path, token: str | None = None) -> Path:
+    """Return the folder in which the process with this token builds `out`. Without a token, return the one that is
+    there, whoever builds or left it, or a path at which nothing is."""
+    if token is not None:
+        return out.with_name(f".{out.name}.{token}.partial")
+    names = out.parent.iterdir() if out.parent.is_dir() else ()
+    found = [path for path in names if path.name.endswith(".partial") and owner_of(path) == out]
+    # There are two where a process was killed in the moment in which it lost its lock; its own has no files then.
+    return max(found, key=_count_files, default=out.with_name(f".{out.name}.partial"))
+
+
+def _count_files(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def old_folder(out: Path) -> Path:
     """Return the folder that holds the previous `out` for the moment in which the new one takes its place."""
     return out.with_name(f".{out.name}.old")
+
+
+def owner_of(path: Path) -> Path:
+    """Return the output folder that a hidden sibling belongs to, and any other path as it is."""
+    hidden = _HIDDEN.fullmatch(path.name)
+    return path.with_name(hidden["name"]) if hidden is not None else path
 
 
 def recover(out: Path) -> None:

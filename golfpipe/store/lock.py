@@ -5,6 +5,10 @@ holds host, pid and the process's start time; its modification time is a heartbe
 over at once on the same host, and after STALE_SECONDS without a heartbeat from another. Heartbeats are judged by the
 clock of the file system, since the clocks of two hosts may differ.
 
+A process that was suspended for so long goes on without knowing that its lock is lost. It harms nothing: it builds in
+a folder whose name has its token, and the new owner renames that folder before anything else (`adopt`). Whatever the
+old owner still does fails, because its folder is not there.
+
 The package flufl.lock is not used: it waits for a dead process's lock to expire even on the same host, needs the
 clocks of all hosts to agree, and lets one of two processes that break an old lock remove the other's new one.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +26,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from golfpipe.errors import Busy
-from golfpipe.store.files import writing
+from golfpipe.errors import Busy, StageFailed
+from golfpipe.store.files import make_folder, new_token, partial_folder, sync_folder, writing
 
 try:
     import fcntl
@@ -33,6 +37,10 @@ except ImportError:  # Windows: takeovers of dead locks are then not guarded aga
 
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 60.0
+_MAX_BYTES = 4096
+"""The most bytes of a lock file that are read; golfpipe writes about 150."""
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags with which a link is not followed, and a pipe does not wait for its other end."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +48,45 @@ class Hold:
     """The lock of one output folder, held by this process."""
 
     out: Path
+    token: str
     content: bytes
 
+    @property
+    def partial(self) -> Path:
+        """The folder in which this process builds `out`."""
+        return partial_folder(self.out, self.token)
+
+    def adopt(self) -> None:
+        """Take over what another process left unfinished: its folder gets the name of this process's own.
+
+        The folder is found before the lock is checked. So its name is one that it has no more where a third process
+        adopts it meanwhile, and the renaming fails.
+        """
+        while True:
+            found = partial_folder(self.out)
+            self.check()
+            if found == self.partial or not os.path.lexists(found):
+                return
+            with suppress(FileNotFoundError):
+                os.replace(found, self.partial)
+                sync_folder(self.out.parent)
+
     def is_lost(self) -> bool:
-        """Return True if another host took the lock over, as it may after a long suspension of this process."""
+        """Return True if another process took the lock over, as it may after a long suspension of this process. It may
+        have finished since, so that there is no lock any more."""
         try:
-            return lock_path(self.out).read_bytes() != self.content
+            return _read(lock_path(self.out)) != self.content
         except FileNotFoundError:
             return True
         except OSError:  # unknown for now; a hiccup of the network must not cost the work
             return False
 
     def check(self) -> None:
-        """Raise Busy if the lock is lost: what this process wrote may then be mixed with another one's work."""
+        """Raise Busy if the lock is lost. Every write is preceded by this."""
         if self.is_lost():
             raise Busy(
                 f"{self.out}: another process took over while this one was silent for over {STALE_SECONDS:.0f} s",
-                hint="wait for it, or give another folder with -o",
+                hint="the other process goes on from the last checkpoint; wait for it, or give another folder with -o",
                 path=str(self.out),
             )
 
@@ -65,8 +95,9 @@ class Hold:
 def output_lock(out: Path) -> Iterator[Hold]:
     """Hold `out` inside the `with` block. Raises Busy (exit 75) at once where a process, even this one, has it."""
     with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    path, hold = lock_path(out), Hold(out, _owner())
+        make_folder(out.parent)
+    token = new_token()
+    path, hold = lock_path(out), Hold(out, token, _owner(token))
     stop = threading.Event()
     beat = threading.Thread(target=_keep_alive, args=(hold, stop), daemon=True)
     try:
@@ -89,15 +120,23 @@ def lock_holder(out: Path) -> str | None:
     """Say who is writing `out` now; None where nobody is, dead processes included. Changes nothing."""
     path = lock_path(out)
     try:
-        content, age = path.read_bytes(), time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return None
+        content, age = _read(path), time.time() - path.stat().st_mtime
     except PermissionError:
         return "a process of another user"
-    return _live_holder(content, age)
+    except OSError:
+        return None
+    holder = _live_holder(content, age)
+    return f"{holder}, whose lock {path} is dated in the future" if holder and age < -STALE_SECONDS else holder
 
 
-def _owner() -> bytes:
+def _read(path: Path) -> bytes:
+    """Return the content of a lock file; of a file that is none, its beginning. Raises OSError for a link."""
+    descriptor = os.open(path, os.O_RDONLY | _PLAIN)
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        return stream.read(_MAX_BYTES) or b""
+
+
+def _owner(token: str) -> bytes:
     """Return the lock file's content, which tells this process, and this lock of it, from all others."""
     return json.dumps(
         {
@@ -105,7 +144,7 @@ def _owner() -> bytes:
             "pid_namespace": _pid_namespace(),
             "pid": os.getpid(),
             "started": _start_time(os.getpid()),
-            "token": uuid4().hex,
+            "token": token,
         }
     ).encode()
 
@@ -119,7 +158,8 @@ def _acquire(path: Path, hold: Hold) -> None:
         if holder is not None:
             raise Busy(
                 f"{hold.out}: {holder} is writing here",
-                hint="wait for it, or give another folder with -o",
+                hint=f"wait for it, or give another folder with -o; the lock {path} counts no more"
+                f" {STALE_SECONDS:.0f} s after the last sign of life",
                 path=str(hold.out),
             )
     raise Busy(f"{hold.out}: the lock changes hands too fast; try again", path=str(hold.out))
@@ -128,7 +168,7 @@ def _acquire(path: Path, hold: Hold) -> None:
 def _create(path: Path, content: bytes) -> float | None:
     """Make the lock file with its content in one step, so that a crash leaves none without an owner. Return None where
     that worked, and the time by the clock of the file system where there is a lock already."""
-    draft = path.with_name(f"{path.name}.{uuid4().hex[:12]}")
+    draft = path.with_name(f"{path.name}.{new_token()}")
     try:
         with writing(path, len(content)):
             draft.write_bytes(content)
@@ -166,17 +206,23 @@ def _create_exclusively(path: Path, content: bytes) -> bool:
 def _remove_if_dead(path: Path, now: float) -> str | None:
     """Say who holds the lock. Return None if there is no lock, or it was a dead process's and was removed."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise StageFailed(f"{path}: in the place of a lock, and no plain file", hint="remove it", path=str(path))
+        descriptor = os.open(path, os.O_RDWR | _PLAIN)
     except FileNotFoundError:
         return None
     except PermissionError:
         return "a process of another user"
-    with os.fdopen(descriptor, "rb") as stream:
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
         # Without a lock on the file two processes could judge the old lock dead together; the slower one would then
         # remove the new lock of the faster one.
         if fcntl is not None:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return "a process that takes over from a dead one"
+            except OSError:  # a file system without such locks
+                pass
         status = os.fstat(descriptor)
         try:
             current = path.stat()
@@ -184,7 +230,10 @@ def _remove_if_dead(path: Path, now: float) -> str | None:
             return None
         if (status.st_ino, status.st_dev) != (current.st_ino, current.st_dev):
             return None
-        holder = _live_holder(stream.read(), now - status.st_mtime)
+        if status.st_mtime > now:
+            # A clock was set back, and a date in the future says nothing about the owner: its silence begins now.
+            os.utime(descriptor)
+        holder = _live_holder(stream.read(_MAX_BYTES) or b"", now - status.st_mtime)
         if holder is None:
             path.unlink(missing_ok=True)
         return holder
@@ -205,7 +254,7 @@ def _live_holder(content: bytes, age: float) -> str | None:
 def _parse(content: bytes) -> dict[str, Any] | None:
     try:
         owner = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):  # somebody else's file may nest without end
         return None
     valid = isinstance(owner, dict) and isinstance(owner.get("host"), str) and type(owner.get("pid")) is int
     return owner if valid and owner["pid"] > 0 else None
@@ -234,10 +283,10 @@ def _pid_namespace() -> str | None:
 def _start_time(pid: int) -> str | None:
     """Return when the process started, in ticks since boot; None where /proc does not tell."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the process's name comes before it and may hold spaces
+    fields = text.rpartition(")")[2].split()  # the process's name comes before it and may hold spaces
     if len(fields) < 20 or fields[0] == "Z":  # a zombie writes nothing any more
         return "dead" if fields[:1] == ["Z"] else None
     return fields[19]
@@ -246,7 +295,7 @@ def _start_time(pid: int) -> str | None:
 def _release(path: Path, content: bytes) -> None:
     """Remove the lock if it is still this one: after a long suspension another host may have taken it over."""
     with suppress(OSError):
-        if path.read_bytes() == content:
+        if _read(path) == content:
             path.unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ paths are in neither, so that equal work has equal names on every machine.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -44,6 +45,8 @@ KIND_VERSIONS: dict[Kind, int] = {
     "submission": 1,
 }
 
+_STAGE = re.compile(r"[a-z][a-z-]{0,39}")
+"""The pattern of a stage's name, which messages put into commands to copy."""
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -129,6 +132,8 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
         raise ArtifactError(f"{name}: field {where}: {first['msg']}") from error
+    if _STAGE.fullmatch(manifest.stage) is None:
+        raise ArtifactError(f"{name}: field stage: {manifest.stage[:100]!r} is not the name of a stage")
     if not 1 <= manifest.schema <= SCHEMA or manifest.kind_version != KIND_VERSIONS[manifest.kind]:
         raise ArtifactError(
             f"{name}: schema {manifest.schema}, {manifest.kind} version {manifest.kind_version};"

@@ -12,11 +12,10 @@ import yaml
 
 from golfpipe.config.schema import PipelineConfig, build_config
 from golfpipe.loading.lineage import Lineage, effective_config
-from golfpipe.store.metric_values import mapping, text
+from golfpipe.store.metric_values import mapping, text, version
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launcher_file
-from golfpipe.submission.read_records import compare_logs
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
@@ -25,6 +24,7 @@ from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
 from golfpipe.training.log_lines import TRAINING_LOG
+from golfpipe.visible import visible_json, visible_line
 
 CONFIG_FILE = "config.yaml"
 REQUIREMENTS_FILE = "requirements.txt"
@@ -86,10 +86,9 @@ def draft(
     )
 
 
-def draft_log_differences(made: Draft) -> tuple[str, ...] | None:
-    """List where the finished logs differ from what submission.json will hold. Both are read back."""
-    record = _record(made, Judgment(rules=(), deviations=()))
-    return compare_logs(json.loads(json.dumps(record)), {str(seed): log for seed, log in made.logs.items()})
+def draft_record(made: Draft) -> dict[str, Any]:
+    """Return what submission.json will hold, without the judgment, which is not known yet."""
+    return _record(made, Judgment(rules=(), deviations=()))
 
 
 def empty_fields(made: Draft) -> tuple[str, ...]:
@@ -124,7 +123,7 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
     record = json.dumps(_record(made, judgment), indent=2, ensure_ascii=False, allow_nan=False)
     return {
         README_FILE: readme.encode(),
-        SUBMISSION_FILE: (record + "\n").encode(),
+        SUBMISSION_FILE: (visible_json(record) + "\n").encode(),
         **({SCRIPT_FILE: made.script} if made.script is not None else {}),
         **{log_name(seed): log.encode() for seed, log in made.logs.items()},
         CONFIG_FILE: _config_yaml(made).encode(),
@@ -135,8 +134,8 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
 
 def _launch_settings(made: Draft) -> LaunchSettings:
     assert made.lineages[0].evaluation is not None
-    version = text(made.lineages[0].evaluation.manifest.provenance, "python") or ""
-    minor = re.match(r"3\.\d+", version)
+    python = text(made.lineages[0].evaluation.manifest.provenance, "python") or ""
+    minor = re.match(r"3\.\d{1,2}(?!\d)", python, re.ASCII)
     both = [(result.train_seconds or 0) + (result.eval_seconds or 0) for result in made.results]
     return LaunchSettings(
         name=made.heading.name,
@@ -169,9 +168,9 @@ def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:
     return complete_log(
         training_log,
         result,
-        coder=text(mapping(lineage.packed.manifest.config, "pack"), "coder") or "model",
+        coder=visible_line(text(mapping(lineage.packed.manifest.config, "pack"), "coder") or "model"),
         code_measured=code_measured,
-        method=_method(lineage),
+        method=visible_line(_method(lineage)),
     )
 
 
@@ -198,11 +197,12 @@ def _config_yaml(made: Draft) -> str:
 
 
 def _requirements(lineage: Lineage) -> str:
-    """Return the packages, in the versions that measured the score, that script or golfpipe need."""
+    """Return the packages in the versions that measured the score, where these are known. Without a script they are
+    what golfpipe itself needs to read the model."""
     assert lineage.evaluation is not None
     versions = mapping(lineage.evaluation.manifest.provenance, "packages")
     lines = []
     for name in _REQUIRED_PACKAGES:
-        version = text(versions, name)
-        lines.append(f"{name}=={version.partition('+')[0]}" if version else name)
+        measured = version(versions, name)
+        lines.append(f"{name}=={measured.partition('+')[0]}" if measured else name)
     return "\n".join(lines) + "\n"

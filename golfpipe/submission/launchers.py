@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from golfpipe.submission.quoting import render
 
 Launcher = Literal["torchrun", "modal", "slurm"]
 _FILES: dict[Launcher, str] = {
@@ -19,13 +19,6 @@ _FILES: dict[Launcher, str] = {
     "modal": "launch_modal.py",
     "slurm": "launch_slurm.sh",
 }
-_SCRIPTS = Environment(
-    loader=PackageLoader("golfpipe.submission"),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    keep_trailing_newline=True,
-)
-"""Nothing is escaped but the packages: all else that fills them is numbers, and a name of plain letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +41,7 @@ def launcher_file(launcher: Launcher, settings: LaunchSettings) -> tuple[str, st
     name = _FILES[launcher]
     slug = re.sub(r"[^a-z0-9]+", "-", settings.name.lower()).strip("-")[:40] or "submission"
     clock = f"{settings.minutes // 60:02d}:{settings.minutes % 60:02d}:00"
-    return name, _SCRIPTS.get_template(f"{name}.j2").render(asdict(settings), slug=slug, clock=clock)
+    return name, render("golfpipe.submission", f"{name}.j2", **asdict(settings), slug=slug, clock=clock)
 
 
 def launch_minutes(seconds: Sequence[float | None]) -> int:

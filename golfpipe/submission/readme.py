@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from golfpipe.submission.judgment import Judgment
-from golfpipe.submission.markdown import render_markdown
+from golfpipe.submission.quoting import render
 from golfpipe.submission.record import Heading
 from golfpipe.submission.seed_results import SeedResult, largest, spread
 from golfpipe.submission.significance import Significance
@@ -31,7 +31,7 @@ def readme_text(
         [result.after_quantization_bpb for result in results],
         [result.after_adaptation_bpb for result in results],
     )
-    return render_markdown(
+    return render(
         "golfpipe.submission",
         "README.md.j2",
         heading=heading,

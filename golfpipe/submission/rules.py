@@ -6,14 +6,14 @@ running the method can show, from a run (`golfpipe.submission.trial.start`). Wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.trial.findings import CutsFound, Executed
-from golfpipe.units import LIMIT_BYTES, format_bytes, format_seconds
+from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
 Status = Literal["pass", "fail", "not applicable", "not checked"]
 Finding = tuple[Status, str]
@@ -41,19 +41,20 @@ class RuleResult:
 
 def check_rules(facts: Facts) -> tuple[RuleResult, ...]:
     """Check every rule, in order."""
-    results = []
-    for number, (name, rule) in enumerate(_RULES, start=1):
-        status, evidence = rule(facts)
-        results.append(RuleResult(number=number, name=name, status=status, evidence=evidence))
-    return tuple(results)
+    return named_rules({number: rule(facts) for number, (_, rule) in enumerate(_RULES, start=1)})
+
+
+def named_rules(findings: Mapping[int, Finding]) -> tuple[RuleResult, ...]:
+    """Return results by the rules' numbers as they are listed; `findings` has one for every number."""
+    return tuple(
+        RuleResult(number=number, name=name, status=findings[number][0], evidence=findings[number][1])
+        for number, (name, _) in enumerate(_RULES, start=1)
+    )
 
 
 def not_applicable(reason: str) -> tuple[RuleResult, ...]:
     """Return every rule as not applicable, for an artifact that none of them is about."""
-    return tuple(
-        RuleResult(number=number, name=name, status="not applicable", evidence=reason)
-        for number, (name, _) in enumerate(_RULES, start=1)
-    )
+    return named_rules(dict.fromkeys(range(1, len(_RULES) + 1), ("not applicable", reason)))
 
 
 def _size(facts: Facts) -> Finding:
@@ -88,7 +89,7 @@ def _times(facts: Facts) -> Finding:
         if len(known) < len(seconds):
             unknown.append(label)
         if known:
-            parts.append(f"{label} {format_seconds(max(known))}")
+            parts.append(f"{label} {exact_seconds(max(known))}")
             if max(known) > TIME_LIMIT_SECONDS:
                 over.append(label)
     devices = ", ".join(sorted({run.device for run in facts.runs if run.device})) or "an unnamed device"

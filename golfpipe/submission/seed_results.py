@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from golfpipe.errors import ArtifactError
 from golfpipe.loading.lineage import Lineage
 from golfpipe.loading.siblings import after_adaptation, after_quantization, before_quantization
-from golfpipe.store.metric_values import count, number
+from golfpipe.store.metric_values import count, needed_number, number
 from golfpipe.submission.facts import RunFacts
 
 
@@ -58,15 +58,12 @@ def seed_result(lineage: Lineage, facts: RunFacts) -> SeedResult:
     """
     assert lineage.evaluation is not None and lineage.trained is not None
     scores, training = lineage.evaluation.manifest.metrics, lineage.trained.manifest.metrics
-    for key in ("val_loss_nats", "val_bpb"):
-        if number(scores, key) is None:
-            raise ArtifactError(f"{lineage.evaluation.path}: its manifest has no number for metrics.{key}")
     if facts.seed is None or facts.packed_bytes is None or facts.code_bytes is None:
         raise ArtifactError(f"{lineage.evaluation.path}: seed, packed_bytes or code_bytes of its models is not known")
     return SeedResult(
         seed=facts.seed,
-        val_loss_nats=float(scores["val_loss_nats"]),
-        val_bpb=float(scores["val_bpb"]),
+        val_loss_nats=needed_number(scores, "val_loss_nats", lineage.evaluation.path),
+        val_bpb=needed_number(scores, "val_bpb", lineage.evaluation.path),
         parameters=count(training, "parameters"),
         steps=count(training, "steps"),
         step_avg_ms=number(training, "step_avg_ms"),

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MARGIN_NATS = 0.005
+MARGINS_NATS = (0.005, 0.0)
+"""The challenge's margin, and that of later reviews, which used none."""
 LEVEL = 0.01
 MAX_SEEDS = 200
 """The most seeds that are suggested."""
@@ -32,6 +33,21 @@ class TestResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MarginTest:
+    """Whether this submission is better than the record by more than a margin."""
+
+    margin_bpb: float
+    margin_nats: float
+    welch: TestResult | None
+    """None: the record's seeds, or enough of this submission's, are not known."""
+    one_sample: TestResult | None
+    enough: bool
+    seeds_suggested: int | None
+    """In all, for p below the level if mean and spread stay as they are; None: no number would do, or not known."""
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Significance:
     """A comparison with a record. Differences are positive where this submission is better."""
 
@@ -44,17 +60,14 @@ class Significance:
     nats_per_bpb: float
     difference_bpb: float
     difference_nats: float
-    margin_bpb: float
-    margin_nats: float
-    welch: TestResult | None
-    """Welch's test; None where the record's seeds, or enough of this submission's, are not known."""
-    one_sample: TestResult | None
     level: float
-    enough: bool
-    seeds_suggested: int | None
-    """The number of seeds, in all, that would bring p below the level if mean and spread stayed as they are. None: no
-    number would, or it is not known."""
-    verdict: str
+    margins: tuple[MarginTest, ...]
+    """The challenge's 0.005 nats per token, and none, which later reviews asked for."""
+
+    @property
+    def enough(self) -> bool:
+        """By the challenge's own margin."""
+        return self.margins[0].enough
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,18 +79,7 @@ def significance(
     """Compare a submission with a record. `bpb` and `nats` hold a value per seed of the submission, `record_bpb` one
     per seed of the record, or its mean alone."""
     nats_per_bpb = statistics.fmean(nats) / statistics.fmean(bpb)
-    margin = MARGIN_NATS / nats_per_bpb
     mean, record_mean = statistics.fmean(bpb), statistics.fmean(record_bpb)
-    spread = _spread(bpb)
-    welch = one_sample = None
-    if spread is not None and spread > 0:
-        one_sample = _one_sample(bpb, record_mean - margin)
-        if len(record_bpb) > 1:
-            welch = _welch(bpb, [value - margin for value in record_bpb])
-    deciding = welch or one_sample
-    enough = deciding is not None and deciding.p < LEVEL
-    gain = record_mean - margin - mean
-    suggested = _seeds_suggested(gain, spread, len(bpb), record_bpb if welch is not None else ())
     return Significance(
         record_name=record_name,
         record_bpb=tuple(record_bpb),
@@ -87,14 +89,34 @@ def significance(
         nats_per_bpb=nats_per_bpb,
         difference_bpb=record_mean - mean,
         difference_nats=(record_mean - mean) * nats_per_bpb,
+        level=LEVEL,
+        margins=tuple(_margin_test(bpb, record_bpb, margin, nats_per_bpb) for margin in MARGINS_NATS),
+    )
+
+
+def _margin_test(
+    bpb: Sequence[float], record_bpb: Sequence[float], margin_nats: float, nats_per_bpb: float
+) -> MarginTest:
+    margin = margin_nats / nats_per_bpb
+    record_mean = statistics.fmean(record_bpb)
+    spread = _spread(bpb)
+    welch = one_sample = None
+    if spread is not None and spread > 0:
+        one_sample = _one_sample(bpb, record_mean - margin)
+        if len(record_bpb) > 1:
+            welch = _welch(bpb, [value - margin for value in record_bpb])
+    deciding = welch or one_sample
+    enough = deciding is not None and deciding.p < LEVEL
+    gain = record_mean - margin - statistics.fmean(bpb)
+    suggested = _seeds_suggested(gain, spread, len(bpb), record_bpb if welch is not None else ())
+    return MarginTest(
         margin_bpb=margin,
-        margin_nats=MARGIN_NATS,
+        margin_nats=margin_nats,
         welch=welch,
         one_sample=one_sample,
-        level=LEVEL,
         enough=enough,
         seeds_suggested=suggested,
-        verdict=_verdict(enough, gain, spread, len(bpb), suggested),
+        verdict=_verdict(enough, gain, spread, len(bpb), suggested, margin_nats),
     )
 
 
@@ -137,13 +159,14 @@ def _seeds_suggested(gain: float, spread: float | None, seeds: int, record: Sequ
     return None
 
 
-def _verdict(enough: bool, gain: float, spread: float | None, seeds: int, suggested: int | None) -> str:
-    asked = f"an improvement of {MARGIN_NATS:g} nats per token at p < {LEVEL:g}"
+def _verdict(enough: bool, gain: float, spread: float | None, seeds: int, suggested: int | None, margin: float) -> str:
+    better = f"an improvement of {margin:g} nats per token" if margin else "any improvement"
+    asked = f"{better} at p < {LEVEL:g}"
     if enough:
         return f"Enough: the seeds show {asked}."
     if gain <= 0:
-        missed = f"the mean is not {MARGIN_NATS:g} nats per token better than the record"
-        return f"Not enough: {missed}, so no number of seeds shows {asked}."
+        by = f"{margin:g} nats per token better" if margin else "better"
+        return f"Not enough: the mean is not {by} than the record, so no number of seeds shows {asked}."
     if spread is None:
         return f"Not enough: one seed has no spread, so there is no test of {asked}; {USUAL_SEEDS - 1} more are usual."
     if spread == 0:

@@ -1,8 +1,8 @@
 """A grid of settings, and the cells that it expands to.
 
-'quantize.mlp.bits=3,4,5' gives one key three values; several keys give every combination. The values are YAML, so lists
-and mappings may be among them. A YAML file holds one grid (a mapping of keys to lists) or several (a list of such
-mappings, whose cells are taken together).
+'quantize.mlp.bits=3,4,5' gives one key three values; several keys give every combination. Values of settings that are
+text are what stands between the commas; others are YAML, so lists and mappings may be among them. A YAML file holds one
+grid (a mapping of keys to lists) or several (a list of such mappings, whose cells are taken together).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from golfpipe.config.resolve import parse_override
+from golfpipe.config.override import fitting, is_text, override_text, parse_override
 from golfpipe.config.yaml_file import parse_yaml, read_yaml
 from golfpipe.errors import ConfigError
 
@@ -37,7 +37,8 @@ def parse_grid(texts: Sequence[str]) -> Grid:
             raise ConfigError(f"--grid {text!r}: expected key=value,value, e.g. quantize.mlp.bits=3,4,5")
         if key in grid:
             raise ConfigError(f"--grid {key}: given twice", hint=f"list all its values: --grid {key}=a,b,c")
-        grid[key] = _checked(key, parse_yaml(f"[{values}]", f"--grid {key}"), f"--grid {text!r}")
+        found = values.split(",") if is_text(key) else parse_yaml(f"[{values}]", f"--grid {key}")
+        grid[key] = _checked(key, found, f"--grid {text!r}")
     return grid
 
 
@@ -72,18 +73,7 @@ def expand(grids: Sequence[Grid], *, sample: int | None = None, seed: int = 0) -
 
 def override_texts(cell: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the cell as arguments of `--set`: 'key=value' each, in the order of the keys."""
-    return tuple(f"{key}={value_text(value)}" for key, value in cell.items())
-
-
-def value_text(value: Any) -> str:
-    """Return the YAML text of a value: bare where it reads back the same, JSON otherwise."""
-    if isinstance(value, str):
-        try:
-            if value and parse_yaml(value, "value") == value and "\n" not in value:
-                return value
-        except ConfigError:
-            pass
-    return json.dumps(value)
+    return tuple(f"{key}={override_text(key, value)}" for key, value in cell.items())
 
 
 def _combinations(grids: Sequence[Grid]) -> Iterator[Cell]:
@@ -96,5 +86,5 @@ def _checked(key: str, values: Any, where: str) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{where}: expected a list of values, found {values!r}")
     for value in values:
-        parse_override(f"{key}={value_text(value)}")  # names an unknown key now, before anything runs
-    return values
+        parse_override(f"{key}={override_text(key, value)}")  # names an unknown key now, before anything runs
+    return [fitting(key, value) for value in values]

@@ -13,14 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from golfpipe.config.override import override_text
 from golfpipe.reporter import Reporter, beside_finished_work
 from golfpipe.store.artifact import Artifact, try_open
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file, writing
+from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import Kind
 from golfpipe.store.metric_values import count, flag, number
-from golfpipe.sweeps.grid import Cell, value_text
+from golfpipe.sweeps.grid import Cell
 from golfpipe.sweeps.plan import SweepPlan
-from golfpipe.sweeps.run import FINISHED, StepState, SweepRun, run_sweep
+from golfpipe.sweeps.run import FINISHED, StepState, SweepRun, inspect_sweep, run_sweep
 from golfpipe.sweeps.workers import Workers
 
 RESULTS_FILE = "results.jsonl"
@@ -85,8 +87,16 @@ def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[i
 def run_recorded(
     plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None] = lambda run: None
 ) -> list[CellResult]:
-    """Run the sweep and write its results into its folder. Raises Busy; KeyboardInterrupt."""
-    with _recording(plan.folder, plan.reporter) as record:
+    """Run the sweep and write its results into its folder. Where they are there already, nothing is locked or written.
+
+    Raises Busy where another sweep works in the folder or takes it over, and KeyboardInterrupt after stopping.
+    """
+    found = inspect_sweep(plan)
+    rows = collect(found)
+    if all(step.state == "up to date" for step in found.steps.values()) and _is_recorded(plan.folder, rows):
+        on_change(found)
+        return rows
+    with output_lock(plan.folder) as hold, _recording(plan.folder, hold, plan.reporter) as record:
 
         def changed(run: SweepRun) -> None:
             on_change(run)
@@ -96,12 +106,13 @@ def run_recorded(
 
 
 @contextmanager
-def _recording(folder: Path, reporter: Reporter) -> Iterator[Callable[[SweepRun], None]]:
+def _recording(folder: Path, hold: Hold, reporter: Reporter) -> Iterator[Callable[[SweepRun], None]]:
     """Yield a function that writes the results from time to time as the sweep goes on. At the end, however it comes,
     all results and the picture are written."""
     last: SweepRun | None = None
     written = -math.inf
     finished = 0
+    before = _content(folder / RESULTS_FILE)
 
     def record(run: SweepRun) -> None:
         nonlocal last, written, finished
@@ -109,29 +120,48 @@ def _recording(folder: Path, reporter: Reporter) -> Iterator[Callable[[SweepRun]
         now = sum(step.state in FINISHED for step in run.steps.values())
         if now != finished and time.monotonic() - written > RECORD_SECONDS:
             finished, written = now, time.monotonic()
+            hold.check()
             write_results(folder, collect(run))
 
     try:
         yield record
     finally:
         if last is not None:
+            hold.check()
             rows = collect(last)
-            before = _content(folder / RESULTS_FILE)
-            write_results(folder, rows)
-            if before != _content(folder / RESULTS_FILE) or not (folder / PLOT_FILE).is_file():
+            if before != _lines(rows) or not _is_recorded(folder, rows):
+                write_results(folder, rows)
                 with beside_finished_work(reporter, f"{folder / PLOT_FILE}"):
                     write_plot(folder, rows)
 
 
+def _is_recorded(folder: Path, rows: Sequence[CellResult]) -> bool:
+    """Return True if the results in `folder`, with their picture where they have one, are those of `rows`."""
+    has_points = any(row.total_bytes is not None and row.val_bpb is not None for row in rows)
+    return (
+        _content(folder / RESULTS_FILE) == _lines(rows)
+        and (folder / TABLE_FILE).is_file()
+        and ((folder / PLOT_FILE).is_file() or not has_points)
+    )
+
+
 def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
     """Write results.jsonl and results.csv. Raises OSError, or StageFailed on a full disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # The files depend on the work alone: a second run changes nothing in them, and an interrupted one shows no
-    # processes that are gone.
+    with writing(folder):
+        make_folder(folder)
+    write_file(folder / RESULTS_FILE, _lines(rows))
+    write_file(folder / TABLE_FILE, _csv(_settled(rows)).encode())
+
+
+def _lines(rows: Sequence[CellResult]) -> bytes:
+    return "".join(json.dumps(asdict(row)) + "\n" for row in _settled(rows)).encode()
+
+
+def _settled(rows: Sequence[CellResult]) -> list[CellResult]:
+    """Return the rows with states that follow from the work alone: a second run says the same, and an interrupted one
+    shows no processes that are gone."""
     said: dict[StepState, StepState] = {"up to date": "done", "running": "waiting"}
-    rows = [replace(row, state=said.get(row.state, row.state)) for row in rows]
-    write_file(folder / RESULTS_FILE, "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
-    write_file(folder / TABLE_FILE, _csv(rows).encode())
+    return [replace(row, state=said.get(row.state, row.state)) for row in rows]
 
 
 def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
@@ -151,7 +181,7 @@ def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
 
 def cell_label(settings: Cell, keys: Sequence[str]) -> str:
     """Return a cell's settings as text, like 'quantize.mlp.bits=3 pack.coder=range'."""
-    return " ".join(f"{key}={value_text(settings[key])}" for key in keys if key in settings)
+    return " ".join(f"{key}={override_text(key, settings[key])}" for key in keys if key in settings)
 
 
 def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellResult:
@@ -199,6 +229,6 @@ def _csv(rows: Sequence[CellResult]) -> str:
     writer.writerow([*keys, "state", *_MEASURES, "pareto", "error"])
     for row in rows:
         values = asdict(row)
-        settings = [value_text(row.settings[key]) if key in row.settings else "" for key in keys]
+        settings = [override_text(key, row.settings[key]) if key in row.settings else "" for key in keys]
         writer.writerow([*settings, row.state, *(values[name] for name in _MEASURES), row.pareto, row.error])
     return out.getvalue()

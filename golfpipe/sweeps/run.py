@@ -16,7 +16,6 @@ from golfpipe.errors import GolfpipeError
 from golfpipe.jobs.key import is_intact
 from golfpipe.pipeline.single import prepare
 from golfpipe.store.artifact import try_open
-from golfpipe.store.lock import output_lock
 from golfpipe.sweeps.plan import SweepPlan, SweepStep
 from golfpipe.sweeps.work import Report
 from golfpipe.sweeps.workers import JobDied, Reports, Workers
@@ -66,11 +65,11 @@ class SweepRun:
 def run_sweep(plan: SweepPlan, workers: Workers, on_change: Callable[[SweepRun], None]) -> SweepRun:
     """Bring every step up to date. `on_change` is called often, and after every step.
 
-    A failed step is noted, and the others go on. Raises Busy where another sweep works in the folder; after an
-    interrupt, KeyboardInterrupt once the processes are stopped.
+    A failed step is noted, and the others go on. Raises KeyboardInterrupt after an interrupt, once the processes are
+    stopped. The caller holds the lock of the folder.
     """
     run = SweepRun(plan)
-    with output_lock(plan.folder), workers:
+    with workers:
         scheduler = _Scheduler(run, workers)
         while scheduler.advance():
             on_change(run)

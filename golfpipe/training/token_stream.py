@@ -66,6 +66,12 @@ class TokenStream:
             self._step_over_ends()
         return taken
 
+    def span(self, start: int, stop: int) -> np.ndarray:
+        """Return the tokens from `start` to before `stop`, or to the end; the stream moves behind them."""
+        self._shard_index = self._offset = 0
+        self.skip(start)
+        return self.take(min(stop, self.num_tokens) - start)
+
     def skip(self, num_tokens: int) -> None:
         """Move on by `num_tokens` tokens (0 or more) without reading them."""
         assert num_tokens >= 0

@@ -293,16 +293,18 @@ def test_sigterm_is_143() -> None:
     assert "error: terminated" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["presets"], ["--bogus", "--json"]])
-def test_a_closed_pipe_is_quiet(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [(["presets"], 1, ""), (["--bogus", "--json"], 2, "error: No such option: --bogus\nhint: golfpipe --help\n")],
+)
+def test_a_closed_pipe_is_no_error_of_its_own(words: list[str], code: int, message: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
         [sys.executable, "-m", "golfpipe", *words], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(writing)
-    assert done.stderr == ""
-    assert done.returncode == 1
+    assert (done.stderr, done.returncode) == (message, code)
 
 
 def test_config_show_names_origins(golfpipe: Any) -> None:

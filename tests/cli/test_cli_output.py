@@ -91,8 +91,8 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, no_color: bool) -> 
 
 
 def test_tables_align() -> None:
-    assert format_table(["name", "n"], [["a", "1"], ["bb", "1,000"]]) == "name      n\na         1\nbb    1,000"
-    assert format_table([], [["a", "b"]]) == "a  b"
+    assert format_table(["name", "n"], [["a", "1"], ["bb", "1,000"]]) == ["name      n", "a         1", "bb    1,000"]
+    assert format_table([], [["a", "b"]]) == ["a  b"]
 
 
 @pytest.mark.parametrize(

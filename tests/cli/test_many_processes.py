@@ -19,6 +19,7 @@ from golfpipe.cli.app import main
 from golfpipe.cli.torchrun import check_can_share, exit_code_of
 from golfpipe.errors import StageFailed, UsageError
 from golfpipe.store.artifact import open_artifact
+from golfpipe.store.files import partial_folder
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +55,10 @@ def test_ctrl_c_saves_in_all_and_one_process_goes_on(here: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    log = here / "two" / ".train.partial" / "log.jsonl"
-    deadline = time.monotonic() + 100
-    while not (log.exists() and '"step":7,' in log.read_text()) and time.monotonic() < deadline:
+    log, deadline = Path(), time.monotonic() + 100
+    while not (log.is_file() and '"step":7,' in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
+        log = partial_folder(here / "two" / "train") / "log.jsonl"
     started.send_signal(signal.SIGINT)
     out, err = started.communicate(timeout=100)
     assert started.returncode == 130, err

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golfpipe.config.resolve import changed_keys, find_stages_file, load_stages, parse_override, resolve_config
+from golfpipe.config.override import is_text, override_text, parse_override, parse_value
+from golfpipe.config.resolve import changed_keys, find_stages_file, flatten, load_stages, resolve_config
 from golfpipe.config.schema import PipelineConfig, all_keys, build_config, plain_config
 from golfpipe.errors import ConfigError
 
@@ -78,6 +79,13 @@ def test_a_wrong_value_is_blamed_on_where_it_stands(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_config(stages, preset="b", overrides=["train.compile=maybe"])
     assert caught.value.message.endswith("found 'maybe'")
+    # A value may break a rule about a setting that stands elsewhere, or that has no key of its own.
+    for override in ("evaluate.stride=9999", "seed=-1", "model.num_heads=3", 'quantize.rules=[{match: "*", to: mud}]'):
+        with pytest.raises(ConfigError) as caught:
+            resolve_config(STAGES, preset="16l", overrides=[override])
+        assert "stages.yaml" not in caught.value.message
+    with pytest.raises(ConfigError, match=r"compile.*\(in .*stages\.yaml\)"):
+        resolve_config(stages, preset="a", overrides=["train.max_steps=5"])
 
 
 @pytest.mark.parametrize("name", list(STAGES.presets))
@@ -109,7 +117,7 @@ def test_every_preset_builds(name: str) -> None:
         ("train.max_steps", "expected key=value", None),
         ("=3", "expected key=value", None),
         ("train..max_steps=3", "expected key=value", None),
-        ("submit.name={a: &x 1, b: *x}", "aliases", None),
+        ("model.kv_sharing={a: &x 1, b: *x}", "aliases", None),
     ],
 )
 def test_wrong_overrides(override: str, message: str, hint: str | None) -> None:
@@ -127,6 +135,38 @@ def test_overrides_take_yaml() -> None:
     assert config.train.compile == "on"
     assert config.model.kv_source[-1] == 13
     assert parse_override("seed=1") == {"seed": 1}
+
+
+TEXTS = ["builds on PR #951", "@me", "[draft] x", "a: b", "2026", "1.10", "", " x ", "null", "true", "'x'", "a=b", "*x",
+         "1e3", "{a", "%", "- x", "line\nbreak", "#"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_is_taken_literally(text: str) -> None:
+    for key in ("submit.blurb", "submit.author", "submit.name", "data.source"):
+        config = plain_config(resolve_config(STAGES, overrides=[f"{key}={text}"]).config)
+        section, name = key.split(".")
+        assert config[section][name] == text
+
+
+def test_the_type_of_a_setting_decides() -> None:
+    values = {
+        "train.max_steps": ("1e3", 1000), "train.batch_tokens": ("1_024", 1024), "model.mlp_ratio": ("3", 3.0),
+        "quantize.target_bytes": ("1e6", 1_000_000.0), "ttt.epochs": ("2e0", 2), "ttt.lr": ("null", None),
+        "submit.verify": ("TRUE", True), "evaluate.precision": ("bf16", "bf16"), "seed": ("1e9", 10**9),
+        "quantize.clip_grid": ("[0.9, 1]", [0.9, 1]), "submit.launchers": ("[modal]", ["modal"]),
+    }  # fmt: skip
+    for key, (text, value) in values.items():
+        found = parse_value(key, text)
+        assert (found == value and type(found) is type(value)) or isinstance(value, float), key
+    with pytest.raises(ConfigError, match=r"train\.max_steps: .*1\.5"):
+        resolve_config(STAGES, overrides=["train.max_steps=15e-1"])
+
+
+def test_every_setting_reads_its_own_text_back() -> None:
+    for key, value in flatten(plain_config(PipelineConfig())).items():
+        assert parse_value(key, override_text(key, value)) == value, key
+        assert is_text(key) is isinstance(value, str) or value in ("none", "all", "wide")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,15 @@ def sentences() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def tokenizer(sentences: tuple[str, ...]) -> Tokenizer:
-    return train_tokenizer((f"{first} {second}" for first in sentences for second in sentences), vocab_size=420)
+    texts = [f"{first} {second}" for first in sentences for second in sentences]
+    return train_tokenizer(texts, vocab_size=420, normalization="nmt_nfkc")
+
+
+@pytest.fixture(scope="session")
+def keeping_tokenizer(sentences: tuple[str, ...]) -> Tokenizer:
+    """Changes nothing but U+2581."""
+    texts = [f"{first}\n  {second}" for first in sentences for second in sentences]
+    return train_tokenizer(texts, vocab_size=420, normalization="identity")
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +49,16 @@ def train_plain() -> Callable[..., Tokenizer]:
     def train(**settings: object) -> Tokenizer:
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["the cat sat on the mat and the dog sat on the log"] * 5),
             model_writer=model,
             minloglevel=3,
-            **{"model_type": "bpe", "vocab_size": 300, "hard_vocab_limit": False, "byte_fallback": True, **settings},
+            **{
+                "sentence_iterator": iter(["the cat sat on the mat and the dog sat on the log"] * 5),
+                "model_type": "bpe",
+                "vocab_size": 300,
+                "hard_vocab_limit": False,
+                "byte_fallback": True,
+                **settings,
+            },
         )
         return Tokenizer(model.getvalue(), "plain.model")
 

@@ -1,17 +1,19 @@
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golfpipe.data.document_split import SplitRouter, split_hash, split_of, training_documents
+from golfpipe.data.document_split import split_hash, split_of, survey_documents, training_documents
 from golfpipe.errors import DataError
 
-positions = st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=9, unique=True)
+texts = st.lists(st.text("ab \n", max_size=3), min_size=2, max_size=12)
+fractions = st.floats(0.01, 0.99)
 
 
-def route_all(positions: list[float], val_fraction: float) -> list[tuple[str, float]]:
-    router: SplitRouter[float] = SplitRouter(val_fraction)
-    routed = [pair for position in positions for pair in router.route(position, position)]
-    return [*routed, *router.finish()]
+def sides(documents, val_fraction):
+    threshold = survey_documents(documents).threshold(val_fraction)
+    return {text: split_of(split_hash(text), threshold) for text in documents}, threshold
 
 
 def test_hash_is_pinned():
@@ -19,36 +21,52 @@ def test_hash_is_pinned():
     assert [round(split_hash(text), 3) for text in ("", "a", "\u00e9")] == [0.889, 0.791, 0.291]
 
 
-@given(positions, st.floats(0.01, 0.99))
-def test_every_document_goes_once_to_its_split_and_no_split_is_empty(positions, val_fraction):
-    routed = route_all(positions, val_fraction)
-    assert sorted(position for _, position in routed) == sorted(positions)
-    assert {split for split, _ in routed} == {"train", "val"}
-    moved = [position for split, position in routed if split != split_of(position, val_fraction)]
-    by_hash = {split_of(position, val_fraction) for position in positions}
+@given(texts.filter(lambda documents: len(set(documents)) > 1), fractions)
+def test_no_split_is_empty_and_at_most_one_text_changes_sides(documents, val_fraction):
+    found, threshold = sides(documents, val_fraction)
+    assert set(found.values()) == {"train", "val"}
+    moved = {text for text in found if found[text] != split_of(split_hash(text), val_fraction)}
+    by_hash = {split_of(split_hash(text), val_fraction) for text in found}
     if by_hash == {"train"}:
-        assert moved == [min(positions)]
+        assert moved == {min(found, key=split_hash)}
     elif by_hash == {"val"}:
-        assert moved == [max(positions)]
+        assert moved == {max(found, key=split_hash)}
     else:
-        assert moved == []
+        assert not moved and threshold == val_fraction
 
 
-@given(positions, st.floats(0.01, 0.99), st.randoms())
-def test_order_of_the_documents_does_not_matter(positions, val_fraction, random):
-    shuffled = random.sample(positions, len(positions))
-    assert set(route_all(positions, val_fraction)) == set(route_all(shuffled, val_fraction))
+@given(texts.filter(lambda documents: len(set(documents)) > 1), fractions, st.randoms())
+def test_neither_order_nor_copies_matter(documents, val_fraction, random):
+    found, _ = sides(documents, val_fraction)
+    assert sides(random.sample([*documents, documents[0]], len(documents) + 1), val_fraction)[0] == found
 
 
-@pytest.mark.parametrize("positions", [[], [0.5], [0.01]])
-def test_fewer_than_two_documents_are_refused(positions):
-    with pytest.raises(DataError, match=f"the corpus has {len(positions)} document") as caught:
-        route_all(positions, 0.05)
+@given(texts.filter(lambda documents: len(set(documents)) > 1), fractions, st.floats(0, 1))
+def test_a_tokenizer_sees_no_validation_text(documents, val_fraction, share):
+    found, threshold = sides(documents, val_fraction)
+    train = [text for text in documents if found[text] == "train"]
+    assert list(training_documents(documents, threshold)) == train
+    assert Counter(training_documents(documents, threshold, share)) <= Counter(train)
+
+
+def test_a_share_of_the_training_documents_is_from_everywhere():
+    documents = [f"document {number}" for number in range(2000)]
+    taken = set(training_documents(documents, 0.5, share=0.1))
+    assert 70 < len(taken) < 130
+    assert sum(text in taken for text in documents[:1000]) == pytest.approx(50, abs=25)
+
+
+@pytest.mark.parametrize("documents", [[], ["a"], ["a", "a", "a"]])
+def test_fewer_than_two_texts_are_refused(documents):
+    with pytest.raises(DataError, match=f"the corpus has {len(documents)} document") as caught:
+        survey_documents(documents).threshold(0.05)
     assert ".jsonl" in caught.value.hint
 
 
-def test_tokenizer_training_leaves_validation_out():
-    documents = [f"document {number}" for number in range(200)]
-    kept = list(training_documents(documents, 0.3))
-    assert kept == [text for text in documents if split_hash(text) >= 0.3]
-    assert 110 < len(kept) < 170
+def test_the_deviation_of_the_share_is_that_of_random_splits():
+    sizes = [1, 2, 3, 10] * 5
+    survey = survey_documents("x" * size for size in sizes)
+    mean, total = 0.2 * sum(sizes), sum(sizes)
+    variance = sum(0.2 * 0.8 * size * size for size in sizes)
+    assert survey.share_deviation(0.2) == pytest.approx(variance**0.5 / mean)
+    assert (survey.documents, survey.bytes, survey.characters) == (20, total, total)

@@ -1,11 +1,15 @@
+import resource
+
 import numpy as np
 import pytest
 
 from golfpipe.data import inspect as inspect_module
 from golfpipe.data.inspect import inspect_shards, iterate_documents
-from golfpipe.data.shard_files import ShardWriter
+from golfpipe.data.shard_files import ShardFile
 from golfpipe.data.shard_format import shard_header
+from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.errors import DataError
+from golfpipe.training.token_stream import TokenStream
 
 
 def write_shards(folder, split, documents, shard_tokens=100):
@@ -31,7 +35,7 @@ def test_counts_of_both_splits(tokenizer, encoded, tmp_path):
         assert inspection.documents == len(documents) == sum(shard.documents for shard in inspection.shards)
         assert inspection.bytes == num_bytes
         assert inspection.bytes_per_token == num_bytes / (inspection.tokens - 1)
-        assert inspection.proven == (split == "val")
+        assert inspection.known_from == ("text" if split == "val" else "table")
     assert len(inspections["train"].shards) > 3
     assert inspections["val"].sample.startswith("The quick brown fox")
 
@@ -62,7 +66,7 @@ def test_a_document_that_the_byte_table_does_not_fit(tokenizer, encoded, tmp_pat
     write_shards(tmp_path, "val", [encoded[0], np.insert(encoded[1], 4, 3)])
     with pytest.raises(DataError, match="unknown piece '<unk>'"):
         inspect_shards(tmp_path, tokenizer)
-    assert not inspect_shards(tmp_path, tokenizer, prove=())["val"].proven
+    assert inspect_shards(tmp_path, tokenizer, prove=())["val"].known_from == "table"
 
 
 def test_ids_of_another_tokenizer_are_refused(tokenizer, encoded, tmp_path):
@@ -82,3 +86,18 @@ def test_every_header_is_checked(tokenizer, encoded, tmp_path):
 def test_a_folder_without_shards_is_refused(tokenizer, tmp_path):
     with pytest.raises(DataError, match="holds no shard"):
         inspect_shards(tmp_path, tokenizer)
+
+
+def test_more_shards_than_files_may_be_open(tokenizer, encoded, tmp_path):
+    tokens = np.concatenate(encoded)
+    with ShardWriter(tmp_path, "train", shard_tokens=2) as writer:
+        writer.write(np.resize(tokens, 400))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(100, before[0]), before[1]))
+    try:
+        inspection = inspect_shards(tmp_path, tokenizer)["train"]
+        shards = [ShardFile(shard.path) for shard in inspection.shards]
+        assert TokenStream(shards).take(400).tolist() == np.resize(tokens, 400).tolist()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(inspection.shards) == 200

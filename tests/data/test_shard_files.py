@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golfpipe.data.shard_files import ShardWriter, list_shards, open_shard, read_shard_length
-from golfpipe.data.shard_format import shard_header
+from golfpipe.data.shard_files import ShardFile, list_shards, read_shard_length
+from golfpipe.data.shard_format import shard_header, sidecar_name
+from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.errors import DataError
 
 
@@ -25,9 +26,9 @@ def test_round_trip_over_shards(tmp_path_factory, parts, shard_tokens):
     tokens = [token for part in parts for token in part]
     assert writer.num_tokens == len(tokens)
     assert writer.paths == list_shards(folder, "train")
-    shards = [open_shard(path) for path in writer.paths]
+    shards = [ShardFile(path) for path in writer.paths]
     assert [len(shard) for shard in shards[:-1]] == [shard_tokens] * (len(shards) - 1)
-    assert [int(token) for shard in shards for token in shard] == tokens
+    assert [int(token) for shard in shards for token in shard[:]] == tokens
 
 
 def test_an_unfinished_shard_is_refused(tmp_path):
@@ -35,7 +36,7 @@ def test_an_unfinished_shard_is_refused(tmp_path):
         writer.write(np.array([1, 2]))
         raise RuntimeError
     with pytest.raises(DataError, match="token count 0 needs a file of 1024 bytes, found 1028"):
-        open_shard(tmp_path / "train_000000.bin")
+        ShardFile(tmp_path / "train_000000.bin")
 
 
 def test_shards_are_listed_by_split_and_name(tmp_path):
@@ -53,12 +54,12 @@ def test_shards_are_listed_by_split_and_name(tmp_path):
     assert [path.name for path in list_shards(tmp_path, "val")] == names[2:3]
 
 
-def test_shards_are_read_only_maps(tmp_path):
-    (tmp_path / "val_000000.bin").write_bytes(shard_header(2) + bytes([1, 0, 7, 0]))
-    (tmp_path / "val_000001.bin").write_bytes(shard_header(0))
-    first, empty = map(open_shard, list_shards(tmp_path, "val"))
-    assert isinstance(first, np.memmap) and first.tolist() == [1, 7] and not first.flags.writeable
-    assert len(empty) == 0
+def test_sidecars_are_no_shards(tmp_path):
+    for name in ("fineweb_val_000000.bin", "fineweb_val_bytes_000000.bin", "fineweb_train_bytes_000000.bin"):
+        (tmp_path / name).write_bytes(shard_header(0))
+    assert [path.name for path in list_shards(tmp_path, "val")] == ["fineweb_val_000000.bin"]
+    assert list_shards(tmp_path, "train") == []
+    assert sidecar_name("fineweb_val_000000.bin", "val") == "fineweb_val_bytes_000000.bin"
 
 
 def test_errors_name_the_file(tmp_path):
@@ -66,6 +67,6 @@ def test_errors_name_the_file(tmp_path):
         read_shard_length(tmp_path / "train_000000.bin")
     (tmp_path / "train_000000.bin").write_bytes(b"text" * 400)
     with pytest.raises(DataError, match=r"train_000000\.bin: magic is 1954047348"):
-        open_shard(tmp_path / "train_000000.bin")
+        ShardFile(tmp_path / "train_000000.bin")
     with pytest.raises(DataError, match="shard_tokens=0"):
         ShardWriter(tmp_path, "train", shard_tokens=0)

@@ -15,12 +15,14 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
 @given(texts)
 @example("a  b \U0001f469\u200d\U0001f469 \u4f60\u597d")
 @example(" \u2581x")
-def test_the_pieces_join_to_the_decoded_text(tokenizer: Tokenizer, text: str) -> None:
-    ids = tokenizer.encode([text])[0]
-    stream = TextStream(tokenizer)
-    pieces = [stream.add(int(token)) for token in ids]
-    assert "".join(pieces) + stream.end() == tokenizer.decode(ids)
-    assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in tokenizer.decode(ids)
+@example("  def f(x):\n\treturn  x \n\n")
+def test_the_pieces_join_to_the_decoded_text(tokenizer: Tokenizer, keeping_tokenizer: Tokenizer, text: str) -> None:
+    for model in (tokenizer, keeping_tokenizer):
+        ids = model.encode([text])[0]
+        stream = TextStream(model)
+        pieces = [stream.add(int(token)) for token in ids]
+        assert "".join(pieces) + stream.end() == model.decode(ids)
+        assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in model.decode(ids)
 
 
 def _bytes(tokenizer: Tokenizer, *values: int) -> list[int]:

@@ -1,10 +1,16 @@
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from golfpipe.data import encode_documents as encode_module
-from golfpipe.data.document_split import split_hash
+from golfpipe.data import mixing
+from golfpipe.data.document_split import split_hash, survey_documents
 from golfpipe.data.encode_documents import encode_documents
-from golfpipe.data.shard_files import list_shards, open_shard
+from golfpipe.data.inspect import iterate_documents
+from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.tokenize import tokenize_documents
 from golfpipe.errors import DataError
 
@@ -16,14 +22,12 @@ def documents(sentences) -> list[str]:
 
 
 def tokens_of(folder, split) -> list[int]:
-    return np.concatenate([open_shard(path) for path in list_shards(folder, split)]).tolist()
+    return np.concatenate([ShardFile(path)[:] for path in list_shards(folder, split)]).tolist()
 
 
 def test_shards_hold_bos_and_ids_of_each_split(tokenizer, documents, tmp_path):
     seen = []
-    summary = tokenize_documents(
-        documents, tokenizer, tmp_path, val_fraction=0.2, shard_tokens=500, progress=seen.append
-    )
+    summary = tokenize_documents(documents, tokenizer, tmp_path, threshold=0.2, shard_tokens=500, progress=seen.append)
     for split, counts in (("train", summary.train), ("val", summary.val)):
         texts = [text for text in documents if (split_hash(text) < 0.2) == (split == "val")]
         ids = tokenizer.encode(texts)
@@ -32,12 +36,12 @@ def test_shards_hold_bos_and_ids_of_each_split(tokenizer, documents, tmp_path):
         assert sorted(map(bytes, np.split(stored, np.flatnonzero(np.array(stored) == 1)[1:]))) == sorted(
             bytes(document.astype(np.int64)) for document in ids
         )
-        assert counts.documents == counts.changed_documents == len(texts)  # each has a newline
-        assert counts.original_bytes == sum(len(text.encode()) for text in texts)
+        assert counts.documents == len(texts)
+        assert counts.source_bytes == sum(len(text.encode()) for text in texts)
         assert counts.decoded_bytes == sum(len(tokenizer.decode(document).encode()) for document in ids)
-        assert counts.bytes_per_token == counts.decoded_bytes / counts.tokens
-    assert len(summary.train.shards) > 1
-    assert summary.train.decoded_bytes < summary.train.original_bytes  # the full-width comma becomes a plain one
+    assert summary.changed_documents == summary.changes["line_breaks"] == len(documents)  # each has a newline
+    assert len(list_shards(tmp_path, "train")) > 1
+    assert summary.train.decoded_bytes < summary.train.source_bytes  # the full-width comma becomes a plain one
     assert seen == sorted(seen) and seen[-1] == summary.train.tokens + summary.val.tokens
 
 
@@ -47,7 +51,7 @@ def test_processes_do_not_change_the_result(tokenizer, documents, tmp_path, monk
     for num_processes in (1, 2):
         folder = tmp_path / str(num_processes)
         folder.mkdir()
-        settings = {"val_fraction": 0.2, "shard_tokens": 700, "num_processes": num_processes}
+        settings = {"threshold": 0.2, "shard_tokens": 700, "num_processes": num_processes}
         summary = tokenize_documents(iter(documents), tokenizer, folder, **settings)
         summaries.append(
             (summary.train.tokens, summary.val.decoded_bytes, tokens_of(folder, "train"), tokens_of(folder, "val"))
@@ -67,29 +71,67 @@ def test_few_chunks_are_in_flight(tokenizer, monkeypatch, num_processes):
             yield f"document number {drawn}"
 
     encoded = encode_documents(endless(), tokenizer, num_processes=num_processes)
-    assert [next(encoded).text for _ in range(3)] == [f"document number {number}" for number in (1, 2, 3)]
+    expected = [split_hash(f"document number {number}") for number in (1, 2, 3)]
+    assert [next(encoded).position for _ in range(3)] == expected
     encoded.close()
     assert drawn <= 3 + 2 * num_processes
 
 
 def test_unchanged_and_blank_documents_are_counted(tokenizer, tmp_path):
     documents = ["plain text", "other plain text", "two  spaces", "\u200b", "\ufeff \u200b"]
-    summary = tokenize_documents(documents, tokenizer, tmp_path, val_fraction=0.2, shard_tokens=500)
+    threshold = split_hash("plain text")
+    summary = tokenize_documents(documents, tokenizer, tmp_path, threshold=threshold, shard_tokens=500)
     assert summary.blank_documents == 2
     assert summary.train.documents + summary.val.documents == 3
-    assert summary.train.changed_documents + summary.val.changed_documents == 1
+    assert summary.changed_documents == 1
 
 
-def test_a_small_corpus_has_a_validation_document(tokenizer, documents, tmp_path):
-    documents = [text for text in documents if split_hash(text) > 0.5][:4]
-    summary = tokenize_documents(documents, tokenizer, tmp_path, val_fraction=0.01, shard_tokens=500)
-    assert (summary.train.documents, summary.val.documents) == (3, 1)
-    assert tokens_of(tmp_path, "val") == tokenizer.encode([min(documents, key=split_hash)])[0].tolist()
+def test_a_split_that_stays_empty_is_refused(tokenizer, tmp_path):
+    with pytest.raises(DataError, match="no document is left for the train split"):
+        tokenize_documents(["alone", "\u200b"], tokenizer, tmp_path, threshold=1.0, shard_tokens=500)
 
 
-def test_one_document_is_refused(tokenizer, tmp_path):
-    with pytest.raises(DataError, match="the corpus has 1 document; at least two are needed"):
-        tokenize_documents(["alone", "\u200b"], tokenizer, tmp_path, val_fraction=0.2, shard_tokens=500)
+documents_with_copies = st.lists(st.text("ab \n\u4f60", max_size=4), min_size=2, max_size=12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(documents_with_copies, st.floats(0.05, 0.95), st.booleans())
+def test_no_text_is_on_both_sides_and_none_is_lost(keeping_tokenizer, tmp_path_factory, documents, fraction, is_mixed):
+    documents = [text for text in documents if text.strip()]
+    assume(len(set(documents)) > 1)
+    folder = tmp_path_factory.mktemp("split")
+    survey = survey_documents(documents)
+    tokenize_documents(
+        documents, keeping_tokenizer, folder, threshold=survey.threshold(fraction), shard_tokens=9,
+        mixed_bytes=survey.bytes if is_mixed else None,
+    )  # fmt: skip
+    train, val = (decoded(keeping_tokenizer, folder, split) for split in ("train", "val"))
+    assert train and val and not set(train) & set(val)
+    assert Counter(train) + Counter(val) == Counter(documents)
+
+
+def decoded(tokenizer, folder, split) -> list[str]:
+    shards = [ShardFile(path) for path in list_shards(folder, split)]
+    return [tokenizer.decode(ids) for ids in iterate_documents(shards, tokenizer.bos_id)]
+
+
+@pytest.mark.parametrize("buckets", [1, 7])
+def test_documents_are_mixed_in_an_order_that_repeats(tokenizer, tmp_path, monkeypatch, buckets):
+    monkeypatch.setattr(mixing, "BUCKET_BYTES", 1000)
+    documents = [f"number {number}" for number in range(400)]
+    orders = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        tokenize_documents(
+            documents, tokenizer, tmp_path / name, threshold=0.5, shard_tokens=900, mixed_bytes=1000 * buckets
+        )
+        assert not list((tmp_path / name).glob(".*"))
+        orders.append([decoded(tokenizer, tmp_path / name, split) for split in ("train", "val")])
+    assert orders[0] == orders[1]
+    for texts in orders[0]:
+        numbers = np.array([int(text.split()[1]) for text in texts])
+        assert abs(np.corrcoef(numbers, np.arange(len(numbers)))[0, 1]) < 0.2
+        assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.2
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])

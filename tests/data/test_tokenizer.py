@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from golfpipe.data import tokenizer as tokenizer_module
 from golfpipe.data import tokenizer_file
+from golfpipe.data.text_changes import STEPS, sentences, text_changes
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table, train_tokenizer
 from golfpipe.errors import DataError
 
@@ -60,8 +61,8 @@ def test_trained_tokenizer_has_the_settings_of_the_challenge(tokenizer):
 
 def test_training_repeats_to_the_byte():
     sentences = ["the cat sat on the mat", "the dog sat on the log"] * 9
-    first = train_tokenizer(sentences, vocab_size=285)
-    assert first.model_bytes == train_tokenizer(iter(sentences), vocab_size=285).model_bytes
+    first, again = (train_tokenizer(iter(sentences), vocab_size=285, normalization="identity") for _ in range(2))
+    assert first.model_bytes == again.model_bytes
 
 
 def test_training_looks_at_a_bounded_amount_of_text(monkeypatch):
@@ -75,7 +76,7 @@ def test_training_looks_at_a_bounded_amount_of_text(monkeypatch):
             drawn += 1
             yield "the cat sat on the mat and would not go " * 20  # one line longer than a training sentence
 
-    assert train_tokenizer(endless(), vocab_size=285).vocab_size == 285
+    assert train_tokenizer(endless(), vocab_size=285, normalization="nmt_nfkc").vocab_size == 285
     assert drawn == 13
 
 
@@ -89,8 +90,74 @@ def test_training_looks_at_a_bounded_amount_of_text(monkeypatch):
 )
 def test_text_that_gives_no_such_tokenizer(sentences, vocab_size, message):
     with pytest.raises(DataError, match=message) as caught:
-        train_tokenizer(sentences, vocab_size=vocab_size)
+        train_tokenizer(sentences, vocab_size=vocab_size, normalization="nmt_nfkc")
     assert "vocab_size" in caught.value.hint
+
+
+def test_a_vocabulary_that_nobody_asked_for_is_as_large_as_the_text_yields():
+    assert train_tokenizer(["the cat sat on the mat"], vocab_size=0, normalization="identity").vocab_size < 400
+
+
+def test_the_vocabulary_grows_with_the_characters():
+    text = "".join(chr(0x4E00 + number) for number in range(2000)) * 2
+    tokenizer = train_tokenizer([text], vocab_size=0, normalization="identity")
+    assert 2048 < tokenizer.vocab_size <= 4096
+    assert check_byte_table(tokenizer, tokenizer.encode([text])) == len(text.encode())
+    with pytest.raises(DataError, match=r"data\.vocab_size=1024 cannot be trained") as caught:
+        train_tokenizer([text], vocab_size=1024, normalization="identity")
+    assert "0 lets the text decide" in caught.value.hint
+
+
+SCRIPTS = {
+    "chinese": "".join(chr(0x4E00 + i * i % 97) for i in range(3000)),
+    "japanese": "".join(chr(0x3041 + i * i % 80) + chr(0x4E00 + i % 50) for i in range(2000)),
+    "thai": "".join(chr(0x0E01 + i * 7 % 46) for i in range(3000)),
+    "russian": " ".join("".join(chr(0x430 + (i * j) % 32) for j in range(1, 6)) for i in range(400)),
+    "python": "def f(x):\n    if x:\n\treturn  1\n\n\n" * 40,
+}
+
+
+@pytest.mark.parametrize("normalization", ["identity", "nmt_nfkc"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_bytes_are_the_bytes_of_the_source_or_the_difference_is_stated(script, normalization):
+    tokenizer = train_tokenizer([SCRIPTS[script]] * 2, vocab_size=0, normalization=normalization)
+    assert "\u2581" in tokenizer.pieces
+
+    @settings(deadline=None, max_examples=60)
+    @given(texts | st.text(alphabet=f"{SCRIPTS[script][:40]} \n\t\u2581\u3000\uff21\ufb01\ufdfa\u200b", max_size=40))
+    @example("A C")
+    @example(SCRIPTS[script])
+    def law(text):
+        (ids,) = tokenizer.encode([text])
+        counted = check_byte_table(tokenizer, [ids])
+        decoded = tokenizer.decode(ids)
+        stated = text_changes(text, decoded, tokenizer)
+        assert len(text.encode()) - counted == sum(stated[step] for step in STEPS)
+        assert "rest" not in stated
+        if normalization == "identity":
+            assert set(stated) <= {"marks"} and decoded == text.replace("\u2581", " ")
+
+    law()
+
+
+def test_changes_are_said_in_words(tokenizer):
+    text = "one  two\n\u2581\uff21 \ufdfa"
+    changes = text_changes(text, tokenizer.decode(tokenizer.encode([text])[0]), tokenizer)
+    said = "; ".join(sentences(changes))
+    assert "U+2581 becomes a space: 2 bytes fewer" in said
+    assert "bytes more" in said  # one Arabic ligature is eighteen letters
+    assert "runs of white space become one space, and none is left around a document: 2 bytes fewer" in said
+    assert "1 line break gone" in said
+
+
+def test_a_tokenizer_without_a_piece_for_the_space_is_refused(train_plain):
+    with pytest.raises(DataError, match=r"plain\.model: the tokenizer has no piece for the space"):
+        train_plain(
+            sentence_iterator=iter([SCRIPTS["chinese"]] * 3),
+            max_sentence_length=10_000,
+            character_coverage=0.999,
+            vocab_size=400,
+        )
 
 
 def test_pickle_and_file_round_trip(tokenizer, tmp_path):

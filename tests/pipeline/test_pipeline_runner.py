@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,13 @@ def test_cosine_does_not_depend_on_how_scores_are_taken() -> None:
 def test_names_are_one_folder(name: str) -> None:
     with pytest.raises(UsageError, match="--name"):
         plan_run(RunRequest(name=name))
+
+
+def test_the_vocabulary_is_the_tokenizers_unless_somebody_chose_one(tmp_path: Path) -> None:
+    make_artifact(tmp_path / "other", "token_data", metrics={"vocab_size": 333, "bos_id": 2})
+    for name, overrides, expected in (("a", (), 333), ("b", ("model.vocab_size=400",), 400)):
+        request = replace(_request(*overrides), data=Path("other"), name=name)
+        trained = next(step for step in run_pipeline(plan_run(request), lambda step: None) if step.node.name == "train")
+        assert trained.artifact is not None
+        assert trained.artifact.manifest.config["model"]["vocab_size"] == expected
+    assert all(step.state in ("given", "up to date") for step in dry_run(plan_run(replace(request, name="b"))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import fake_stages
@@ -15,13 +16,14 @@ from golfpipe.jobs.key import job_key, stale_reasons
 from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
+from golfpipe.jobs.unfinished import protect
 from golfpipe.pipeline.dry_run import plan_job
 from golfpipe.pipeline.estimate import estimate, weight_bytes
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare
 from golfpipe.pipeline.training import prepare_training
 from golfpipe.reporter import SilentReporter
-from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact import Artifact, ArtifactWriter, open_artifact
 from golfpipe.store.files import partial_folder
 
 TEXT = "artifacts/data/text"
@@ -133,7 +135,8 @@ def test_relative_folders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupted_run_goes_on_with_its_settings_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(job: Job, out: object) -> None:
+    def interrupted(job: Job, out: ArtifactWriter) -> None:
+        protect(job, out)
         raise Interrupted("stopped")
 
     with monkeypatch.context() as patch:
@@ -149,6 +152,38 @@ def test_an_interrupted_run_goes_on_with_its_settings_and_data(monkeypatch: pyte
     assert run_job(_train(data=None, resume=True)).up_to_date
     with pytest.raises(UsageError, match="nothing to resume"):
         _train(name="other", data=None, resume=True)
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(job: Job, out: ArtifactWriter) -> None:
+        out.write("train.log", b"nothing that is worth keeping")
+        raise UsageError("refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_stages, "run", refused)
+        with pytest.raises(UsageError, match="refused"):
+            run_job(_train("train.max_steps=7"))
+    assert not partial_folder(Path("artifacts/a/train")).exists()
+    assert run_job(_train("train.max_steps=8")).artifact.manifest.config["train"]["max_steps"] == 8
+
+
+def test_a_command_that_is_refused_discards_no_checkpoint_even_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(job: Job, out: ArtifactWriter) -> None:
+        protect(job, out)
+        raise Interrupted("stopped")
+
+    def refused(job: Job, out: ArtifactWriter) -> None:
+        raise UsageError("refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_stages, "run", interrupted)
+        with pytest.raises(Interrupted):
+            run_job(_train("train.max_steps=7"))
+        patch.setattr(fake_stages, "run", refused)
+        forced = replace(_train("train.max_steps=8"), context=Context(force=True))
+        with pytest.raises(UsageError, match="refused"):
+            run_job(forced)
+    assert run_job(_train(data=None, resume=True)).artifact.manifest.config["train"]["max_steps"] == 7
 
 
 def test_an_unreadable_trained_model_is_not_replaced() -> None:
@@ -217,3 +252,10 @@ def test_bytes_before_coding() -> None:
         "memory_bytes": None,
         "seconds": None,
     }
+
+
+def test_a_training_takes_the_tokenizers_size_from_the_data() -> None:
+    make_artifact(Path("artifacts/data/other"), "token_data", metrics={"vocab_size": 333, "bos_id": 2})
+    job = _train(data="artifacts/data/other")
+    assert (job.config.model.vocab_size, job.config.model.bos_id) == (333, 2)
+    assert _train("model.vocab_size=400", data="artifacts/data/other").config.model.vocab_size == 400

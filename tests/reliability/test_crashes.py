@@ -17,8 +17,9 @@ PROGRAMS = {
     "kill": "run(3, 1, ('train', 'pack'), command_line=False)",
     "io_errors": "run(1, 1, ('train', 'pack'))",
     "interrupts": "run(2, 1)",
-    "training_faults": "run(9, 1)",
+    "training_faults": "run(10, 1)",
     "double_start": "run(1, 1)",
+    "lost_locks": "run(4, 1, ('train',))",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from golfpipe.cli.app import main
+from golfpipe.data.text_files import find_text_files
 from golfpipe.errors import UsageError
 from golfpipe.review.comparison import compare_evaluations
 
@@ -43,7 +44,7 @@ def test_other_windows_are_refused(evaluations: dict[str, Any]) -> None:
 
 
 def test_other_text_is_refused(chain: Any, evaluations: dict[str, Any], fresh: Callable[[str], str]) -> None:
-    files = {"files": [chain.folder / "my-texts"], "tokenizer": None, "processes": 1}
+    files = {"files": find_text_files([chain.folder / "my-texts"]).files, "tokenizer": None, "processes": 1}
     data = chain.run("data-tokenize", fresh("d"), "data.val_fraction=0.4", arguments=files)
     other = chain.run("evaluate", fresh("e"), "evaluate.max_targets=1500", model=chain.trained, data=data)
     with pytest.raises(UsageError, match="scored different text"):

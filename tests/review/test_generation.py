@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from golfpipe.cli.app import main
+from reliability.repair import repair_folder
 
 
 def _text(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -39,3 +45,19 @@ def test_mistakes(chain: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", str(chain.packed.path), "--tokens", "0"]) == 2
     assert main(["generate", str(chain.packed.path), "--data", "nowhere"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["generate"], ["ttt", "--set", "ttt.method=score_first_sgd"], ["evaluate"]])
+def test_weights_that_overflow_are_said(
+    chain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    model = tmp_path / "train"
+    shutil.copytree(chain.trained.path, model)
+    weights = model / "ema.safetensors"
+    with safe_open(weights, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file({name: torch.full_like(tensor, 1e20) for name, tensor in tensors.items()}, weights, metadata=metadata)
+    repair_folder(model, weights)
+    assert main([words[0], str(model), *words[1:], "--threads", "1", "-q"]) == 1
+    said = capsys.readouterr().err
+    assert "bug" not in said and ("no probabilities" in said or "not finite" in said)

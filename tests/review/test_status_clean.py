@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,11 +21,15 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.errors import Busy, Interrupted, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.run import run_job
+from golfpipe.jobs.unfinished import protect
+from golfpipe.loading.lineage import trace
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare
 from golfpipe.pipeline.training import prepare_training
 from golfpipe.review.clean import find_removable, remove
 from golfpipe.review.status import RunStatus, StatusLine, run_status
+from golfpipe.store.artifact import open_artifact
+from golfpipe.store.files import partial_folder
 from golfpipe.store.lock import lock_path, output_lock
 
 DATA, RUN = Path("artifacts/data/text"), Path("artifacts/a")
@@ -40,17 +45,17 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: li
     _stage("evaluate", "pack")
 
 
-def _train(*overrides: str, force: bool = False) -> None:
+def _train(*overrides: str, force: bool = False, name: str = "a") -> None:
     request = Request(
         stage="train", inputs={"data": DATA}, settings=Settings(overrides=overrides), context=Context(force=force)
     )
-    run_job(prepare_training(request, "a"))
+    run_job(prepare_training(request, name))
 
 
-def _stage(stage: str, model: str, *overrides: str, out: str | None = None) -> None:
+def _stage(stage: str, model: str, *overrides: str, out: str | None = None, data: Path | None = None) -> None:
     inputs: dict[str, Path | None] = {"model": RUN / model}
-    if stage in ("evaluate", "ttt"):
-        inputs["data"] = None
+    if stage in ("evaluate", "ttt") or data is not None:
+        inputs["data"] = data
     path = RUN / out if out is not None else None
     run_job(prepare(Request(stage=stage, inputs=inputs, settings=Settings(overrides=overrides), out=path)))
 
@@ -91,6 +96,38 @@ def test_artifacts_beside_the_pipeline_follow_their_inputs() -> None:
     assert "input model" in line.reasons[0]
 
 
+OTHER = Path("artifacts/data/other")
+
+
+@pytest.mark.parametrize("out", ["evaluate-other", "a-first", "evaluate-pack", "quantize"])
+def test_other_data_is_not_the_runs_data_and_nothing_is_removed_for_it(out: str) -> None:
+    make_artifact(OTHER, "token_data", metrics={"train_tokens": 5})
+    if out == "quantize":
+        _stage("quantize", "train", "quantize.calibration=train", out=out, data=OTHER)
+        _stage("pack", "quantize")
+        _stage("evaluate", "pack")
+    else:
+        _stage("evaluate", "pack", out=out, data=OTHER)
+    status = run_status(RUN)
+    assert _line(status, "data").path.resolve() == DATA.resolve()
+    assert {line.name for line in status.stale} <= {out, "pack", "evaluate-pack"}
+    assert _line(status, "train").state == "up to date"
+    assert find_removable(RUN) == []
+    behind = trace(open_artifact(RUN / "pack")).data
+    assert behind is not None and behind.path.resolve() == DATA.resolve()
+    scored = [ref.path for ref in open_artifact(RUN / "evaluate-pack").manifest.inputs if ref.role == "data"]
+    assert scored == [str((OTHER if out == "evaluate-pack" else DATA).resolve())]
+
+
+def test_an_evaluation_of_an_adapted_model_takes_the_text_that_it_was_adapted_to() -> None:
+    make_artifact(OTHER, "token_data", metrics={"train_tokens": 5})
+    _stage("ttt", "pack", "ttt.method=cosine", data=OTHER)
+    _stage("evaluate", "ttt")
+    data = open_artifact(RUN / "evaluate-ttt").manifest.input("data")
+    assert data is not None and data.path == str(OTHER.resolve())
+    assert _line(run_status(RUN), "data").path.resolve() == DATA.resolve()
+
+
 def test_a_moved_run_stays_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RUN.rename("artifacts/b")
     assert run_status(Path("artifacts/b")).stale == ()
@@ -108,18 +145,20 @@ def test_damage_locks_and_interruptions_are_shown() -> None:
         assert (line.state, line.reasons) == ("being written", (f"by process {os.getpid()}",))
 
 
-def _interrupt_training(monkeypatch: pytest.MonkeyPatch, *, force: bool = False, name: str = "a") -> Path:
+def _interrupt_training(monkeypatch: pytest.MonkeyPatch, *overrides: str, force: bool = False, name: str = "a") -> Path:
     def stop(job: Any, out: Any) -> None:
         out.path("log.jsonl").write_text('{"type": "step", "step": 41}\n{"type": "step", "step": 42}\n{"cut')
+        protect(job, out)
         out.path("checkpoint.safetensors").write_bytes(b"state")
         raise Interrupted("stopped")
 
-    request = Request(stage="train", inputs={"data": DATA}, context=Context(force=force))
+    settings = Settings(overrides=overrides)
+    request = Request(stage="train", inputs={"data": DATA}, settings=settings, context=Context(force=force))
     with monkeypatch.context() as patch:
         patch.setattr("fake_stages.run", stop)
         with pytest.raises(Interrupted):
             run_job(prepare_training(request, name))
-    return Path("artifacts") / name / ".train.partial"
+    return partial_folder(Path("artifacts") / name / "train")
 
 
 def test_interrupted_training_shows_how_far_it_came(
@@ -225,6 +264,61 @@ def test_old_checkpoints_go_where_a_newer_model_is_finished(monkeypatch: pytest.
     assert [item.path for item in find_removable(RUN)] == [partial]
 
 
+@pytest.mark.parametrize(
+    "what", ["data gone", "data made again", "model gone", "input damaged", "damaged", "other run"]
+)
+def test_what_is_stale_but_not_superseded_stays(what: str) -> None:
+    """Each of these makes steps stale, and nothing there can take their place."""
+    if what == "data gone":
+        DATA.rename("artifacts/data/moved-far")
+        Path("artifacts/data/moved-far/manifest.json").unlink()
+    elif what == "data made again":
+        make_artifact(DATA, "token_data", metrics={"train_tokens": 1})
+    elif what == "model gone":
+        shutil.rmtree(RUN / "quantize")
+    elif what == "input damaged":
+        _stage("quantize", "train", "quantize.mlp.bits=5")
+        (RUN / "quantize" / "content.txt").write_bytes(b"x" * 32)  # the size stays
+    elif what == "damaged":
+        (RUN / "pack" / "content.txt").write_bytes(b"x")
+    else:
+        _train("train.max_steps=9", name="b")
+        run_job(prepare(Request(stage="quantize", inputs={"model": Path("artifacts/b/train")}, out=RUN / "quantize")))
+        shutil.rmtree("artifacts/b")
+        shutil.rmtree(RUN / "pack")
+        shutil.rmtree(RUN / "evaluate-pack")
+    assert any(line.state in ("stale", "missing") for line in run_status(RUN).lines if line.name != "ttt")
+    assert find_removable(RUN) == []
+
+
+def test_a_copy_of_the_old_model_keeps_what_was_made_from_it() -> None:
+    shutil.copytree(RUN / "quantize", RUN / "six-bits")
+    _stage("quantize", "train", "quantize.mlp.bits=5")
+    assert [line.name for line in run_status(RUN).stale] == ["pack", "evaluate-pack"]
+    assert find_removable(RUN) == []
+
+
+def test_a_folder_that_was_complete_when_its_process_died_stays() -> None:
+    (RUN / "evaluate-pack").rename(RUN / ".evaluate-pack.partial")
+    assert find_removable(RUN) == []
+    _stage("evaluate", "pack")
+    assert (RUN / "evaluate-pack").is_dir() and not (RUN / ".evaluate-pack.partial").exists()
+
+
+def test_the_checkpoint_of_another_training_than_the_finished_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    partial = _interrupt_training(monkeypatch, "train.max_steps=9", force=True)
+    past = time.time() - 1000
+    for path in partial.iterdir():
+        os.utime(path, (past, past))
+    assert find_removable(RUN) == []
+
+
+def test_a_replaced_folder_stays_where_the_new_one_is_damaged() -> None:
+    shutil.copytree(RUN / "pack", RUN / ".pack.old")
+    (RUN / "pack" / "content.txt").write_bytes(b"x" * 32)
+    assert find_removable(RUN) == []
+
+
 def test_an_old_folder_that_is_the_only_one_stays() -> None:
     (RUN / "pack").rename(RUN / ".pack.old")
     assert ".pack.old" not in {item.path.name for item in find_removable(RUN)}
@@ -249,6 +343,12 @@ def test_cells_of_an_earlier_sweep_go_and_shared_steps_stay(monkeypatch: pytest.
         == 0
     )
     assert main(["sweep", str(RUN / "train"), "--grid", "quantize.mlp.bits=3", "--grid", "pack.coder=range", "-q"]) == 0
+    results = RUN / "sweep" / "results.jsonl"
+    rows = results.read_text()
+    for damaged in ("", rows + "{", rows.replace('"done"', '"waiting"'), rows.replace("pack-", "lost-")):
+        results.write_text(damaged)
+        assert find_removable(RUN) == []  # nothing says that these cells are those of an earlier sweep
+    results.write_text(rows)
     remove(find_removable(RUN))
     cells = sorted(path.name.partition("-")[0] for path in (RUN / "sweep" / "cells").iterdir())
     assert cells == ["evaluate", "pack", "quantize"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golfpipe.errors import DataError
-from golfpipe.scoring.byte_table import build_byte_table, target_bytes
+from golfpipe.scoring.byte_table import CASE_MARKERS, build_byte_table, scored_bytes, target_bytes
 
 PIECES = {
     "<s>": "control",
@@ -74,6 +74,22 @@ def test_ids_outside_the_vocabulary_are_refused(table, bad, as_previous):
     good_ids, bad_ids = np.array([0, 1]), np.array([0, bad])
     with pytest.raises(DataError, match=rf"token id {bad} lies outside the tokenizer's 0\.\.10"):
         target_bytes(table, *((bad_ids, good_ids) if as_previous else (good_ids, bad_ids)))
+
+
+@pytest.mark.parametrize("pieces", [{"\u2581a": "normal", "<0xE2>": "byte"}, {"\u2581": "control", "a": "normal"}])
+def test_a_vocabulary_without_the_space_is_refused(pieces):
+    with pytest.raises(DataError, match="no piece for the space"):
+        build_byte_table(list(pieces), list(pieces.values()))
+
+
+def test_transformed_text_needs_a_sidecar():
+    pieces = [*CASE_MARKERS, "\u2581", "a"]
+    table = build_byte_table(pieces, ["normal"] * len(pieces))
+    tokens = np.array([5, 4, 0, 5])
+    assert target_bytes(table, tokens[:-1], tokens[1:]).tolist() == [1, 0, 1]
+    assert scored_bytes(table, tokens, np.array([7, 1, 0, 2])).tolist() == [1, 0, 2]
+    with pytest.raises(DataError, match="case-transformed"):
+        scored_bytes(table, tokens, None)
 
 
 def test_wrong_piece_lists_are_refused():

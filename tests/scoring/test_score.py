@@ -8,8 +8,9 @@ from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network
 from golfpipe.scoring.byte_table import build_byte_table, target_bytes
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.scoring.score import score_windows, summarize
-from golfpipe.scoring.windows import batch_windows, plan_windows
+from golfpipe.scoring.score import score_windows, summarize, summarize_sample
+from golfpipe.scoring.windows import batch_windows, gathered, moved_together, plan_windows, spread_windows
+from golfpipe.training.token_stream import TokenStream
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(
@@ -17,7 +18,7 @@ CONFIG = ModelConfig(
     trigram_buckets=7, trigram_dim=4,
 )  # fmt: skip
 TABLE = build_byte_table(
-    ["<unk>", "<s>", *(f"\u2581p{i}" if i % 3 else f"q{i}" for i in range(28))],
+    ["<unk>", "<s>", "\u2581", *(f"\u2581p{i}" if i % 3 else f"q{i}" for i in range(27))],
     ["unknown", "control", *["normal"] * 28],
 )
 
@@ -74,13 +75,30 @@ def test_scores_do_not_depend_on_later_tokens(network):
 def test_summary_adds_up_and_splits_at_documents(network):
     tokens = text()
     nats = scores(network, tokens)
-    score = summarize(tokens, nats, TABLE, bos_id=1)
+    score = summarize(tokens, nats, target_bytes(TABLE, tokens[:-1], tokens[1:]), bos_id=1)
     assert score.num_targets == len(nats)
     assert score.num_bytes == int(target_bytes(TABLE, tokens[:-1], tokens[1:]).sum())
     assert score.document_targets.tolist() == [20, 1, 39, 36]
     assert score.document_nats.sum() == pytest.approx(math.fsum(nats.tolist()), rel=1e-12)
     assert score.val_bpb == pytest.approx(math.fsum(nats.tolist()) / math.log(2) / score.num_bytes)
     assert score.val_loss_nats == pytest.approx(math.fsum(nats.tolist()) / len(nats))
+
+
+@pytest.mark.parametrize("max_targets", [0, 5, 16, 40, 95, 96])
+def test_a_sample_scores_as_the_same_windows_of_the_whole_text(network, max_targets):
+    tokens = text()
+    sizes = target_bytes(TABLE, tokens[:-1], tokens[1:])
+    whole = scores(network, tokens, method="chunked")
+    windows = spread_windows(len(whole), 16, max_targets)
+    sample = gathered(TokenStream([tokens]), windows)
+    nats = np.full(len(sample) - 1, np.nan, dtype=np.float32)
+    score_windows(network.last_nats, sample, batch_windows(moved_together(windows), 64), nats, CPU)
+    score = summarize_sample(nats, target_bytes(TABLE, sample[:-1], sample[1:]))
+    targets = np.concatenate([np.arange(window.start, window.end) for window in windows])
+    assert score.num_targets == len(targets)
+    assert score.num_bytes == sizes[targets].sum()
+    if max_targets != 5:  # a shorter window has another context
+        assert score.val_loss_nats == pytest.approx(whole[targets].mean(dtype=np.float64), rel=1e-5)
 
 
 def test_a_second_score_for_a_target_is_refused(network):

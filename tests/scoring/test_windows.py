@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from golfpipe.errors import ConfigError
 from golfpipe.scoring.config import EvaluateConfig
-from golfpipe.scoring.windows import batch_windows, chunked_windows, plan_windows, sliding_windows
+from golfpipe.scoring.windows import batch_windows, chunked_windows, plan_windows, sliding_windows, spread_windows
 
 
 def check_plan(windows, total, context):
@@ -35,6 +35,20 @@ def test_sliding_windows_all_have_the_full_context(total, context, stride):
 
 def test_chunked_windows_end_with_a_shorter_one():
     assert [w.end - w.start for w in chunked_windows(10, 4)] == [4, 4, 2]
+
+
+@given(total=st.integers(1, 300), context=st.integers(1, 32), most=st.integers(0, 320))
+def test_spread_windows_are_chunked_ones_from_everywhere(total, context, most):
+    windows = spread_windows(total, context, most)
+    if most == 0 or most >= total:
+        assert windows == list(chunked_windows(total, context))
+        return
+    assert sum(window.end - window.start for window in windows) == most // min(context, most) * min(context, most)
+    if most >= context:
+        assert set(windows) <= set(chunked_windows(total, context))
+    centers = [(window.start + window.end) / 2 / total for window in windows]
+    widest = 1.5 / len(windows) + context / total
+    assert all(after - before <= widest for before, after in zip([0, *centers], [*centers, 1], strict=True))
 
 
 @given(total=st.integers(1, 200), context=st.integers(1, 32), batch=st.integers(1, 100))

@@ -13,6 +13,7 @@ from script_runs import CleanProcess, Small
 from small_chain import write_small_stages, write_texts
 
 from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.data.text_files import find_text_files
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
@@ -32,7 +33,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
         config=config,
         inputs={},
         out=folder / "data",
-        arguments={"files": [folder / "my-texts"], "tokenizer": None, "processes": 1},
+        arguments={"files": find_text_files([folder / "my-texts"]).files, "tokenizer": None, "processes": 1},
         context=Context(),
     )
     clean = CleanProcess(folder)

@@ -126,3 +126,31 @@ def test_force_is_needed_to_replace(chain: Any) -> None:
     )
     run_job(prepare_training(request, "a"))
     assert main(_words(chain, "a", "--init", str(chain.trained.path))) == 2
+
+
+REFUSED = {
+    "vocabulary": ["--set", "model.vocab_size=1024"],
+    "device": ["--device", "cuda"],
+    "context": ["--set", "train.context_length=100000"],
+    "tracker": ["--set", "train.track=wandb"],
+}
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_refused_training_does_not_block_its_correction(
+    chain: Any, why: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = _words(chain, "a")
+    if command == "run":
+        words = ["run", str(chain.data.path), "--until", "train", *words[2:]]
+    assert main([*words, *REFUSED[why]]) == 2
+    assert not Path("artifacts/a/train").exists() and not Path("artifacts/a/.train.partial").exists()
+    assert main(words) == 0
+
+
+def test_a_refused_warm_start_does_not_block_its_correction(chain: Any) -> None:
+    other = chain.run("train", "wide/train", "model.num_layers=3", data=chain.data)
+    assert main(_words(chain, "a", "--init", str(other.path), "--set", "model.num_layers=2")) == 2
+    assert main(_words(chain, "a")) == 0

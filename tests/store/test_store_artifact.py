@@ -173,8 +173,8 @@ def test_what_was_complete_is_put_in_place(tmp_path: Path) -> None:
     os.replace(made.path, partial_folder(out))
     (partial_folder(out) / "checkpoint").write_bytes(b"of the work")
     (partial_folder(out) / ".x.tmp").write_bytes(b"half")
-    assert finish_interrupted(out, "other") is None
-    assert finish_interrupted(out, "new") == made.manifest
+    assert finish_interrupted(out, "other", partial_folder(out)) is None
+    assert finish_interrupted(out, "new", partial_folder(out)) == made.manifest
     assert sorted(path.name for path in out.iterdir()) == ["content.txt", "manifest.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -183,7 +183,7 @@ def test_what_was_complete_and_is_damaged_is_not(tmp_path: Path) -> None:
     out = tmp_path / "a"
     os.replace(make_artifact(tmp_path / "b", "evaluation", key="new").path, partial_folder(out))
     (partial_folder(out) / "content.txt").write_bytes(b"CONTENT")
-    assert finish_interrupted(out, "new") is None
+    assert finish_interrupted(out, "new", partial_folder(out)) is None
     begin(out, keep_partial=True)
     assert not (partial_folder(out) / "manifest.json").exists()
 

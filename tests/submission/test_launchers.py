@@ -201,7 +201,7 @@ def test_submit_adds_the_launchers_that_are_asked_for(tmp_path, capsys):
     folder = next(out.rglob("submission.json")).parent
     assert {path.name for path in folder.glob("launch_*")} == {"launch_torchrun.sh", "launch_modal.py"}
     assert "`launch_modal.py`: starts the script per seed on 8 GPUs" in (folder / "README.md").read_text()
-    assert '"torch==2.12.0",' in (folder / "launch_modal.py").read_text()
+    assert "'torch==2.12.0'," in (folder / "launch_modal.py").read_text()
     assert main(["submit", evaluation, "-o", str(out), "--launcher", "aws", "-q"]) == 2
     none = run_job(submit_job([run_.open("evaluate-pack")], tmp_path / "t")).artifact
     assert not list(records_folder(none).glob("launch_*"))

@@ -11,17 +11,23 @@ from scipy import stats
 from golfpipe.cli.app import main
 from golfpipe.jobs.run import run_job
 from golfpipe.submission.records_folder import records_folder
-from golfpipe.submission.significance import MARGIN_NATS, significance
+from golfpipe.submission.significance import MARGINS_NATS, significance
 
 pytestmark = pytest.mark.usefixtures("quick_submissions")
 
+MARGIN_NATS = MARGINS_NATS[0]
 RATIO = 1.68
 OURS = [1.2040, 1.2048, 1.2035]
 RECORD = [1.2244, 1.2250, 1.2239]
 
 
-def test(bpb, record, name=""):
+def compared(bpb, record, name=""):
     return significance(bpb, [value * RATIO for value in bpb], record, name)
+
+
+def test(bpb, record, name=""):
+    """By the challenge's margin."""
+    return compared(bpb, record, name).margins[0]
 
 
 test.__test__ = False
@@ -43,7 +49,7 @@ def test_one_sample_and_welch_are_the_textbook_formulas():
     assert found.welch.t == pytest.approx(t)
     assert found.welch.degrees_of_freedom == pytest.approx(freedom)
     assert found.welch.p == pytest.approx(stats.t.cdf(t, freedom))
-    assert found.difference_nats == pytest.approx((record - ours) * RATIO)
+    assert compared(OURS, RECORD).difference_nats == pytest.approx((record - ours) * RATIO)
     assert found.enough and found.verdict.startswith("Enough")
 
 
@@ -62,8 +68,18 @@ def test_a_record_of_one_number_is_a_one_sample_test():
 
 def test_an_improvement_within_the_margin_is_never_enough():
     found = test([1.2225, 1.2226, 1.2224], RECORD)
-    assert found.difference_bpb > 0 and not found.enough
+    assert compared([1.2225, 1.2226, 1.2224], RECORD).difference_bpb > 0 and not found.enough
     assert "no number of seeds" in found.verdict and found.seeds_suggested is None
+
+
+def test_without_a_margin_a_small_improvement_can_be_enough():
+    """Later reviews asked for none; both are told, in nats and in bits."""
+    asked, none = compared([1.2218, 1.2219, 1.2217], RECORD).margins
+    assert (asked.margin_nats, none.margin_nats, none.margin_bpb) == (0.005, 0, 0)
+    assert asked.margin_bpb == pytest.approx(0.005 / RATIO)
+    assert none.enough and none.verdict == "Enough: the seeds show any improvement at p < 0.01."
+    ours = [1.2218, 1.2219, 1.2217]
+    assert none.welch.p == pytest.approx(stats.ttest_ind(ours, RECORD, equal_var=False, alternative="less").pvalue)
 
 
 def test_thin_evidence_suggests_how_many_more_seeds():
@@ -105,7 +121,8 @@ def test_the_records_folder_holds_the_test(seeds, tmp_path):
     )
     assert record == json.loads(json.dumps(expected.as_json()))
     readme = (folder / "README.md").read_text()
-    assert "## Significance" in readme and f"{expected.welch.p:.2g}" in readme and "Enough: the seeds show" in readme
+    assert "## Significance" in readme and "Enough: the seeds show" in readme
+    assert all(f"{tested.welch.p:.2g}" in readme for tested in expected.margins)
     assert submission.manifest.metrics["significant"] is True
 
 
@@ -122,7 +139,7 @@ def test_the_command_takes_numbers_or_a_records_folder(seeds, tmp_path, capsys):
     assert main(["submit", paths[0], "-o", str(tmp_path / "c"), "--against", str(other), "-q"]) == 0
     found = json.loads(next((tmp_path / "c").rglob("submission.json")).read_text())["significance"]
     assert found["record_name"] == other.name
-    assert len(found["record_bpb"]) == 3 and "no number of seeds" in found["verdict"]
+    assert len(found["record_bpb"]) == 3 and "no number of seeds" in found["margins"][0]["verdict"]
     capsys.readouterr()
     for wrong in ("nonsense", "1.2,,x", "", "-3", "nan", str(tmp_path)):
         assert main(["submit", paths[0], "-o", str(tmp_path / "d"), "--against", wrong, "-q"]) == 2, wrong

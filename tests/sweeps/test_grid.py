@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from golfpipe.config.resolve import parse_override
+from golfpipe.config.override import parse_override
 from golfpipe.errors import ConfigError
 from golfpipe.sweeps.grid import expand, override_texts, parse_grid, read_grids
 
@@ -17,12 +17,12 @@ def test_every_combination_the_last_key_fastest() -> None:
     assert override_texts(cells[0]) == ("quantize.mlp.bits=3", "pack.coder=range")
 
 
-def test_values_are_yaml() -> None:
-    grid = parse_grid(["model.kv_sharing=none,{last: 2}", "optim.matrix_lr=5e-3,0.01", "submit.name='4',a b"])
+def test_the_setting_decides_how_values_are_read() -> None:
+    grid = parse_grid(["model.kv_sharing=none,{last: 2}", "optim.matrix_lr=5e-3,0.01", "submit.name=4,a #b"])
     assert grid == {
         "model.kv_sharing": ["none", {"last": 2}],
         "optim.matrix_lr": [0.005, 0.01],
-        "submit.name": ["4", "a b"],
+        "submit.name": ["4", "a #b"],
     }
     for key, values in grid.items():
         for text, value in zip(
@@ -56,7 +56,7 @@ def test_a_sample_is_drawn_by_the_seed_and_keeps_the_order() -> None:
         (["quantize.mlp.bit=3"], "unknown key quantize.mlp.bit"),
         (["quantize.mlp.bits="], "expected a list of values"),
         (["pack.coder=range", "pack.coder=nibble"], "given twice"),
-        (["pack.coder=[range"], "pack.coder"),
+        (["model.kv_sharing=[range"], "model.kv_sharing"),
     ],
 )
 def test_mistakes_name_the_key(texts: list[str], message: str) -> None:

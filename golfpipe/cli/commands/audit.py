@@ -1,25 +1,42 @@
-"""`golfpipe audit PATH`"""
+"""`golfpipe audit PATH...`"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, rule_table, size_table
+from golfpipe.cli.audit_text import (
+    audit_error,
+    audit_fields,
+    audit_metrics,
+    board_csv,
+    board_error,
+    board_table,
+    rule_table,
+    size_table,
+)
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import Device, OutputOptions
 from golfpipe.cli.progress import make_reporter
+from golfpipe.cli.table import paragraphs
+from golfpipe.errors import UsageError
 
 
 def audit(
-    path: Annotated[str, typer.Argument(help="Any artifact, records folder or run.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Any artifact, run, or records folders.")],
     options: OutputOptions,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 5 if any rule fails.")] = False,
     execute: Annotated[
         bool, typer.Option("--execute", help="Run the scoring method too, on altered text in a clean process.")
     ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print a table of comma-separated values, a line each.")] = False,
+    unpack: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the readable source of a record's script there, unexecuted."),
+    ] = None,
     device: Annotated[
         Device, typer.Option(help="Device of --execute: auto takes cuda, then mps, then cpu.")
     ] = Device.auto,
@@ -27,9 +44,10 @@ def audit(
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
 
-    Reads any artifact, a records folder, or of a run folder the submission, else its packed model or the furthest form
-    before, and compares every file with its sha256. Writes nothing. Exits 4 over the
-    byte or time limit; a rule that fails changes the exit code (to 5) only with --strict.
+    Reads any artifact or a records folder, of a run its submission, else its packed model or the furthest form before,
+    and compares every file with its sha256. Writes nothing, but with --unpack the source. Exits 4
+    over the byte or time limit; a rule that fails changes the exit code (to 5) only with --strict. Several folders give
+    a line each.
 
     With --execute the method behind a score runs again, from the packed file. Earlier scores must stay when later
     tokens are replaced, probabilities must sum to one, each token must be scored once, and nothing else may be opened.
@@ -39,17 +57,37 @@ def audit(
       golfpipe audit artifacts/demo/pack
       golfpipe audit artifacts/demo/submit
       golfpipe audit artifacts/demo/evaluate-pack --execute
+      golfpipe audit artifacts/demo/pack artifacts/demo/submit --csv
     """
     from golfpipe.review.audit import Execution, audit_path
+    from golfpipe.review.board import board, board_row, row_fields, write_sources
 
+    folders = [input_path(path) for path in paths]
+    if len(folders) > 1:
+        if execute or unpack is not None:
+            raise UsageError("--execute and --unpack take one folder at a time")
+        rows = board(folders)
+        table = [row_fields(row) for row, _ in rows]
+        return Answer(
+            lines=board_csv(table) if csv else board_table(table),
+            extra={"folders": table},
+            error=board_error([found for _, found in rows], strict=strict),
+        )
     execution = None
     if execute:
         reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
         execution = Execution(device=device.value, threads=threads, reporter=reporter)
-    report = audit_path(input_path(path), execution)
-    parts = [f"{report.kind}  {report.path}", size_table(report), rule_table(report), *report.notes]
+    report = audit_path(folders[0], execution)
+    sources = write_sources(report, unpack) if unpack is not None else []
+    lines = paragraphs(
+        [f"{report.kind}  {report.path}"],
+        size_table(report),
+        rule_table(report),
+        *([note] for note in report.notes),
+        [f"readable source: {path}" for path in sources],
+    )
     return Answer(
-        text="\n\n".join(part for part in parts if part),
+        lines=board_csv([row_fields(board_row(report))]) if csv else lines,
         path=report.path,
         kind=report.kind,
         digest=report.digest,

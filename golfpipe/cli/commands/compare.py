@@ -38,10 +38,9 @@ def compare(
 
     comparison = compare_evaluations(input_path(first), input_path(second), resamples=resamples, seed=seed)
     paired = comparison.paired
-    scores = [artifact.manifest.metrics["val_bpb"] for artifact in (comparison.first, comparison.second)]
     rows = [
-        ["first", f"{scores[0]:.6f}", str(comparison.first.path)],
-        ["second", f"{scores[1]:.6f}", str(comparison.second.path)],
+        ["first", f"{comparison.scores[0]:.6f}", str(comparison.first.path)],
+        ["second", f"{comparison.scores[1]:.6f}", str(comparison.second.path)],
         ["difference", f"{paired.difference:+.6f}", f"{paired.confidence:.0%} interval {_interval(comparison)}"],
     ]
     about = (
@@ -49,11 +48,11 @@ def compare(
         f" worse in {paired.documents_worse:,}; p = {paired.p_value:.2g} ({paired.resamples:,} resamples, seed {seed})"
     )
     return Answer(
-        text=f"{format_table(['', 'val_bpb', ''], rows)}\n{about}\n{_verdict(comparison)}",
+        lines=[*format_table(["", "val_bpb", ""], rows), about, _verdict(comparison)],
         path=comparison.second.path,
         kind="evaluation",
         digest=comparison.second.manifest.digest,
-        metrics=asdict(paired) | {"first_val_bpb": scores[0], "second_val_bpb": scores[1]},
+        metrics=asdict(paired) | {"first_val_bpb": comparison.scores[0], "second_val_bpb": comparison.scores[1]},
         extra={"significant": comparison.is_significant},
     )
 

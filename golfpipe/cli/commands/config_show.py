@@ -11,7 +11,7 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, settings_of
 from golfpipe.cli.options import ConfigOptions
 from golfpipe.cli.progress import make_reporter
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
 
 
 def config_show(
@@ -45,7 +45,7 @@ def config_show(
     facts = model_facts(resolved.config)
     about = format_table([], [[name, _short(value)] for name, value in facts.items()])
     return Answer(
-        text=f"{format_table(['key', 'value', 'from'], rows)}\n\nthe model\n{about}",
+        lines=paragraphs(format_table(["key", "value", "from"], rows), ["the model", *about]),
         path=settings.stages().path,
         metrics={"parameters": facts["parameters"]},
         extra={"config": values, "origin": dict(resolved.origin), "model": facts},

@@ -60,16 +60,16 @@ def data_fetch(
         context.reporter.warn(f"names and sizes are unknown: {error.message}")
         files = f"the tokenizer, all validation shards and {train_shards} train shards of {variant}, 200 MB each"
         return Answer(
-            text=f"{repo_id}: {files} -> {folder}",
+            lines=[f"{repo_id}: {files} -> {folder}"],
             path=folder,
             kind="token_data",
             extra={"repository": repo_id, "commit": revision, "bytes": None},
         )
     about = {"repository": found.repository, "commit": found.commit, "bytes": found.total_bytes}
     if dry_run:
-        rows = "\n".join(f"  {file.name}  {format_bytes(file.bytes)}" for file in found.files)
-        text = f"{found.repository} at {found.commit[:12]}: {format_bytes(found.total_bytes)} -> {folder}\n{rows}"
-        return Answer(text=text, path=folder, kind="token_data", extra=about)
+        rows = [f"  {file.name}  {format_bytes(file.bytes)}" for file in found.files]
+        title = f"{found.repository} at {found.commit[:12]}: {format_bytes(found.total_bytes)} -> {folder}"
+        return Answer(lines=[title, *rows], path=folder, kind="token_data", extra=about)
     fetch_files(found, folder, context)
     outcome = run_job(adding_job(found, folder, context))
     answer = artifact_answer(outcome.artifact, up_to_date=outcome.up_to_date)

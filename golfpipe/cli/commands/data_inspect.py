@@ -9,15 +9,16 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import OutputOptions
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from golfpipe.data.inspect import SplitInspection
-    from golfpipe.data.shard_files import Split
+    from golfpipe.data.shard_format import Split
 
 SAMPLE_CHARACTERS = 400
+SOURCES = {"table": "byte table", "text": "table, proven", "sidecar": "sidecar"}
 
 
 def data_inspect(
@@ -37,23 +38,26 @@ def data_inspect(
       golfpipe data inspect artifacts/data/demo
       golfpipe data inspect fineweb10B_sp1024 --tokenizer fineweb_1024_bpe.model
     """
+    from golfpipe.data.order import order_warning
     from golfpipe.pipeline.data_sources import inspect_data
 
     path = input_path(folder)
     artifact, model, splits = inspect_data(path, input_path(tokenizer) if tokenizer is not None else None)
     rows = [
         [name, str(len(split.shards)), f"{split.tokens:,}", f"{split.documents:,}", f"{split.bytes:,}",
-         f"{split.bytes_per_token:.4f}", "yes" if split.proven else "counted"]
+         f"{split.bytes_per_token:.4f}", SOURCES[split.known_from]]
         for name, split in splits.items()
     ]  # fmt: skip
-    table = format_table(["split", "shards", "tokens", "documents", "bytes", "bytes/token", "bytes proven"], rows)
+    table = format_table(["split", "shards", "tokens", "documents", "bytes", "bytes/token", "bytes from"], rows)
     sample = " ".join(next(iter(splits.values())).sample.split())[:SAMPLE_CHARACTERS]
     about = f"{path}: tokenizer {model.name}, {model.vocab_size} pieces, BOS {model.bos_id}"
+    warnings = [order_warning(split.order_bits, f"{name} split") for name, split in splits.items()]
+    notes = [f"warning: {warning}" for warning in warnings if warning is not None]
     metrics: dict[str, Any] = {"vocab_size": model.vocab_size, "bos_id": model.bos_id}
     for name, split in splits.items():
         metrics |= _split_metrics(name, split)
     return Answer(
-        text=f"{about}\n\n{table}\n\nsample: {sample}",
+        lines=paragraphs([about], table, notes, [f"sample: {sample}"]),
         path=path,
         kind="token_data" if artifact is not None else None,
         digest=artifact.manifest.digest if artifact is not None else None,
@@ -68,6 +72,7 @@ def _split_metrics(name: str, split: SplitInspection) -> dict[str, Any]:
         f"{name}_documents": split.documents,
         f"{name}_bytes": split.bytes,
         f"{name}_bytes_per_token": split.bytes_per_token,
+        f"{name}_order_bits": split.order_bits,
     }
 
 

@@ -13,14 +13,17 @@ from golfpipe.cli.options import StageOptions
 
 def data_tokenize(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help=".txt, .jsonl (field `text`), or folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Text, .jsonl (field `text`), both also as .gz or .zst, or folders of them."
+        ),
     ],
     options: StageOptions,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="FILE", help="SentencePiece model; default one trained on the text.")
     ] = None,
     separator: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Cuts .txt files into documents, e.g. '<|endoftext|>'.")
+        str | None, typer.Option(metavar="TEXT", help="Cuts files into documents, e.g. '<|endoftext|>'.")
     ] = None,
     shard_tokens: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens per shard; short for --set data.shard_tokens=N.")
@@ -31,7 +34,7 @@ def data_tokenize(
     """Turn your text into token data.
 
     Reads text files, streamed. Writes token_data, by default in artifacts/data/NAME: train and validation shards, the
-    documents divided by a hash of their text, and the tokenizer.
+    documents divided by a hash of their text and mixed, and the tokenizer.
 
     \b
     Examples:

@@ -28,7 +28,7 @@ def doctor(options: OutputOptions) -> Answer:
         names = ", ".join(check.name for check in missing)
         error = StageFailed(f"missing: {names}", hint="pip install golfpipe in a fresh virtual environment")
     return Answer(
-        text=format_table(["check", "status", "found"], rows),
+        lines=format_table(["check", "status", "found"], rows),
         extra={"checks": [{"name": c.name, "status": c.status, "found": c.found} for c in checks]},
         error=error,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import itertools
 from typing import Annotated
 
 import typer
@@ -10,6 +10,8 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import Device, OutputOptions
+from golfpipe.cli.terminal import write_answer
+from golfpipe.visible import visible
 
 
 def generate(
@@ -27,13 +29,17 @@ def generate(
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Token data whose tokenizer to use; default the model's.")
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write control characters as they are; default as escapes like \\x1b.")
+    ] = False,
     device: Annotated[Device, typer.Option(help="auto takes cuda, then mps, then cpu.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> Answer:
     """Write text with a model, to see what its bytes have learned.
 
     Reads any model, and the tokenizer of its token_data. Writes the text to stdout as it is drawn; no files. An empty
-    line stands where the model begins another document.
+    line stands where the model begins another document. Control characters are shown as escapes, since they act on a
+    terminal; --raw writes them.
 
     \b
     Examples:
@@ -51,15 +57,8 @@ def generate(
     )
     if options.json:
         return Answer(path=input_path(model), extra={"prompt": prompt, "text": "".join(pieces)})
-    _write(prompt)
-    for piece in pieces:
-        _write(piece)
+    for piece in itertools.chain([prompt], pieces):
+        write_answer(piece if raw else visible(piece))
     if options.quiet:
-        _write("\n")
-    return Answer(text="")  # ends the line
-
-
-def _write(text: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
-    sys.stdout.flush()
+        write_answer("\n")
+    return Answer(lines=[""])  # ends the line

@@ -10,7 +10,8 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import context_of, input_path, output_path, settings_of, work
 from golfpipe.cli.options import StageOptions
-from golfpipe.cli.table import format_metric, format_table
+from golfpipe.cli.table import format_metric, format_table, paragraphs
+from golfpipe.store.metric_values import measured
 
 if TYPE_CHECKING:
     from golfpipe.pipeline.importing import ImportPlan
@@ -45,7 +46,7 @@ def import_checkpoint(
     plan = prepare_import(request, input_path(file), name)
     answer = work(plan.job, options)
     fields: dict[str, Any] = {"inferred": plan.inferred, "assumed": plan.assumed, "assumed_from": plan.origins}
-    metrics, text = dict(answer.metrics), f"{answer.text}\n\n{_architecture(plan)}"
+    metrics, parts = dict(answer.metrics), [answer.lines, _architecture(plan)]
     if check is not None and not options.dry_run:
         from golfpipe.jobs.run import run_job
 
@@ -55,14 +56,15 @@ def import_checkpoint(
             )
         ).artifact
         found = scored.manifest.metrics
-        metrics |= {key: found[key] for key in ("val_bpb", "val_loss_nats", "scored_targets")}
-        rows = [[f"  {key}", format_metric(key, found[key])] for key in ("val_loss_nats", "val_bpb", "scored_targets")]
-        text += f"\n\nevaluation  {scored.path}\n{format_table([], rows)}"
+        names = ("val_loss_nats", "val_bpb", "scored_targets")
+        metrics |= {name: measured(found, name) for name in names}
+        rows = [[f"  {name}", format_metric(name, measured(found, name))] for name in names]
+        parts.append([f"evaluation  {scored.path}", *format_table([], rows)])
         fields["evaluation"] = str(scored.path)
-    return replace(answer, text=text, metrics=metrics, extra={**answer.extra, **fields})
+    return replace(answer, lines=paragraphs(*parts), metrics=metrics, extra={**answer.extra, **fields})
 
 
-def _architecture(plan: ImportPlan) -> str:
+def _architecture(plan: ImportPlan) -> list[str]:
     """Return a line per key that says whether it comes from names and shapes, or else where it is assumed from."""
     rows = [[f"  model.{key}", str(value), "names and shapes"] for key, value in plan.inferred.items()]
     rows += [[f"  {key}", str(value), f"assumed: {plan.origins[key]}"] for key, value in plan.assumed.items()]

@@ -9,7 +9,7 @@ import typer
 
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.options import OutputOptions
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
 from golfpipe.units import format_bytes, format_count
 
 
@@ -40,7 +40,9 @@ def presets(
     ]
     default = settings.stages().default_preset
     return Answer(
-        text=f"{format_table(['preset', 'parameters', 'before coding', 'about'], rows)}\n\ndefault: {default}",
+        lines=paragraphs(
+            format_table(["preset", "parameters", "before coding", "about"], rows), [f"default: {default}"]
+        ),
         path=settings.stages().path,
         extra={"presets": facts, "default_preset": default},
     )

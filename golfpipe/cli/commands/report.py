@@ -41,7 +41,7 @@ def report(
         return _markdown(paths, output_path(out))
     reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
     page = write_report(paths, output_path(out) or paths[0] / "report.html", reporter)
-    return Answer(text=f"report  {page}", path=page)
+    return Answer(lines=[f"report  {page}"], path=page)
 
 
 def _markdown(paths: list[Path], out: Path | None) -> Answer:
@@ -50,5 +50,5 @@ def _markdown(paths: list[Path], out: Path | None) -> Answer:
 
     text = markdown_report(paths)
     if out is not None:
-        return Answer(text=f"report  {write_text(out, text)}", path=out)
-    return Answer(text=text.rstrip("\n"), path=paths[0], extra={"markdown": text})
+        return Answer(lines=[f"report  {write_text(out, text)}"], path=out)
+    return Answer(lines=text.rstrip("\n").split("\n"), path=paths[0], extra={"markdown": text})

@@ -10,8 +10,10 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, rule_table, size_table
 from golfpipe.cli.command import context_of, input_path, settings_of
 from golfpipe.cli.options import WorkOptions
-from golfpipe.cli.step_text import result_table, step_line, step_table
+from golfpipe.cli.step_text import result_table, step_lines
+from golfpipe.cli.table import paragraphs
 from golfpipe.reporter import beside_finished_work
+from golfpipe.store.metric_values import text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,14 +61,14 @@ def run(
     if options.dry_run:
         steps = dry_run(plan)
         return Answer(
-            text=step_table(steps, width),
+            lines=[line for step in steps for line in step_lines(step, width)],
             path=plan.folder,
             up_to_date=all(step.state != "stale" for step in steps),
             extra={"stages": [step_fields(step) for step in steps]},
         )
     if options.preset is None and start is None:
         context.reporter.note(f"no --preset given: using {settings_of(options).stages().default_preset}")
-    steps = run_pipeline(plan, lambda step: context.reporter.note(step_line(step, width)))
+    steps = run_pipeline(plan, lambda step: context.reporter.note("\n".join(step_lines(step, width))))
     return _answer(steps, plan.folder, context.reporter)
 
 
@@ -86,11 +88,11 @@ def _answer(steps: list[Step], folder: Path, reporter: Reporter) -> Answer:
     parts = [result_table(steps)]
     if report is not None:
         parts += [size_table(report), rule_table(report)]
-    parts.append("\n".join(_places(submission, page)))
+    parts.append(_places(submission, page))
     refused = next((step.error for step in steps if step.error is not None), None)
     last = submission or next((step.artifact for step in reversed(steps) if step.artifact is not None), None)
     return Answer(
-        text="\n" + "\n\n".join(parts),
+        lines=["", *paragraphs(*parts)],
         path=last.path if last is not None else folder,
         kind=last.manifest.kind if last is not None else None,
         digest=last.manifest.digest if last is not None else None,
@@ -115,7 +117,8 @@ def _findings(report: AuditReport | None, submission: Artifact | None) -> tuple[
 def _places(submission: Artifact | None, page: Path | None) -> list[str]:
     lines = []
     if submission is not None:
-        lines.append(f"records folder  {submission.path / submission.manifest.provenance.get('records_folder', '')}")
+        folder = text(submission.manifest.provenance, "records_folder") or ""
+        lines.append(f"records folder  {submission.path / folder}")
     return [*lines, f"report          {page if page is not None else 'not made'}"]
 
 

@@ -9,7 +9,8 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, settings_of
 from golfpipe.cli.options import ConfigOptions
-from golfpipe.cli.table import format_table
+from golfpipe.cli.table import format_table, paragraphs
+from golfpipe.store.metric_values import measured, number
 from golfpipe.units import format_count
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def status(
     if others:
         lines += [["", "", "", ""], *others]
     return Answer(
-        text=f"{found.folder}\n{format_table(['step', 'state', '', 'why'], lines)}\n\n{_summary(found)}",
+        lines=paragraphs([str(found.folder), *format_table(["step", "state", "", "why"], lines)], [_summary(found)]),
         path=found.folder,
         kind="run",
         up_to_date=not found.stale,
@@ -58,7 +59,7 @@ def _row(line: StatusLine) -> list[str]:
 
 def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
     """Return the few numbers by which people know a step, in words."""
-    known = {name: value for name, value in metrics.items() if value is not None}
+    known = {name: value for name in metrics if (value := measured(metrics, name)) is not None}
     templates = {
         "token_data": ("{train_tokens} train tokens", "{val_tokens} val"),
         "trained_model": ("{parameters} parameters", "{steps} steps", "val_bpb {val_bpb:.4f}"),
@@ -68,14 +69,16 @@ def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
         "evaluation": ("val_bpb {val_bpb:.6f}", "{method}", "{scored_targets} targets"),
         "submission": ("val_bpb {val_bpb:.6f}", "{total_bytes:,} B"),
     }
-    counts = {name: format_count(known[name]) for name in ("train_tokens", "val_tokens", "parameters", "scored_targets")
-              if isinstance(known.get(name), int | float)}  # fmt: skip
+    names = ("train_tokens", "val_tokens", "parameters", "scored_targets")
+    counts = {name: format_count(value) for name in names if (value := number(metrics, name)) is not None}
     parts = []
     for template in templates.get(kind, ()):
         try:
             parts.append(template.format(**(known | counts)))
-        except (KeyError, ValueError, TypeError):  # the metric is missing, or of another type
+        except (KeyError, ValueError):  # the metric is missing, or of another type
             continue
+    if known.get("whole_split") is False:
+        parts.append("a part of the split")
     if known.get("eligible") is False:
         parts.append("not eligible")
     if known.get("fits") is False:

@@ -13,6 +13,7 @@ from golfpipe.cli.command import input_path, run_stage
 from golfpipe.cli.options import StageOptions
 from golfpipe.config.submit import Layout, Track
 from golfpipe.errors import StageFailed
+from golfpipe.store.metric_values import texts
 
 
 def submit(
@@ -68,7 +69,7 @@ def submit(
     if launcher:
         overrides.append(f"submit.launchers={json.dumps(list(dict.fromkeys(launcher)))}")
     if against is not None:
-        from golfpipe.submission.against import against_overrides
+        from golfpipe.records.against import against_overrides
 
         overrides += against_overrides(against)
     return _checked(run_stage("submit", options, inputs=paths, overrides=tuple(overrides)))
@@ -78,6 +79,6 @@ def _checked(answer: Answer) -> Answer:
     """Return the answer, with an error if the script was verified and gave other numbers."""
     if answer.metrics.get("script_verified") is not False:
         return answer
-    listed = "\n".join(f"  {line}" for line in answer.metrics["script_differences"])
+    listed = "\n".join(f"  {line}" for line in texts(answer.metrics, "script_differences"))
     error = StageFailed(f"train_gpt.py gives other numbers than the stages:\n{listed}", path=str(answer.path))
     return replace(answer, error=error)

@@ -15,7 +15,7 @@ from golfpipe.cli.command import context_of, input_path, output_path, settings_o
 from golfpipe.cli.completion import complete_setting
 from golfpipe.cli.options import StageOptions
 from golfpipe.cli.sweep_view import sweep_view
-from golfpipe.cli.table import format_metric, format_table
+from golfpipe.cli.table import format_metric, format_table, paragraphs
 from golfpipe.errors import StageFailed
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def sweep(
     plan = _plan(options, model, data, grids=given, stages=stages, sample=sample)
     if cells:
         lines = commands(plan)
-        return Answer(text="\n".join(lines), path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
+        return Answer(lines=lines, path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
     if options.dry_run:
         return _planned(plan)
     workers = make_workers(plan, executor=executor.value, jobs=jobs, slurm=parse_slurm_options(slurm or []))
@@ -125,7 +125,7 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
     if not (plan.folder / "pareto.png").is_file():
         places = places[:1]
     return Answer(
-        text="\n\n".join(part for part in (result_table(rows), _failures(plan, failed), "\n".join(places)) if part),
+        lines=paragraphs(result_table(rows), _failures(plan, failed), places),
         path=plan.folder,
         kind="sweep",
         up_to_date=all(row.state == "up to date" for row in rows),
@@ -140,7 +140,7 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
     )
 
 
-def result_table(rows: list[CellResult]) -> str:
+def result_table(rows: list[CellResult]) -> list[str]:
     """Return a row per cell, the best score first. A star marks cells that no other one dominates."""
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     ranked = sorted(rows, key=lambda row: (row.val_bpb is None, row.val_bpb or 0.0, row.total_bytes or 0))
@@ -158,16 +158,16 @@ def result_table(rows: list[CellResult]) -> str:
     return format_table([*keys, "val_bpb", "bytes", "", "", ""], lines)
 
 
-def _failures(plan: SweepPlan, failed: list[CellResult]) -> str:
+def _failures(plan: SweepPlan, failed: list[CellResult]) -> list[str]:
     from golfpipe.sweeps.results import cell_label
 
     lines = []
     for row in failed[:MOST_FAILURES]:
         hint = f" (hint: {row.hint})" if row.hint else ""
-        lines.append(f"failed: {cell_label(row.settings, plan.keys)}\n  {row.error}{hint}")
+        lines += [f"failed: {cell_label(row.settings, plan.keys)}", f"  {row.error}{hint}"]
     if len(failed) > MOST_FAILURES:
         lines.append(f"and {len(failed) - MOST_FAILURES} more in {plan.folder / 'results.csv'}")
-    return "\n".join(lines)
+    return lines
 
 
 def _planned(plan: SweepPlan) -> Answer:
@@ -182,7 +182,7 @@ def _planned(plan: SweepPlan) -> Answer:
     ]
     todo = sum(step.state != "up to date" for step in run.steps.values())
     return Answer(
-        text=f"{format_table(['cell', ''], rows)}\n\n{todo} of {len(plan.steps)} steps would run",
+        lines=paragraphs(format_table(["cell", ""], rows), [f"{todo} of {len(plan.steps)} steps would run"]),
         path=plan.folder,
         kind="sweep",
         up_to_date=todo == 0,

@@ -35,10 +35,10 @@ def unpack(
 
     done = unpack_model(input_path(model), output_path(out))
     return Answer(
-        text=(
-            f"fp16 weights  {done.path}  ({format_bytes(done.file_bytes)}, {done.parameters:,} parameters)\n"
-            f"rounded to fp16: {done.rounded_share:.1%} of the weights, by at most {done.largest_error:.2g}"
-        ),
+        lines=[
+            f"fp16 weights  {done.path}  ({format_bytes(done.file_bytes)}, {done.parameters:,} parameters)",
+            f"rounded to fp16: {done.rounded_share:.1%} of the weights, by at most {done.largest_error:.2g}",
+        ],
         path=done.path,
         kind="safetensors",
         metrics={

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from golfpipe.config.schema import build_config
@@ -65,8 +64,9 @@ def _try(request: dict[str, Any], build: Build) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     started = time.perf_counter()
     scorer = build(request)
-    split, split_targets = load_validation(open_artifact(Path(request["data"])), 0)
-    tokens = np.array(split[: needed_targets(scorer) + 1])
+    data = open_artifact(Path(request["data"]))
+    text = load_validation(data, load_tokenizer(data))
+    tokens = text.tokens[: needed_targets(scorer) + 1]
     count, nats = check_count(scorer, tokens)
     sums = check_sums(scorer, tokens)
     return {
@@ -75,9 +75,9 @@ def _try(request: dict[str, Any], build: Build) -> dict[str, Any]:
         "count": asdict(count),
         "sums": asdict(sums),
         "cuts": asdict(check_cuts(scorer, tokens)),
-        "bytes": asdict(check_bytes(scorer, split)),
+        "bytes": asdict(check_bytes(scorer, text.tokens[:0] if text.from_sidecar else text.tokens)),
         "document_nats": document_sums(nats, tokens, scorer.bos_id, within=scorer.comparable_targets(len(nats))),
-        "split_targets": split_targets,
+        "split_targets": text.split_targets,
         "seconds": time.perf_counter() - started,
     }
 

@@ -1,0 +1,132 @@
+"""Own text: the split is what was asked for, copies stay together, white space survives, and what happens is said."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recording_reporter import RecordingReporter
+
+from golfpipe.data.inspect import iterate_documents
+from golfpipe.data.token_data import load_shards, load_tokenizer
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
+from golfpipe.pipeline.data_sources import tokenize_arguments
+from golfpipe.pipeline.settings import Settings
+from golfpipe.store.artifact import Artifact
+
+WORDS = tuple("the model reads every token of a text and says how likely the next one is".split())  # noqa: SIM905
+
+
+def prose(number: int, paragraphs: int) -> str:
+    chance = random.Random(number)
+    return "\n\n".join(" ".join(chance.choices(WORDS, k=30)) + ".\n  indented" for _ in range(paragraphs)) + "\n"
+
+
+def tokenized(folder: Path, *overrides: str, **more: Any) -> tuple[Artifact, RecordingReporter]:
+    reporter = RecordingReporter()
+    arguments, digest, _ = tokenize_arguments(
+        [folder], **({"tokenizer": None, "separator": None, "processes": 1, "name": None} | more)
+    )
+    job = Job(
+        stage=STAGES["data-tokenize"], config=Settings(overrides=overrides).resolve().config, inputs={},
+        out=folder.parent / f"data{len(overrides)}{len(list(folder.parent.iterdir()))}", arguments=arguments,
+        argument_digest=digest, context=Context(reporter=reporter),
+    )  # fmt: skip
+    return run_job(job).artifact, reporter
+
+
+def texts_of(data: Artifact, split: Any) -> list[str]:
+    tokenizer = load_tokenizer(data)
+    return [tokenizer.decode(ids) for ids in iterate_documents(load_shards(data, split), tokenizer.bos_id)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "texts").mkdir()
+    return tmp_path / "texts"
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.2])
+def test_few_large_texts_give_the_split_that_was_asked_for(folder, fraction):
+    sources = [prose(number, 1500) for number in range(3)]
+    for number, text in enumerate(sources):
+        (folder / f"{number}.txt").write_text(text)
+    data, reporter = tokenized(folder, f"data.val_fraction={fraction}")
+    metrics = data.manifest.metrics
+    assert metrics["original_bytes"] == metrics["decoded_bytes"] == sum(len(text) for text in sources)
+    assert metrics["val_bytes"] / metrics["decoded_bytes"] == pytest.approx(fraction, rel=0.25)
+    pieces = [*texts_of(data, "train"), *texts_of(data, "val")]
+    assert sum(map(len, pieces)) == metrics["original_bytes"]
+    assert all(any(piece in source for source in sources) for piece in pieces)
+    said = "\n".join(reporter.notes)
+    assert "the texts are cut at blank lines into" in said
+    assert f"{fraction:.1%} of the text was asked for" in said
+    assert "every document comes back from its tokens as it was" in said
+    assert not reporter.warnings
+
+
+def test_a_split_far_from_what_was_asked_is_a_warning(folder):
+    (folder / "lines.jsonl").write_text('{"text": "one text that is long enough"}\n{"text": "another"}\n')
+    data, reporter = tokenized(folder, "data.val_fraction=0.4")
+    assert any("not 40.0%" in warning and "data.val_fraction" in warning for warning in reporter.warnings)
+    assert data.manifest.metrics["vocab_size"] < 1024
+    assert any("gets a vocabulary of" in note for note in reporter.notes)
+
+
+def test_kinds_are_mixed_on_both_sides_unless_told_not_to(folder):
+    for kind in "ab":
+        for number in range(150):
+            (folder / f"{kind}{number:03d}.txt").write_text(f"{kind} {prose(number, 1)}")
+    mixed, _ = tokenized(folder, "data.val_fraction=0.3")
+    in_order, _ = tokenized(folder, "data.val_fraction=0.3", "data.shuffle=false")
+    for split in ("train", "val"):
+        kinds = [text[0] for text in texts_of(in_order, split)]
+        assert kinds == sorted(kinds)
+        assert sorted(texts_of(mixed, split)) == sorted(texts_of(in_order, split))
+        first = np.mean([text[0] == "a" for text in texts_of(mixed, split)][: len(kinds) // 2])
+        assert first == pytest.approx(0.5, abs=0.2)
+
+
+def test_copies_are_on_one_side_and_the_tokenizer_sees_none_of_validation(folder):
+    (folder / "lines.jsonl").write_text('{"text": "one two"}\n{"text": "three"}\n' * 2)
+    data, _ = tokenized(folder)
+    train, val = texts_of(data, "train"), texts_of(data, "val")
+    assert sorted([*train, *val]) == ["one two", "one two", "three", "three"]
+    assert len(set(train)) == len(set(val)) == 1
+    letters = {letter for letter in val[0] if letter not in train[0]}
+    assert not letters & set("".join(load_tokenizer(data).pieces[260:]))
+
+
+def test_source_code_comes_back_and_the_challenges_form_is_a_setting(folder):
+    source = Path(__file__).read_text()
+    for number in range(30):
+        (folder / f"{number}.txt").write_text(f"{source[number * 90 : number * 90 + 900]}# {number}\n")
+    data, _ = tokenized(folder)
+    assert sorted([*texts_of(data, "train"), *texts_of(data, "val")]) == sorted(
+        (folder / f"{number}.txt").read_text() for number in range(30)
+    )
+    plain, reporter = tokenized(folder, "data.normalization=nmt_nfkc")
+    assert not any("\n" in text or "  " in text for text in texts_of(plain, "train"))
+    metrics, changes = plain.manifest.metrics, plain.manifest.provenance["text_changes"]
+    lost = metrics["original_bytes"] - metrics["decoded_bytes"]
+    assert lost == sum(size for step, size in changes.items() if step != "line_breaks") > 0
+    assert f"none is left around a document: {lost:,} bytes fewer" in "\n".join(reporter.notes)
+    assert "line breaks gone" in "\n".join(reporter.notes)
+
+
+def test_what_is_left_out_of_folders_is_listed(folder):
+    for number in range(9):
+        (folder / f"{number}.md.gz").write_bytes(gzip.compress(prose(number, 2).encode()))
+    (folder / "picture.png").write_bytes(b"\x89")
+    (folder / ".hidden").write_text("x")
+    data, reporter = tokenized(folder)
+    assert data.manifest.metrics["train_documents"] + data.manifest.metrics["val_documents"] == 9
+    assert any(
+        "left out of the folders: 1 .png, 1 hidden" in note or "1 hidden, 1 .png" in note for note in reporter.notes
+    )

@@ -1,0 +1,233 @@
+"""No text of a stranger's run changes what a generated file does: each text field in turn is filled with what every
+language would act on, and the files parse to the same tree as with a harmless word."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import io
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from fake_run import FakeRun, submit_job
+from forged_fields import Field, fields, fill
+from markdown_it import MarkdownIt
+from packaging.requirements import Requirement
+
+from golfpipe.cli.app import app, main
+from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.config.schema import build_config, plain_config
+from golfpipe.jobs.run import run_job
+from golfpipe.records.log_lines import read_log
+from golfpipe.report.svg import Drawing
+from golfpipe.script.generate import generate_script, script_settings_of
+from golfpipe.store.artifact import open_artifact
+from golfpipe.submission.records_folder import records_folder
+
+HARMLESS = "harmless"
+HOSTILE = (
+    "1.26\n--index-url=http://x\n#SBATCH --wrap=x\n- x: !!python/object:os.system\n# heading\n<script>x</script>"
+    "\n| a | b |\n```\n"
+    """'"]);__import__("os").system("x");x=['"""
+    "\"\"\"\n'''\n\\"
+    "$(touch x)`touch x`; touch x #{{ 7 * 7 }}{% raw %}</title></style><img src=x onerror=x>*b* [l](javascript:x) -->"
+    "\x1b]0;x\x07\x7f\x9b31m\u202e\r\nval_bpb:0.1"
+)
+HIDDEN = {"\x1b", "\x07", "\x7f", "\x9b", "\u202e"}
+LAUNCHERS = 'submit.launchers=["torchrun","modal","slurm"]'
+_MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+@pytest.fixture(scope="module")
+def patched() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
+        for section in ("stages", "sizes", "sweep"):  # matplotlib takes seconds; it escapes what it writes
+            patch.setattr(f"golfpipe.report.section_{section}.drawing", lambda draw, *, name, title: Drawing(title, []))
+        # What every command does anew, whatever the run holds: the tree of commands, and stages.yaml.
+        patch.setattr("golfpipe.cli.app.app", typer.main.get_command(app))
+        patch.setattr("golfpipe.pipeline.settings.load_stages", functools.cache(load_stages))
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(patched: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with a submission and a sweep."""
+    folder = tmp_path_factory.mktemp("base") / "alpha"
+    run = FakeRun(folder).build()
+    run_job(submit_job([run.open("evaluate-pack")], folder / "submit", LAUNCHERS))
+    (folder / "sweep").mkdir()
+    rows = [{"settings": {"quantize.mlp.bits": bits, "pack.coder": coder}, "val_bpb": 2.0 + bits, "error": "failed"}
+            for bits, coder in ((3, "range"), (4, "nibble"))]  # fmt: skip
+    (folder / "sweep" / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def outputs(run: Path, out: Path) -> dict[str, str]:
+    """What submit, report and report --markdown write; 'refused' in place of what they refuse. What they, status and
+    audit say on the terminal is checked on the way."""
+    made: dict[str, str] = {}
+    if command("submit", str(run / "evaluate-pack"), "-o", str(out), "--set", LAUNCHERS) == 0:
+        folder = records_folder(open_artifact(out))
+        assert folder.resolve().is_relative_to(out.resolve())
+        made |= {path.name: path.read_text() for path in folder.iterdir()}
+    else:
+        made["submission.json"] = "refused"
+    for name, more in (("report.html", ()), ("report.md", ("--markdown",))):
+        file = out.with_name(name)
+        refused = command("report", str(run), "-o", str(file), *more) != 0
+        made[name] = "refused" if refused else file.read_text()
+    command("status", str(run))
+    command("audit", str(run / "evaluate-pack"))
+    command("audit", str(run / "submit"))
+    return made
+
+
+def command(*words: str) -> int:
+    """Run a command, and hold that nothing it says acts on a terminal, forges a line or names a bug."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = main(words)
+    text = said.getvalue()
+    assert "this is a bug" not in text, text
+    assert not HIDDEN & set(text), words
+    assert not any(line.startswith(("--index-url", "#SBATCH", "val_bpb")) for line in text.splitlines()), text
+    return code
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[Any] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, [name for name, _ in attributes]))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append(tag)
+
+    def handle_comment(self, data: str) -> None:
+        self.tags.append("comment")
+
+
+def _html(text: str) -> Any:
+    parser = _Tags()
+    parser.feed(text)
+    return parser.tags
+
+
+def _python(text: str) -> Any:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+def _shell(text: str) -> Any:
+    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False).returncode == 0
+    return [line.partition("=")[0] for line in text.splitlines() if line.startswith("#")], len(
+        shlex.split(text, comments=True)
+    )
+
+
+def _markdown(text: str) -> Any:
+    return [
+        (token.type, [child.type for child in token.children or () if child.type not in ("text", "text_special")])
+        for token in _MARKDOWN.parse(text)
+    ]
+
+
+def _requirements(text: str) -> Any:
+    found = [Requirement(line) for line in text.splitlines()]
+    return [(one.name, one.url, one.marker, one.extras) for one in found]
+
+
+def _plain(value: Any) -> Any:
+    """A value with every text replaced by its type."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    ".html": _html,
+    ".md": _markdown,
+    ".py": _python,
+    ".sh": _shell,
+    ".json": lambda text: _plain(json.loads(text)),
+    ".yaml": lambda text: _plain(yaml.load(text, yaml.CSafeLoader)),
+    ".txt": _requirements,
+    ".log": lambda text: (len(text.splitlines()), read_log(text.encode(), "log")),
+}
+
+
+def trees(made: dict[str, str]) -> dict[str, Any]:
+    return {name: PARSERS[os.path.splitext(name)[1]](text) for name, text in made.items() if text != "refused"}
+
+
+def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[], dict[str, str]]) -> None:
+    """The trees of the files are the usual ones, or those with a harmless word."""
+    found = trees(hostile)
+    if found != {name: tree for name, tree in usual.items() if name in found}:
+        assert found == {name: tree for name, tree in trees(harmless()).items() if name in found}
+    for name in found:
+        assert not HIDDEN & set(hostile[name]), f"{name}: control characters"
+
+
+def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
+    plain = outputs(base, tmp_path / "plain")
+    assert "refused" not in plain.values() and len(plain) == 10
+    usual, texts = trees(plain), fields(base, str)
+    assert len(texts) > 80
+    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+
+    def outputs_with(text: str, field: Field) -> dict[str, str]:
+        fill(base, field, text)
+        try:
+            return outputs(base, Path(tempfile.mkdtemp(dir=tmp_path)) / "made")
+        finally:
+            for path, content in before.items():
+                path.write_bytes(content)
+
+    reached, refused = set(), 0
+    for field in texts:
+        made = outputs_with(HOSTILE, field)
+        changed = {name: text for name, text in made.items() if text != plain.get(name)}
+        check(changed, usual, lambda field=field: outputs_with(HARMLESS, field))
+        reached |= {name for name, text in changed.items() if text != "refused"}
+        refused += "refused" in changed.values()
+    assert {"README.md", "submission.json", "config.yaml", "report.html", "report.md"} <= reached
+    assert refused > 10
+
+
+def test_the_name_of_the_run(patched: None, tmp_path: Path) -> None:
+    made = []
+    for name in (HOSTILE.replace("/", "\\"), HARMLESS):
+        run = FakeRun(tmp_path / str(len(name)) / name[:255].encode()[:250].decode(errors="ignore")).build()
+        made.append(outputs(run.folder, tmp_path / str(len(name)) / "made"))
+    assert "refused" not in made[0].values()
+    check(made[0], trees(made[1]), lambda: made[1])
+
+
+def test_settings_in_the_script() -> None:
+    """The only settings that are free text are the patterns of names."""
+    made = []
+    for text in (HOSTILE, HARMLESS):
+        plain = plain_config(resolve_config(load_stages(), preset="tiny").config)
+        for policy in (plain["quantize"], plain["train"]["qat"]):
+            policy["rules"][0]["match"] = text
+        made.append(generate_script(script_settings_of(build_config(plain), "none"), "readable").decode())
+    assert ascii(HOSTILE)[1:20] in made[0] and _python(made[0]) == _python(made[1])
