@@ -20,7 +20,7 @@ import typer
 from golfpipe.cli.answer import Answer, answer_json
 from golfpipe.cli.terminal import print_lines, print_message, print_path
 from golfpipe.cli.torchrun import lost_the_others, speaks_for_all
-from golfpipe.errors import GolfpipeError, Interrupted, StageFailed, UsageError
+from golfpipe.errors import ArtifactError, GolfpipeError, Interrupted, StageFailed, UsageError
 from golfpipe.units import format_bytes
 
 # typer brings its own copy of click from 0.26 on, and uses the package before; both have this ancestor.
@@ -109,6 +109,10 @@ def interruption(error: BaseException) -> Interrupted:
 
 def _as_golfpipe_error(error: BaseException, command: str) -> GolfpipeError | None:
     """Return the user-facing form of an expected error of that command; None for a bug."""
+    if isinstance(error, ArtifactError):
+        from golfpipe.review.remake import with_way_out
+
+        return with_way_out(error)
     if isinstance(error, GolfpipeError):
         return error
     if isinstance(error, _ClickException):

@@ -64,7 +64,8 @@ def _device_used(job: Job) -> dict[str, Any]:
         device = select_device(job.context.device)
     except UsageError:  # a stage that needs no device does not mind a --device that is not there
         return {}
-    return {"device_used": device, "device_name": device_name(device)}
+    processes = job.context.processes.size if job.context.processes is not None else 1
+    return {"device_used": device, "device_name": device_name(device), "processes": processes}
 
 
 def _data_behind(job: Job) -> dict[str, Any] | None:

@@ -139,7 +139,7 @@ def _stub(name: str, size: int, text: str, neighbors: Mapping[str, Path]) -> Scr
 
 
 def _is_used(other: str, text: str) -> bool:
-    """Whether a script imports or opens a file of its folder."""
+    """Return True if a script imports or opens the file `other` of its folder."""
     if _NEIGHBORS.search(other) is None or len(other) < 4:
         return False
     stem = re.escape(other.rpartition(".")[0])

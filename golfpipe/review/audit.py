@@ -25,7 +25,7 @@ from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
 from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
 from golfpipe.submission.trial.findings import Executed
-from golfpipe.submission.trial.start import execute
+from golfpipe.submission.trial.start import TIME_LIMIT_SECONDS, execute
 from golfpipe.units import LIMIT_BYTES
 
 _NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
@@ -97,6 +97,9 @@ class Execution:
 
     device: str = "auto"
     threads: int | None = None
+    targets: int | None = None
+    """The length of the text on trial; 0 for the whole split, None for what the method needs."""
+    seconds: float = TIME_LIMIT_SECONDS
     reporter: Reporter = field(default_factory=SilentReporter)
 
     def run(self, lineages: Sequence[Lineage]) -> list[Executed]:
@@ -104,7 +107,9 @@ class Execution:
         for lineage in lineages:
             scored = lineage.evaluation or lineage.packed
             self.reporter.note(f"running the method behind {scored.path if scored is not None else 'nothing'}")
-            found.append(execute(lineage, device=self.device, threads=self.threads))
+            found.append(
+                execute(lineage, device=self.device, threads=self.threads, targets=self.targets, seconds=self.seconds)
+            )
         return found
 
 

@@ -11,7 +11,7 @@ from golfpipe.errors import GolfpipeError, UsageError
 from golfpipe.records.evidence import printable
 from golfpipe.records.summary import metrics
 from golfpipe.review.audit import AuditReport, audit_path
-from golfpipe.store.files import write_file
+from golfpipe.store.files import make_folder, write_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def write_sources(report: AuditReport, folder: Path) -> list[Path]:
         target = folder / Path(name).name
         if target.exists() or target.is_symlink():
             raise UsageError(f"{target} exists already", hint="give another folder to --unpack", path=str(target))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         write_file(target, text.encode())
         written.append(target)
     return written

@@ -26,6 +26,7 @@ from golfpipe.pipeline.graph import Node, build_graph
 from golfpipe.pipeline.runner import RunPlan, Step, dry_run
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.pipeline.single import source_name
+from golfpipe.review.remake import way_out
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import owner_of, partial_folder
 from golfpipe.store.lock import lock_holder
@@ -65,9 +66,16 @@ class RunStatus:
     def stale(self) -> tuple[StatusLine, ...]:
         return tuple(line for line in self.lines if line.state == "stale")
 
+    @property
+    def damaged(self) -> tuple[StatusLine, ...]:
+        return tuple(line for line in self.lines if line.state == "damaged")
 
-def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
-    """Return the status of a run folder. Raises UsageError for a folder that holds nothing, ConfigError."""
+
+def run_status(folder: Path, settings: Settings | None = None, *, verify: bool = False) -> RunStatus:
+    """Return the status of a run folder. With `verify` every file of every artifact is read, shards included, since
+    sizes and dates do not tell of bits that have changed.
+
+    Raises UsageError for a folder that holds nothing, ConfigError."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
     if (folder / MANIFEST_NAME).is_file():
@@ -91,6 +99,7 @@ def run_status(folder: Path, settings: Settings | None = None) -> RunStatus:
         StatusLine(name=name, path=folder / name, state="unfinished", in_pipeline=False)
         for name in sorted(unfinished - named - found.keys())
     ]
+    lines = [_verified(line) for line in lines] if verify else lines
     return RunStatus(folder=folder, lines=tuple(_with_work_in_progress(line) for line in lines))
 
 
@@ -193,6 +202,17 @@ def _input_change(ref: InputRef, folder: Path) -> str | None:
     if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):
         return None
     return f"input {ref.role}: {ref.digest[:8]} -> {digests[0][:8] if digests else '(gone)'}"
+
+
+def _verified(line: StatusLine) -> StatusLine:
+    """Return the line, of a damaged artifact if one of its files is not what the manifest says, with the way out."""
+    if line.artifact is None:
+        return line
+    try:
+        line.artifact.verify()
+    except ArtifactError as error:
+        return replace(line, state="damaged", reasons=(error.message, way_out(line.artifact)))
+    return line
 
 
 def _with_work_in_progress(line: StatusLine) -> StatusLine:

@@ -206,7 +206,7 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         blurb=settings.blurb,
         date=when,
         track=settings.track,
-        hardware=settings.hardware or device_of(lineage) or "hardware not recorded",
+        hardware=settings.hardware or device_of(lineage.trained) or "hardware not recorded",
         pytorch_version=version(packages, "torch") or "",
         against=settings.against,
         against_name=settings.against_name,

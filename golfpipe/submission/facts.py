@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from golfpipe.loading.lineage import Lineage, configuration_differences
+from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import count, flag, mapping, number, text
 from golfpipe.submission.sizes import packed_file_bytes
 from golfpipe.submission.trial.findings import Executed
@@ -38,6 +39,9 @@ class RunFacts:
     """The seconds of test-time training before evaluation; score-first training is in eval_seconds."""
     eval_seconds: float | None = None
     device: str | None = None
+    """What the weights were trained on, like '8 x NVIDIA H100 80GB HBM3'."""
+    eval_device: str | None = None
+    """What the evaluation ran on."""
     protocol: str | None = None
     eligible: bool | None = None
     scored_targets: int | None = None
@@ -136,7 +140,8 @@ def gather_run(lineage: Lineage) -> RunFacts:
         evaluated=evaluation is not None,
         adapt_seconds=_adapt_seconds(lineage),
         eval_seconds=number(scores, "eval_seconds"),
-        device=device_of(lineage),
+        device=device_of(trained),
+        eval_device=device_of(evaluation),
         protocol=text(scores, "protocol"),
         eligible=flag(scores, "eligible"),
         scored_targets=count(scores, "scored_targets"),
@@ -153,12 +158,15 @@ def seed_of(lineage: Lineage) -> int | None:
     return count(lineage.trained.manifest.config, "seed") if lineage.trained is not None else None
 
 
-def device_of(lineage: Lineage) -> str | None:
-    """Return the device on which the weights were trained, as the manifest says."""
-    if lineage.trained is None:
+def device_of(made: Artifact | None) -> str | None:
+    """Return the device on which an artifact was made, as its manifest says, with the number of GPUs; None where that
+    is not known."""
+    if made is None:
         return None
-    provenance = lineage.trained.manifest.provenance
-    return next((name for key in ("device_name", "device_used", "device") if (name := text(provenance, key))), None)
+    provenance = made.manifest.provenance
+    name = next((name for key in ("device_name", "device_used", "device") if (name := text(provenance, key))), None)
+    processes = count(provenance, "processes") or 1
+    return f"{processes} x {name}" if processes > 1 and text(provenance, "device_used") == "cuda" else name
 
 
 def _calibration(lineage: Lineage) -> Calibration:

@@ -6,13 +6,14 @@ running the method can show, from a run (`golfpipe.submission.trial.start`). Wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.submission.facts import Facts, RunFacts
-from golfpipe.submission.trial.findings import CutsFound, Executed
+from golfpipe.submission.trial.findings import Compared, CutsFound, Executed
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
 Status = Literal["pass", "fail", "not applicable", "not checked"]
@@ -92,13 +93,23 @@ def _times(facts: Facts) -> Finding:
             parts.append(f"{label} {exact_seconds(max(known))}")
             if max(known) > TIME_LIMIT_SECONDS:
                 over.append(label)
-    devices = ", ".join(sorted({run.device for run in facts.runs if run.device})) or "an unnamed device"
+    machines = [name for run in facts.runs for name in (run.device, run.eval_device) if name]
+    devices = ", ".join(dict.fromkeys(machines)) or "an unnamed device"
     sentence = f"{' and '.join(parts)} of {TIME_LIMIT_SECONDS:.0f} s each, measured on {devices}{_largest_of(facts)}"
     if over:
         return "fail", f"{sentence}: {' and '.join(over)} took too long."
     if unknown:
         return "not checked", f"{sentence}; {' and '.join(unknown)} time is not known."
+    if not all(_on_challenge_hardware(run) for run in facts.runs):
+        return "not checked", f"{sentence}: not comparable, since the limits are those of 8 x H100."
     return "pass", f"{sentence}."
+
+
+def _on_challenge_hardware(run: RunFacts) -> bool:
+    """Return True if the seconds were measured on the challenge's 8 H100 GPUs. An evaluation may have used fewer of
+    them, which only takes longer."""
+    trained = re.fullmatch(r"8 ?x ?(NVIDIA )?H100\b.*", run.device or "") is not None
+    return trained and re.search(r"\bH100\b|xH100\b", run.eval_device or run.device or "") is not None
 
 
 def _scored_first(facts: Facts) -> Finding:
@@ -107,6 +118,12 @@ def _scored_first(facts: Facts) -> Finding:
     failed = _first(_executed(facts), lambda run: not run.count.once_each or _learned_early(run))
     if failed is not None:
         count = failed.count
+        if count.scores_computed > count.targets:
+            return (
+                "fail",
+                f"{failed.method}: the network computed {count.scores_computed:,} scores for {count.targets:,} targets"
+                f" and {count.scores_made:,} were told, so some were scored more than once.",
+            )
         if not count.once_each:
             return (
                 "fail",
@@ -126,7 +143,7 @@ def _scored_first(facts: Facts) -> Finding:
         return "not checked", f"{doubtful.method}: {_sum_sentence(doubtful)}, too slow to try them all."
     first = _executed(facts)[0]
     updates = ", and no update came before the scores that it could help" if first.adapts else ""
-    return "pass", f"{_ran(facts)}: {first.count.targets:,} targets, a counter of exactly 1 for each{updates}."
+    return "pass", f"{_ran(facts)}: a counter of exactly 1 for each{updates}."
 
 
 def _causal(facts: Facts) -> Finding:
@@ -135,6 +152,18 @@ def _causal(facts: Facts) -> Finding:
     executed = _executed(facts)
     if failed := _first(executed, lambda run: run.cuts.changed > 0 and run.cuts.repeats):
         return "fail", f"{failed.method}: {_cut_sentence(failed.cuts)}."
+    if failed := _first(executed, lambda run: run.restarted.changed > 0 and run.cuts.repeats):
+        return (
+            "fail",
+            f"{failed.method}: where a process finds other tokens from a cut on, in its file and from its start,"
+            f" {_changes(failed.restarted)}: something was read or kept from the whole text.",
+        )
+    if failed := _first(executed, lambda run: run.shorter.changed > 0 and run.cuts.repeats):
+        return (
+            "fail",
+            f"{failed.method}: without the last third of the text, {_changes(failed.shorter)}: they depend on where"
+            " the text ends.",
+        )
     if failed := _first(executed, lambda run: not run.reproduced.same):
         return (
             "fail",
@@ -152,8 +181,9 @@ def _causal(facts: Facts) -> Finding:
     if doubtful := _first(executed, lambda run: not run.cuts.repeats):
         return (
             "not checked",
-            f"{doubtful.method}: the same text scored twice differs by {doubtful.cuts.repeat_change_nats:.2g} nats on"
-            " this device, so a change would not show; execute it on another one.",
+            f"{doubtful.method}: the same text scored twice differs by {doubtful.cuts.repeat_change_nats:.2g} nats, so"
+            " a change would not show: this device rounds by chance (execute it on another one), or the method keeps"
+            " something between texts.",
         )
     if short := _first(executed, lambda run: run.cuts.targets < _MIN_CUT_TARGETS):
         return (
@@ -161,8 +191,10 @@ def _causal(facts: Facts) -> Finding:
             f"{_cut_sentence(short.cuts)}; {_MIN_CUT_TARGETS:,} targets are needed, the text is too short.",
         )
     documents = executed[0].reproduced.documents
+    shorter = executed[0].shorter.compared
+    ends = f"; {shorter:,} stay without the text's last third" if shorter else ""
     same = f"; the recorded scores of the first {documents} documents come out again" if documents else ""
-    return "pass", f"{_ran(facts)}: {_cut_sentence(executed[0].cuts)}{same}."
+    return "pass", f"{_ran(facts)}: {_cut_sentence(executed[0].cuts)}, also in a process of its own{ends}{same}."
 
 
 def _normalized(facts: Facts) -> Finding:
@@ -200,7 +232,7 @@ def _byte_table(facts: Facts) -> Finding:
         found = executed[0].bytes
         return (
             "pass",
-            f"{_ran(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of"
+            f"Executed{_of_seeds(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of"
             f" {found.documents:,} documents ({format_bytes(found.decoded_bytes)}).",
         )
     if len(runs) == len(facts.runs) and all(run.whole_split for run in runs):
@@ -324,8 +356,17 @@ def _all_executed(facts: Facts) -> bool:
 
 
 def _ran(facts: Facts) -> str:
-    """Return the beginning of a sentence whose numbers are those of the first seed."""
-    return "Executed" if len(facts.runs) == 1 else f"Executed for {len(facts.runs)} seeds, here the first"
+    """Return the beginning of a sentence whose numbers are those of the first seed, with the share that was tried."""
+    first = _executed(facts)[0]
+    tried, whole = first.count.targets, first.split_targets
+    share = (
+        "the whole split" if tried == whole else f"{tried:,} of {whole:,} targets ({tried / whole:.2g} of the split)"
+    )
+    return f"Executed{_of_seeds(facts)} on {share}"
+
+
+def _of_seeds(facts: Facts) -> str:
+    return "" if len(facts.runs) == 1 else f" for {len(facts.runs)} seeds, here the first"
 
 
 def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) -> Executed | None:
@@ -344,6 +385,10 @@ def _knows_too_much(run: Executed) -> str:
             f" {run.sums.swapped_tokens:,} tokens get probabilities that sum to {run.sums.swapped_sum:.7f}"
         )
     return f"its scores know tokens that come later: {_cut_sentence(run.cuts)}"
+
+
+def _changes(found: Compared) -> str:
+    return f"{found.changed:,} of {found.compared:,} scores change, by up to {found.largest_change_nats:.2g} nats"
 
 
 def _cut_sentence(cuts: CutsFound) -> str:

@@ -34,7 +34,7 @@ class TestResult:
 
 @dataclass(frozen=True, kw_only=True)
 class MarginTest:
-    """Whether this submission is better than the record by more than a margin."""
+    """The answer to whether this submission is better than the record by more than a margin."""
 
     margin_bpb: float
     margin_nats: float
@@ -66,7 +66,7 @@ class Significance:
 
     @property
     def enough(self) -> bool:
-        """By the challenge's own margin."""
+        """True if the submission is better by the challenge's own margin."""
         return self.margins[0].enough
 
     def as_json(self) -> dict[str, Any]:

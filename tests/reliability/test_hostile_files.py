@@ -48,7 +48,7 @@ def test_no_mutant_gets_through(small):
 def test_a_reader_that_looks_away_is_found_out(small, monkeypatch):
     monkeypatch.setattr("golfpipe.store.manifest._checksum", lambda fields: fields.get("checksum"))
     monkeypatch.setattr("golfpipe.store.artifact.Artifact._check_size", lambda self, path, entry: None)
-    assert mutants.break_part(small, 300, seed=1).failures
+    assert mutants.break_part(small, 1500, seed=1).failures
 
 
 def test_bombs_are_refused_before_they_go_off(small):

@@ -27,6 +27,7 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare
 from golfpipe.pipeline.training import prepare_training
 from golfpipe.review.clean import find_removable, remove
+from golfpipe.review.remake import remake_command
 from golfpipe.review.status import RunStatus, StatusLine, run_status
 from golfpipe.store.artifact import open_artifact
 from golfpipe.store.files import partial_folder
@@ -143,6 +144,27 @@ def test_damage_locks_and_interruptions_are_shown() -> None:
     with output_lock(RUN / "quantize"):
         line = _line(run_status(RUN), "quantize")
         assert (line.state, line.reasons) == ("being written", (f"by process {os.getpid()}",))
+
+
+def test_verify_reads_every_file_the_shards_too() -> None:
+    for folder, name in ((DATA, "data"), (RUN / "train", "train"), (RUN / "pack", "pack")):
+        path = folder / "content.txt"
+        before = path.read_bytes()
+        path.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+        assert not run_status(RUN).damaged
+        line = run_status(RUN, verify=True).damaged
+        assert [found.name for found in line] == [name]
+        assert "sha256 differs" in line[0].reasons[0]
+        path.write_bytes(before)
+    assert not run_status(RUN, verify=True).damaged
+
+
+def test_a_command_that_makes_it_again_is_named_only_where_its_input_is_there() -> None:
+    pack = open_artifact(RUN / "pack")
+    assert remake_command(pack) is not None
+    assert remake_command(open_artifact(RUN / "train")) is None
+    shutil.rmtree(RUN / "quantize")
+    assert remake_command(pack) is None
 
 
 def _interrupt_training(monkeypatch: pytest.MonkeyPatch, *overrides: str, force: bool = False, name: str = "a") -> Path:

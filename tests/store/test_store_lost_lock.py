@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.data.shard_files import ShardWriter
+from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.errors import Busy, StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES

@@ -121,6 +121,26 @@ def test_calibration_on_training_data_passes_and_is_named():
     assert rule(8, changed(calibration="generated")).status == "pass"
 
 
+@pytest.mark.parametrize(
+    ("trained", "evaluated", "status"),
+    [
+        ("8xH100", None, "pass"),
+        ("8 x NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3", "pass"),
+        ("8 x NVIDIA H100 80GB HBM3", "2 x Intel(R) Xeon(R) Processor", "not checked"),
+        ("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3", "not checked"),
+        ("8 x NVIDIA H200", "8 x NVIDIA H200", "not checked"),
+        ("16 x NVIDIA H100", "NVIDIA H100", "not checked"),
+        ("8 x Intel(R) Xeon(R) Processor", "cpu", "not checked"),
+        (None, None, "not checked"),
+    ],
+)
+def test_seconds_of_other_hardware_are_not_comparable(trained: str | None, evaluated: str | None, status: str):
+    facts = changed(device=trained, eval_device=evaluated)
+    assert rule(2, facts).status == status
+    assert ("not comparable" in rule(2, facts).evidence) == (status != "pass")
+    assert trained is None or trained in rule(2, facts).evidence
+
+
 def test_the_largest_seed_decides_sizes_and_times():
     facts = replace(FOLDER, runs=(GOOD, replace(GOOD, seed=2, packed_bytes=16_000_000, train_seconds=610.0)))
     assert rule(1, facts).status == rule(2, facts).status == "fail"

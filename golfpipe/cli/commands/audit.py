@@ -41,6 +41,11 @@ def audit(
         Device, typer.Option(help="Device of --execute: auto takes cuda, then mps, then cpu.")
     ] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of --execute.")] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="Length of the text of --execute; default what the method needs."),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Stop --execute after so long; default 2 h.")] = None,
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
 
@@ -50,17 +55,21 @@ def audit(
     a line each.
 
     With --execute the method behind a score runs again, from the packed file. Earlier scores must stay when later
-    tokens are replaced, probabilities must sum to one, each token must be scored once, and nothing else may be opened.
+    tokens are replaced, also in the validation file, probabilities must sum to one, each token must be scored once, and
+    nothing else may be opened. It tries the beginning of the split and says how much of it; --targets all tries it
+    whole.
 
     \b
     Examples:
       golfpipe audit artifacts/demo/pack
       golfpipe audit artifacts/demo/submit
       golfpipe audit artifacts/demo/evaluate-pack --execute
+      golfpipe audit artifacts/demo/evaluate-pack --execute --targets 5000
       golfpipe audit artifacts/demo/pack artifacts/demo/submit --csv
     """
     from golfpipe.review.audit import Execution, audit_path
     from golfpipe.review.board import board, board_row, row_fields, write_sources
+    from golfpipe.submission.trial.start import TIME_LIMIT_SECONDS
 
     folders = [input_path(path) for path in paths]
     if len(folders) > 1:
@@ -75,8 +84,13 @@ def audit(
         )
     execution = None
     if execute:
-        reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
-        execution = Execution(device=device.value, threads=threads, reporter=reporter)
+        execution = Execution(
+            device=device.value,
+            threads=threads,
+            targets=_parse_targets(targets) if targets is not None else None,
+            seconds=seconds or TIME_LIMIT_SECONDS,
+            reporter=make_reporter(quiet=options.quiet, verbose=options.verbose),
+        )
     report = audit_path(folders[0], execution)
     sources = write_sources(report, unpack) if unpack is not None else []
     lines = paragraphs(
@@ -95,3 +109,12 @@ def audit(
         extra=audit_fields(report),
         error=audit_error(report, strict=strict),
     )
+
+
+def _parse_targets(text: str) -> int:
+    """Return the number of targets, 0 for `all`. Raises UsageError."""
+    if text == "all":
+        return 0
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) < 1:
+        raise UsageError(f"--targets {text[:40]!r}: expected a number of at least 1, or all")
+    return int(text)

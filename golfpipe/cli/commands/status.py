@@ -10,6 +10,7 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, settings_of
 from golfpipe.cli.options import ConfigOptions
 from golfpipe.cli.table import format_table, paragraphs
+from golfpipe.errors import ArtifactError
 from golfpipe.store.metric_values import measured, number
 from golfpipe.units import format_count
 
@@ -22,20 +23,24 @@ MOST_REASONS = 3
 def status(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A run, such as artifacts/demo.")],
     options: ConfigOptions,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file, and compare it with its sha256.")] = False,
 ) -> Answer:
     """Show which steps of a run exist, their key numbers, what is stale and why.
 
     Reads the artifacts of one run folder. Writes nothing. A step is stale where its input was made again with another
-    result; with --preset or --set, also where `golfpipe run` with these settings would make it again.
+    result; with --preset or --set, also where `golfpipe run` with these settings would make it again. With --verify all
+    files are read, those of the data included; a damaged one is named with the command that makes it again, and the
+    exit code is 3.
 
     \b
     Examples:
       golfpipe status artifacts/demo
       golfpipe status artifacts/demo --set quantize.mlp.bits=5
+      golfpipe status artifacts/demo --verify
     """
     from golfpipe.review.status import run_status, status_fields
 
-    found = run_status(input_path(folder), settings_of(options))
+    found = run_status(input_path(folder), settings_of(options), verify=verify)
     lines = [_row(line) for line in found.lines if line.in_pipeline]
     others = [_row(line) for line in found.lines if not line.in_pipeline]
     if others:
@@ -44,9 +49,20 @@ def status(
         lines=paragraphs([str(found.folder), *format_table(["step", "state", "", "why"], lines)], [_summary(found)]),
         path=found.folder,
         kind="run",
-        up_to_date=not found.stale,
+        up_to_date=not found.stale and not found.damaged,
+        error=_damage(found) if verify else None,
         extra={"stages": [status_fields(line) for line in found.lines]},
     )
+
+
+def _damage(found: RunStatus) -> ArtifactError | None:
+    """Return the error that names the first damaged artifact."""
+    for line in found.damaged:
+        return ArtifactError(
+            "; ".join(line.reasons[:1]) or f"{line.path}: damaged", hint="; ".join(line.reasons[1:]) or None,
+            path=str(line.path),
+        )  # fmt: skip
+    return None
 
 
 def _row(line: StatusLine) -> list[str]:
@@ -88,7 +104,10 @@ def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
 
 def _summary(found: RunStatus) -> str:
     stale, missing = len(found.stale), sum(line.state == "missing" for line in found.lines)
-    if not stale and not missing:
+    damaged = len(found.damaged)
+    if not stale and not missing and not damaged:
         return "everything is up to date"
     parts = [f"{count} {word}" for count, word in ((stale, "stale"), (missing, "missing")) if count]
+    if damaged:
+        return " and ".join([f"{damaged} damaged", *parts])
     return f"{' and '.join(parts)}; `golfpipe run` with this run's name and settings brings them up to date"

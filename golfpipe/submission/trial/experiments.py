@@ -1,4 +1,5 @@
-"""The rules as experiments on a scorer: alter what comes later, swap a target, count scores, decode."""
+"""The rules as experiments on a scorer: alter what comes later, end the text sooner, swap a target, count scores,
+decode."""
 
 # Shapes: N targets, V vocabulary
 
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from golfpipe.scoring.documents import document_starts
-from golfpipe.submission.trial.findings import BytesFound, CountFound, CutsFound, SumsFound
+from golfpipe.submission.trial.findings import BytesFound, Compared, CountFound, CutsFound, SumsFound
 from golfpipe.submission.trial.scorer import Scorer, Trial
 
 NUM_CUTS = 8
@@ -19,6 +20,8 @@ MIN_TARGETS = 1000
 AFTER_LAST_CUT = 24
 SWAP_TARGETS = 24
 SWAP_SECONDS = 120.0
+NUM_DOCUMENTS = 3
+"""The number of documents that end in the text on trial, unless it would have to be twice as long for that."""
 BYTE_TOKENS = 5_000_000
 """The most tokens that are decoded for the byte table; more would say nothing new."""
 DOCUMENT_ENDS_EVERY = 32
@@ -31,9 +34,13 @@ def silent(count: int, nats: float) -> None:
     """An OnScored that ignores what it is told."""
 
 
-def needed_targets(scorer: Scorer) -> int:
-    """Return the length of the text that the scorer is tried on."""
-    return max(MIN_TARGETS + AFTER_LAST_CUT + 1, scorer.wanted_targets)
+def needed_targets(scorer: Scorer, tokens: np.ndarray) -> int:
+    """Return the length of the beginning of `tokens` on which to try the scorer: everything that it does has happened
+    there, and a few documents have ended."""
+    wanted = max(MIN_TARGETS + AFTER_LAST_CUT + 1, scorer.wanted_targets)
+    ends = document_starts(tokens, scorer.bos_id)[1 : NUM_DOCUMENTS + 1]
+    with_documents = int(ends[-1]) + AFTER_LAST_CUT if len(ends) else wanted
+    return min(max(wanted, min(with_documents, 2 * wanted)), len(tokens) - 1)
 
 
 def cut_points(num_targets: int) -> list[int]:
@@ -84,6 +91,29 @@ def check_cuts(scorer: Scorer, tokens: np.ndarray, *, seed: int = 0) -> CutsFoun
     )
 
 
+def compare(before: np.ndarray, after: np.ndarray, targets: int, tolerance: float) -> Compared:
+    """Compare the first targets' scores."""
+    difference = _differences(before[:targets], after[:targets])
+    changed, largest = int((difference > tolerance).sum()), float(difference.max(initial=0.0))
+    return Compared(compared=len(difference), changed=changed, largest_change_nats=largest)
+
+
+def check_shorter(scorer: Scorer, tokens: np.ndarray) -> Compared:
+    """Score the text, and then without its last third: where a text ends, and how long it is, is known only later than
+    its scores."""
+    score = scorer.trials()[-1].score
+    fewer = (len(tokens) - 1) * 2 // 3
+    comparable = min(fewer, scorer.comparable_targets(fewer))
+    after = score(tokens[: fewer + 1], silent)
+    return compare(score(tokens, silent), after, comparable, scorer.same_nats)
+
+
+def restart_text(scorer: Scorer, tokens: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the text with its second half altered, for a process that never saw the other one, and the cut."""
+    cut = len(tokens) // 2
+    return altered(tokens, cut, scorer.trials()[0], scorer, np.random.default_rng(1)), cut
+
+
 def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndarray]:
     """Count the scores and the targets that have one: N scores on N targets, none left out, are one each.
 
@@ -96,11 +126,20 @@ def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndar
         made += targets
         total += nats
 
+    before = scorer.scores_computed
     nats = np.asarray(scorer.score(tokens, count), dtype=np.float64)
     targets = len(tokens) - 1
     scored = int(np.isfinite(nats).sum()) if nats.shape == (targets,) else 0
     kept = float(nats[np.isfinite(nats)].sum())
-    return CountFound(targets=targets, with_score=scored, scores_made=made, nats_made=total, nats_kept=kept), nats
+    found = CountFound(
+        targets=targets,
+        with_score=scored,
+        scores_made=made,
+        scores_computed=scorer.scores_computed - before,
+        nats_made=total,
+        nats_kept=kept,
+    )
+    return found, nats
 
 
 def check_sums(scorer: Scorer, tokens: np.ndarray, *, seconds: float = SWAP_SECONDS) -> SumsFound:

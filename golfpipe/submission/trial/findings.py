@@ -31,20 +31,32 @@ class CutsFound:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Scores of the same targets, made in two ways that must not matter."""
+
+    compared: int
+    changed: int
+    largest_change_nats: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CountFound:
     """The scores that were made and the scores that were kept."""
 
     targets: int
     with_score: int
     scores_made: int
+    scores_computed: int
+    """The scores that the network computed without learning, told or not; 0 where they were not counted."""
     nats_made: float
     nats_kept: float
 
     @property
     def once_each(self) -> bool:
-        """True if there are as many scores as targets, none is missing, and the sums agree."""
+        """True if there are as many scores as targets, none is missing, none was computed twice, and the sums
+        agree."""
         close = abs(self.nats_made - self.nats_kept) <= 1e-5 * max(1.0, abs(self.nats_kept))
-        return self.targets == self.with_score == self.scores_made and close
+        return self.targets == self.with_score == self.scores_made >= self.scores_computed and close
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +102,12 @@ class BytesFound:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """Files and sockets that the process opened besides artifact, code, tokenizer and validation shards."""
+    """What the process opened besides artifact, code, tokenizer and validation shards."""
 
     watcher: Watcher
     files: tuple[str, ...]
     sockets: tuple[str, ...]
+    """Sockets, inherited handles and other ways to data that show no file."""
     allowed_files: int
     """The number of the submission's own files that were opened; 0 would mean that the watcher is blind."""
 
@@ -120,7 +133,13 @@ class Executed:
     method: str
     adapts: bool
     packed_bytes: int
+    split_targets: int
+    """The number of targets of the whole split; `count.targets` of them were tried."""
     cuts: CutsFound
+    shorter: Compared
+    """The text scored again without its last third."""
+    restarted: Compared
+    """An altered text scored in a process that never saw the other one."""
     count: CountFound
     sums: SumsFound
     bytes: BytesFound

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.adapt.method import Recipe, Work
+from golfpipe.adapt.method import Method, Recipe, Work
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.loading.weights import COMPUTE_DTYPES
@@ -47,12 +47,14 @@ class PackedScorer:
         self._windows, self._ttt, self._seed = config.evaluate, config.ttt if adapted else None, config.seed
         self.vocab_size, self.bos_id, self.adapts = model.vocab_size, model.bos_id, adapted
         self.name: str = self._windows.method
-        self.wanted_targets = self._windows.targets_of_several_windows
+        self.wanted_targets, self.same_nats = self._windows.targets_of_several_windows, Method.same_nats
         if self._ttt is not None:
             method = self._ttt.chosen
             self.name = self._ttt.method if method.by_document else f"{self._ttt.method}+{self.name}"
             self.wanted_targets = method.trial_targets(self._ttt.recipe(), self._windows)
+            self.same_nats = method.same_nats
         self.probability_sums: list[float] = []
+        self.scores_computed = 0
         self._tokenizer, self._device = tokenizer, device
         self._weights = {name: tensor.to(device) for name, tensor in weights.items()}
         self._network = load_network(model, weights).to(device)
@@ -119,7 +121,10 @@ class PackedScorer:
         self._network.compute_dtype = COMPUTE_DTYPES[precision]
 
     def _probed_nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """The network's own function, and now and then the same function for every token of the vocabulary."""
+        """The network's own function, counted, and now and then the same function for every token of the
+        vocabulary."""
+        if not torch.is_grad_enabled():
+            self.scores_computed += len(hidden_ND)
         if len(hidden_ND) and len(self.probability_sums) < MAX_PROBES:
             row = int(self._probes.integers(len(hidden_ND)))
             with torch.no_grad():

@@ -1,7 +1,8 @@
-"""The clean process in which a scoring method is put on trial. `golfpipe.submission.trial.start` starts it.
+"""The clean process in which a scoring method is put on trial. `golfpipe.submission.trial.start` starts it twice.
 
 Its one argument is a JSON file with the artifacts, the settings and where to write the result. It reads only the packed
-model, the tokenizer and the validation shards; whatever else is opened is a finding.
+model, the tokenizer and the validation shard, which holds the text on trial; whatever else is opened is a finding. The
+second process scores one altered text that the first one left: what the first one kept, on disk or in memory, is gone.
 """
 
 from __future__ import annotations
@@ -14,26 +15,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from golfpipe.config.schema import build_config
-from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.data.token_data import load_tokenizer
 from golfpipe.errors import GolfpipeError
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import check_vocabulary, load_weights
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.store.artifact import open_artifact
+from golfpipe.submission.trial.data_copy import DataCopy, on_file
 from golfpipe.submission.trial.experiments import (
     check_bytes,
     check_count,
     check_cuts,
+    check_shorter,
     check_sums,
     document_sums,
     needed_targets,
+    restart_text,
+    silent,
 )
 from golfpipe.submission.trial.packed_scorer import PackedScorer
 from golfpipe.submission.trial.scorer import Scorer
-from golfpipe.submission.trial.watcher import AuditHook
+from golfpipe.submission.trial.watcher import AuditHook, inherited_handles
 
 Build = Callable[[dict[str, Any]], Scorer]
 
@@ -42,11 +48,12 @@ def main(build: Build | None = None) -> None:
     """Do what the request asks and write the result. `build` makes another scorer than the packed model's own."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     hook = AuditHook()
+    inherited = inherited_handles()
     try:
         result = _try(request, build or packed_scorer)
     except GolfpipeError as error:
         result = {"error": error.message, "hint": error.hint}
-    result |= {"files": sorted(set(hook.files)), "sockets": sorted(set(hook.sockets))}
+    result |= {"files": sorted(set(hook.files)), "sockets": [*sorted(set(hook.sockets)), *inherited]}
     Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -63,23 +70,29 @@ def _try(request: dict[str, Any], build: Build) -> dict[str, Any]:
     select_threads(request["threads"])
     torch.use_deterministic_algorithms(True, warn_only=True)
     started = time.perf_counter()
-    scorer = build(request)
-    data = open_artifact(Path(request["data"]))
-    text = load_validation(data, load_tokenizer(data))
-    tokens = text.tokens[: needed_targets(scorer) + 1]
+    data = DataCopy(open_artifact(Path(request["data"])))
+    scorer = on_file(build(request), data)
+    text = data.text()
+    if request["restarted"]:
+        np.save(request["scores"], scorer.score(text, silent))
+        return {}
+    tokens = text[: request["targets"] + 1] if request["targets"] else text[: needed_targets(scorer, text) + 1]
     count, nats = check_count(scorer, tokens)
-    sums = check_sums(scorer, tokens)
-    return {
+    np.save(request["scores"], nats)
+    found = {
         "method": scorer.name,
         "adapts": scorer.adapts,
         "count": asdict(count),
-        "sums": asdict(sums),
+        "sums": asdict(check_sums(scorer, tokens)),
         "cuts": asdict(check_cuts(scorer, tokens)),
-        "bytes": asdict(check_bytes(scorer, text.tokens[:0] if text.from_sidecar else text.tokens)),
+        "shorter": asdict(check_shorter(scorer, tokens)),
+        "bytes": asdict(check_bytes(scorer, text[:0] if request["from_sidecar"] else text)),
         "document_nats": document_sums(nats, tokens, scorer.bos_id, within=scorer.comparable_targets(len(nats))),
-        "split_targets": text.split_targets,
         "seconds": time.perf_counter() - started,
     }
+    other, found["restart_cut"] = restart_text(scorer, tokens)
+    data.place(other)
+    return found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ OnScored = Callable[[int, float], None]
 """The hook that scoring methods call, with the number of targets just scored and the sum of their nats."""
 
 
+Score = Callable[[np.ndarray, OnScored], np.ndarray]
+"""A way to score: tokens -> the nats of every target, float32 [len(tokens) - 1]."""
+
+
 class Scorer(Protocol):
     """Scores texts, each call from the same packed weights: what one call learned must be gone in the next."""
 
@@ -25,6 +29,11 @@ class Scorer(Protocol):
     """The length of a text in which everything that the method does has happened, the first update included."""
     probability_sums: list[float]
     """Sums over the vocabulary that were taken while it scored; may stay empty."""
+
+    scores_computed: int
+    """The number of targets that its network scored without learning from them, in all calls; 0 if not counted."""
+    same_nats: float
+    """Nats by which rounding may change a score where the text has another length."""
 
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
         """Return the nats of every target, float32 [len(tokens) - 1]."""
@@ -51,5 +60,5 @@ class Trial:
     which Adam makes large.
     """
 
-    score: Callable[[np.ndarray, OnScored], np.ndarray]
+    score: Score
     moves_documents: bool

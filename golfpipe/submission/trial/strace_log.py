@@ -7,21 +7,35 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_CALLS = "open,openat,openat2,creat,socket,connect"
-_OPENED = re.compile(
-    r'\b(?:open|openat2?|creat)\((?:AT_FDCWD(?:<[^>]*>)?, |(\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)".*\) = \d+'
+_WAYS = ("io_uring_setup", "open_by_handle_at", "pidfd_getfd", "process_vm_readv", "shmat", "mq_open")
+"""Calls by which data can come in and no file be opened."""
+_CALLS = ",".join(
+    f"?{name}" for name in ("open", "openat", "openat2", "creat", "socket", "connect", "bind", "sendto", *_WAYS)
 )
-_SOCKET = re.compile(r"\bsocket\(((?:AF|PF)_\w+)")
+_LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?(.*)")
+_RESUMED = re.compile(r"<\.\.\. \w+ resumed>")
+_UNFINISHED = "<unfinished ...>"
+_OPENED = re.compile(
+    r'\b(?:open|openat2?|creat)\((?:(?:AT_FDCWD|\d+)(?:<([^>]*)>)?, )?"((?:[^"\\]|\\.)*)"(.*)\) += \d+'
+)
+_SOCKET = re.compile(r"\bsocket\(((?:AF|PF)_\w+).*\) += \d+(?:<([^>]*)>)?")
+_ADDRESS = re.compile(r'\b(?:connect|bind|sendto)\(\d+(?:<([^>]*)>)?.*sun_path=(@?)"((?:[^"\\]|\\.)*)"')
+_WAY = re.compile(rf"\b({'|'.join(_WAYS)})\(.*\) += (?!-1)")
 _LOCAL = ("AF_UNIX", "AF_LOCAL", "PF_UNIX", "PF_LOCAL")
+_SYSTEM_SOCKETS = re.compile(
+    r"(/var)?/run/(nscd/socket|systemd/userdb/.*|nvidia-persistenced/socket)|@cuda-uvmfd-.*|/dev/log"
+)
+"""Local sockets that system libraries ask for names of users, and drivers for the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """The absolute paths that were opened, and sockets other than local ones."""
+    """The absolute paths that were opened, apart from new files that the process itself made; and sockets, apart from
+    those of the system, and other ways to data."""
 
     files: tuple[str, ...]
     sockets: tuple[str, ...]
@@ -49,17 +63,48 @@ def strace_command(log: Path) -> list[str] | None:
 def parse_strace(lines: Iterable[str], folder: str) -> Traced:
     """Read the lines of a log. `folder` is where the process was started, to which relative paths refer."""
     files: dict[str, None] = {}
-    sockets: dict[str, None] = {}
+    own: set[str] = set()
+    found: dict[str, None] = {}
+    unknown: dict[str, None] = {}  # local sockets of which it is not known with whom they speak
+    for call in _whole_calls(lines):
+        if (opened := _OPENED.search(call)) is not None:
+            path = os.path.normpath(os.path.join(folder, _unescaped(opened[1] or ""), _unescaped(opened[2])))
+            if "O_EXCL" in opened[3]:
+                own.add(path)
+            elif path not in own:
+                files[path] = None
+        elif (socket := _SOCKET.search(call)) is not None:
+            if socket[1] in _LOCAL:
+                unknown[socket[2] or ""] = None
+            else:
+                found[socket[1]] = None
+        elif (address := _ADDRESS.search(call)) is not None:
+            name = address[2] + _unescaped(address[3])
+            unknown.pop(address[1] or "", None)
+            if _SYSTEM_SOCKETS.fullmatch(name) is None:
+                found[f"AF_UNIX {name}"] = None
+        elif (way := _WAY.search(call)) is not None:
+            found[way[1]] = None
+    if unknown:
+        found["AF_UNIX"] = None
+    return Traced(tuple(files), tuple(found))
+
+
+def _whole_calls(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the calls that ended. One that others interrupted takes two lines: its beginning, and later, under the same
+    process number, the rest."""
+    begun: dict[str, str] = {}
     for line in lines:
-        opened = _OPENED.search(line)
-        if opened is not None:
-            name = _unescaped(opened[3])
-            files[os.path.normpath(os.path.join(folder, opened[2] or "", name))] = None
+        matched = _LINE.fullmatch(line.rstrip("\n"))
+        if matched is None:
             continue
-        socket = _SOCKET.search(line)
-        if socket is not None and socket[1] not in _LOCAL:
-            sockets[socket[1]] = None
-    return Traced(tuple(files), tuple(sockets))
+        process, text = matched[1] or matched[2] or "", matched[3].rstrip()
+        if text.endswith(_UNFINISHED):
+            begun[process] = text.removesuffix(_UNFINISHED).rstrip()
+        elif (resumed := _RESUMED.match(text)) is not None:
+            yield begun.pop(process, "") + text[resumed.end() :].lstrip()
+        else:
+            yield text
 
 
 def _unescaped(text: str) -> str:

@@ -8,15 +8,20 @@ import pytest
 
 from golfpipe.config.schema import plain_config
 from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.store.artifact import open_artifact
 from golfpipe.submission.trial import process as child
+from golfpipe.submission.trial.data_copy import DataCopy, copy_data, on_file, split_files
 from golfpipe.submission.trial.experiments import (
     altered,
     check_bytes,
     check_count,
     check_cuts,
+    check_shorter,
     check_sums,
+    compare,
     cut_points,
     needed_targets,
+    restart_text,
     silent,
 )
 from golfpipe.submission.trial.findings import CutsFound
@@ -43,8 +48,8 @@ def make(chain, monkeypatch):
                 "device": "cpu",
             }
         )
-        text = load_validation(chain.data, load_tokenizer(chain.data))
-        return scorer, text.tokens[: needed_targets(scorer) + 1]
+        text = load_validation(chain.data, load_tokenizer(chain.data)).tokens
+        return scorer, text[: needed_targets(scorer, text) + 1]
 
     return made
 
@@ -60,6 +65,8 @@ def test_golfpipes_own_methods_are_legal(make, settings, adapted, name):
     assert (cuts.cuts, cuts.changed, cuts.largest_change_nats, cuts.repeats) == (8, 0, 0.0, True)
     assert cuts.targets >= 1000 and cuts.compared > 4000
     assert count.once_each and count.scores_made == len(tokens) - 1
+    shorter = check_shorter(scorer, tokens)
+    assert (shorter.changed, shorter.compared > 500) == (0, True)
     assert sums.one and sums.complete and sums.positions > 10
     assert check_bytes(scorer, tokens).wrong_documents == 0
 
@@ -72,6 +79,8 @@ def test_lora_is_legal_where_a_window_does_not_know_where_its_document_ends(make
     assert (cuts.changed, cuts.repeats) == (0, True)
     assert cuts.largest_change_nats <= CutsFound.TOLERANCE
     assert check_count(scorer, tokens)[0].once_each and check_sums(scorer, tokens).one
+    shorter = check_shorter(scorer, tokens)
+    assert (shorter.changed, shorter.compared > 500) == (0, True)
 
 
 def test_a_window_that_knows_where_its_document_ends_is_caught(make, monkeypatch):
@@ -93,6 +102,65 @@ def test_peeking_ahead_is_caught(make):
     cuts = check_cuts(*make(cheats.PeeksAhead))
     assert 1 <= cuts.changed <= 8  # of each cut the one target that sees the first altered token
     assert cuts.largest_change_nats == pytest.approx(0.01, rel=0.01)
+
+
+def test_a_peek_that_begins_late_is_caught_by_a_longer_trial(make, chain):
+    scorer, tokens = make(cheats.PeeksLate)
+    assert check_cuts(scorer, tokens).changed == 0
+    assert check_cuts(scorer, load_validation(chain.data, load_tokenizer(chain.data)).tokens).changed > 0
+
+
+def test_the_better_of_two_scores_is_caught_where_only_one_is_told(make):
+    scorer, tokens = make(cheats.BestOfTwo)
+    count, _ = check_count(scorer, tokens)
+    assert count.scores_made == count.targets and not count.once_each
+    assert count.scores_computed == 2 * count.targets
+    assert check_cuts(scorer, tokens).changed == 0 and check_sums(scorer, tokens).one  # nothing else shows it
+
+
+def test_knowing_the_length_of_the_text_is_caught(make):
+    scorer, tokens = make(cheats.KnowsTheLength)
+    assert check_cuts(scorer, tokens).changed == 0
+    shorter = check_shorter(scorer, tokens)
+    assert shorter.changed > 0.9 * shorter.compared
+
+
+def _on_copy(chain, folder):
+    """A request to score a copy of the data, and the copy."""
+    config = chain.job("evaluate", "unused", inherit=chain.packed, model=chain.packed, data=chain.data).config
+    assert copy_data(chain.data, folder / "data", 3000) == (8444, False)
+    request = {"packed": str(chain.packed.path), "data": str(folder / "data"), "config": plain_config(config),
+               "adapted": False, "device": "cpu"}  # fmt: skip
+    return request, DataCopy(open_artifact(folder / "data"))
+
+
+def test_the_altered_text_is_what_a_method_finds_in_the_file(chain, tmp_path):
+    request, data = _on_copy(chain, tmp_path)
+    honest, cheat = (on_file(build(request), data) for build in (child.packed_scorer, cheats.reads_the_file))
+    tokens = data.text()[:1100]
+    cuts = check_cuts(cheat, tokens)
+    assert cuts.repeats and cuts.changed > 0.5 * cuts.compared
+    assert check_cuts(honest, tokens).changed == 0
+    copy = open_artifact(tmp_path / "data")
+    copy.file(next(name for name in copy.manifest.files if "val_" in name))  # its manifest fits each text
+    assert load_tokenizer(copy).vocab_size == 384
+    assert all(path.is_relative_to(chain.data.path) for path in map(copy.path_of, split_files(copy, "train")))
+
+
+@pytest.mark.parametrize("build", [cheats.reads_the_file_first, cheats.keeps_it_on_disk])
+def test_what_is_kept_from_the_file_shows_where_everything_begins_anew(chain, tmp_path, monkeypatch, build):
+    request, data = _on_copy(chain, tmp_path)
+    tokens = data.text()[:1100]
+    found = []
+    for text in (tokens, restart_text(child.packed_scorer(request), tokens)[0]):
+        (tmp_path / f"home-{len(found)}").mkdir()
+        monkeypatch.chdir(tmp_path / f"home-{len(found)}")
+        data.place(text)
+        scorer = on_file(build(request), data)
+        found.append(scorer.score(text, silent))
+        assert check_cuts(scorer, text).changed == 0
+    changed = compare(*found, 549, 1e-6)
+    assert changed.compared == 549 and changed.changed > 400
 
 
 @pytest.mark.parametrize(("cheat", "made"), [(cheats.ScoresTwice, 2.0), (cheats.SkipsTargets, 0.98)])
