@@ -27,6 +27,20 @@ from golfpipe.units import format_bytes
 _ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 
+_MEMORY_HINTS = {
+    "run": "lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences, or use another"
+    " --device",
+    "train": "lower train.micro_batch_sequences, or use another --device",
+    "ttt": "lower ttt.cosine.batch_sequences, or use another --device",
+    "evaluate": "lower evaluate.batch_tokens or the batch of the ttt method, or use another --device",
+    "sweep": "fewer cells at a time: --jobs 1",
+    "data": "fewer --processes, or a smaller text",
+    "audit": "without --execute nothing is computed; or use another --device",
+    "generate": "use another --device, or a machine with more memory",
+}
+"""What helps where memory ran out, by command. Each names only what that command has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """How to print. It is read from the words themselves, because even the parsing of options may fail."""
@@ -34,6 +48,8 @@ class Mode:
     json: bool
     quiet: bool
     verbose: bool
+    command: str = ""
+    """The command's name, for hints; of a group its first word."""
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Mode:
@@ -42,7 +58,8 @@ class Mode:
         def has(short: str, long: str) -> bool:
             return long in options or any(re.fullmatch(f"-[qv]*{short}[qv]*", word) for word in options)
 
-        return cls(json="--json" in options, quiet=has("q", "--quiet"), verbose=has("v", "--verbose"))
+        command = next((word for word in words if not word.startswith("-")), "")
+        return cls(json="--json" in options, quiet=has("q", "--quiet"), verbose=has("v", "--verbose"), command=command)
 
 
 def show_answer(answer: Answer, mode: Mode) -> int:
@@ -65,7 +82,7 @@ def show_failure(error: BaseException, mode: Mode) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
         return 1
-    known = _as_golfpipe_error(error)
+    known = _as_golfpipe_error(error, mode.command)
     if known is None:
         known = _bug(error)
         if mode.verbose:
@@ -90,8 +107,8 @@ def interruption(error: BaseException) -> Interrupted:
     )
 
 
-def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
-    """Return the user-facing form of an expected error; None for a bug."""
+def _as_golfpipe_error(error: BaseException, command: str) -> GolfpipeError | None:
+    """Return the user-facing form of an expected error of that command; None for a bug."""
     if isinstance(error, ArtifactError):
         from golfpipe.review.remake import with_way_out
 
@@ -108,8 +125,7 @@ def _as_golfpipe_error(error: BaseException) -> GolfpipeError | None:
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
-            hint="lower train.micro_batch_sequences, evaluate.batch_tokens or ttt.cosine.batch_sequences,"
-            " or use another --device",
+            hint=_MEMORY_HINTS.get(command, "end other programs, or use a machine with more memory"),
         )
     if isinstance(error, OSError):
         return _system_error(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -178,10 +179,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, normalization: Nor
             **characters.settings(vocab_size),
         )
     except (RuntimeError, OSError) as error:
-        raise DataError(
-            f"a tokenizer with data.vocab_size={vocab_size} cannot be trained on this text: {error}",
-            hint="give more text, or another data.vocab_size; 0 lets the text decide",
-        ) from error
+        raise _training_error(str(error), vocab_size) from error
     tokenizer = Tokenizer(model.getvalue(), name="trained tokenizer")
     if asked and tokenizer.vocab_size != asked:
         raise DataError(
@@ -189,6 +187,22 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, normalization: Nor
             hint=f"give more text, or set data.vocab_size to {tokenizer.vocab_size} or less",
         )
     return tokenizer
+
+
+def _training_error(message: str, vocab_size: int) -> DataError:
+    """Return the trainer's error in words of golfpipe's settings; the trainer's own advice names options of its own."""
+    hint = "give more text, or another data.vocab_size; 0 lets the text decide"
+    needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
+    if needed is not None:
+        reason = f"its characters and the pieces of single bytes alone are {needed[1]} pieces"
+        hint = f"set data.vocab_size to more than {needed[1]}; 0 lets the text decide"
+    elif "sentences_.empty()" in message:
+        reason = "there is no text"
+    else:
+        reason = message.partition("] ")[2] or message
+    return DataError(
+        f"a tokenizer with data.vocab_size={vocab_size} cannot be trained on this text: {reason}", hint=hint
+    )
 
 
 def _normalization_settings(normalization: Normalization) -> dict[str, Any]:

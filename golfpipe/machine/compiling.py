@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from golfpipe.machine.attention_backward import attention_obstacle, own_attention_backward
-from golfpipe.reporter import Reporter
+from golfpipe.reporter import Reporter, failure_text
 
 AUTO_FLOPS = {"cpu": 2e14, "cuda": 1e16}
 """The operations above which `auto` compiles. Two cores take five to ten minutes for 2e14; compiling 16 layers takes
@@ -31,7 +31,6 @@ def compiles(
     """Return True if work of `flops` operations is to be compiled, and warn in one line where it cannot be."""
     if choice == "off" or (choice == "auto" and flops < AUTO_FLOPS.get(device.type, math.inf)):
         return False
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compile_cache()
     obstacle = compile_obstacle(device) or _failure(device)
     if obstacle is not None:
         reporter.warn(f"{key}={choice}: {obstacle}; goes on uncompiled")
@@ -59,12 +58,12 @@ def compiled_passes(compiled: bool, device: torch.device, dtype: torch.dtype, re
     where the kernel cannot be built.
     """
     with ExitStack() as stack:
-        compiler = cpp_compiler()
+        compiler, cache = cpp_compiler(), compile_cache()
         if compiled and device.type == "cpu":
             stack.enter_context(_same_order())
-            if compiler and dtype == torch.bfloat16 and attention_obstacle() is None:
+            if compiler and cache and dtype == torch.bfloat16 and attention_obstacle() is None:
                 try:
-                    stack.enter_context(own_attention_backward(compiler, Path(compile_cache())))
+                    stack.enter_context(own_attention_backward(compiler, Path(cache)))
                 except (RuntimeError, OSError) as error:
                     reporter.warn(f"torch's own attention backward is used: {error}")
         yield
@@ -89,6 +88,8 @@ def _same_order() -> Iterator[None]:
 
 def compile_obstacle(device: torch.device) -> str | None:
     """Say why torch.compile cannot make code for this device; None where it can."""
+    if compile_cache() is None:
+        return "no home folder for compiled code, and TORCHINDUCTOR_CACHE_DIR names none"
     if device.type == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "no package triton"
@@ -110,15 +111,26 @@ def _compilers() -> list[str]:
 
 
 def _failure(device: torch.device) -> str | None:
-    """Say how compiling a function of one line fails, since a compiler may be broken; None where it works."""
+    """Say how compiling a function of one line fails, since a compiler or the folder of compiled code may be broken;
+    None where it works."""
+    cache = compile_cache()
+    assert cache is not None  # compile_obstacle has looked
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     try:
         torch.compile(lambda x: x * 2 + 1, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # a broken installation can raise anything
-        return f"torch.compile fails ({type(error).__name__})"
+        return f"torch.compile fails with its cache in {cache} ({failure_text(error)})"
     return None
 
 
-def compile_cache() -> str:
-    """Return the folder in which compiled code outlives the process: $TORCHINDUCTOR_CACHE_DIR if that is set."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(Path(cache) / "golfpipe" / "compiled")
+def compile_cache() -> str | None:
+    """Return the folder in which compiled code outlives the process: $TORCHINDUCTOR_CACHE_DIR if that is set. None for
+    a user without a home folder, as in some containers."""
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if named:
+        return named
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return str(Path(cache) / "golfpipe" / "compiled")

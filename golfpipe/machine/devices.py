@@ -26,8 +26,20 @@ def select_device(requested: str) -> Device:
     if requested not in available:
         raise UsageError(f"--device {requested}: expected auto, cpu, cuda or mps")
     if not available[requested]:
-        raise UsageError(f"--device {requested}: this machine has no such device", hint="golfpipe doctor")
+        there = ", ".join(name for name, found in available.items() if found)
+        raise UsageError(
+            f"--device {requested}: {_why_missing(requested)}; this machine has {there}",
+            hint="--device auto takes the best that is there; golfpipe doctor lists what torch finds",
+        )
     return cast(Device, requested)
+
+
+def _why_missing(device: str) -> str:
+    """Say whether torch lacks the device or the machine does."""
+    import torch
+
+    built = torch.backends.cuda.is_built() if device == "cuda" else torch.backends.mps.is_built()
+    return "torch finds no such device" if built else f"torch {torch.__version__} is built without it"
 
 
 def device_name(device: str) -> str:

@@ -32,7 +32,7 @@ def fast_paths(device: torch.device) -> list[FastPath]:
     return [
         _attention(device),
         *([_attention_backward(obstacle)] if device.type == "cpu" else []),
-        FastPath("compile", obstacle is None, obstacle or compile_cache()),
+        FastPath("compile", obstacle is None, obstacle or str(compile_cache())),
         _bf16(device),
         FastPath("fused AdamW", True, "one kernel for all tables and scalars"),
     ]

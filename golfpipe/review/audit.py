@@ -19,7 +19,7 @@ from golfpipe.records.verdicts import judge, missing_parts, usual_notes
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
-from golfpipe.store.search import find_artifact
+from golfpipe.store.search import find_all, find_artifact
 from golfpipe.submission.facts import RunFacts, gather
 from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
@@ -29,6 +29,10 @@ from golfpipe.submission.trial.start import TIME_LIMIT_SECONDS, execute
 from golfpipe.units import LIMIT_BYTES
 
 _NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
+_FORMS: dict[Kind, str] = {
+    "submission": "submit", "packed_model": "pack", "quantized_model": "quantize", "trained_model": "train",
+}  # fmt: skip
+"""What a run folder is audited by, the furthest form first, and the folder of each by default."""
 _ALONE = (
     "no artifacts belong to this folder; its submission.json and logs are taken at their word, and its code is not run"
 )
@@ -110,7 +114,8 @@ class Execution:
 
 
 def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
-    """Audit any artifact or records folder, and with `execution` run its scoring method, too.
+    """Audit any artifact, records folder, or the furthest form in a run folder, and with `execution` run its scoring
+    method, too.
 
     Raises ArtifactError (exit 3) for a damaged artifact, UsageError (exit 2) where there is none, or one that cannot be
     executed.
@@ -126,13 +131,27 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
                 path=str(path),
             )
         return _folder_report(read_folder(path), (_ALONE,))
-    artifact = open_artifact(path)
+    artifact = open_artifact(path) if (path / MANIFEST_NAME).is_file() else _furthest(path) or open_artifact(path)
+    path = artifact.path
     if artifact.manifest.kind == "submission":
         return _audit_submission(artifact, path, execution)
     if artifact.manifest.kind == "token_data":
         artifact.verify()
         return _report(artifact, path, _NO_TABLE, (), not_applicable("Data has no size limit and no score."))
     return _audit_chain(artifact, path, execution)
+
+
+def _furthest(run: Path) -> Artifact | None:
+    """Return the submission of a run folder, else its packed model, or the furthest form before. Of several of a kind,
+    the one in the folder that the steps write to by default. None where there is none."""
+    found = list(find_all(run, depth=1))
+    for kind, name in _FORMS.items():
+        of_kind = [artifact for artifact in found if artifact.manifest.kind == kind]
+        if len(of_kind) > 1:
+            of_kind = [artifact for artifact in of_kind if artifact.path.name == name] or of_kind
+        if of_kind:
+            return of_kind[0]
+    return None
 
 
 def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) -> AuditReport:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golfpipe.errors import StageFailed, UsageError
+from golfpipe.errors import GolfpipeError, StageFailed, UsageError
 from golfpipe.loading.weights import load_weights
 from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, open_artifact
@@ -47,12 +47,14 @@ def unpack_model(packed: Path, out: Path | None = None) -> Unpacked:
     """Write the weights to `out`, by default `unpacked.safetensors` beside the artifact.
 
     Decoding checks the sha256, the container, and names, shapes and finiteness of every tensor. Raises ArtifactError
-    for a packed model that fails, UsageError for an output that is a folder, StageFailed for a weight beyond fp16.
+    for a packed model that fails, UsageError for an output that is a folder or that exists and is not what this model
+    was unpacked to before, StageFailed for a weight beyond fp16.
     """
     source = open_artifact(packed, "packed_model")
     path = out if out is not None else source.path.resolve().parent / f"unpacked{SUFFIX}"
     if path.is_dir() or not path.name:
         raise UsageError(f"{path}: a folder, but unpack writes one file", hint=f"-o NAME{SUFFIX}", path=str(path))
+    _check_place(path, source)
     weights = load_weights(source)
     halves = {name: _half(name, weight) for name, weight in weights.items()}
     metadata = _metadata(source)
@@ -71,6 +73,23 @@ def unpack_model(packed: Path, out: Path | None = None) -> Unpacked:
         largest_error=max(float(error.max()) for error in errors),
         rounded_share=sum(int((error > 0).sum()) for error in errors) / parameters,
     )
+
+
+def _check_place(path: Path, source: Artifact) -> None:
+    """Raise UsageError for a file that another model was unpacked to, or that is something else."""
+    if not path.exists():
+        return
+    try:
+        before = metadata_from_bytes(path.read_bytes(), str(path)).get("packed_digest")
+    except GolfpipeError:
+        before = None
+    if before != source.manifest.digest:
+        what = f"weights of another model ({str(before)[:12]})" if before is not None else "something else"
+        raise UsageError(
+            f"{path}: holds {what}, and unpack replaces only what it wrote for {source.path}",
+            hint=f"-o NAME{SUFFIX} names another file",
+            path=str(path),
+        )
 
 
 def _half(name: str, weight: Tensor) -> Tensor:

@@ -19,8 +19,11 @@ from fake_stages import make_artifact
 
 from golfpipe.cli.answer import KNOWN_METRICS
 from golfpipe.cli.app import COMMANDS, main
+from golfpipe.cli.failure import _MEMORY_HINTS, Mode, show_failure
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import Interrupted, StageFailed
 from golfpipe.jobs.job import Job
+from golfpipe.report.section_settings import flatten
 
 TEXT = "artifacts/data/text"
 
@@ -245,6 +248,19 @@ def test_expected_troubles(
     assert result.code == code
     assert message in result.json["error"]["message"]
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("command", [*_MEMORY_HINTS, "unpack"])
+def test_the_hint_where_memory_runs_out_names_what_the_command_has(
+    command: str, golfpipe: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_failure(MemoryError(), Mode.of([command, "--json"]))
+    hint = json.loads(capsys.readouterr().out)["error"]["hint"]
+    helped = golfpipe(f"{'data tokenize' if command == 'data' else command} --help").out
+    assert all(option in helped for option in re.findall(r"--\w+", hint))
+    keys = re.findall(r"\b\w+\.[\w.]+\w", hint)
+    assert all(key.partition(".")[0] == command or command == "run" for key in keys)
+    assert set(keys) <= set(flatten(plain_config(PipelineConfig())))
 
 
 def test_a_bug_says_so_and_keeps_the_traceback(golfpipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:

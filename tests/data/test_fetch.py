@@ -151,6 +151,9 @@ def test_without_a_network_it_says_what_to_do(
     assert _fetch() == 1
     error = capsys.readouterr().err
     assert "http://127.0.0.1:9: cannot be reached" in error and "golfpipe data add" in error
+    assert _fetch("--dry-run") == 0
+    planned = capsys.readouterr()
+    assert "2 train shards of sp420" in planned.out and "names and sizes are unknown" in planned.err
 
 
 def test_a_call_that_gave_up_keeps_the_files_that_arrived(

@@ -64,6 +64,22 @@ def test_compiled_code_is_kept_where_the_user_wants_it(tmp_path, monkeypatch):
     assert compile_cache() == "/elsewhere"
 
 
+def test_without_a_folder_for_compiled_code_it_goes_on_uncompiled(tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr(compiling.Path, "home", no_home)
+    notes = RecordingReporter()
+    assert not compiles("train.compile", "on", CPU, 1.0, notes)
+    assert "TORCHINDUCTOR_CACHE_DIR" in notes.warnings[0] and "goes on uncompiled" in notes.warnings[0]
+    assert {path.name: path.on for path in fast_paths(CPU)}["compile"] is False
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file"))  # needs no home folder
+    assert compile_cache() == str(tmp_path / "file")
+
+
 def test_a_run_that_cannot_compile_says_so_once_and_goes_on(chain, fresh, no_compiler):
     notes = RecordingReporter()
     settings = ("train.max_steps=2", "train.compile=on")
@@ -140,7 +156,10 @@ def test_a_broken_compiler_is_found_before_the_work_begins(tmp_path, monkeypatch
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: fail)
     notes = RecordingReporter()
     assert not compiles("train.compile", "on", CPU, 1.0, notes)
-    assert notes.warnings == ["train.compile=on: torch.compile fails (RuntimeError); goes on uncompiled"]
+    assert notes.warnings == [
+        f"train.compile=on: torch.compile fails with its cache in {tmp_path} (RuntimeError: Python.h: No such file or"
+        " directory); goes on uncompiled"
+    ]
 
 
 def test_only_the_shape_that_recurs_is_compiled(monkeypatch):

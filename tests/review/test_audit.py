@@ -140,3 +140,16 @@ def test_an_altered_record_is_noticed(submitted: FakeRun):
 def test_no_such_path(tmp_path: Path):
     with pytest.raises(UsageError):
         audit_path(tmp_path / "nothing")
+
+
+def test_a_run_folder_stands_for_its_furthest_form(submitted: FakeRun):
+    folder = submitted.folder
+    shutil.copytree(folder / "pack", folder / "a-pack")  # of several, the one in the step's own folder
+    for name in ("submit", "pack", "quantize", "train"):
+        report = audit_path(folder)
+        assert report.path == folder / name and report.rules == audit_path(folder / name).rules
+        for path in folder.glob(f"*{name}"):
+            if not path.name.startswith("evaluate"):
+                shutil.rmtree(path)
+    with pytest.raises(ArtifactError):
+        audit_path(folder)

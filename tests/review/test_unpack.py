@@ -51,6 +51,21 @@ def test_damage_is_found(chain: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "unpacked.safetensors").exists()
 
 
+def test_a_file_of_another_model_or_of_something_else_is_never_replaced(chain: Any, tmp_path: Path) -> None:
+    path = tmp_path / "plain.safetensors"
+    unpack_model(chain.packed.path, path)
+    unpack_model(chain.packed.path, path)  # its own file is made again
+    other = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(2)}, other, {"golfpipe": json.dumps({"packed_digest": "0" * 64})})
+    text = tmp_path / "notes.txt"
+    text.write_text("mine")
+    for taken, message in ((other, "another model"), (text, "something else")):
+        before = taken.read_bytes()
+        with pytest.raises(UsageError, match=message):
+            unpack_model(chain.packed.path, taken)
+        assert taken.read_bytes() == before
+
+
 def test_what_is_no_output_or_no_packed_model_is_refused(chain: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unpack writes one file"):
         unpack_model(chain.packed.path, tmp_path)

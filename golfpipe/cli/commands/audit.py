@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def audit(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Any artifact, or records folders.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Any artifact, run, or records folders.")],
     options: OutputOptions,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 5 if any rule fails.")] = False,
     execute: Annotated[
@@ -52,9 +52,10 @@ def audit(
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
 
-    Reads any artifact or a records folder, and compares every file with its sha256. Writes nothing, but with --unpack
-    the source. Exits 4 over the byte or time limit; a rule that fails changes the exit code (to 5) only with --strict.
-    Several folders give a line each.
+    Reads any artifact or a records folder, of a run its submission, else its packed model or the furthest form before,
+    and compares every file with its sha256. Writes nothing, but with --unpack the source. Exits 4
+    over the byte or time limit; a rule that fails changes the exit code (to 5) only with --strict. Several folders give
+    a line each.
 
     With --execute the method behind a score runs again, from the packed file. Earlier scores must stay when later
     tokens are replaced, also in the validation file, probabilities must sum to one, each token must be scored once, and

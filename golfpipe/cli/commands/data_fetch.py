@@ -11,6 +11,7 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import artifact_answer, output_path
 from golfpipe.cli.options import OutputOptions
 from golfpipe.cli.progress import make_reporter
+from golfpipe.errors import StageFailed
 from golfpipe.units import format_bytes
 
 REPOSITORY = "willdepueoai/parameter-golf"
@@ -29,7 +30,10 @@ def data_fetch(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data; default fineweb_VARIANT.")] = None,
     out: Annotated[str | None, typer.Option("-o", "--out", metavar="FOLDER", help="Folder to fill.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; write nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be fetched; write nothing."),
+    ] = False,
 ) -> Answer:
     """Fetch published FineWeb shards and make them token data.
 
@@ -48,7 +52,19 @@ def data_fetch(
 
     context = Context(reporter=make_reporter(quiet=options.quiet, verbose=options.verbose))
     folder = fetch_folder(output_path(out), variant, name)
-    found = plan(folder, repository=repo_id, variant=variant, train_shards=train_shards, revision=revision)
+    try:
+        found = plan(folder, repository=repo_id, variant=variant, train_shards=train_shards, revision=revision)
+    except StageFailed as error:
+        if not dry_run:
+            raise
+        context.reporter.warn(f"names and sizes are unknown: {error.message}")
+        files = f"the tokenizer, all validation shards and {train_shards} train shards of {variant}, 200 MB each"
+        return Answer(
+            lines=[f"{repo_id}: {files} -> {folder}"],
+            path=folder,
+            kind="token_data",
+            extra={"repository": repo_id, "commit": revision, "bytes": None},
+        )
     about = {"repository": found.repository, "commit": found.commit, "bytes": found.total_bytes}
     if dry_run:
         rows = [f"  {file.name}  {format_bytes(file.bytes)}" for file in found.files]
