@@ -106,7 +106,7 @@ def _jsonl_documents(path: Path) -> Iterator[str]:
 def _field_text(line: str, place: str, path: Path) -> str:
     """Return the field `text` of one JSON line. Raises DataError naming `place`, which is file:line."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_int=float)  # other fields may hold numbers of any length
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: is not JSON: {error}", path=str(path)) from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
