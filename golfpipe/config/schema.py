@@ -23,6 +23,7 @@ from golfpipe.model.config import ModelConfig
 from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.scoring.config import EvaluateConfig
+from golfpipe.store.recorded_path import well_formed_json
 from golfpipe.training.config import TrainConfig
 
 MOST_SEED = 2**63 - 1
@@ -60,7 +61,7 @@ def build_config(raw: Plain) -> PipelineConfig:
     check_keys(raw, PipelineConfig, "")
     try:
         _check_finite(raw, "")
-        return _ADAPTER.validate_json(json.dumps(raw), strict=True)
+        return _ADAPTER.validate_json(well_formed_json(raw), strict=True)
     except ValidationError as error:
         # A union reports one error per branch. All name the key, which is what helps, so the first one is enough.
         first = error.errors()[0]

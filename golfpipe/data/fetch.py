@@ -235,6 +235,8 @@ def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
             f"{repository}: no such dataset repository, or not a public one",
             hint="--repo-id OWNER/NAME; HF_TOKEN for a private one",
         ) from error
+    except ImportError as error:  # of the library's own: a SOCKS proxy needs a package that it does not bring
+        raise StageFailed(str(error), hint="pip install 'httpx[socks]', or unset ALL_PROXY and HTTPS_PROXY") from error
     except Exception as error:
         if not _is_network_trouble(error):
             raise

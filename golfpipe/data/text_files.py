@@ -273,7 +273,7 @@ def _jsonl_documents(file: BinaryIO, path: Path) -> Iterator[str]:
 def _field_text(line: str, place: str, path: Path) -> str:
     """Return the `text` field of one JSON line; `place` is file:line."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_int=float)  # other fields may hold numbers of any length
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: is not JSON: {error}", path=str(path)) from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):

@@ -20,6 +20,7 @@ from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import Kind
+from golfpipe.store.recorded_path import recorded_path
 
 State = Literal["up to date", "stale", "given", "done", "nothing to do", "refused"]
 REPORT_FILE = "report.html"
@@ -76,7 +77,7 @@ class RunPlan:
     def out(self, node: Node) -> Path:
         """Return where the node's artifact is or will be."""
         if node.stage is None:
-            return Path(self.config.data.source)
+            return recorded_path(self.config.data.source)
         return DEMO_DATA if node.output == "token_data" else self.folder / node.name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,7 +144,7 @@ def checked_out(out: Path) -> Path:
     out = named_path(out)
     if not out.name:
         raise UsageError(f"{out}: cannot be an output folder", hint="give a folder with -o")
-    if len(out.name.encode()) > MAX_NAME_LENGTH:
+    if len(os.fsencode(out.name)) > MAX_NAME_LENGTH:
         raise UsageError(f"{out}: the folder's name is longer than {MAX_NAME_LENGTH} bytes", hint="a shorter -o")
     return out
 
@@ -152,6 +153,6 @@ def checked_name(name: str) -> str:
     """Return `name` if it can name a run, which is one folder below artifacts/. Raises UsageError."""
     if not name or name in (".", "..") or "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise UsageError(f"--name {name!r}: expected the name of one folder", hint="letters, digits, - and _")
-    if len(name.encode()) > MAX_NAME_LENGTH:
+    if len(os.fsencode(name)) > MAX_NAME_LENGTH:
         raise UsageError(f"--name {name[:20]}...: longer than {MAX_NAME_LENGTH} bytes")
     return name

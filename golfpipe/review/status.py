@@ -31,6 +31,7 @@ from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import owner_of, partial_folder
 from golfpipe.store.lock import lock_holder
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef
+from golfpipe.store.recorded_path import recorded_path
 from golfpipe.store.search import find_all, find_artifact
 
 LineState = Literal[
@@ -196,8 +197,9 @@ def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
 
 
 def _input_change(ref: InputRef, folder: Path) -> str | None:
-    """Say how the input changed; None where it is in its place or anywhere in the folder."""
-    candidates = [try_open(path) for path in (folder / Path(ref.path).name, Path(ref.path))]
+    """Say how the input changed; None where it is where it was, or anywhere in the folder, since folders may be
+    moved."""
+    candidates = [try_open(path) for path in (folder / recorded_path(ref.path).name, recorded_path(ref.path))]
     digests = [artifact.manifest.digest for artifact in candidates if artifact is not None]
     if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):
         return None

@@ -41,6 +41,7 @@ from golfpipe.store.manifest import (
     parse_manifest,
     result_digest,
 )
+from golfpipe.store.recorded_path import recorded_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class Artifact:
     @property
     def folder(self) -> Path:
         """The folder with the files: the artifact's own, or the one that token data points to."""
-        return Path(self.manifest.location) if self.manifest.location else self.path
+        return recorded_path(self.manifest.location) if self.manifest.location else self.path
 
     def reference(self, role: str) -> InputRef:
         return InputRef(role=role, kind=self.manifest.kind, digest=self.manifest.digest, path=str(self.path.resolve()))
@@ -117,6 +118,7 @@ class Artifact:
 def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     """Open the artifact in `path`. Raises UsageError (exit 2) where there is no artifact, ArtifactError (exit 3) for
     one that is damaged, unfinished or not of one of `kinds` (any kind where none is given)."""
+    check_usable(path)
     _settle(path)
     manifest_path = path / MANIFEST_NAME
     if not path.exists():
@@ -143,6 +145,20 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
             path=str(path),
         )
     return Artifact(path, manifest)
+
+
+def check_usable(path: Path) -> None:
+    """Check that the system can look for the path at all: it is not too long, holds no NUL, and may be entered. Raises
+    UsageError."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path}: not in the system's encoding {error.encoding}", path=str(path)) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path}: no path of this system: {reason}", path=str(path)) from error
 
 
 def _nearest(path: Path) -> str | None:
@@ -187,7 +203,7 @@ def try_open(path: Path) -> Artifact | None:
     """Return the artifact in `path`, or None where there is none or it cannot be used."""
     try:
         return open_artifact(path)
-    except (ArtifactError, UsageError):
+    except (ArtifactError, UsageError, OSError):
         return None
 
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from golfpipe.errors import ArtifactError
 from golfpipe.store.canonical import canonical_json, digest_of, parse_json
+from golfpipe.store.recorded_path import well_formed_json
 
 SCHEMA = 2
 """The version of the manifest's form: 2 has a checksum of the manifest itself; 1, without it, is still read."""
@@ -99,8 +100,9 @@ class Manifest:
         return (canonical_json(asdict(self)) + "\n").encode()
 
     def sealed(self) -> Manifest:
-        """Return the same manifest with its checksum."""
-        return replace(self, checksum=_checksum(asdict(self)))
+        """Return the same manifest with its checksum, and with its paths in the form of `recorded_path`."""
+        whole = _MANIFEST.validate_json(well_formed_json(asdict(self)), strict=True)
+        return replace(whole, checksum=_checksum(asdict(whole)))
 
     def input(self, role: str) -> InputRef | None:
         """Return the first input with that role."""
@@ -127,7 +129,7 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
     """Read and check a manifest. Raises ArtifactError naming `name` and the field."""
     raw = parse_json(content, name)
     try:
-        manifest = _MANIFEST.validate_json(canonical_json(raw), strict=True)
+        manifest = _MANIFEST.validate_json(well_formed_json(raw), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"

@@ -9,6 +9,7 @@ from pathlib import Path
 from golfpipe.errors import ArtifactError
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, InputRef
+from golfpipe.store.recorded_path import recorded_path
 
 SEARCH_DEPTH = 4
 MAX_FOLDERS = 5000
@@ -22,7 +23,10 @@ def find_artifact(ref: InputRef, near: Path) -> Artifact:
     """
     seen: set[Path] = set()
     for path in _candidates(ref, near):
-        resolved = path.resolve()
+        try:
+            resolved = path.resolve()
+        except (OSError, ValueError):  # a path of another system, or of nobody's: too long, or with a NUL
+            continue
         if resolved in seen:
             continue
         seen.add(resolved)
@@ -45,7 +49,7 @@ def find_all(root: Path, depth: int = SEARCH_DEPTH) -> Iterator[Artifact]:
 
 
 def _candidates(ref: InputRef, near: Path) -> Iterator[Path]:
-    yield Path(ref.path)
+    yield recorded_path(ref.path)
     around = near.absolute().parent
     for root in (around, around.parent, Path("artifacts")):
         yield from _manifest_folders(root, SEARCH_DEPTH)
@@ -60,11 +64,18 @@ def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
             looked_at += 1
             if looked_at > MAX_FOLDERS:
                 return
-            if (folder / MANIFEST_NAME).is_file():
+            if _holds_manifest(folder):
                 yield folder
             else:
                 below += _visible_children(folder)
         level = below
+
+
+def _holds_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST_NAME).is_file()
+    except OSError:  # a folder that may not be entered
+        return False
 
 
 def _visible_children(folder: Path) -> list[Path]:

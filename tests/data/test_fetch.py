@@ -156,6 +156,18 @@ def test_without_a_network_it_says_what_to_do(
     assert "2 train shards of sp420" in planned.out and "names and sizes are unknown" in planned.err
 
 
+def test_a_proxy_that_needs_another_package_names_it(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", refuse)
+    assert _fetch() == 1
+    error = capsys.readouterr().err
+    assert "'socksio' package is not installed" in error and "httpx[socks]" in error and "bug" not in error
+
+
 def test_a_call_that_gave_up_keeps_the_files_that_arrived(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,9 @@ def generate(
         float, typer.Option(metavar="T", min=0, help="Below 1 is safer; 0 takes the likeliest.")
     ] = 0.8,
     top_k: Annotated[int, typer.Option(metavar="K", min=0, help="Draw from the K likeliest tokens; 0: from all.")] = 0,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="The same seed gives the same text.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="S", min=0, max=2**63 - 1, help="The same seed gives the same text.")
+    ] = 0,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Token data whose tokenizer to use; default the model's.")
     ] = None,
@@ -48,6 +50,7 @@ def generate(
     """
     from golfpipe.review.generation import GenerationSettings, generate_text
 
+    prompt = prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # bytes that are no text
     pieces = generate_text(
         input_path(model),
         GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed),
