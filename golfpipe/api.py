@@ -41,6 +41,7 @@ from golfpipe.sweeps.grid import Grid, override_texts
 if TYPE_CHECKING:  # these load torch, matplotlib and more
     from golfpipe.review.audit import AuditReport
     from golfpipe.review.comparison import Comparison
+    from golfpipe.review.runs import RunLine
     from golfpipe.review.status import RunStatus
     from golfpipe.review.unpack import Unpacked
     from golfpipe.sweeps.executor import ExecutorName
@@ -260,6 +261,13 @@ def status(folder: Path | str, **options: Unpack[Options]) -> RunStatus:
     from golfpipe.review.status import run_status
 
     return run_status(Path(folder), _settings(options))
+
+
+def ls(folder: Path | str = "artifacts", *, config: Path | str | None = None) -> list[RunLine]:
+    """List all runs below a folder, newest first, as `golfpipe ls`."""
+    from golfpipe.review.runs import list_runs
+
+    return list_runs(Path(folder), Settings(config_file=_path(config)).stages().default_preset)
 
 
 def unpack(model: Source, *, out: Path | str | None = None) -> Unpacked:

@@ -27,6 +27,7 @@ from golfpipe.cli.commands.evaluate import evaluate
 from golfpipe.cli.commands.evaluate_merge import evaluate_merge
 from golfpipe.cli.commands.generate import generate
 from golfpipe.cli.commands.import_checkpoint import import_checkpoint
+from golfpipe.cli.commands.ls import ls
 from golfpipe.cli.commands.pack import pack
 from golfpipe.cli.commands.presets import presets
 from golfpipe.cli.commands.quantize import quantize
@@ -85,6 +86,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "evaluate", STEPS, evaluate),
     (app, "evaluate merge", STEPS, evaluate_merge),
     (app, "submit", STEPS, submit),
+    (app, "ls", REVIEW, ls),
     (app, "status", REVIEW, status),
     (app, "sweep", REVIEW, sweep),
     (app, "compare", REVIEW, compare),
@@ -104,7 +106,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
-    "status", "sweep", "compare", "audit", "generate", "unpack", "clean", "report", "config", "presets", "doctor",
+    "ls", "status", "sweep", "compare", "audit", "generate", "unpack", "clean", "report", "config", "presets", "doctor",
 )
 # fmt: on
 

@@ -37,6 +37,7 @@ from golfpipe.store.manifest import (
     Result,
     is_plain_name,
     parse_manifest,
+    read_fields,
     result_digest,
 )
 
@@ -182,6 +183,15 @@ def try_open(path: Path) -> Artifact | None:
         return open_artifact(path)
     except (ArtifactError, UsageError):
         return None
+
+
+def glance(path: Path) -> Artifact:
+    """Open the artifact in `path` without computing digest and checksum of its manifest: enough to list it.
+
+    Raises ArtifactError for an unreadable manifest, OSError where there is none.
+    """
+    manifest_path = path / MANIFEST_NAME
+    return Artifact(path, read_fields(_read_manifest(manifest_path), str(manifest_path)))
 
 
 @dataclass

@@ -63,11 +63,12 @@ def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
             if (folder / MANIFEST_NAME).is_file():
                 yield folder
             else:
-                below += _visible_children(folder)
+                below += visible_children(folder)
         level = below
 
 
-def _visible_children(folder: Path) -> list[Path]:
+def visible_children(folder: Path) -> list[Path]:
+    """Return the folders in `folder` that are not hidden, by name; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             found = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]

@@ -25,7 +25,7 @@ from golfpipe.data.shard_format import shard_header
 from golfpipe.jobs.registry import STAGES
 
 REAL = {
-    "run", "audit", "compare", "generate", "unpack", "report", "status", "clean", "data inspect", "data add",
+    "run", "audit", "compare", "generate", "unpack", "report", "status", "ls", "clean", "data inspect", "data add",
     "data fetch",
 }  # fmt: skip
 """Commands that read artifacts or files for what is in them."""
