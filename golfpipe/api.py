@@ -41,6 +41,7 @@ from golfpipe.sweeps.grid import Grid, override_texts
 if TYPE_CHECKING:  # these load torch, matplotlib and more
     from golfpipe.review.audit import AuditReport
     from golfpipe.review.comparison import Comparison
+    from golfpipe.review.differences import Differences
     from golfpipe.review.runs import RunLine
     from golfpipe.review.status import RunStatus
     from golfpipe.review.unpack import Unpacked
@@ -254,6 +255,13 @@ def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int
     from golfpipe.review.comparison import compare_evaluations
 
     return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
+
+
+def diff(first: Source, second: Source) -> Differences:
+    """Tell what differs between two runs or artifacts, as `golfpipe diff`."""
+    from golfpipe.review.differences import diff as find_differences
+
+    return find_differences(_known_path(first), _known_path(second))
 
 
 def status(folder: Path | str, **options: Unpack[Options]) -> RunStatus:

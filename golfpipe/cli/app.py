@@ -22,6 +22,7 @@ from golfpipe.cli.commands.data_demo import data_demo
 from golfpipe.cli.commands.data_fetch import data_fetch
 from golfpipe.cli.commands.data_inspect import data_inspect
 from golfpipe.cli.commands.data_tokenize import data_tokenize
+from golfpipe.cli.commands.diff import diff
 from golfpipe.cli.commands.doctor import doctor
 from golfpipe.cli.commands.evaluate import evaluate
 from golfpipe.cli.commands.evaluate_merge import evaluate_merge
@@ -89,6 +90,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "ls", REVIEW, ls),
     (app, "status", REVIEW, status),
     (app, "sweep", REVIEW, sweep),
+    (app, "diff", REVIEW, diff),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
     (app, "generate", REVIEW, generate),
@@ -106,7 +108,8 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
-    "ls", "status", "sweep", "compare", "audit", "generate", "unpack", "clean", "report", "config", "presets", "doctor",
+    "ls", "status", "sweep", "diff", "compare", "audit", "generate", "unpack", "clean", "report",
+    "config", "presets", "doctor",
 )
 # fmt: on
 

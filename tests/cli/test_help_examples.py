@@ -25,8 +25,8 @@ from golfpipe.data.shard_format import shard_header
 from golfpipe.jobs.registry import STAGES
 
 REAL = {
-    "run", "audit", "compare", "generate", "unpack", "report", "status", "ls", "clean", "data inspect", "data add",
-    "data fetch",
+    "run", "audit", "compare", "generate", "unpack", "report", "status", "ls", "diff", "clean",
+    "data inspect", "data add", "data fetch",
 }  # fmt: skip
 """Commands that read artifacts or files for what is in them."""
 SECTIONS = {id(group): f"{name} " for group, name, _ in GROUPS}
