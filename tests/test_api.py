@@ -21,7 +21,7 @@ OF_COMMANDS = {
     "report": "write_report",
     "evaluate merge": "evaluate_merge",
 }
-WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "presets", "doctor", "clean", "import"}
+WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "docs", "init", "presets", "doctor", "clean", "import"}
 """Commands about files, settings or the machine, and `import`, a word of the language."""
 
 

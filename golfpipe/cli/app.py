@@ -16,6 +16,8 @@ import typer.core
 from golfpipe.cli.commands.audit import audit
 from golfpipe.cli.commands.clean import clean
 from golfpipe.cli.commands.compare import compare
+from golfpipe.cli.commands.config_docs import config_docs
+from golfpipe.cli.commands.config_init import config_init
 from golfpipe.cli.commands.config_show import config_show
 from golfpipe.cli.commands.data_add import data_add
 from golfpipe.cli.commands.data_demo import data_demo
@@ -69,7 +71,7 @@ class _PipelineOrder(typer.core.TyperGroup):
 
 app = typer.Typer(**_typer_settings, cls=_PipelineOrder)
 data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, fetch, inspect.")
-config_app = typer.Typer(**_typer_settings, help="Show the settings and where each comes from.")
+config_app = typer.Typer(**_typer_settings, help="Show and explain the settings; write a file of your own.")
 
 _Command = Callable[..., Any]
 COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
@@ -98,6 +100,8 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "clean", REVIEW, clean),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
+    (config_app, "docs", None, config_docs),
+    (config_app, "init", None, config_init),
     (app, "presets", HELP, presets),
     (app, "doctor", HELP, doctor),
 )

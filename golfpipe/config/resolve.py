@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golfpipe.choices import unknown_name
+from golfpipe.choices import same_ending, unknown_name
 from golfpipe.config.schema import (
     PipelineConfig,
     Plain,
+    all_keys,
     build_config,
     check_keys,
     plain_config,
@@ -67,8 +68,11 @@ def find_stages_file(given: Path | None) -> Path:
     if given is not None:
         return given
     local = Path(STAGES_FILE)
-    if local.is_file():
-        return local
+    return local if local.is_file() else packaged_stages_file()
+
+
+def packaged_stages_file() -> Path:
+    """Return the file that comes with golfpipe."""
     package = Path(__file__).resolve().parent.parent
     inside = package / STAGES_FILE
     # in a source checkout it lies beside the package
@@ -201,6 +205,9 @@ def parse_override(text: str) -> Plain:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set {text!r}: expected key=value, e.g. train.max_steps=100")
+    near = same_ending(key.strip(), all_keys())
+    if near and near[0] != key.strip():
+        raise ConfigError(f"unknown key {key.strip()}", hint=f"did you mean {' or '.join(near)}?")
     tree: Any = parse_yaml(value, f"--set {key}")
     for part in reversed(parts):
         tree = {part: tree}
