@@ -85,9 +85,9 @@ def settings_page(stages: StagesFile) -> str:
     parts = [
         "# Settings",
         "Written by `golfpipe config docs --markdown`; a test holds it to the code. Give a setting with\n"
-        "`--set KEY=VALUE`, in a preset, under `defaults` of stages.yaml (`golfpipe config init` writes one with every\n"
-        'key), or in Python as `settings={"KEY": VALUE}`. A setting makes the named stages stale, and with them all that\n'
-        "read their results.",
+        "`--set KEY=VALUE`, in a preset, under `defaults` of stages.yaml (`golfpipe config init` writes one with\n"
+        'every key), or in Python as `settings={"KEY": VALUE}`. A setting makes the named stages stale, and with\n'
+        "them all that read their results.",
     ]
     section = None
     for docs in explain("", stages):
