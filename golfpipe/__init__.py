@@ -64,3 +64,7 @@ def __getattr__(name: str) -> Any:
     from golfpipe import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from golfpipe.errors import ArtifactError, Busy, DataError, UsageError
+from golfpipe.store.artifact_text import html_table, one_line
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import (
     old_folder,
@@ -52,6 +53,13 @@ class Artifact:
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return one_line(self.path, self.manifest)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return html_table(self.path, self.manifest)
 
     @property
     def folder(self) -> Path:
