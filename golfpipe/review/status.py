@@ -39,6 +39,7 @@ _STEP_STATES: dict[str, LineState] = {
     "up to date": "up to date",
     "given": "up to date",
     "nothing to do": "nothing to do",
+    "missing": "missing",
 }
 
 
@@ -145,7 +146,7 @@ def _bare_step(plan: RunPlan, node: Node) -> Step:
     """Return a step as it was made: without the data it cannot be said what would run."""
     artifact = try_open(plan.out(node))
     if artifact is None:
-        return Step(node=node, out=plan.out(node), state="stale", reasons=("no artifact yet",))
+        return Step(node=node, out=plan.out(node), state="missing")
     return Step(node=node, out=plan.out(node), state="up to date", artifact=artifact)
 
 
@@ -157,7 +158,6 @@ def _line(step: Step, found: dict[str, Artifact]) -> StatusLine:
         state, reasons = "as made", ()
     if state == "stale" and artifact is None:
         state = "damaged" if step.out.exists() else "missing"
-        reasons = () if step.reasons == ("no artifact yet",) else step.reasons
     return StatusLine(name=step.node.name, path=step.out, state=state, reasons=tuple(reasons), artifact=artifact)
 
 

@@ -59,7 +59,7 @@ def run(
         return Answer(
             text=step_table(steps, width),
             path=plan.folder,
-            up_to_date=all(step.state != "stale" for step in steps),
+            up_to_date=not any(step.has_work for step in steps),
             extra={"stages": [step_fields(step) for step in steps]},
         )
     if options.preset is None and start is None:
