@@ -5,6 +5,8 @@ python -m benchmarks command_line [--quick]
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,7 @@ def run(quick: bool) -> dict[str, Any]:
             "golfpipe presets": [*golfpipe, "presets"],
             "golfpipe config show --preset 16l": [*golfpipe, "config", "show", "--preset", "16l"],
             "golfpipe status": [*golfpipe, "status", folder],
+            "golfpipe ls, 300 runs": [*golfpipe, "ls", str(_many_runs(Path(folder)))],
             "golfpipe audit": [*golfpipe, "audit", str(Path(folder) / "pack")],
             "golfpipe pack, up to date": [*golfpipe, "pack", str(Path(folder) / "quantize")],
         }
@@ -43,6 +46,15 @@ def run(quick: bool) -> dict[str, Any]:
             name: {"seconds": {"whole command": times[name]}, "loads_torch": _loads_torch(command)}
             for name, command in commands.items()
         }
+
+
+def _many_runs(run: Path, number: int = 300) -> Path:
+    """Return a folder with so many copies of the run, made of links."""
+    many = run / "many"
+    for copy in range(number):
+        for step in ("train", "quantize", "pack"):
+            shutil.copytree(run / step, many / f"run-{copy}" / step, copy_function=os.link)
+    return many
 
 
 def _runner(command: list[str]) -> Any:

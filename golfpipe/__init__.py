@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         audit,
         compare,
         demo_data,
+        diff,
         evaluate,
         evaluate_merge,
         generate,
+        ls,
         open_artifact,
         pack,
         quantize,
@@ -36,9 +38,11 @@ __all__ = [
     "audit",
     "compare",
     "demo_data",
+    "diff",
     "evaluate",
     "evaluate_merge",
     "generate",
+    "ls",
     "open_artifact",
     "pack",
     "quantize",
@@ -60,3 +64,7 @@ def __getattr__(name: str) -> Any:
     from golfpipe import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

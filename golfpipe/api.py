@@ -12,11 +12,14 @@ silent unless given a `reporter`, never prints or exits, and raises errors of `g
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
+from golfpipe.choices import unknown_name
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.registry import numbered_role
 from golfpipe.jobs.run import run_job
@@ -41,11 +44,15 @@ from golfpipe.sweeps.grid import Grid, override_texts
 if TYPE_CHECKING:  # these load torch, matplotlib and more
     from golfpipe.review.audit import AuditReport
     from golfpipe.review.comparison import Comparison
+    from golfpipe.review.differences import Differences
+    from golfpipe.review.runs import RunLine
     from golfpipe.review.status import RunStatus
     from golfpipe.review.unpack import Unpacked
     from golfpipe.sweeps.executor import ExecutorName
     from golfpipe.sweeps.results import CellResult
 
+_Parameters = ParamSpec("_Parameters")
+_Returned = TypeVar("_Returned")
 Source = Artifact | Path | str
 """An artifact, or the folder that holds it."""
 
@@ -71,6 +78,23 @@ class Options(TypedDict, total=False):
     """The output folder; else it is beside the input, as with the command."""
 
 
+def _strict(function: Callable[_Parameters, _Returned]) -> Callable[_Parameters, _Returned]:
+    """Return the function with unknown keywords refused, which `**options` would take. Raises ConfigError."""
+    own = [name for name in inspect.signature(function).parameters if name != "options"]
+    known = [*own, *Options.__annotations__]
+
+    @functools.wraps(function)
+    def with_known_keywords(*values: _Parameters.args, **options: _Parameters.kwargs) -> _Returned:
+        for name in options:
+            if name not in known:
+                error = unknown_name(name, f"keyword of {function.__name__}():", known)
+                error.add_note(f"hint: {error.hint}")  # shown below the traceback
+                raise error
+        return function(*values, **options)
+
+    return with_known_keywords
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A whole chain that was brought up to date."""
@@ -86,6 +110,7 @@ class Run:
         raise KeyError(name)
 
 
+@_strict
 def run(
     data: Source | None = None,
     *,
@@ -117,11 +142,13 @@ def open_artifact(path: Source) -> Artifact:
     return artifacts.open_artifact(_known_path(path))
 
 
+@_strict
 def demo_data(**options: Unpack[Options]) -> Artifact:
     """Make token data from the text that comes with Python, as `golfpipe data demo`."""
     return _stage("data-demo", {}, options, default_out=DEMO_DATA, argument_digest=demo_digest())
 
 
+@_strict
 def tokenize(
     files: Sequence[Path | str] | Path | str,
     *,
@@ -145,6 +172,7 @@ def tokenize(
     return _stage("data-tokenize", {}, options, default_out=out, arguments=arguments, argument_digest=digest)
 
 
+@_strict
 def train(
     data: Source | None = None,
     *,
@@ -165,21 +193,25 @@ def train(
     return run_job(prepare_training(request, name)).artifact
 
 
+@_strict
 def quantize(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
     """Quantize a trained model, as `golfpipe quantize`. `data` is for calibration."""
     return _stage("quantize", {"model": model, "data": data}, options)
 
 
+@_strict
 def pack(model: Source, **options: Unpack[Options]) -> Artifact:
     """Pack a quantized model, as `golfpipe pack`. Over the limit its metric `fits` is False."""
     return _stage("pack", {"model": model}, options)
 
 
+@_strict
 def ttt(model: Source, data: Source | None = None, **options: Unpack[Options]) -> Artifact:
     """Adapt a model at test time, as `golfpipe ttt`. Returns an adapted model, or (score-first) an evaluation."""
     return _stage("ttt", {"model": model, "data": data}, options)
 
 
+@_strict
 def evaluate(
     model: Source, data: Source | None = None, *, shard: str | None = None, **options: Unpack[Options]
 ) -> Artifact:
@@ -192,16 +224,19 @@ def evaluate(
     return run_job(prepare(request) if shard is None else prepare_shard(request, parse_shard(shard))).artifact
 
 
+@_strict
 def evaluate_merge(*parts: Source, **options: Unpack[Options]) -> Artifact:
     """Merge the parts that `evaluate(shard=...)` wrote into one evaluation, as `golfpipe evaluate merge`."""
     return run_job(prepare_merge([_known_path(part) for part in parts], _request("evaluate", {}, options))).artifact
 
 
+@_strict
 def submit(*evaluations: Source, **options: Unpack[Options]) -> Artifact:
     """Write the records folder of one evaluation per seed, as `golfpipe submit`."""
     return _stage("submit", {numbered_role("evaluation", n): made for n, made in enumerate(evaluations, 1)}, options)
 
 
+@_strict
 def sweep(
     model: Source,
     grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
@@ -255,11 +290,26 @@ def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int
     return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
 
 
+def diff(first: Source, second: Source) -> Differences:
+    """Tell what differs between two runs or artifacts, as `golfpipe diff`."""
+    from golfpipe.review.differences import diff as find_differences
+
+    return find_differences(_known_path(first), _known_path(second))
+
+
+@_strict
 def status(folder: Path | str, **options: Unpack[Options]) -> RunStatus:
     """Tell which steps of a run exist and what is stale, as `golfpipe status`."""
     from golfpipe.review.status import run_status
 
     return run_status(Path(folder), _settings(options))
+
+
+def ls(folder: Path | str = "artifacts", *, config: Path | str | None = None) -> list[RunLine]:
+    """List all runs below a folder, newest first, as `golfpipe ls`."""
+    from golfpipe.review.runs import list_runs
+
+    return list_runs(Path(folder), Settings(config_file=_path(config)).stages().default_preset)
 
 
 def unpack(model: Source, *, out: Path | str | None = None) -> Unpacked:

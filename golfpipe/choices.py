@@ -51,6 +51,11 @@ def unknown_name(name: str, what: str, known: Sequence[str]) -> ConfigError:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return the hint for a name that is none: the nearest of the `known` ones, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
+    """Return the hint for a name that is none: the `known` ones that end in its words, the nearest one, or all."""
+    near = same_ending(name, known) or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(known)}"
+
+
+def same_ending(name: str, known: Sequence[str]) -> list[str]:
+    """Return the dotted names that end in the words of `name`, shortest first, as quantize.mlp.bits for mlp.bits."""
+    return sorted((key for key in known if f".{key}".endswith(f".{name}")), key=len)

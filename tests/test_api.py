@@ -6,9 +6,11 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_run import FakeRun
 from small_chain import ROOT, write_small_stages, write_texts
 
 import golfpipe
@@ -21,7 +23,7 @@ OF_COMMANDS = {
     "report": "write_report",
     "evaluate merge": "evaluate_merge",
 }
-WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "presets", "doctor", "clean", "import"}
+WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "docs", "init", "presets", "doctor", "clean", "import"}
 """Commands about files, settings or the machine, and `import`, a word of the language."""
 
 
@@ -43,6 +45,33 @@ def test_every_command_has_its_function_and_every_function_its_documentation() -
         assert all(p.annotation is not p.empty for p in inspect.signature(function).parameters.values()), name
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         golfpipe.trian  # noqa: B018
+
+
+def test_an_unknown_keyword_is_an_error_with_the_nearest_name() -> None:
+    for name in golfpipe.__all__:
+        function = getattr(golfpipe, name)
+        needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+        values = ["nothing" for p in needed if p.kind is p.POSITIONAL_OR_KEYWORD]
+        with pytest.raises((ConfigError, TypeError), match="setings"):
+            function(*values, setings={})
+    with pytest.raises(ConfigError, match=r"keyword of train\(\): setings") as caught:
+        golfpipe.train("nothing", setings={})  # type: ignore[call-arg]  # the mistake
+    assert caught.value.hint == "did you mean settings?" and caught.value.__notes__ == ["hint: did you mean settings?"]
+    with pytest.raises(ConfigError) as caught:
+        golfpipe.train("nothing", resum=True)  # type: ignore[call-arg]  # the mistake
+    assert caught.value.hint == "did you mean resume?"
+
+
+def test_completion_lists_the_functions() -> None:
+    assert set(golfpipe.__all__) <= set(dir(golfpipe))
+
+
+def test_an_artifact_is_shown_with_its_numbers(fake: FakeRun) -> None:
+    packed = fake.open("pack")
+    assert repr(packed).startswith("<packed_model ") and ": total_bytes " in repr(packed) and len(repr(packed)) < 200
+    assert "<td>total_bytes</td>" in packed._repr_html_()
+    odd = replace(packed, path=Path("a<b>"))
+    assert "a&lt;b&gt;" in odd._repr_html_() and "<b>" not in odd._repr_html_()
 
 
 @pytest.fixture
@@ -75,7 +104,7 @@ def test_the_whole_chain_and_what_looks_at_it(workspace: Path) -> None:
     done = golfpipe.run(
         data, name="a", preset="demo", until="evaluate-pack", threads=1, on_step=lambda s: said.append(s.state)
     )
-    assert said.count("stale") >= 4
+    assert said.count("missing") >= 4
     assert done["pack"].manifest.kind == "packed_model"
     assert golfpipe.evaluate(done["evaluate-pack"]).path == done["evaluate-pack"].path
     with pytest.raises(KeyError):

@@ -38,6 +38,9 @@ def test_ci_runs_the_set_up_and_test_lines():
     lines = [line for block in readme_blocks("sh") for line in block.splitlines() if line.startswith(COVERED_BY_CI)]
     assert len(lines) == 2
     assert "readme_line 'python3 -m venv'" in script and r"readme_line '\.venv/bin/pip install -e'" in script
+    # the first line leaves a shell in which `golfpipe` works, and .ci/run takes away its end
+    assert lines[0].endswith(" && . .venv/bin/activate && pip install . && golfpipe run")
+    assert "${setup% && golfpipe run}" in script
     assert subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=False).returncode == 0
 
 

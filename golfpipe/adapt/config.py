@@ -26,11 +26,13 @@ class TttConfig:
     """Settings of the ttt stage."""
 
     method: Annotated[str, METHODS] = "cosine"
+    """The method of test-time training: a line of methods.py, whose settings are in the section of its name."""
     epochs: int | None = None
     """Epochs of the chosen method; null takes its section's."""
     lr: float | None = None
     """Learning rate of the chosen method; null takes its section's."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """The precision of activations and products; bf16 is faster on GPUs."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the training steps of methods that train all weights. auto compiles work of more than a few minutes, on a
     CPU only if there is a C++ compiler. Compiling takes a minute or two."""

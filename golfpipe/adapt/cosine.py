@@ -20,13 +20,19 @@ class CosineRecipe(Recipe):
     """Settings of the method `cosine`."""
 
     epochs: int = 30
+    """Passes over the validation tokens."""
     lr: float = 5e-4
     """Peak; a cosine takes it to 0 over all steps."""
     batch_sequences: int = 32
+    """Sequences per step."""
     context_length: int = 2048
+    """Tokens per sequence."""
     grad_clip: float = 1.0
+    """The global norm to which gradients are clipped; 0 turns clipping off."""
     mlp_output_lr_scale: float = 3.0
+    """The factor on the learning rate of the MLPs' output matrices."""
     mlp_input_lr_scale: float = 0.5
+    """The factor on the learning rate of the MLPs' input matrices."""
 
 
 class Cosine(Method):

@@ -29,6 +29,7 @@ class Recipe:
     epochs: int = 1
     """Passes over the tokens that are learned from."""
     lr: float = 0.001
+    """The learning rate."""
 
     def check(self, key: str) -> None:
         """Raise ConfigError, naming the setting below `key`, for counts below 1 and numbers below 0."""

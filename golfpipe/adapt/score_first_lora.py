@@ -30,10 +30,15 @@ class LoraRecipe(Recipe):
     epochs: int = 1
     """Steps on each chunk after it is scored."""
     lr: float = 0.01
+    """The learning rate of the adapters."""
     rank: int = 8
+    """The rank of the adapters: how many values lie between their two matrices."""
     chunk_tokens: int = 256
+    """Tokens of a document that are scored together, before they are learned from."""
     context_length: int = 1024
+    """Tokens that the model sees when it scores or learns from a chunk."""
     batch_documents: int = 64
+    """Documents that are worked on at once, each with adapters of its own."""
 
 
 class ScoreFirstLora(Method):

@@ -23,13 +23,19 @@ class SgdRecipe(Recipe):
     """Settings of the method `score_first_sgd`."""
 
     epochs: int = 3
+    """Passes over each chunk after it is scored."""
     lr: float = 0.002
     """Peak; a cosine over the chunks takes it to 0."""
     momentum: float = 0.9
+    """The momentum of SGD, which persists from chunk to chunk."""
     chunk_tokens: int = 32_768
+    """Tokens that are scored together, before they are learned from."""
     batch_sequences: int = 32
+    """Sequences per step."""
     context_length: int = 2048
+    """Tokens per sequence that is learned from."""
     grad_clip: float = 1.0
+    """The global norm to which gradients are clipped; 0 turns clipping off."""
 
 
 class ScoreFirstSgd(Method):

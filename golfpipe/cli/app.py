@@ -17,17 +17,21 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.commands.audit import audit
 from golfpipe.cli.commands.clean import clean
 from golfpipe.cli.commands.compare import compare
+from golfpipe.cli.commands.config_docs import config_docs
+from golfpipe.cli.commands.config_init import config_init
 from golfpipe.cli.commands.config_show import config_show
 from golfpipe.cli.commands.data_add import data_add
 from golfpipe.cli.commands.data_demo import data_demo
 from golfpipe.cli.commands.data_fetch import data_fetch
 from golfpipe.cli.commands.data_inspect import data_inspect
 from golfpipe.cli.commands.data_tokenize import data_tokenize
+from golfpipe.cli.commands.diff import diff
 from golfpipe.cli.commands.doctor import doctor
 from golfpipe.cli.commands.evaluate import evaluate
 from golfpipe.cli.commands.evaluate_merge import evaluate_merge
 from golfpipe.cli.commands.generate import generate
 from golfpipe.cli.commands.import_checkpoint import import_checkpoint
+from golfpipe.cli.commands.ls import ls
 from golfpipe.cli.commands.pack import pack
 from golfpipe.cli.commands.presets import presets
 from golfpipe.cli.commands.quantize import quantize
@@ -69,7 +73,7 @@ class _PipelineOrder(typer.core.TyperGroup):
 
 app = typer.Typer(**_typer_settings, cls=_PipelineOrder)
 data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, fetch, inspect.")
-config_app = typer.Typer(**_typer_settings, help="Show the settings and where each comes from.")
+config_app = typer.Typer(**_typer_settings, help="Show and explain the settings; write a file of your own.")
 
 _Command = Callable[..., Any]
 COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
@@ -87,8 +91,10 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "evaluate", STEPS, evaluate),
     (app, "evaluate merge", STEPS, evaluate_merge),
     (app, "submit", STEPS, submit),
+    (app, "ls", REVIEW, ls),
     (app, "status", REVIEW, status),
     (app, "sweep", REVIEW, sweep),
+    (app, "diff", REVIEW, diff),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
     (app, "generate", REVIEW, generate),
@@ -96,6 +102,8 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "clean", REVIEW, clean),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
+    (config_app, "docs", None, config_docs),
+    (config_app, "init", None, config_init),
     (app, "presets", HELP, presets),
     (app, "doctor", HELP, doctor),
 )
@@ -106,7 +114,8 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
-    "status", "sweep", "compare", "audit", "generate", "unpack", "clean", "report", "config", "presets", "doctor",
+    "ls", "status", "sweep", "diff", "compare", "audit", "generate", "unpack", "clean", "report",
+    "config", "presets", "doctor",
 )
 # fmt: on
 

@@ -29,6 +29,13 @@ def complete_setting(incomplete: str) -> list[str]:
     return setting_words(incomplete)
 
 
+def complete_key(incomplete: str) -> list[str]:
+    """Complete the name of a setting."""
+    from golfpipe.config.completion import setting_words
+
+    return [word.rstrip("=") for word in setting_words(incomplete)]
+
+
 @contextmanager
 def bash_equals_signs() -> Iterator[None]:
     """Adapt question and answer to bash, for which '=' ends a word: 'pack.coder=r' arrives as three words, and the

@@ -34,6 +34,12 @@ def paragraphs(*parts: Sequence[str]) -> list[str]:
     return lines
 
 
+def shortened(text: str, width: int) -> str:
+    """Return the text cut to `width` characters, with dots for what was cut in its middle."""
+    half = (width - 3) // 2
+    return text if len(text) <= width else f"{text[: width - 3 - half]}...{text[-half:]}"
+
+
 def format_metric(name: str, value: Any) -> str:
     """Return a metric as people read it, with the unit that its name tells."""
     if value is None:

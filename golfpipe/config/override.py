@@ -6,7 +6,8 @@ import json
 import typing
 from typing import Annotated, Any, Literal
 
-from golfpipe.config.schema import PipelineConfig, Plain, check_keys, key_type
+from golfpipe.choices import same_ending
+from golfpipe.config.schema import PipelineConfig, Plain, all_keys, check_keys, key_type
 from golfpipe.config.yaml_file import parse_yaml
 from golfpipe.errors import ConfigError
 
@@ -17,6 +18,9 @@ def parse_override(text: str) -> Plain:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set {text!r}: expected key=value, e.g. train.max_steps=100")
+    near = same_ending(key.strip(), all_keys())
+    if near and near[0] != key.strip():
+        raise ConfigError(f"unknown key {key.strip()}", hint=f"did you mean {' or '.join(near)}?")
     tree: Any = parse_value(key.strip(), value)
     for part in reversed(parts):
         tree = {part: tree}

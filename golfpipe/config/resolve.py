@@ -68,8 +68,11 @@ def find_stages_file(given: Path | None) -> Path:
     if given is not None:
         return given
     local = Path(STAGES_FILE)
-    if local.is_file():
-        return local
+    return local if local.is_file() else packaged_stages_file()
+
+
+def packaged_stages_file() -> Path:
+    """Return the file that comes with golfpipe."""
     package = Path(__file__).resolve().parent.parent
     inside = package / STAGES_FILE
     # in a source checkout it lies beside the package

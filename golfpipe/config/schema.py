@@ -35,6 +35,7 @@ class PipelineConfig:
     """Every setting of every stage. Manifests carry it forward whole."""
 
     seed: int = 0
+    """The seed of the initial weights, those of test-time adapters included."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -76,6 +77,14 @@ def build_config(raw: Plain) -> PipelineConfig:
 def plain_config(config: Any) -> Plain:
     """Return the configuration as nested dictionaries with every key, from which `build_config` builds it again."""
     return typing.cast(Plain, json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def setting_value(plain: Plain, key: str) -> Any:
+    """Return the value of a dotted key in the whole configuration."""
+    value: Any = plain
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def section_type(owner: type, name: str) -> type | None:

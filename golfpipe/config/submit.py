@@ -19,11 +19,15 @@ class SubmitConfig:
     """Settings of the submit stage. They hold no measured numbers: those come from manifests only."""
 
     track: Track = OTHER_TRACK
+    """The leaderboard's track; 10min_16mb takes only what keeps every rule."""
     author: str = ""
+    """The author's name, for submission.json."""
     github_id: str = ""
+    """The author's GitHub account, for submission.json."""
     name: str = ""
     """The submission's title; the preset or run name where empty."""
     blurb: str = ""
+    """A sentence or two about the submission, for submission.json."""
     date: str = ""
     """The date as YYYY-MM-DD; today where empty."""
     hardware: str = ""

@@ -43,7 +43,7 @@ def stale_reasons(
     An input digest of None means that the input has still to be made.
     """
     if existing is None:
-        return ["no artifact yet"]
+        return ["missing"]
     manifest = existing.manifest
     reasons = [f"config {change}" for change in deciding_changes(manifest.config, plain_config(config), stage)]
     for role in dict.fromkeys([*input_digests, *(ref.role for ref in manifest.inputs)]):

@@ -25,7 +25,9 @@ class ModelConfig:
     vocab_size: int = 1024
     """The number of the tokenizer's pieces."""
     num_layers: int = 16
+    """The number of layers, each with attention and an MLP."""
     model_dim: int = 512
+    """The width of the residual stream."""
     num_heads: int = 8
     """The number of query heads."""
     num_kv_heads: int = 4
@@ -37,6 +39,7 @@ class ModelConfig:
     rope_fraction: float = 0.25
     """The share of head_dim that rotary positions turn; 0 means no rotation."""
     rope_base: float = 10000.0
+    """The base of the rotary frequencies; a larger one turns more slowly."""
     qk_gain_init: float = 1.5
     """The initial gain of each query head, which multiplies the normed query."""
     logit_softcap: float = 30.0
@@ -44,9 +47,11 @@ class ModelConfig:
     bigram_buckets: int = 20480
     """The number of rows of the hashed bigram table, the no-context row included; 0 leaves the table out."""
     bigram_dim: int = 128
+    """The width of a row of the bigram table, before it is projected to model_dim."""
     trigram_buckets: int = 10240
     """The number of rows of the hashed trigram table, the no-context row included; 0 leaves the table out."""
     trigram_dim: int = 64
+    """The width of a row of the trigram table, before it is projected to model_dim."""
     kv_sharing: LayerChoice = "all"
     """The layers that use another layer's K/V *projections*: none; all (layers 1.. use layer 0's);
     {last: N} (layer i of the last N uses layer i - N)."""
@@ -55,6 +60,7 @@ class ModelConfig:
     mask_document_boundaries: bool = True
     """True: n-gram hashes and the smear gate do not look back across the last BOS. Attention does in any case."""
     bos_id: int = 1
+    """The token with which every document begins."""
     tied_embeddings: bool = True
     """True: the output matrix is the token table. False, in imported models only: it is a matrix of its own."""
 

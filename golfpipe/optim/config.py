@@ -12,17 +12,25 @@ class OptimConfig:
     """Settings of Muon for matrices, and of AdamW for tables ('embed') and for gains, scales, gates ('scalar')."""
 
     matrix_lr: float = 0.02
+    """The peak learning rate of Muon, for matrices."""
     embed_lr: float = 0.03
+    """The peak learning rate of AdamW for the token and n-gram tables."""
     scalar_lr: float = 0.02
+    """The peak learning rate of AdamW for gains, scales and gates."""
     weight_decay: float = 0.04
     """Decoupled weight decay of all groups: in a step, weights shrink by lr * weight_decay."""
     momentum: float = 0.99
     """Muon's momentum after its warm-up."""
     momentum_start: float = 0.92
+    """Muon's momentum in the first step; it rises linearly to `momentum`."""
     momentum_warmup_steps: int = 1500
+    """The number of steps in which the momentum rises."""
     beta1: float = 0.9
+    """AdamW's decay per step of the mean of gradients."""
     beta2: float = 0.95
+    """AdamW's decay per step of the mean of squared gradients."""
     eps: float = 1e-8
+    """The number that AdamW adds to the root of the mean square, against division by 0."""
     grad_clip: float = 0.3
     """The global norm to which gradients are clipped; 0 turns clipping off."""
 

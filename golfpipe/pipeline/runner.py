@@ -22,7 +22,7 @@ from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import Kind
 from golfpipe.store.recorded_path import recorded_path
 
-State = Literal["up to date", "stale", "given", "done", "nothing to do", "refused"]
+State = Literal["up to date", "stale", "missing", "given", "done", "nothing to do", "refused"]
 REPORT_FILE = "report.html"
 
 CARRIER_KINDS: tuple[Kind, ...] = ("evaluation", "adapted_model", "packed_model", "quantized_model", "trained_model")
@@ -53,6 +53,11 @@ class Step:
     reasons: tuple[str, ...] = ()
     artifact: Artifact | None = None
     error: GolfpipeError | None = None
+
+    @property
+    def has_work(self) -> bool:
+        """True if the step runs when its turn comes: its artifact is stale, damaged or missing."""
+        return self.state in ("stale", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,7 @@ def dry_run(plan: RunPlan) -> list[Step]:
     pending: set[str] = set()
     for node in plan.work:
         step = _inspect(_fitted(plan, steps), node, found, pending)
-        if step.state == "stale":
+        if step.has_work:
             pending.add(node.name)
         elif step.artifact is not None:
             found[node.name] = step.artifact
@@ -130,7 +135,7 @@ def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
         fitted = _fitted(plan, steps)
         step = _inspect(fitted, node, found, pending=set())
         say(step)
-        if step.state == "stale":
+        if step.has_work:
             step = _run_step(fitted, step, found)
         if step.artifact is not None:
             found[node.name] = step.artifact
@@ -194,7 +199,9 @@ def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set
     digests = {role: None if name in pending else found[name].manifest.digest for role, name in node.inputs.items()}
     existing = try_open(out)
     reasons = stale_reasons(node.stage, plan.config, digests, existing, _argument_digest(node))
-    if existing is None and out.exists():
+    if existing is None:
+        if not out.exists():
+            return Step(node=node, out=out, state="missing")
         reasons = ["what is there is damaged or no artifact"]
     waiting = [name for name in node.inputs.values() if name in pending]
     reasons = [reason.replace("(pending)", f"(pending {', '.join(waiting)})") for reason in reasons]

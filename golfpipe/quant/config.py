@@ -86,12 +86,15 @@ class QuantPolicy:
     """Rules and schemes: everything that export and quantization-aware training have in common."""
 
     rules: tuple[Rule, ...] = DEFAULT_RULES
+    """The rules that send each tensor to a class by its name; the first match wins."""
     mlp: ClassScheme = field(default=ClassScheme(bits=4))
+    """The matrices of the MLPs."""
     attention: ClassScheme = field(default=ClassScheme(bits=6))
     """Query, key, value and output projections."""
     ngram: ClassScheme = field(default=ClassScheme(bits=6))
     """Hashed tables and their projections."""
     token_table: ClassScheme = field(default=ClassScheme(bits=16))
+    """The token table, and the output matrix of models that have one of its own."""
     small: ClassScheme = field(default=ClassScheme(bits=16))
     """Gains, scales, mixes, gates."""
     clip_grid: Literal["wide", "pr951"] | tuple[float, ...] = "wide"
@@ -137,6 +140,7 @@ class QuantizeConfig(QuantPolicy):
     prune_fraction: float = 0.0
     """Smallest share by magnitude set to zero before quantizing, in matrices above prune_min_values."""
     prune_min_values: int = 65536
+    """The number of values above which a matrix is pruned."""
 
     def __post_init__(self) -> None:
         # The zero-argument super() does not work in dataclasses with slots: the class is created twice.

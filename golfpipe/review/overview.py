@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.config.resolve import Resolved, flatten
-from golfpipe.config.schema import PipelineConfig, all_keys, plain_config
+from golfpipe.config.schema import PipelineConfig, all_keys, plain_config, setting_value
 from golfpipe.model.config import parameter_count
 from golfpipe.pipeline.estimate import weight_bytes
 from golfpipe.pipeline.settings import Settings
@@ -24,7 +24,7 @@ def show_settings(
     opened = open_artifact(artifact) if artifact is not None else None
     resolved = settings.resolve_over(opened, warn) if opened is not None else settings.resolve(default_preset=True)
     plain = plain_config(resolved.config)
-    return resolved, {key: _value(plain, key) for key in all_keys()}
+    return resolved, {key: setting_value(plain, key) for key in all_keys()}
 
 
 def model_facts(config: PipelineConfig) -> dict[str, Any]:
@@ -57,10 +57,3 @@ def preset_facts(settings: Settings) -> list[dict[str, Any]]:
             }
         )
     return facts
-
-
-def _value(plain: dict[str, Any], key: str) -> Any:
-    value: Any = plain
-    for part in key.split("."):
-        value = value[part]
-    return value

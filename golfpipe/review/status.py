@@ -7,8 +7,7 @@ status tells what `run` would do with them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from golfpipe.pipeline.graph import Node, build_graph
 from golfpipe.pipeline.runner import RunPlan, Step, dry_run
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.pipeline.single import source_name
+from golfpipe.review.progress import last_step
 from golfpipe.review.remake import way_out
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import owner_of, partial_folder
@@ -41,6 +41,7 @@ _STEP_STATES: dict[str, LineState] = {
     "up to date": "up to date",
     "given": "up to date",
     "nothing to do": "nothing to do",
+    "missing": "missing",
 }
 
 
@@ -95,7 +96,7 @@ def run_status(folder: Path, settings: Settings | None = None, *, verify: bool =
     lines = [_line(step, found) for step in _steps(plan)]
     named = {line.path.name for line in lines}
     others = [artifact for name, artifact in sorted(found.items()) if name not in named]
-    lines += [_other_line(artifact, folder) for artifact in others]
+    lines += [_other_line(artifact, found) for artifact in others]
     lines += [
         StatusLine(name=name, path=folder / name, state="unfinished", in_pipeline=False)
         for name in sorted(unfinished - named - found.keys())
@@ -156,7 +157,7 @@ def _bare_step(plan: RunPlan, node: Node) -> Step:
     """Return a step as it was made: without the data it cannot be said what would run."""
     artifact = try_open(plan.out(node))
     if artifact is None:
-        return Step(node=node, out=plan.out(node), state="stale", reasons=("no artifact yet",))
+        return Step(node=node, out=plan.out(node), state="missing")
     return Step(node=node, out=plan.out(node), state="up to date", artifact=artifact)
 
 
@@ -168,7 +169,6 @@ def _line(step: Step, found: dict[str, Artifact]) -> StatusLine:
         state, reasons = "as made", ()
     if state == "stale" and artifact is None:
         state = "damaged" if step.out.exists() else "missing"
-        reasons = () if step.reasons == ("no artifact yet",) else step.reasons
     return StatusLine(name=step.node.name, path=step.out, state=state, reasons=tuple(reasons), artifact=artifact)
 
 
@@ -179,10 +179,10 @@ def _is_own_start(reason: str, trained: Artifact) -> bool:
     return reason.startswith("input init:") or replayed
 
 
-def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
+def _other_line(artifact: Artifact, found: Mapping[str, Artifact]) -> StatusLine:
     """Return the line of an artifact that no step of the pipeline writes. It is stale if an input changed or is
     gone."""
-    reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, folder)) is not None]
+    reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, found)) is not None]
     if not is_intact(artifact):
         reasons.append("files are missing or cut short")
     state: LineState = "stale" if reasons else "as made"
@@ -196,14 +196,25 @@ def _other_line(artifact: Artifact, folder: Path) -> StatusLine:
     )
 
 
-def _input_change(ref: InputRef, folder: Path) -> str | None:
+def _input_change(ref: InputRef, found: Mapping[str, Artifact]) -> str | None:
     """Say how the input changed; None where it is where it was, or anywhere in the folder, since folders may be
     moved."""
-    candidates = [try_open(path) for path in (folder / recorded_path(ref.path).name, recorded_path(ref.path))]
-    digests = [artifact.manifest.digest for artifact in candidates if artifact is not None]
-    if ref.digest in digests or any(a.manifest.digest == ref.digest for a in find_all(folder, depth=1)):
+    digests = digests_in_place(ref, found, try_open)
+    if ref.digest in digests:
         return None
     return f"input {ref.role}: {ref.digest[:8]} -> {digests[0][:8] if digests else '(gone)'}"
+
+
+def digests_in_place(
+    ref: InputRef, found: Mapping[str, Artifact], look: Callable[[Path], Artifact | None]
+) -> list[str]:
+    """Return the digests of what is where the input was, in the run's folder (whose artifacts are `found`, by name) and
+    at its path, which `look` opens. The input's own digest is all where any artifact of the run has it."""
+    if any(artifact.manifest.digest == ref.digest for artifact in found.values()):
+        return [ref.digest]
+    path = recorded_path(ref.path)
+    candidates = (found.get(path.name), look(path))
+    return [artifact.manifest.digest for artifact in candidates if artifact is not None]
 
 
 def _verified(line: StatusLine) -> StatusLine:
@@ -233,25 +244,9 @@ def _progress(out: Path) -> str:
         resumable = read_begun(out) is not None
     except ArtifactError:
         resumable = False
-    step = _last_step(partial_folder(out) / LOG)
+    step = last_step(partial_folder(out) / LOG)
     done = f"interrupted after step {step}" if step is not None else "interrupted"
     return f"{done}; golfpipe train --resume -o {out}" if resumable else f"{done}; run its command again"
-
-
-def _last_step(log: Path) -> int | None:
-    if not log.is_file():
-        return None
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - 10_000))
-        tail = stream.read().splitlines()
-    for raw in reversed(tail):
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
-            return int(line["step"])
-    return None
 
 
 def _unfinished_names(folder: Path) -> set[str]:

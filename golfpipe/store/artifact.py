@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from golfpipe.errors import ArtifactError, Busy, DataError, UsageError
+from golfpipe.store.artifact_text import html_table, one_line
 from golfpipe.store.canonical import canonical_json, file_sha256, parse_json
 from golfpipe.store.files import (
     make_folder,
@@ -39,6 +40,7 @@ from golfpipe.store.manifest import (
     Result,
     is_plain_name,
     parse_manifest,
+    read_fields,
     result_digest,
 )
 from golfpipe.store.recorded_path import recorded_path
@@ -54,6 +56,13 @@ class Artifact:
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return one_line(self.path, self.manifest)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return html_table(self.path, self.manifest)
 
     @property
     def folder(self) -> Path:
@@ -205,6 +214,15 @@ def try_open(path: Path) -> Artifact | None:
         return open_artifact(path)
     except (ArtifactError, UsageError, OSError):
         return None
+
+
+def glance(path: Path) -> Artifact:
+    """Open the artifact in `path` without computing digest and checksum of its manifest: enough to list it.
+
+    Raises ArtifactError for an unreadable manifest, OSError where there is none.
+    """
+    manifest_path = path / MANIFEST_NAME
+    return Artifact(path, read_fields(_read_manifest(manifest_path), str(manifest_path)))
 
 
 @dataclass

@@ -128,8 +128,24 @@ _MANIFEST = TypeAdapter(Manifest)
 def parse_manifest(content: bytes, name: str) -> Manifest:
     """Read and check a manifest. Raises ArtifactError naming `name` and the field."""
     raw = parse_json(content, name)
+    manifest = read_fields(well_formed_json(raw), name)
+    if result_digest(manifest.kind, manifest.files, manifest.model, manifest.metrics) != manifest.digest:
+        raise ArtifactError(
+            f"{name}: field digest does not match the files and metrics listed", hint="the manifest was edited"
+        )
+    if manifest.checksum != (_checksum(raw) if manifest.schema > 1 else None):
+        raise ArtifactError(
+            f"{name}: field checksum does not match the other fields: the manifest was damaged or edited",
+            hint=f"copy it again, or run golfpipe {manifest.stage} again with --force",
+        )
+    return manifest
+
+
+def read_fields(content: str | bytes, name: str) -> Manifest:
+    """Read a manifest and check its fields, but neither digest nor checksum, which take most of the time. Raises
+    ArtifactError naming `name` and the field."""
     try:
-        manifest = _MANIFEST.validate_json(well_formed_json(raw), strict=True)
+        manifest = _MANIFEST.validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
@@ -145,15 +161,6 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
     for file_name in manifest.files:
         if not is_plain_name(file_name):
             raise ArtifactError(f"{name}: field files: {file_name!r} is not a plain relative name")
-    if result_digest(manifest.kind, manifest.files, manifest.model, manifest.metrics) != manifest.digest:
-        raise ArtifactError(
-            f"{name}: field digest does not match the files and metrics listed", hint="the manifest was edited"
-        )
-    if manifest.checksum != (_checksum(raw) if manifest.schema > 1 else None):
-        raise ArtifactError(
-            f"{name}: field checksum does not match the other fields: the manifest was damaged or edited",
-            hint=f"copy it again, or run golfpipe {manifest.stage} again with --force",
-        )
     return manifest
 
 

@@ -67,7 +67,7 @@ def _manifest_folders(root: Path, depth: int) -> Iterator[Path]:
             if _holds_manifest(folder):
                 yield folder
             else:
-                below += _visible_children(folder)
+                below += visible_children(folder)
         level = below
 
 
@@ -78,7 +78,8 @@ def _holds_manifest(folder: Path) -> bool:
         return False
 
 
-def _visible_children(folder: Path) -> list[Path]:
+def visible_children(folder: Path) -> list[Path]:
+    """Return the folders in `folder` that are not hidden, by name; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             found = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]

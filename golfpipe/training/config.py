@@ -17,6 +17,7 @@ class TrainConfig:
     """Settings of the train stage."""
 
     max_steps: int = 20_000
+    """The number of optimizer steps, where max_seconds does not end training before."""
     max_seconds: float = 0.0
     """The cap on training time alone, without compile warm-up and validation; 0 means none."""
     batch_tokens: int = 786_432
@@ -57,6 +58,7 @@ class TrainConfig:
     validation_targets: int = 1 << 20
     """The most validation targets scored each time; 0 means all."""
     log_every: int = 50
+    """Steps between two lines of progress; log.jsonl has every step."""
     checkpoint_every: int = 1000
     """Steps between resumable checkpoints; 0 writes one only where the run stops."""
     track: Literal["none", "tensorboard", "trackio"] = "none"

@@ -163,11 +163,11 @@ def test_qat_bits_are_steps_of_matrices_and_tables(golfpipe: Any) -> None:
 def test_dry_run_writes_nothing(golfpipe: Any, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     answer = golfpipe(f"train {TEXT} --dry-run --json").json
-    assert answer["plan"]["reasons"] == ["no artifact yet"]
+    assert answer["plan"]["reasons"] == ["missing"]
     assert answer["plan"]["output_bytes"] > 3_000_000
     assert len(answer["plan"]["key"]) == 64
     text = golfpipe(f"train {TEXT} --dry-run").out
-    assert "would run: no artifact yet" in text
+    assert "would run: missing" in text
     assert "unknown" in text
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -335,8 +335,8 @@ def test_evaluating_an_evaluation_prints_it(golfpipe: Any) -> None:
 
 def test_run_says_why_steps_run(golfpipe: Any) -> None:
     result = golfpipe(f"run {TEXT} --name a --dry-run")
-    assert re.search(r"^train +stale +no artifact yet$", result.out, re.MULTILINE)
-    assert golfpipe(f"run {TEXT} --name a --dry-run --json").json["stages"][1]["state"] == "stale"
+    assert re.search(r"^train +missing$", result.out, re.MULTILINE)
+    assert golfpipe(f"run {TEXT} --name a --dry-run --json").json["stages"][1]["state"] == "missing"
     assert golfpipe(f"run {TEXT} --name a --dry-run -q").out == "artifacts/a\n"
 
 

@@ -65,7 +65,7 @@ def test_a_changed_setting_reruns_what_depends_on_it() -> None:
 def test_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     states = {step.node.name: step.state for step in dry_run(plan_run(_request()))}
-    assert states == {name: "given" if name == "data" else "stale" for name in ALL}
+    assert states == {name: "given" if name == "data" else "missing" for name in ALL}
     assert sorted(tmp_path.rglob("*")) == before
     _run()
     steps = {step.node.name: step for step in dry_run(plan_run(_request("quantize.mlp.bits=3")))}

@@ -210,7 +210,7 @@ def test_a_failed_stage_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plans_say_why_and_what() -> None:
     job = _train("train.max_steps=7", "train.max_seconds=60")
     plan = plan_job(job)
-    assert plan.reasons == ("no artifact yet",)
+    assert plan.reasons == ("missing",)
     assert (plan.key, plan.seconds) == (job.key, 60.0)
     assert plan.output_bytes is not None
     assert plan.memory_bytes == 5 * plan.output_bytes
@@ -228,7 +228,7 @@ def test_the_key_holds_what_decides_and_nothing_else() -> None:
     assert key() == key("train.log_every=3", "pack.coder=nibble", "quantize.mlp.bits=3", "evaluate.stride=7")
     assert len({key(), key("seed=1"), key("train.max_steps=2"), key("train.qat.mlp.bits=6")}) == 4
     assert key() != job_key(STAGES["train"], job.config, {"data": "other"})
-    assert stale_reasons(STAGES["train"], job.config, digests, None) == ["no artifact yet"]
+    assert stale_reasons(STAGES["train"], job.config, digests, None) == ["missing"]
 
 
 def test_bytes_of_targets_and_steps() -> None:

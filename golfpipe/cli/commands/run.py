@@ -63,7 +63,7 @@ def run(
         return Answer(
             lines=[line for step in steps for line in step_lines(step, width)],
             path=plan.folder,
-            up_to_date=all(step.state != "stale" for step in steps),
+            up_to_date=not any(step.has_work for step in steps),
             extra={"stages": [step_fields(step) for step in steps]},
         )
     if options.preset is None and start is None:

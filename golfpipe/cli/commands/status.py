@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,35 +15,45 @@ from golfpipe.cli.options import ConfigOptions
 from golfpipe.cli.table import format_table, paragraphs
 from golfpipe.errors import ArtifactError
 from golfpipe.store.metric_values import measured, number
-from golfpipe.units import format_count
+from golfpipe.units import format_count, format_seconds
 
 if TYPE_CHECKING:
+    from golfpipe.review.progress import TrainingProgress
     from golfpipe.review.status import RunStatus, StatusLine
 
 MOST_REASONS = 3
+LIVE_SECONDS, PLAIN_SECONDS = 1.0, 10.0
+"""Seconds between two looks at a running training, on a terminal and elsewhere."""
 
 
 def status(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A run, such as artifacts/demo.")],
     options: ConfigOptions,
     verify: Annotated[bool, typer.Option("--verify", help="Read every file, and compare it with its sha256.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow a running training until it ends, from any terminal.")
+    ] = False,
 ) -> Answer:
     """Show which steps of a run exist, their key numbers, what is stale and why.
 
     Reads the artifacts of one run folder. Writes nothing. A step is stale where its input was made again with another
     result; with --preset or --set, also where `golfpipe run` with these settings would make it again. With --verify all
     files are read, those of the data included; a damaged one is named with the command that makes it again, and the
-    exit code is 3.
+    exit code is 3. With --watch a running training is shown first: step, loss, rate, time left.
 
     \b
     Examples:
       golfpipe status artifacts/demo
       golfpipe status artifacts/demo --set quantize.mlp.bits=5
       golfpipe status artifacts/demo --verify
+      golfpipe status artifacts/demo --watch
     """
     from golfpipe.review.status import run_status, status_fields
 
-    found = run_status(input_path(folder), settings_of(options), verify=verify)
+    path = input_path(folder)
+    if watch:
+        _watch(path, quiet=options.quiet)
+    found = run_status(path, settings_of(options), verify=verify)
     lines = [_row(line) for line in found.lines if line.in_pipeline]
     others = [_row(line) for line in found.lines if not line.in_pipeline]
     if others:
@@ -63,6 +76,39 @@ def _damage(found: RunStatus) -> ArtifactError | None:
             path=str(line.path),
         )  # fmt: skip
     return None
+
+
+def _watch(folder: Path, *, quiet: bool) -> None:
+    """Show the running training of the folder on stderr until it ends: in one line on a terminal, else line by line."""
+    from golfpipe.review.progress import running_training, watch_training
+
+    out = running_training(folder)
+    if out is None:
+        typer.echo(f"{folder}: no training is running here", err=True)
+        return
+    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    shown = None
+    for progress in watch_training(out, LIVE_SECONDS if live else PLAIN_SECONDS):
+        text = progress_text(progress)
+        if not quiet and text != shown:
+            typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+        shown = text
+    if live and shown is not None:
+        typer.echo(err=True)
+
+
+def progress_text(progress: TrainingProgress) -> str:
+    """Return the line that shows how far a training has come."""
+    if progress.step is None:
+        return "training starts"
+    parts = [f"step {progress.step:,}" + (f" of {progress.max_steps:,}" if progress.max_steps is not None else "")]
+    if progress.train_loss_nats is not None:
+        parts.append(f"loss {progress.train_loss_nats:.4f}")
+    if progress.steps_per_second is not None:
+        parts.append(f"{progress.steps_per_second:.3g} steps/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{format_seconds(progress.seconds_left)} left")
+    return ", ".join(parts)
 
 
 def _row(line: StatusLine) -> list[str]:
