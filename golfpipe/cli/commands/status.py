@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +11,7 @@ from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path, settings_of
 from golfpipe.cli.options import ConfigOptions
 from golfpipe.cli.table import format_table, paragraphs
+from golfpipe.cli.terminal import print_message
 from golfpipe.errors import ArtifactError
 from golfpipe.store.metric_values import measured, number
 from golfpipe.units import format_count, format_seconds
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from golfpipe.review.status import RunStatus, StatusLine
 
 MOST_REASONS = 3
-LIVE_SECONDS, PLAIN_SECONDS = 1.0, 10.0
-"""Seconds between two looks at a running training, on a terminal and elsewhere."""
+WATCH_SECONDS = 5.0
+"""The time between two looks at the log of a running training."""
 
 
 def status(
@@ -79,22 +78,19 @@ def _damage(found: RunStatus) -> ArtifactError | None:
 
 
 def _watch(folder: Path, *, quiet: bool) -> None:
-    """Show the running training of the folder on stderr until it ends: in one line on a terminal, else line by line."""
+    """Show the running training of the folder on stderr until it ends, in a line every few seconds."""
     from golfpipe.review.progress import running_training, watch_training
 
     out = running_training(folder)
     if out is None:
-        typer.echo(f"{folder}: no training is running here", err=True)
+        print_message(f"{folder}: no training is running here")
         return
-    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     shown = None
-    for progress in watch_training(out, LIVE_SECONDS if live else PLAIN_SECONDS):
+    for progress in watch_training(out, WATCH_SECONDS):
         text = progress_text(progress)
         if not quiet and text != shown:
-            typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+            print_message(text)
         shown = text
-    if live and shown is not None:
-        typer.echo(err=True)
 
 
 def progress_text(progress: TrainingProgress) -> str:
