@@ -9,7 +9,7 @@ from torch import Tensor
 
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.model.config import ModelConfig, parameter_shapes
-from golfpipe.store.artifact import begin, finish
+from golfpipe.store.artifact_writer import begin, finish
 from golfpipe.store.manifest import Result
 
 WEIGHT_STD = 0.04

@@ -15,7 +15,8 @@ from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import job_key
 from golfpipe.jobs.registry import STAGES
 from golfpipe.model.config import parameter_count, parameter_shapes
-from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish, open_artifact
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact_writer import ArtifactWriter, begin, finish
 from golfpipe.store.manifest import Kind, Result
 
 PROVENANCE = {

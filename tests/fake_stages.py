@@ -10,7 +10,8 @@ from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import OverLimit
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.unfinished import protect
-from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact_writer import ArtifactWriter, begin, finish
 from golfpipe.store.manifest import Result
 
 CALLS: list[str] = []

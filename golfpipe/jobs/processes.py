@@ -14,7 +14,7 @@ from golfpipe.errors import UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.machine.devices import select_device
 from golfpipe.optim.process_group import ProcessGroup
-from golfpipe.store.artifact import IdleWriter
+from golfpipe.store.artifact_writer import IdleWriter
 from golfpipe.store.files import partial_folder
 
 

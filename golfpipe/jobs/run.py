@@ -19,16 +19,8 @@ from golfpipe.jobs.key import deciding_changes, is_intact, stale_reasons
 from golfpipe.jobs.provenance import provenance_of
 from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.machine.memory import reset_peak
-from golfpipe.store.artifact import (
-    Artifact,
-    ArtifactWriter,
-    abandon,
-    begin,
-    begin_in_place,
-    finish,
-    finish_interrupted,
-    try_open,
-)
+from golfpipe.store.artifact import Artifact, try_open
+from golfpipe.store.artifact_writer import ArtifactWriter, abandon, begin, begin_in_place, finish, finish_interrupted
 from golfpipe.store.files import NO_SPACE, no_space, old_folder, partial_folder, recover
 from golfpipe.store.lock import Hold, lock_path, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result

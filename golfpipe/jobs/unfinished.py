@@ -10,7 +10,7 @@ from pathlib import Path
 from golfpipe.config.schema import Plain, plain_config
 from golfpipe.errors import ArtifactError
 from golfpipe.jobs.job import Job
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import partial_folder
 from golfpipe.store.manifest import InputRef

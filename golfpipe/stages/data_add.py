@@ -12,7 +12,7 @@ from golfpipe.data.inspect import inspect_shards, list_sidecars
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import split_metrics, tokenizer_metrics
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 

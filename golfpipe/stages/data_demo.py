@@ -11,7 +11,7 @@ from golfpipe.data.document_split import survey_documents, training_documents
 from golfpipe.data.tokenizer import train_tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import write_token_data
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 

@@ -15,7 +15,7 @@ from golfpipe.data.text_files import read_documents
 from golfpipe.data.tokenizer import DEFAULT_VOCAB_SIZE, MAX_TRAINING_BYTES, Tokenizer, train_tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import write_token_data
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 SHARE_DEVIATION = 1 / 8

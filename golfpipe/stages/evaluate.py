@@ -31,7 +31,7 @@ from golfpipe.scoring.score import LastNats, score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
 from golfpipe.stages.parts import merged_nats, merged_seconds, write_part
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 

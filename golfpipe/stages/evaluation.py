@@ -9,7 +9,8 @@ from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import DataError
 from golfpipe.reporter import Task
 from golfpipe.scoring.score import Score
-from golfpipe.store.artifact import Artifact, ArtifactWriter
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.units import bits_per_byte
 

@@ -18,7 +18,7 @@ from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.model.config import parameter_count, parameter_shapes
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import file_sha256
 from golfpipe.store.checkpoint import read_state_dict
 from golfpipe.store.manifest import Result

@@ -15,7 +15,7 @@ from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config, packed_file, read_pieces
 from golfpipe.machine.devices import select_threads
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 PACKED = "packed.safetensors"

@@ -13,7 +13,8 @@ import torch
 
 from golfpipe.errors import ArtifactError
 from golfpipe.jobs.shard import Shard
-from golfpipe.store.artifact import Artifact, ArtifactWriter
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 PART = "part.safetensors"

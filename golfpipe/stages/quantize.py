@@ -27,7 +27,7 @@ from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport
 from golfpipe.quant.target import size_target
 from golfpipe.stages.calibration import calibrate_model
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 

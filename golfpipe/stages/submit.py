@@ -24,7 +24,8 @@ from golfpipe.loading.lineage import Lineage, effective_config, trace
 from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
 from golfpipe.stages.verify_script import Verification, verify
-from golfpipe.store.artifact import Artifact, ArtifactWriter
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, version
 from golfpipe.submission.assemble import Draft, draft, draft_record, empty_fields, folder_files

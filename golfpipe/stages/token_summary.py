@@ -11,7 +11,7 @@ from golfpipe.data.text_changes import sentences
 from golfpipe.data.tokenize import TokenizeSummary, tokenize_documents
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.jobs.job import Job
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
 TOKENIZER_FILE = "tokenizer.model"

@@ -38,7 +38,8 @@ from golfpipe.stages.trackers import tracking
 from golfpipe.stages.training_checkpoint import load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
 from golfpipe.stages.validation import Validation
-from golfpipe.store.artifact import Artifact, ArtifactWriter
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.guarded import GuardedTrainer

@@ -9,7 +9,7 @@ import torch
 from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.stages.training_log import cut_logs_back
 from golfpipe.store.arrays import metadata_from_bytes
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.files import write_file
 from golfpipe.store.tensors import seal, tensors_from_bytes, tensors_to_bytes
 from golfpipe.training.guarded import GuardedTrainer

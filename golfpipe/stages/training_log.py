@@ -18,7 +18,7 @@ from golfpipe.model.config import parameter_count
 from golfpipe.reporter import Reporter
 from golfpipe.scoring.score import Score
 from golfpipe.stages.trackers import Record
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.files import sync_file
 from golfpipe.training.guarded import GuardedTrainer

@@ -31,7 +31,7 @@ from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize
 from golfpipe.stages.evaluation import RunningScore, write_evaluation
-from golfpipe.store.artifact import ArtifactWriter
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.manifest import Result
 

@@ -13,7 +13,8 @@ from fake_stages import make_artifact
 
 from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.errors import ArtifactError
-from golfpipe.store.artifact import Artifact, begin, finish
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.artifact_writer import begin, finish
 from golfpipe.store.manifest import Result
 
 NAME = "train_000000.bin"

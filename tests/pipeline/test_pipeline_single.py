@@ -23,7 +23,8 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, checked_out, finished_evaluation, prepare
 from golfpipe.pipeline.training import prepare_training
 from golfpipe.reporter import SilentReporter
-from golfpipe.store.artifact import Artifact, ArtifactWriter, open_artifact
+from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.files import partial_folder
 
 TEXT = "artifacts/data/text"

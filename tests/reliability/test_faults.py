@@ -12,7 +12,8 @@ import pytest
 from fake_stages import make_artifact
 
 from golfpipe.report.page import write_text
-from golfpipe.store.artifact import begin, open_artifact
+from golfpipe.store.artifact import open_artifact
+from golfpipe.store.artifact_writer import begin
 from golfpipe.store.files import make_folder, sync_folder, write_file
 from golfpipe.store.lock import output_lock
 from golfpipe.sweeps.results import write_results

@@ -64,7 +64,7 @@ def test_attacks_come_to_nothing(finished, tmp_path):
 
 
 def test_an_attack_that_works_is_found_out(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("golfpipe.store.artifact._refuse_links", lambda partial: None)
+    monkeypatch.setattr("golfpipe.store.artifact_writer._refuse_links", lambda partial: None)
     chosen = [attack for attack in all_attacks() if attack.name.startswith("the log of an interrupted run is a")]
     assert len(attacks.run_on(finished, tmp_path, chosen)["failures"]) == len(chosen) == 2
 

@@ -160,7 +160,7 @@ def test_scores_in_other_windows_are_not_compared(fake: FakeRun):
 
 def test_broken_log_lines_are_left_out(tmp_path: Path):
     from golfpipe.report.run_data import training_curves
-    from golfpipe.store.artifact import begin
+    from golfpipe.store.artifact_writer import begin
 
     run = FakeRun(tmp_path / "a")
     data = run.data()

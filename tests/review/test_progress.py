@@ -63,7 +63,7 @@ def test_watching_ends_with_the_training(fake: FakeRun) -> None:
 def test_the_command_follows_and_then_shows_the_status(
     fake: FakeRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "PLAIN_SECONDS", 0.01)
+    monkeypatch.setattr(command, "WATCH_SECONDS", 0.01)
     assert main(["status", str(fake.folder), "--watch"]) == 0
     assert "no training is running here" in capsys.readouterr().err
     out = _begin(fake)

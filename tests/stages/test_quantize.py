@@ -59,7 +59,7 @@ def test_calibration_on_train_needs_data_with_train_tokens(chain, fresh):
     if not only_val.exists():
         import shutil
 
-        from golfpipe.store.artifact import begin, finish
+        from golfpipe.store.artifact_writer import begin, finish
         from golfpipe.store.manifest import Result
 
         writer = begin(only_val)

@@ -11,7 +11,8 @@ import pytest
 from fake_stages import make_artifact
 
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
-from golfpipe.store.artifact import Artifact, ArtifactWriter, begin, finish, finish_interrupted, open_artifact, try_open
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.artifact_writer import ArtifactWriter, begin, finish, finish_interrupted
 from golfpipe.store.files import old_folder, partial_folder, recover, write_file
 from golfpipe.store.lock import output_lock
 from golfpipe.store.manifest import FileEntry, InputRef, Manifest, Result, is_plain_name, parse_manifest, timeless

@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 
 from golfpipe.errors import Busy, StageFailed
-from golfpipe.store.artifact import begin
+from golfpipe.store.artifact_writer import begin
 from golfpipe.store.files import partial_folder
 from golfpipe.store.lock import STALE_SECONDS, lock_holder, lock_path, output_lock
 

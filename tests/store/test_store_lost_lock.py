@@ -22,7 +22,8 @@ from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
 from golfpipe.jobs.unfinished import Begun, write_begun
 from golfpipe.store import lock
-from golfpipe.store.artifact import ArtifactWriter, begin, finish, open_artifact, try_open
+from golfpipe.store.artifact import open_artifact, try_open
+from golfpipe.store.artifact_writer import ArtifactWriter, begin, finish
 from golfpipe.store.files import write_file
 from golfpipe.store.lock import Hold, lock_path, output_lock
 from golfpipe.store.manifest import Result
