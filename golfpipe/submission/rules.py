@@ -13,7 +13,8 @@ from typing import Literal
 
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.submission.facts import Facts, RunFacts
-from golfpipe.submission.trial.findings import Compared, CutsFound, Executed
+from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.sentences import changed_scores, cut_sentence, knows_too_much, sum_sentence, tried_share
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
 Status = Literal["pass", "fail", "not applicable", "not checked"]
@@ -115,7 +116,7 @@ def _on_challenge_hardware(run: RunFacts) -> bool:
 def _scored_first(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
-    failed = _first(_executed(facts), lambda run: not run.count.once_each or _learned_early(run))
+    failed = _first(_executed(facts), lambda run: not run.count.once_each or run.learned_early)
     if failed is not None:
         count = failed.count
         if count.scores_computed > count.targets:
@@ -130,7 +131,7 @@ def _scored_first(facts: Facts) -> Finding:
                 f"{failed.method}: {count.scores_made:,} scores were made for {count.targets:,} targets, of which"
                 f" {count.with_score:,} have one.",
             )
-        return "fail", f"{failed.method} learns from the text, and {_knows_too_much(failed)}."
+        return "fail", f"{failed.method} learns from the text, and {knows_too_much(failed)}."
     if "pre_eval" in _protocols(facts):
         return "fail", "The model was trained on the validation tokens before they were scored (protocol pre_eval)."
     if not _all_executed(facts):
@@ -140,7 +141,7 @@ def _scored_first(facts: Facts) -> Finding:
             f" a counter per target is executed by {_EXECUTE}.",
         )
     if doubtful := _first(_executed(facts), lambda run: run.adapts and not run.sums.complete):
-        return "not checked", f"{doubtful.method}: {_sum_sentence(doubtful)}, too slow to try them all."
+        return "not checked", f"{doubtful.method}: {sum_sentence(doubtful)}, too slow to try them all."
     first = _executed(facts)[0]
     updates = ", and no update came before the scores that it could help" if first.adapts else ""
     return "pass", f"{_ran(facts)}: a counter of exactly 1 for each{updates}."
@@ -151,18 +152,18 @@ def _causal(facts: Facts) -> Finding:
         return _NO_EVALUATION
     executed = _executed(facts)
     if failed := _first(executed, lambda run: run.cuts.changed > 0 and run.cuts.repeats):
-        return "fail", f"{failed.method}: {_cut_sentence(failed.cuts)}."
+        return "fail", f"{failed.method}: {cut_sentence(failed.cuts)}."
     if failed := _first(executed, lambda run: run.restarted.changed > 0 and run.cuts.repeats):
         return (
             "fail",
             f"{failed.method}: where a process finds other tokens from a cut on, in its file and from its start,"
-            f" {_changes(failed.restarted)}: something was read or kept from the whole text.",
+            f" {changed_scores(failed.restarted)}: something was read or kept from the whole text.",
         )
     if failed := _first(executed, lambda run: run.shorter.changed > 0 and run.cuts.repeats):
         return (
             "fail",
-            f"{failed.method}: without the last third of the text, {_changes(failed.shorter)}: they depend on where"
-            " the text ends.",
+            f"{failed.method}: without the last third of the text, {changed_scores(failed.shorter)}: they depend on"
+            " where the text ends.",
         )
     if failed := _first(executed, lambda run: not run.reproduced.same):
         return (
@@ -188,13 +189,13 @@ def _causal(facts: Facts) -> Finding:
     if short := _first(executed, lambda run: run.cuts.targets < _MIN_CUT_TARGETS):
         return (
             "not checked",
-            f"{_cut_sentence(short.cuts)}; {_MIN_CUT_TARGETS:,} targets are needed, the text is too short.",
+            f"{cut_sentence(short.cuts)}; {_MIN_CUT_TARGETS:,} targets are needed, the text is too short.",
         )
     documents = executed[0].reproduced.documents
     shorter = executed[0].shorter.compared
     ends = f"; {shorter:,} stay without the text's last third" if shorter else ""
     same = f"; the recorded scores of the first {documents} documents come out again" if documents else ""
-    return "pass", f"{_ran(facts)}: {_cut_sentence(executed[0].cuts)}, also in a process of its own{ends}{same}."
+    return "pass", f"{_ran(facts)}: {cut_sentence(executed[0].cuts)}, also in a process of its own{ends}{same}."
 
 
 def _normalized(facts: Facts) -> Finding:
@@ -202,12 +203,12 @@ def _normalized(facts: Facts) -> Finding:
         return _NO_EVALUATION
     executed = _executed(facts)
     if failed := _first(executed, lambda run: not run.sums.one):
-        return "fail", f"{failed.method}: {_sum_sentence(failed)}."
+        return "fail", f"{failed.method}: {sum_sentence(failed)}."
     if not _all_executed(facts):
         return "not checked", f"The probabilities over the vocabulary are summed by {_EXECUTE}."
     if slow := _first(executed, lambda run: not run.sums.complete):
-        return "not checked", f"{slow.method}: {_sum_sentence(slow)}, too slow to try them all."
-    return "pass", f"{_ran(facts)}: {_sum_sentence(executed[0])}."
+        return "not checked", f"{slow.method}: {sum_sentence(slow)}, too slow to try them all."
+    return "pass", f"{_ran(facts)}: {sum_sentence(executed[0])}."
 
 
 def _byte_table(facts: Facts) -> Finding:
@@ -357,12 +358,7 @@ def _all_executed(facts: Facts) -> bool:
 
 def _ran(facts: Facts) -> str:
     """Return the beginning of a sentence whose numbers are those of the first seed, with the share that was tried."""
-    first = _executed(facts)[0]
-    tried, whole = first.count.targets, first.split_targets
-    share = (
-        "the whole split" if tried == whole else f"{tried:,} of {whole:,} targets ({tried / whole:.2g} of the split)"
-    )
-    return f"Executed{_of_seeds(facts)} on {share}"
+    return f"Executed{_of_seeds(facts)} on {tried_share(_executed(facts)[0])}"
 
 
 def _of_seeds(facts: Facts) -> str:
@@ -371,46 +367,6 @@ def _of_seeds(facts: Facts) -> str:
 
 def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) -> Executed | None:
     return next((run for run in executed if condition(run)), None)
-
-
-def _learned_early(run: Executed) -> bool:
-    """Return True for a method that learns and whose earlier scores depend on later tokens, or on the scored one."""
-    return run.adapts and (run.sums.swaps_exceed_one or (run.cuts.changed > 0 and run.cuts.repeats))
-
-
-def _knows_too_much(run: Executed) -> str:
-    if run.sums.swaps_exceed_one:
-        return (
-            "has seen a token before it scores it: put in the target's place one after the other,"
-            f" {run.sums.swapped_tokens:,} tokens get probabilities that sum to {run.sums.swapped_sum:.7f}"
-        )
-    return f"its scores know tokens that come later: {_cut_sentence(run.cuts)}"
-
-
-def _changes(found: Compared) -> str:
-    return f"{found.changed:,} of {found.compared:,} scores change, by up to {found.largest_change_nats:.2g} nats"
-
-
-def _cut_sentence(cuts: CutsFound) -> str:
-    how = (
-        f"{cuts.changed:,} of {cuts.compared:,} scores change, by up to {cuts.largest_change_nats:.2g} nats"
-        if cuts.changed
-        else f"all {cuts.compared:,} scores of {cuts.targets:,} targets stay as they were"
-        + (f" within {cuts.largest_change_nats:.2g} nats" if cuts.largest_change_nats else "")
-    )
-    return f"with all tokens after a cut replaced, at {cuts.cuts} cuts, {how}"
-
-
-def _sum_sentence(run: Executed) -> str:
-    sums = run.sums
-    inside = (
-        f"; inside the method, at {sums.positions} positions, sums within {sums.largest_deviation:.1e} of 1"
-        if sums.positions
-        else ""
-    )
-    tried = f"{sums.swapped_tokens:,}" if sums.complete else f"{sums.swapped_tokens:,} of {sums.vocab_size:,}"
-    swapped = f"the probabilities sum to {sums.swapped_sum:.7f}{inside}"
-    return f"with each of {tried} tokens put in the target's place, {swapped}"
 
 
 def _protocols(facts: Facts) -> list[str]:
