@@ -14,7 +14,7 @@ from typing import Literal
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.trial.findings import Executed
-from golfpipe.submission.trial.sentences import changes, cut_sentence, knows_too_much, sum_sentence
+from golfpipe.submission.trial.sentences import changed_scores, cut_sentence, knows_too_much, sum_sentence, tried_share
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
 Status = Literal["pass", "fail", "not applicable", "not checked"]
@@ -116,7 +116,7 @@ def _on_challenge_hardware(run: RunFacts) -> bool:
 def _scored_first(facts: Facts) -> Finding:
     if not _evaluated(facts):
         return _NO_EVALUATION
-    failed = _first(_executed(facts), lambda run: not run.count.once_each or _learned_early(run))
+    failed = _first(_executed(facts), lambda run: not run.count.once_each or run.learned_early)
     if failed is not None:
         count = failed.count
         if count.scores_computed > count.targets:
@@ -157,13 +157,13 @@ def _causal(facts: Facts) -> Finding:
         return (
             "fail",
             f"{failed.method}: where a process finds other tokens from a cut on, in its file and from its start,"
-            f" {changes(failed.restarted)}: something was read or kept from the whole text.",
+            f" {changed_scores(failed.restarted)}: something was read or kept from the whole text.",
         )
     if failed := _first(executed, lambda run: run.shorter.changed > 0 and run.cuts.repeats):
         return (
             "fail",
-            f"{failed.method}: without the last third of the text, {changes(failed.shorter)}: they depend on where"
-            " the text ends.",
+            f"{failed.method}: without the last third of the text, {changed_scores(failed.shorter)}: they depend on"
+            " where the text ends.",
         )
     if failed := _first(executed, lambda run: not run.reproduced.same):
         return (
@@ -358,12 +358,7 @@ def _all_executed(facts: Facts) -> bool:
 
 def _ran(facts: Facts) -> str:
     """Return the beginning of a sentence whose numbers are those of the first seed, with the share that was tried."""
-    first = _executed(facts)[0]
-    tried, whole = first.count.targets, first.split_targets
-    share = (
-        "the whole split" if tried == whole else f"{tried:,} of {whole:,} targets ({tried / whole:.2g} of the split)"
-    )
-    return f"Executed{_of_seeds(facts)} on {share}"
+    return f"Executed{_of_seeds(facts)} on {tried_share(_executed(facts)[0])}"
 
 
 def _of_seeds(facts: Facts) -> str:
@@ -372,11 +367,6 @@ def _of_seeds(facts: Facts) -> str:
 
 def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) -> Executed | None:
     return next((run for run in executed if condition(run)), None)
-
-
-def _learned_early(run: Executed) -> bool:
-    """Return True for a method that learns and whose earlier scores depend on later tokens, or on the scored one."""
-    return run.adapts and (run.sums.swaps_exceed_one or (run.cuts.changed > 0 and run.cuts.repeats))
 
 
 def _protocols(facts: Facts) -> list[str]:

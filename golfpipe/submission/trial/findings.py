@@ -148,5 +148,10 @@ class Executed:
     notes: tuple[str, ...]
     seconds: float
 
+    @property
+    def learned_early(self) -> bool:
+        """True for a method that learns and whose earlier scores depend on later tokens, or on the scored one."""
+        return self.adapts and (self.sums.swaps_exceed_one or (self.cuts.changed > 0 and self.cuts.repeats))
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,12 +1,18 @@
-"""What a trial found, in the words in which the rules tell it."""
+"""What an execution showed, in clauses with its numbers, from which the rules make their evidence."""
 
 from __future__ import annotations
 
 from golfpipe.submission.trial.findings import Compared, CutsFound, Executed
 
 
+def tried_share(run: Executed) -> str:
+    """Return how much of the split was tried, as '1,025 of 8,444 targets (0.12 of the split)'."""
+    tried, whole = run.count.targets, run.split_targets
+    return "the whole split" if tried == whole else f"{tried:,} of {whole:,} targets ({tried / whole:.2g} of the split)"
+
+
 def knows_too_much(run: Executed) -> str:
-    """Return how it shows that a method knows more than it may."""
+    """Say what a method that learned early has seen."""
     if run.sums.swaps_exceed_one:
         return (
             "has seen a token before it scores it: put in the target's place one after the other,"
@@ -15,15 +21,15 @@ def knows_too_much(run: Executed) -> str:
     return f"its scores know tokens that come later: {cut_sentence(run.cuts)}"
 
 
-def changes(found: Compared) -> str:
-    """Return how many scores differ, and by how much."""
+def changed_scores(found: Compared | CutsFound) -> str:
+    """Say how many scores changed that must not, and by how much."""
     return f"{found.changed:,} of {found.compared:,} scores change, by up to {found.largest_change_nats:.2g} nats"
 
 
 def cut_sentence(cuts: CutsFound) -> str:
-    """Return what replacing all tokens after a cut did to the scores before it."""
+    """Say what became of the scores before the cuts."""
     how = (
-        f"{cuts.changed:,} of {cuts.compared:,} scores change, by up to {cuts.largest_change_nats:.2g} nats"
+        changed_scores(cuts)
         if cuts.changed
         else f"all {cuts.compared:,} scores of {cuts.targets:,} targets stay as they were"
         + (f" within {cuts.largest_change_nats:.2g} nats" if cuts.largest_change_nats else "")
@@ -32,7 +38,7 @@ def cut_sentence(cuts: CutsFound) -> str:
 
 
 def sum_sentence(run: Executed) -> str:
-    """Return what the probabilities of all tokens sum to."""
+    """Say what the probabilities over the vocabulary sum to."""
     sums = run.sums
     inside = (
         f"; inside the method, at {sums.positions} positions, sums within {sums.largest_deviation:.1e} of 1"
