@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.errors import Busy, StageFailed
-from golfpipe.store.files import make_folder, new_token, partial_folder, sync_folder, writing
+from golfpipe.store.files import make_folder, new_token, partial_folder, sync_file, sync_folder, writing
 
 try:
     import fcntl
@@ -170,6 +170,7 @@ def _create(path: Path, content: bytes) -> float | None:
     try:
         with writing(path, len(content)):
             draft.write_bytes(content)
+            sync_file(draft)  # a power cut would leave a lock without an owner
         now = draft.stat().st_mtime
         try:
             os.link(draft, path)
