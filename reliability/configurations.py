@@ -102,7 +102,7 @@ def _case(rng: random.Random, keys: list[str], through_command: bool) -> tuple[s
         resolved = resolve_config(stages, preset=preset, overrides=overrides)
         build_graph(stages.pipeline, resolved.config)
     except Exception as error:
-        known = _as_golfpipe_error(error)
+        known = _as_golfpipe_error(error, "audit")
         code = known.exit_code if known is not None else 1
         return f"exit {code}", None if code == 2 else f"{words}: {type(error).__name__}: {str(error)[:300]}"
     return "exit 0", None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import typing
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from golfpipe.choices import Table
 from golfpipe.config.resolve import load_stages
 from golfpipe.config.schema import all_keys, key_type
 from golfpipe.errors import ConfigError
@@ -36,4 +37,7 @@ def _words(hint: Any) -> list[str]:
         return ["true", "false"]
     if typing.get_origin(hint) is Literal:
         return [str(value) for value in typing.get_args(hint)]
+    if typing.get_origin(hint) is Annotated:
+        tables = [table for table in hint.__metadata__ if isinstance(table, Table)]
+        return [name for table in tables for name in table.names] or _words(typing.get_args(hint)[0])
     return [word for part in typing.get_args(hint) for word in _words(part)]

@@ -61,14 +61,17 @@ def test_a_run_that_is_up_to_date_warns_of_its_report(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("golfpipe.report.page.read_run", lambda folder: folder)  # the fake stages have no numbers
-    monkeypatch.setattr("golfpipe.report.page.page", lambda runs: "a page")
+    monkeypatch.setattr("golfpipe.report.page.page", lambda runs, reporter: "a page")
     assert main(shlex.split(RUN)) == 0
     Path("artifacts/a/report.html").unlink()
     capsys.readouterr()
     with faulty_disk(place, refuse):
         assert main([*shlex.split(RUN), "--json"]) == 0
     answer, said = capsys.readouterr()
-    assert "no report: artifacts/a/report.html: cannot be written: Read-only file system" in said
+    assert (
+        "artifacts/a/report.html was not made: artifacts/a/report.html: cannot be written: Read-only file system"
+        in said
+    )
     assert json.loads(answer)["report"] is None
 
 

@@ -12,7 +12,6 @@ from golfpipe.quant.config import ClassScheme, QuantizeConfig
 from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.quantizer import Target
 from golfpipe.quant.sensitivity import measured_sensitivity
-from golfpipe.quant.target import search_threads
 
 MODEL = ModelConfig(vocab_size=128, num_layers=2, model_dim=64, num_heads=4, num_kv_heads=2, bigram_buckets=300,
                     bigram_dim=16, trigram_buckets=0)  # fmt: skip
@@ -72,11 +71,10 @@ def test_the_same_calibration_gives_the_same_bytes_on_any_number_of_threads(meth
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            with search_threads(config):
-                result = quantize_weights(
-                    random_weights(), config, universe=UNIVERSE, calibration=random_calibration(),
-                    target=Target(40_000, payload_bytes) if size else None,
-                )  # fmt: skip
+            result = quantize_weights(
+                random_weights(), config, universe=UNIVERSE, calibration=random_calibration(),
+                target=Target(40_000, payload_bytes) if size else None,
+            )  # fmt: skip
             assert torch.get_num_threads() == count
             found.append(encode_payload({}, result.pieces.values(), coder="range"))
     finally:

@@ -12,8 +12,9 @@ from fake_run import FakeRun
 from golfpipe.cli.app import main
 from golfpipe.cli.commands import status as command
 from golfpipe.config.schema import plain_config
-from golfpipe.jobs.unfinished import Begun, write_begun
+from golfpipe.jobs.unfinished import JOB_FILE
 from golfpipe.review.progress import running_training, training_progress, watch_training
+from golfpipe.store.canonical import digest_of
 from golfpipe.store.lock import output_lock
 
 
@@ -24,7 +25,8 @@ def _begin(fake: FakeRun, *, max_seconds: float = 0.0, steps: int = 40) -> Path:
     partial.mkdir()
     config = plain_config(fake.config)
     config["train"] |= {"max_steps": 100, "max_seconds": max_seconds}
-    write_begun(partial, Begun(key="0" * 64, config=config, inputs=()))
+    fields = {"key": "0" * 64, "config": config, "inputs": []}
+    (partial / JOB_FILE).write_text(json.dumps(fields | {"checksum": digest_of(fields)}))
     lines = [
         json.dumps({"type": "step", "step": n, "train_loss_nats": 5 - n / 100, "elapsed_seconds": n / 2})
         for n in range(1, steps + 1)

@@ -21,7 +21,7 @@ def test_range_coding_beats_the_plain_coder(chain, fresh):
     for coder in ("range", "nibble"):
         packed = chain.run("pack", fresh(coder), f"pack.coder={coder}", inherit=quantized, model=quantized)
         sizes[coder] = packed.manifest.metrics["packed_bytes"]
-    assert sizes["range"] < 0.9 * sizes["nibble"]
+    assert sizes["range"] < 0.95 * sizes["nibble"]
 
 
 def test_packing_needs_no_torch() -> None:

@@ -20,7 +20,7 @@ from golfpipe.errors import Busy, StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
-from golfpipe.jobs.unfinished import Begun, write_begun
+from golfpipe.jobs.unfinished import JOB_FILE
 from golfpipe.store import lock
 from golfpipe.store.artifact import open_artifact, try_open
 from golfpipe.store.artifact_writer import ArtifactWriter, begin, finish
@@ -47,7 +47,7 @@ WRITES: dict[str, Write] = {
     "a file in a folder": lambda out: out.write("records/content.txt", b"old"),
     "json": lambda out: out.write_json("content.txt", ["old"]),
     "a log": lambda out: out.append("content.txt", b"old"),
-    "the settings": lambda out: write_begun(out, Begun(key="old", config={}, inputs=())),
+    "the settings": lambda out: out.write(JOB_FILE, b"old", content=False),
     "past the writer": lambda out: write_file(out.folder / "content.txt", b"old"),
     "a shard": _shard,
     "the manifest": _finish,
