@@ -18,7 +18,7 @@ from golfpipe.jobs.key import deciding_changes, is_intact, stale_reasons
 from golfpipe.jobs.provenance import provenance_of
 from golfpipe.jobs.unfinished import JOB_FILE, Begun, read_begun, write_begun
 from golfpipe.machine.memory import reset_peak
-from golfpipe.store.artifact import Artifact, abandon, begin, begin_in_place, finish, finish_interrupted, try_open
+from golfpipe.store.artifact import Artifact, ArtifactWriter, abandon, begin, finish, finish_interrupted, try_open
 from golfpipe.store.files import NO_SPACE, no_space, old_folder, partial_folder, recover
 from golfpipe.store.lock import Hold, lock_path, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
@@ -97,7 +97,7 @@ def _announce(job: Job, key: str, run: bool) -> None:
 def _run_and_finish(job: Job, key: str, keep: bool, hold: Hold) -> Manifest:
     module = importlib.import_module(job.stage.module)
     in_place = job.arguments.get("in_place", False)
-    writer = begin_in_place(job.out, hold) if in_place else begin(job.out, hold, keep_partial=keep)
+    writer = ArtifactWriter(job.out, hold) if in_place else begin(job.out, hold, keep_partial=keep)
     started = time.time()
     clock = time.perf_counter()
     reset_peak()

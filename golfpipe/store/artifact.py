@@ -286,12 +286,6 @@ def begin(out: Path, hold: Hold | None = None, *, keep_partial: bool = False) ->
     return ArtifactWriter(partial, hold)
 
 
-def begin_in_place(out: Path, hold: Hold) -> ArtifactWriter:
-    """Start adding a manifest to the folder `out`, which holds the files already."""
-    remove_temporaries(out, MANIFEST_NAME)
-    return ArtifactWriter(out, hold)
-
-
 def _refuse_links(partial: Path) -> None:
     """Check that no file in an unfinished folder is a link: writing to it would change a file elsewhere. Raises
     ArtifactError."""

@@ -46,9 +46,9 @@ def new_token() -> str:
     return uuid4().hex[:12]
 
 
-def remove_temporaries(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes left of `write_file` in `folder`: the temporary files for `name`, or all of them."""
-    for path in folder.glob(f".{name}.{'[0-9a-f]' * 12}.tmp"):
+def remove_temporaries(folder: Path) -> None:
+    """Remove the temporary files that killed processes left of `write_file` in `folder`."""
+    for path in folder.glob(f".*.{'[0-9a-f]' * 12}.tmp"):
         path.unlink(missing_ok=True)
 
 
