@@ -15,7 +15,7 @@ from typing import Any
 
 from golfpipe.cli.app import main
 from golfpipe.store.files import partial_folder
-from reliability.stage_commands import content_of, run_child, run_words, steps_saved, words_of, workplace
+from reliability.stage_commands import content_of, is_complete, run_child, run_words, steps_saved, words_of, workplace
 
 LONGER = ("--set", "train.max_steps=30", "--set", "train.checkpoint_every=0", "--set", "train.validate_every=7")
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -63,9 +63,9 @@ def run(count: int, seed: int) -> dict[str, Any]:
 
 
 def _steps_lost(out: Path) -> int:
-    """Steps that were logged and are not in the checkpoint."""
+    """Steps that were logged and are neither in the checkpoint nor in a model that is complete."""
     log = partial_folder(out) / "log.jsonl"
-    if not log.exists():
+    if not log.exists() or is_complete(out):
         return 0
     records = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
     done = max((record["step"] for record in records if record["type"] == "step"), default=0)

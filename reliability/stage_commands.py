@@ -153,3 +153,9 @@ def steps_saved(out: Path) -> int:
     """Return the steps in the checkpoint of an unfinished training; 0 where there is none."""
     checkpoint = partial_folder(out) / "checkpoint.safetensors"
     return int(metadata_from_bytes(checkpoint.read_bytes(), "")["steps_done"]) if checkpoint.exists() else 0
+
+
+def is_complete(out: Path) -> bool:
+    """Return True if the unfinished folder is an artifact already, which the next command puts in place: its checkpoint
+    is removed before it is renamed."""
+    return (partial_folder(out) / "manifest.json").exists()

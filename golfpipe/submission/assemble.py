@@ -24,7 +24,7 @@ from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
 from golfpipe.submission.train_log import complete_log
 from golfpipe.training.log_lines import TRAINING_LOG
-from golfpipe.visible import visible_json, visible_line
+from golfpipe.visible import visible_json
 
 CONFIG_FILE = "config.yaml"
 REQUIREMENTS_FILE = "requirements.txt"
@@ -168,10 +168,15 @@ def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:
     return complete_log(
         training_log,
         result,
-        coder=visible_line(text(mapping(lineage.packed.manifest.config, "pack"), "coder") or "model"),
+        coder=_log_word(text(mapping(lineage.packed.manifest.config, "pack"), "coder") or "model"),
         code_measured=code_measured,
-        method=visible_line(_method(lineage)),
+        method=_log_word(_method(lineage)),
     )
+
+
+def _log_word(name: str) -> str:
+    """Return a name as one word without a colon: whoever reads the log finds its numbers after 'word:'."""
+    return re.sub(r"[^A-Za-z0-9-]+", "_", name)
 
 
 def _method(lineage: Lineage) -> str:
