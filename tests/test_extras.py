@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 from small_chain import write_small_stages
 
+import golfpipe
 from golfpipe.errors import StageFailed
 from golfpipe.extras import EXTRAS, require
-from golfpipe.machine.doctor import check_machine
+from golfpipe.machine.doctor import PACKAGES, check_machine
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 COMMANDS = (
@@ -51,6 +53,26 @@ def test_the_extras_are_those_of_the_distribution() -> None:
     }
     assert declared == {package: extra.name for package, extra in EXTRAS.items()}
     assert not declared.keys() & {re.split(r"[>=<]", package)[0] for package in PROJECT["dependencies"]}
+
+
+def test_every_import_is_of_a_package_that_is_declared() -> None:
+    """A package that only the tests install would be missing after `pip install .`, and in nobody's tests."""
+    imported = set()
+    for path in Path(golfpipe.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [part.name for part in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.partition(".")[0] for name in names}
+    owners = metadata.packages_distributions()
+    others = imported - sys.stdlib_module_names - {"golfpipe"}
+    found = {_normal(owner) for name in others for owner in owners.get(name, [name])}
+    needed = {_normal(re.split(r"[>=<]", package)[0]) for package in PROJECT["dependencies"]}
+    assert "zstandard" in found and found <= needed | {_normal(package) for package in EXTRAS}
+    assert needed == {_normal(package) for package in PACKAGES}  # those that `doctor` looks for
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,6 @@ PREFIXES = ("_orig_mod.", "module.")
 """Prefixes that torch.compile and data parallelism put before names."""
 IGNORED = re.compile(r"(^|\.)(rotary|rope)\.(inv_freq|cos|sin)\w*$")
 """Names of buffers that follow from the settings."""
-INFERRED = (
-    "vocab_size", "num_layers", "model_dim", "num_heads", "num_kv_heads", "mlp_ratio", "bigram_buckets", "bigram_dim",
-    "trigram_buckets", "trigram_dim", "kv_sharing", "tied_embeddings",
-)  # fmt: skip
 ASSUMED = (
     "leaky_slope", "rope_fraction", "rope_base", "logit_softcap", "exclusive_attention", "mask_document_boundaries",
     "bos_id",
@@ -59,7 +55,7 @@ class Inferred:
     """What a checkpoint shows of its architecture."""
 
     model: dict[str, Any]
-    """The values of the keys in INFERRED. A missing table has no width here, so that the settings give it."""
+    """The values of the keys of `model` that its names and shapes show. A missing table has no width here, so that the settings give it."""
     sources: dict[str, str]
     """The file's name of each tensor, by golfpipe's name."""
     ignored: tuple[str, ...]

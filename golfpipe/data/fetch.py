@@ -61,7 +61,6 @@ class FetchPlan:
     commit: str
     files: tuple[RemoteFile, ...]
     tokenizer: RemoteFile
-    available_train_shards: int
 
     @property
     def total_bytes(self) -> int:
@@ -94,7 +93,6 @@ def plan_fetch(
         commit=commit,
         files=(tokenizer, *validation, *train[:train_shards]),
         tokenizer=tokenizer,
-        available_train_shards=len(train),
     )
 
 

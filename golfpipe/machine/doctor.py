@@ -20,7 +20,7 @@ from golfpipe.units import format_bytes
 from golfpipe.version import __version__, source_commit
 
 PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "typer", "rich", "pydantic", "PyYAML", "constriction",
-            "matplotlib", "Jinja2", "python-minifier")  # fmt: skip
+            "matplotlib", "Jinja2", "MarkupSafe", "python-minifier", "zstandard")  # fmt: skip
 """Packages that nothing works without; those of `EXTRAS` are optional."""
 
 
