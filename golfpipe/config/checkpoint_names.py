@@ -55,7 +55,8 @@ class Inferred:
     """What a checkpoint shows of its architecture."""
 
     model: dict[str, Any]
-    """The values of the keys of `model` that its names and shapes show. A missing table has no width here, so that the settings give it."""
+    """The values of the keys of `model` that its names and shapes show. A missing table has no width here, so that the
+    settings give it."""
     sources: dict[str, str]
     """The file's name of each tensor, by golfpipe's name."""
     ignored: tuple[str, ...]
