@@ -68,7 +68,7 @@ def packed_scorer(request: dict[str, Any]) -> PackedScorer:
 
 def _try(request: dict[str, Any], build: Build) -> dict[str, Any]:
     select_threads(request["threads"])
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # torch.use_deterministic_algorithms would load the compiler for it
     started = time.perf_counter()
     data = DataCopy(open_artifact(Path(request["data"])))
     scorer = on_file(build(request), data)
