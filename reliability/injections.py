@@ -110,19 +110,19 @@ def run(count: int, seed: int) -> dict[str, Any]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         root = Path(name).resolve()
-        base = prepared(root / "base")
+        base = root / "base"
+        base.mkdir()
+        build(base)
+        hold(base)
         every = all_injections(base)
         random.Random(seed).shuffle(every)
         return run_on(base, root, every[:count]) | {"of": len(every)}
 
 
-def prepared(base: Path) -> Path:
-    """Make the run in the new folder `base`, with a training that another host holds."""
-    base.mkdir()
-    build(base)
+def hold(base: Path) -> None:
+    """Add to the run a second unfinished training, which another host holds."""
     shutil.copytree(base / "artifacts" / "begun", base / "artifacts" / "locked")
     (base / LOCK).write_text(json.dumps(LOCK_CONTENT))
-    return base
 
 
 def all_injections(base: Path) -> list[Injection]:
