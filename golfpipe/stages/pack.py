@@ -7,16 +7,20 @@ golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it d
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from golfpipe.codec.container import decode_payload, encode_payload, read_header
 from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import Piece
 from golfpipe.config.schema import plain_config
-from golfpipe.errors import StageFailed
+from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config, packed_file, read_pieces
 from golfpipe.machine.devices import select_threads
+from golfpipe.store.artifact import Artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
+from golfpipe.store.metric_values import text
 
 PACKED = "packed.safetensors"
 
@@ -26,6 +30,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     select_threads(job.context.threads)
     source, settings = job.inputs["model"], job.config.pack
     pieces = read_pieces(source)
+    classes = _classes(source, pieces)
     model = plain_config(model_config(source))
     with job.context.reporter.task("pack", len(pieces), "tensors") as task:
         payload = encode_payload(model, pieces.values(), coder=settings.coder)
@@ -33,7 +38,6 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         task.advance(len(pieces))
     out.write(PACKED, content)
     header = read_header(payload)
-    classes = {line["name"]: line["class"] for line in source.read_json("report.json")["tensors"]}
     sizes = [
         {
             "name": name,
@@ -44,7 +48,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         }
         for name, piece in pieces.items()
     ]
-    out.write_json("sizes.json", {"header_bytes": len(content) - sum(s["bytes"] for s in sizes), "tensors": sizes})
+    header_bytes = len(content) - sum(header.piece_bytes[name] for name in pieces)
+    out.write_json("sizes.json", {"header_bytes": header_bytes, "tensors": sizes})
     _, decoded = decode_payload(payload)
     if not all(_same_piece(decoded[name], piece) for name, piece in pieces.items()):
         raise StageFailed(
@@ -64,6 +69,22 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         },
         model=model,
     )
+
+
+def _classes(source: Artifact, names: Collection[str]) -> dict[str, str]:
+    """Return the class of each of the tensors, as quantize reported it. Raises ArtifactError."""
+    report = source.read_json("report.json")
+    lines = report.get("tensors") if isinstance(report, dict) else None
+    listed = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    found = {text(line, "name"): text(line, "class") for line in listed}
+    classes = {name: found_class for name in names if (found_class := found.get(name)) is not None}
+    missing = [name for name in names if name not in classes]
+    if missing:
+        raise ArtifactError(
+            f"{source.path / 'report.json'}: field tensors: no class of {missing[0]}",
+            hint="run golfpipe quantize again with --force",
+        )
+    return classes
 
 
 def _same_piece(left: Piece, right: Piece) -> bool:
