@@ -8,10 +8,11 @@ from typing import Any
 
 from golfpipe.report.run_data import RunData, read_run
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
-from golfpipe.report.section_settings import differences, run_rules
+from golfpipe.report.section_settings import differences, open_rules, run_rules
 from golfpipe.report.section_stages import stage_row
 from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_points import read_sweep
+from golfpipe.report.verdict import gather_numbers, verdict
 from golfpipe.submission.quoting import render
 
 LONGEST_VALUE = 80
@@ -42,5 +43,7 @@ def _run(run: RunData) -> dict[str, Any]:
         "stages": [stage_row(stage) for stage in run.stages],
         "cells": len(cells),
         "best_cells": [cell for cell in cells if cell.is_best][:MOST_CELLS],
-        "rules": run_rules(run),
+        "verdict": verdict(run, gather_numbers(run, baselines=False)),
+        "rules": (rules := run_rules(run)),
+        "open_rules": open_rules(run, rules),
     }

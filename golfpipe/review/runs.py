@@ -122,7 +122,8 @@ def _look_into(folder: Path) -> _Found | None:
 
 
 def _line(found: _Found, root: Path, look: Callable[[Path], Artifact | None], default_preset: str) -> RunLine:
-    run = RunData(name=found.folder.name, stages=tuple(found.artifacts.values()), sweep=found.folder / SWEEP)
+    stages = tuple(found.artifacts.values())
+    run = RunData(name=found.folder.name, folder=found.folder, stages=stages, sweep=found.folder / SWEEP)
     trained, score = run.first("trained_model"), run.headline
     scored = _FORMS[form_index(score)] if score is not None else "training" if trained is not None else None
     score = score or trained

@@ -17,8 +17,9 @@ from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
 from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage, settled_by
+from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.settings import Settings, inherited_settings
-from golfpipe.pipeline.single import Request, checked_out, find_data
+from golfpipe.pipeline.single import Request, checked_out, find_data, training_data
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import named_path
@@ -134,6 +135,7 @@ class _Builder:
         self.steps: dict[str, SweepStep] = {}
         self.inherited = inherited_settings(model, request.context.reporter.warn)
         self.data = self._find_data()
+        self.calibrates = self.data is not None and (request.data is not None or training_data(model) is not None)
 
     def chain(self, cell: Cell) -> tuple[str, ...]:
         """Return the ids of the cell's steps, and add the steps that are new. Raises ConfigError naming the cell."""
@@ -151,6 +153,7 @@ class _Builder:
         return tuple(ids)
 
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
+        config = settled(stage, config, data_at_hand=self.calibrates)
         inputs = {"model": self.model.path if parent is None else self.steps[parent].out}
         digests = {"model": parent or self.model.manifest.digest}
         data = self.data if "data" in stage.roles(plain_config(config)) else None
@@ -184,8 +187,9 @@ class _Builder:
     def _find_data(self) -> Artifact | None:
         if self.request.data is not None:
             return open_artifact(self.request.data, "token_data")
-        needed = any(name in ("ttt", "evaluate") for name in self.names)
-        return find_data(self.model) if needed else None
+        if any(name in ("ttt", "evaluate") for name in self.names):
+            return find_data(self.model)
+        return training_data(self.model) if "quantize" in self.names else None
 
 
 def commands(plan: SweepPlan, config_words: Iterable[str] = ()) -> list[str]:
