@@ -31,7 +31,7 @@ def ending(
     places = [
         *(_labeled("records", str(records)) if records is not None else []),
         *_labeled("report", str(page) if page is not None else "not made"),
-        *(_labeled("next", verdict.command) if verdict is not None else []),
+        *([f"next ({verdict.purpose}):", verdict.command] if verdict is not None else []),
     ]
     worth = worth_table(numbers) if numbers is not None else []
     return paragraphs(steps, worth, [*found, *_rules(rules)], places)
@@ -50,13 +50,16 @@ def worth_table(numbers: Numbers) -> list[str]:
         for name, bpb, size, about in rows
         if bpb is not None or size is not None
     ]
-    return format_table(["", "bits per byte", "bytes", ""], cells) if cells else []
+    return format_table(["model", "bits per byte", "bytes", ""], cells) if cells else []
 
 
 def _judgment(verdict: Verdict) -> list[str]:
+    """Return the gravest of what looks wrong: all of it may not fit on a screen."""
     if not verdict.wrong:
         return _labeled("verdict", "Nothing looks wrong.")
-    return [line for sentence in verdict.wrong for line in _labeled("wrong", sentence)]
+    gravest, *others = verdict.wrong
+    more = f" The report tells {len(others)} more." if others else ""
+    return _labeled("wrong", f"{gravest}{more}")
 
 
 def _rules(rules: Sequence[RuleResult]) -> list[str]:

@@ -13,6 +13,8 @@ MOST_RELATIVE_ERROR = 0.1
 0.085, and 7.5 % at 0.195."""
 MOST_CALIBRATED_ERROR = 0.3
 """The same where calibration sent the errors to the weights that matter least: 0.7 % at 0.23, 1.8 % at 0.33."""
+_AIM = 0.75
+"""Share of those errors that a size is named for: below a bit a weight, quantizers are worse than the bound."""
 MOST_EDGE_SHARE = 0.5
 """Share of the rows that may take the smallest clip ratio there is. More would take a smaller one if they could, and
 saturate at the ends of the grid instead."""
@@ -46,13 +48,13 @@ def bearable_bytes(size: float, num_weights: int, relative_error: float, *, cali
 
     `size` is in bytes and `num_weights` counts the weights that are not exact. Of a Gaussian source one bit more a
     weight leaves a quarter of the squared error (the rate-distortion function: T. Cover and J. Thomas, Elements of
-    Information Theory, section 10.3). Calibrated weights spend it where the error matters instead, and at least half
-    is left: 0.6 at 0.6 bits more was measured. Rounded up to two digits.
+    Information Theory, section 10.3). Calibrated weights spend it where the error matters instead, so
+    that more is left; half was measured (preset `demo`, 60 to 120 kB). Rounded up to two digits.
     """
     most = MOST_CALIBRATED_ERROR if calibrated else MOST_RELATIVE_ERROR
     if not most < relative_error < math.inf:
         return None
-    bits = math.log2(relative_error / most) * (1.0 if calibrated else 0.5)
+    bits = math.log2(relative_error / (_AIM * most)) * (1.0 if calibrated else 0.5)
     needed = size + num_weights * bits / 8
     digit = 10.0 ** max(0, math.floor(math.log10(needed)) - 1)
     return int(math.ceil(needed / digit) * digit)

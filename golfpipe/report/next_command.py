@@ -118,7 +118,7 @@ def _quantize_again(run: RunData, trained: Artifact, name: str, setting: str) ->
 
 
 def _sweep(run: RunData, trained: Artifact, size: int, shares: tuple[float, ...]) -> str:
-    sizes = ",".join(f"{share * size / 1000:.0f}e3" for share in shares)
+    sizes = ",".join(f"{float(f'{share * size:.2g}') / 1000:g}e3" for share in shares)
     return _words("sweep", _shown(run, trained), "--grid", f"quantize.target_bytes={sizes}")
 
 
