@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from golfpipe.report.verdict import Numbers, Verdict
     from golfpipe.submission.rules import RuleResult
 
+_LONGEST_EVIDENCE = 110
+"""Characters of the sentence on a broken rule."""
 _LABEL = 10
 """Columns of the words before the last lines."""
 
@@ -63,12 +65,14 @@ def _judgment(verdict: Verdict) -> list[str]:
 
 
 def _rules(rules: Sequence[RuleResult]) -> list[str]:
-    """Return how many rules hold, and the names of those that fail; the report and `audit` tell the evidence."""
+    """Return how many rules hold, and why the first one fails; the report and `audit` tell the rest."""
     if not rules:
         return []
     of = {status: [rule for rule in rules if rule.status == status] for status in ("pass", "fail", "not checked")}
-    failed = "".join(f": {rule.name}" if i == 0 else f"; {rule.name}" for i, rule in enumerate(of["fail"]))
-    text = f"{len(of['pass'])} hold, {len(of['not checked'])} are not checked, {len(of['fail'])} fail{failed}"
+    text = f"{len(of['pass'])} hold, {len(of['not checked'])} not checked, {len(of['fail'])} broken"
+    if of["fail"]:
+        first = of["fail"][0]
+        text += f": {first.number}. {textwrap.shorten(first.evidence, _LONGEST_EVIDENCE, placeholder=' ...')}"
     return _labeled("rules", text)
 
 
