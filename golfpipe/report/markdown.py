@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from golfpipe.report.run_data import RunData, read_run
+from golfpipe.report.run_data import RunData, read_runs
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, open_rules, run_rules
 from golfpipe.report.section_stages import stage_row
@@ -23,7 +23,7 @@ def markdown_report(folders: Sequence[Path]) -> str:
     """Read the run folders and return the text, of many runs about the best ones alone.
 
     Raises UsageError for one that holds nothing, ArtifactError for a damaged one."""
-    given = best_first([read_run(folder) for folder in folders])
+    given = best_first([run for folder in folders for run in read_runs(folder)])
     runs = given[:MOST_DETAILED]
     found = differences(runs, LONGEST_VALUE)
     settings = [*found.apart, *found.shared]
