@@ -6,8 +6,10 @@ train, quantize, pack`.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from golfpipe.openmp import shorten_waiting
 from golfpipe.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ __all__ = [
     "unpack",
     "write_report",
 ]
+
+shorten_waiting(os.environ)  # before anything loads torch
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golfpipe.errors import UsageError
-from golfpipe.report.run_data import RunData, Samples, read_run
+from golfpipe.report.run_data import RunData, Samples, read_runs
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, open_rules, provenance, run_rules
 from golfpipe.report.section_sizes import BASIS, errors, model_sizes
@@ -34,7 +34,8 @@ def write_report(
     """
     if not folders:
         raise UsageError("report needs at least one run folder", hint="golfpipe report artifacts/demo")
-    return write_text(out, page([read_run(folder) for folder in folders], reporter or SilentReporter(), samples))
+    runs = [run for folder in folders for run in read_runs(folder)]
+    return write_text(out, page(runs, reporter or SilentReporter(), samples))
 
 
 def write_text(out: Path, text: str) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.loading.replay_log import LOG, MAX_LOG_BYTES
 from golfpipe.loading.siblings import measure
+from golfpipe.pipeline.seeds import seed_folders
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.metric_values import count, number, text
@@ -88,6 +89,15 @@ class RunData:
             return ()
         same = [evaluation for evaluation in self.evaluations if measure(evaluation) == measure(headline)]
         return tuple(sorted(same, key=form_index))
+
+
+def read_runs(folder: Path) -> list[RunData]:
+    """Read a run folder, which holds several runs where it is one of several seeds. Raises UsageError where nothing is
+    in it."""
+    begun = [path for path in seed_folders(folder).values() if next(find_all(path, depth=1), None) is not None]
+    if not begun:
+        return [read_run(folder)]
+    return [replace(read_run(path), name=f"{folder.resolve().name}/{path.name}") for path in begun]
 
 
 def read_run(folder: Path) -> RunData:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 from golfpipe.config.schema import build_config
 from golfpipe.config.submit import RECORD_TRACK
@@ -205,7 +206,7 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
     return Heading(
         author=settings.author,
         github_id=settings.github_id,
-        name=settings.name or lineage.evaluation.path.resolve().parent.name,
+        name=settings.name or _run_folder(job, lineage.evaluation).name,
         blurb=settings.blurb,
         date=when,
         track=settings.track,
@@ -216,6 +217,11 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         launchers=settings.launchers,
         gpus=settings.gpus,
     )
+
+
+def _run_folder(job: Job, evaluation: Artifact) -> Path:
+    """Return the folder that names the submission: that of the run, or, of several runs, the one above them all."""
+    return evaluation.path.resolve().parent if len(job.inputs) == 1 else job.out.resolve().parent
 
 
 def _metrics(made: Draft, facts: Facts) -> dict[str, object]:

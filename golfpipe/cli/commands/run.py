@@ -33,19 +33,26 @@ def run(
         str | None, typer.Option("--from", metavar="STEP", help="Take the steps before this one as they are.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="STEP", help="Stop after this step.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Train once with each of these seeds; one submission of them all."),
+    ] = None,
 ) -> Answer:
     """Run the whole chain: text to a checked submission folder.
 
     Reads stages.yaml, and token_data if given. Writes one artifact per step in artifacts/NAME, and report.html there.
     Steps that are up to date are skipped; for the others it says why they run. Over the byte limit it goes on to the
-    audit and then exits 4.
+    audit and then exits 4. With --seeds there is one chain of steps for each seed, in artifacts/NAME/seed-N, and the
+    data is shared; the same command goes on with what is missing.
 
     \b
     Examples:
       golfpipe run
       golfpipe run --preset tiny --set train.max_steps=20 --name try --until pack
+      golfpipe run --seeds 1,2,3 --dry-run
     """
     from golfpipe.pipeline.runner import RunRequest, dry_run, plan_run, run_pipeline, step_fields
+    from golfpipe.pipeline.seeds import parse_seeds
 
     context = context_of(options)
     plan = plan_run(
@@ -56,6 +63,7 @@ def run(
             data=input_path(data) if data is not None else None,
             start=start,
             until=until,
+            seeds=parse_seeds(seeds) if seeds is not None else (),
         )
     )
     width = max(len(node.name) for node in (*plan.given, *plan.work))
