@@ -7,7 +7,7 @@ and the top of the report tell the same verdict.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,6 +103,13 @@ def verdict(run: RunData, numbers: Numbers) -> Verdict:
     )
     command, purpose = next_command(run, standing)
     return Verdict(good=tuple(what_is_good(numbers)), wrong=tuple(wrong), command=command, purpose=purpose)
+
+
+def gravest(runs: Sequence[RunData]) -> tuple[Numbers, Verdict]:
+    """Return the numbers and the verdict of the run of which most looks wrong; of several the first one. There is at
+    least one run."""
+    told = [(numbers, verdict(run, numbers)) for run in runs for numbers in [gather_numbers(run, baselines=True)]]
+    return max(told, key=lambda pair: len(pair[1].wrong))
 
 
 def what_is_good(numbers: Numbers) -> list[str]:

@@ -12,7 +12,15 @@ from golfpipe.cli.app import COMMANDS
 from golfpipe.loading.warning_signs import MOST_EDGE_SHARE, Rise, Validation
 from golfpipe.report.page import write_report
 from golfpipe.report.run_data import read_run
-from golfpipe.report.verdict import MOST_COST, Numbers, gather_numbers, verdict, what_is_good, what_looks_wrong
+from golfpipe.report.verdict import (
+    MOST_COST,
+    Numbers,
+    gather_numbers,
+    gravest,
+    verdict,
+    what_is_good,
+    what_looks_wrong,
+)
 
 FINE = Numbers(
     form="packed file",
@@ -115,3 +123,12 @@ def test_a_rising_validation_is_on_the_page(tmp_path: Path):
     assert (numbers.rise.best.step, numbers.rise.last) == (250, Validation(300, 9.9))
     page = write_report([run.folder], tmp_path / "report.html").read_text()
     assert what_looks_wrong(numbers)[0] in page and "train.max_steps=250" in page
+
+
+def test_of_several_runs_the_one_with_most_trouble_is_told(tmp_path: Path):
+    fine = FakeRun(tmp_path / "a").build()
+    over = FakeRun(tmp_path / "b", limit_bytes=50_000, extra_train_metrics={"skipped_steps": 2}).build()
+    runs = [read_run(fine.folder), read_run(over.folder)]
+    numbers, told = gravest(runs)
+    assert numbers.over_limit and len(told.wrong) == 2
+    assert gravest(runs[:1])[1].wrong == ()
