@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from golfpipe.report.verdict import Numbers, Verdict
     from golfpipe.submission.rules import RuleResult
 
-_LONGEST_EVIDENCE = 110
-"""Characters of the sentence on a broken rule."""
 _LABEL = 10
 """Columns of the words before the last lines."""
 
@@ -36,7 +34,7 @@ def ending(
         *([f"next ({verdict.purpose}):", verdict.command] if verdict is not None else []),
     ]
     worth = worth_table(numbers) if numbers is not None else []
-    return paragraphs(steps, worth, [*found, *_rules(rules)], places)
+    return paragraphs(steps, worth, [*found, *_rules(rules), *places])
 
 
 def worth_table(numbers: Numbers) -> list[str]:
@@ -61,7 +59,7 @@ def _judgment(verdict: Verdict) -> list[str]:
         return _labeled("verdict", "Nothing looks wrong.")
     gravest, *others = verdict.wrong
     more = f" The report tells {len(others)} more." if others else ""
-    return _labeled("wrong", f"{gravest}{more}")
+    return _labeled("wrong", f"{gravest}{more}", most=3)
 
 
 def _rules(rules: Sequence[RuleResult]) -> list[str]:
@@ -72,12 +70,13 @@ def _rules(rules: Sequence[RuleResult]) -> list[str]:
     text = f"{len(of['pass'])} hold, {len(of['not checked'])} not checked, {len(of['fail'])} broken"
     if of["fail"]:
         first = of["fail"][0]
-        text += f": {first.number}. {textwrap.shorten(first.evidence, _LONGEST_EVIDENCE, placeholder=' ...')}"
-    return _labeled("rules", text)
+        text += f": {first.number}. {first.evidence}"
+    return _labeled("rules", text, most=2)
 
 
-def _labeled(label: str, text: str) -> list[str]:
-    """Return a text behind its label, wrapped at words. What has no spaces stays whole, for it may be a path."""
+def _labeled(label: str, text: str, most: int = 1) -> list[str]:
+    """Return a text behind its label, in at most so many lines. What has no spaces stays whole, for it may be a
+    path."""
     width = max(60, min(120, shutil.get_terminal_size().columns))
     return textwrap.wrap(
         text,
@@ -86,4 +85,6 @@ def _labeled(label: str, text: str) -> list[str]:
         subsequent_indent=" " * _LABEL,
         break_long_words=False,
         break_on_hyphens=False,
+        max_lines=most,
+        placeholder=" ...",
     )

@@ -1,9 +1,12 @@
 """The last screen of a run: 80 x 24, one next command."""
 
+import html
+import shlex
 from pathlib import Path
 
 import pytest
 
+from golfpipe.cli.app import main
 from golfpipe.cli.ending import ending, worth_table
 from golfpipe.report.verdict import Numbers, Verdict
 from golfpipe.submission.rules import RuleResult, Status
@@ -41,7 +44,7 @@ def rules(*statuses: Status) -> list[RuleResult]:
 def test_it_fits_the_terminal_and_ends_with_the_one_command(wrong, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     found = ending(STEPS, NUMBERS, told(*wrong), rules(*["pass"] * 6, *["not checked"] * 5), RECORDS, Path("r.html"))
-    assert len(found) <= 22  # with the empty line before and the prompt below, 24
+    assert len(found) <= 23  # and the prompt below
     assert all(len(line) <= 80 for line in found if str(RECORDS) not in line)  # a path is never cut
     assert found[-1] == NEXT and "how small it can be" in found[-2]
     assert sum("golfpipe " in line for line in found) == 1
@@ -67,3 +70,17 @@ def test_what_is_not_known_is_left_out():
     assert worth_table(Numbers()) == []
     assert len(worth_table(Numbers(unquantized_bytes=5))) == 2
     assert ending(["x"], None, None, [], None, None) == ["x", "", "report    not made"]
+
+
+def test_a_real_run_ends_on_one_screen_and_its_next_command_works(run_folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["run", "--name", "demo", "--threads", "1"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "" and len(lines[1:]) <= 23, captured.out  # and the prompt below
+    assert all(len(line) <= 80 or "records" in line for line in lines[:-1])
+    assert any(line.startswith("ttt*") for line in lines)
+    assert [line for line in lines if line.startswith("golfpipe ")] == lines[-1:]
+    assert "warning" not in captured.err
+    assert main([*shlex.split(lines[-1])[1:], "--threads", "1", "-q"]) == 0
+    assert lines[-1] in html.unescape(Path("artifacts/demo/report.html").read_text())

@@ -36,7 +36,7 @@ FINE = Numbers(
 )
 BAD = {
     "over the limit": {"total_bytes": 16_000_001},
-    "bzip2 -9 needs": {"val_bpb": 2.45},
+    "bzip2 -9 needs": {"val_bpb": 2.45, "unquantized_bpb": 2.449, "quantized_bpb": 2.45},
     "rose from": {"rise": Rise(Validation(100, 3.0), Validation(400, 3.4)), "fell_to_the_end": False},
     "are bearable": {"relative_error": 0.59, "bearable_bytes": 190_000},
     "Quantizing costs": {"quantized_bpb": 1.76 * (1 + 1.01 * MOST_COST)},
@@ -61,6 +61,7 @@ def test_all_signs_are_told_together():
     numbers = FINE
     for change in BAD.values():
         numbers = replace(numbers, **change)
+    numbers = replace(numbers, quantized_bpb=3.0)
     told = what_looks_wrong(numbers)
     assert len(told) == len(BAD) - 1  # the size that is bearable says what quantizing costs, too
     assert what_is_good(numbers) == []
@@ -106,6 +107,14 @@ def test_a_remedy_names_a_place_of_its_own(fake: FakeRun, monkeypatch):
     assert words == [
         "golfpipe", "run", "--preset", "tiny", "--name", "alpha-100", "--set", "train.max_steps=100",
     ]  # fmt: skip
+
+
+def test_a_model_that_quantizing_spoiled_is_quantized_again_and_not_trained_longer(fake: FakeRun):
+    spoiled = replace(FINE, val_bpb=3.0, quantized_bpb=3.0, **BAD["are bearable"])
+    assert [" quantize " in verdict(read_run(fake.folder), spoiled).command, spoiled.has_learned] == [True, True]
+    assert "quantizing lost what it had learned" in " ".join(what_looks_wrong(spoiled))
+    unlearned = replace(spoiled, unquantized_bpb=2.9)
+    assert "train.max_steps=1000" in verdict(read_run(fake.folder), unlearned).command  # four times as many
 
 
 def test_the_numbers_are_those_of_the_artifacts(fake: FakeRun):
