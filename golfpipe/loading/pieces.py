@@ -40,12 +40,7 @@ def parse_model(model: Plain, name: str) -> ModelConfig:
 def pieces_to_arrays(pieces: Mapping[str, Piece]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the metadata of quantized.safetensors: `<name>.codes` int8 and `<name>.scales` fp16 [R, 1],
     or `<name>.floats`. The metadata lists name, shape and bits in order."""
-    arrays = {
-        f"{name}.{part}": array
-        for name, piece in pieces.items()
-        for part, array in (("codes", piece.codes), ("scales", piece.scales), ("floats", piece.floats))
-        if array is not None
-    }
+    arrays = {f"{name}.{part}": array for name, piece in pieces.items() for part, array in piece.arrays.items()}
     return arrays, {"pieces": [[piece.name, list(piece.shape), piece.bits] for piece in pieces.values()]}
 
 

@@ -71,9 +71,8 @@ def solve_level(
                 return pieces, Solution(level, shifted, passes, True)
         if size > target and level >= coarsest:
             raise StageFailed(
-                f"quantize.target_bytes={target:.0f} cannot be reached:"
-                f" with every code at zero {size:.0f} bytes remain",
-                hint="raise the target, or store fewer classes as floats",
+                f"a target of {target:.0f} bytes cannot be reached: with every code at zero {size:.0f} bytes remain",
+                hint="raise the target, or store fewer tensors as floats",
             )
         level = _next_level(level, size, target * (1 - _AIM), expected, (finest, coarsest), below, above, passes)
     raise StageFailed(

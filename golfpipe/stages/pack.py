@@ -68,7 +68,6 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 
 def _same_piece(left: Piece, right: Piece) -> bool:
     """Return True if two pieces are equal to the last bit."""
-    return all(
-        (a is None and b is None) or (a is not None and b is not None and a.tobytes() == b.tobytes())
-        for a, b in ((left.codes, right.codes), (left.scales, right.scales), (left.floats, right.floats))
+    return left.arrays.keys() == right.arrays.keys() and all(
+        array.tobytes() == right.arrays[part].tobytes() for part, array in left.arrays.items()
     )
