@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from golfpipe.codec.container import PayloadHeader
 from golfpipe.codec.pieces import OPEN_STATES
 from golfpipe.quant.calibration_data import CalibrationData
+from golfpipe.visible import visible_line
 from golfpipe.weights.costs import part_moments
 from golfpipe.weights.plan import Plan
 
@@ -40,12 +41,14 @@ class SizeTable:
     lines: tuple[SizeLine, ...]
     header_bytes: int
     total_bytes: int
+    note: str
+    """What would help all tensors; may be empty."""
 
     def __str__(self) -> str:
         by_size = sorted(self.lines, key=lambda line: -line.num_bytes)
         rows = [f"{'tensor':{_NAME_WIDTH}} {'bytes':>11} {'share':>6} {'bits':>6}  stored"]
         for line in by_size[:_MOST_LINES]:
-            name = line.name.encode("unicode_escape").decode()
+            name = visible_line(line.name) or "''"
             name = name if len(name) <= _NAME_WIDTH else f"..{name[2 - _NAME_WIDTH :]}"
             share = line.num_bytes / self.total_bytes
             rows.append(f"{name:{_NAME_WIDTH}} {line.num_bytes:>11,} {share:>6.1%} {line.bits:>6.2f}  {line.stored}")
@@ -56,6 +59,7 @@ class SizeTable:
             rows.append(f"{f'{len(rest)} more tensors':{_NAME_WIDTH}} {sum(line.num_bytes for line in rest):>11,}")
         rows.append(f"{'names and shapes':{_NAME_WIDTH}} {self.header_bytes:>11,}")
         rows.append(f"{'all':{_NAME_WIDTH}} {self.total_bytes:>11,}")
+        rows += [self.note] if self.note else []
         return "\n".join(rows)
 
 
@@ -85,7 +89,9 @@ def size_table(
                 suggestion=_suggestion(plan, measured) if num_bytes > _LARGE * total else "",
             )
         )
-    return SizeTable(lines=tuple(lines), header_bytes=header.overhead_bytes, total_bytes=total)
+    helps = measured is None and any(plan.how == "coded" for plan in plans)
+    note = "not calibrated: with a Calibration the same bytes cost less of the loss" if helps else ""
+    return SizeTable(lines=tuple(lines), header_bytes=header.overhead_bytes, total_bytes=total, note=note)
 
 
 def _suggestion(plan: Plan, measured: CalibrationData | None) -> str:
@@ -96,9 +102,7 @@ def _suggestion(plan: Plan, measured: CalibrationData | None) -> str:
         return f'{rule}"coded"}} if it is a weight; leave it out if the script can compute it'
     if plan.tensor.ndim > 2 and len(plan.parts) == 1:
         return f"{rule}split(0)}} if it is a bank of matrices: each then gets steps of its own"
-    if measured is None:
-        return "a Calibration tells which of its errors cost little"
-    if any(part_moments(plan, part, measured.moments) is None for part in plan.parts):
+    if measured is not None and any(part_moments(plan, part, measured.moments) is None for part in plan.parts):
         if plan.name not in measured.fisher:
             return f'calibration.add("{plan.parts[0].label}", x) and observe(logits) tell what its errors cost'
         if plan.tensor.shape[0] < 4 * plan.parts[0].shape[1]:
