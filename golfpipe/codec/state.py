@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from golfpipe.codec.container import PayloadEntry, PayloadHeader, payload_pieces, read_header
+from golfpipe.codec.container import PayloadHeader, payload_pieces, read_header
 from golfpipe.codec.formats import format_of
 from golfpipe.codec.pieces import EXACT_DTYPES
 from golfpipe.errors import ArtifactError
@@ -57,6 +57,21 @@ class StoredTensor:
         return math.prod(self.shape)
 
 
+class Stored(Protocol):
+    """A piece, or what a payload's header says of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def bits(self) -> int: ...
+
+
+def is_state(model: Mapping[str, Any] | None) -> bool:
+    """Return True for the description of a state dict, False for an architecture of golfpipe."""
+    return model is not None and model.keys() == {WEIGHTS}
+
+
 def describe(tensors: Iterable[StoredTensor]) -> dict[str, Any]:
     """Return the description of a payload that holds these tensors."""
     return {
@@ -69,15 +84,11 @@ def describe(tensors: Iterable[StoredTensor]) -> dict[str, Any]:
     }
 
 
-def read_tensors(model: Mapping[str, Any], entries: Iterable[PayloadEntry]) -> list[StoredTensor]:
+def read_tensors(model: Mapping[str, Any], entries: Iterable[Stored]) -> list[StoredTensor]:
     """Read the lines of a description and check that the pieces are exactly theirs. Raises ArtifactError."""
-    lines = model.get(WEIGHTS)
-    if model.keys() != {WEIGHTS} or not isinstance(lines, list):
-        raise ArtifactError("packed payload: it describes an architecture of golfpipe, not the tensors of a state dict")
-    tensors: list[StoredTensor] = []
+    tensors = read_lines(model)
     waiting = list(entries)[::-1]
-    for line in lines:
-        tensor = _read_line(line, tensors)
+    for tensor in tensors:
         own = [waiting.pop() for _ in range(min(tensor.pieces, len(waiting)))]
         held = sum(math.prod(entry.shape) * _value_bytes(entry, tensor.dtype) for entry in own)
         expected = 0 if tensor.same_as is not None else tensor.num_values * DTYPE_BYTES[tensor.dtype]
@@ -87,9 +98,21 @@ def read_tensors(model: Mapping[str, Any], entries: Iterable[PayloadEntry]) -> l
                 f"packed payload, tensor {tensor.name[:100]!r}: {len(own)} pieces of {held} bytes in all, expected"
                 f" {tensor.pieces} pieces of {expected} bytes for {list(tensor.shape)[:8]} numbers of {tensor.dtype}"
             )
-        tensors.append(tensor)
-    if waiting or len({tensor.name for tensor in tensors}) != len(tensors):
-        raise ArtifactError("packed payload: a tensor name occurs twice, or pieces are left over")
+    if waiting:
+        raise ArtifactError(f"packed payload: {len(waiting)} pieces belong to no tensor")
+    return tensors
+
+
+def read_lines(model: Mapping[str, Any]) -> list[StoredTensor]:
+    """Read the lines of a description alone. Raises ArtifactError."""
+    lines = model.get(WEIGHTS)
+    if not is_state(model) or not isinstance(lines, list):
+        raise ArtifactError("packed payload: it describes an architecture of golfpipe, not the tensors of a state dict")
+    tensors: list[StoredTensor] = []
+    for line in lines:
+        tensors.append(_read_line(line, tensors))
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise ArtifactError("packed payload: a tensor name occurs twice")
     return tensors
 
 
@@ -124,7 +147,7 @@ def _decoded(
             yield tensor, np.moveaxis(values, 0, axis) if axis else values
 
 
-def _value_bytes(entry: PayloadEntry, dtype: str) -> int:
+def _value_bytes(entry: Stored, dtype: str) -> int:
     """Return how many of a tensor's bytes a value of the piece stands for."""
     if entry.bits in EXACT_DTYPES:
         return np.dtype(EXACT_DTYPES[entry.bits]).itemsize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from golfpipe.codec.state import DTYPE_BYTES, StoredTensor, describe
 from golfpipe.errors import ConfigError, StageFailed
 from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.calibrator import Calibrator
-from golfpipe.quant.config import OPEN_METHOD, ClassScheme, QuantizeConfig, TensorClass
+from golfpipe.quant.config import OPEN_METHOD, ClassScheme, QuantizeConfig, TensorClass, target_bytes_of
 from golfpipe.quant.export import run_quantizer
-from golfpipe.quant.quantizer import QuantizeWork, Target
+from golfpipe.quant.quantizer import QuantizeWork, Solution, Target
 from golfpipe.quant.target import StreamCache
 from golfpipe.weights.costs import block_costs
 from golfpipe.weights.decompress import decompress
@@ -29,9 +29,16 @@ from golfpipe.weights.size_table import SizeTable, size_table
 
 # Shapes: R rows, C columns
 
-_CODER = PackConfig().coder
 _SCHEME = ClassScheme(bits=4)
 """Of a coded block. Under a target the solver decides about the bits."""
+
+
+class QuantizedPlans(NamedTuple):
+    """What quantizing planned tensors gives."""
+
+    pieces: list[Piece]
+    solution: Solution | None
+    """How the size was met; None where nothing is coded."""
 
 
 class Options(TypedDict, total=False):
@@ -82,11 +89,12 @@ def compress(
     measured = calibration.data() if calibration is not None else None
     widths = {name: len(moments) for name, moments in measured.moments.items()} if measured is not None else {}
     plans = plan_state(state_dict, rules or {}, widths)
-    pieces = quantize_plans(plans, settings, measured, vocabulary=calibration.vocabulary if calibration else 0)
-    payload = encode_payload(description(plans), pieces, coder=_CODER)
+    vocabulary = calibration.vocabulary if calibration is not None else 0
+    pieces = quantize_plans(plans, settings, PackConfig(), measured, vocabulary=vocabulary).pieces
+    payload = encode_payload(description(plans), pieces, coder=PackConfig().coder)
     _check(payload, pieces, target_bytes)
     if show is not None:
-        show(size_table(plans, read_header(payload), [_num_pieces(plan) for plan in plans], measured))
+        show(size_table(plans, read_header(payload), [num_pieces(plan) for plan in plans], measured))
     return (payload, decompress(payload)) if return_weights else payload
 
 
@@ -97,7 +105,7 @@ def description(plans: Sequence[Plan]) -> dict[str, object]:
             name=plan.name,
             dtype=plan.dtype,
             shape=tuple(plan.tensor.shape),
-            pieces=_num_pieces(plan),
+            pieces=num_pieces(plan),
             axis=plan.axis,
             same_as=plan.same_as,
         )
@@ -106,17 +114,24 @@ def description(plans: Sequence[Plan]) -> dict[str, object]:
 
 
 def quantize_plans(
-    plans: Sequence[Plan], settings: QuantizeConfig, measured: CalibrationData | None, *, vocabulary: int
-) -> list[Piece]:
-    """Return the pieces of all tensors, numbered, in order; vocabulary: the rows of a table that meets the output too.
+    plans: Sequence[Plan],
+    settings: QuantizeConfig,
+    pack: PackConfig,
+    measured: CalibrationData | None,
+    *,
+    vocabulary: int,
+    file_of: Callable[[bytes], bytes] = bytes,
+) -> QuantizedPlans:
+    """Return the pieces of all tensors, numbered, in order.
 
-    Raises ConfigError for a calibration of another model, StageFailed for a target out of reach.
+    vocabulary: the rows of a table whose errors meet the output too. file_of turns a payload into the file whose bytes
+    a target counts. Raises ConfigError for a calibration of another model, StageFailed for a target out of reach.
     """
     fixed: dict[str, Piece] = {}
     blocks: dict[str, Tensor] = {}
     classes: dict[str, TensorClass] = {}
     for plan in plans:
-        for _ in range(_num_pieces(plan) if plan.how != "coded" else 0):
+        for _ in range(num_pieces(plan) if plan.how != "coded" else 0):
             name = str(len(fixed) + len(blocks))
             fixed[name] = _fixed_piece(name, plan)
         for part_RC in cut(plan, plan.tensor):
@@ -125,7 +140,7 @@ def quantize_plans(
                 blocks[name] = block_RC
                 classes[name] = "token_table" if _is_table(plan, measured, vocabulary) else "mlp"
     if not blocks:
-        return list(fixed.values())
+        return QuantizedPlans(list(fixed.values()), None)
     names = [str(number) for number in range(len(fixed) + len(blocks))]
     work = QuantizeWork(
         weights=blocks,
@@ -133,11 +148,11 @@ def quantize_plans(
         schemes=dict.fromkeys(blocks, _SCHEME),
         settings=settings,
         calibration=block_costs(plans, measured, list(blocks)) if measured is not None else None,
-        target=_target(settings, description(plans), names, fixed, blocks),
+        target=_target(settings, pack, description(plans), names, fixed, blocks, file_of),
         advance=lambda count: None,
     )
-    found = run_quantizer(work).pieces
-    return [fixed[name] if name in fixed else found[name] for name in names]
+    found = run_quantizer(work)
+    return QuantizedPlans([fixed[name] if name in fixed else found.pieces[name] for name in names], found.solution)
 
 
 def _settings(target_bytes: float | None, bits: float | None, method: str) -> QuantizeConfig:
@@ -152,13 +167,15 @@ def _settings(target_bytes: float | None, bits: float | None, method: str) -> Qu
 
 def _target(
     settings: QuantizeConfig,
+    pack: PackConfig,
     model: Mapping[str, object],
     names: Sequence[str],
     fixed: Mapping[str, Piece],
     blocks: Mapping[str, Tensor],
+    file_of: Callable[[bytes], bytes],
 ) -> Target:
-    """Return the size to solve for: that of the payload, or of the blocks' codes alone."""
-    cache = StreamCache(CODERS.load(_CODER))
+    """Return the size to solve for: that of the file, or of the blocks' codes alone."""
+    cache = StreamCache(CODERS.load(pack.coder))
     if settings.target_bits:
         count = sum(block.numel() for block in blocks.values())
         return Target(
@@ -166,15 +183,14 @@ def _target(
             lambda found: sum(len(stream) for piece in found.values() for stream in cache.streams_of(piece)),
         )
 
-    def payload_bytes(found: Mapping[str, Piece]) -> float:
+    def file_bytes(found: Mapping[str, Piece]) -> float:
         pieces = [fixed[name] if name in fixed else found[name] for name in names]
-        return len(encode_payload(model, pieces, coder=_CODER, streams_of=cache.streams_of))
+        return len(file_of(encode_payload(model, pieces, coder=pack.coder, streams_of=cache.streams_of)))
 
-    assert not isinstance(settings.target_bytes, str)
-    return Target(settings.target_bytes, payload_bytes)
+    return Target(target_bytes_of(settings, pack.limit_bytes, pack.code_bytes_reserve), file_bytes)
 
 
-def _num_pieces(plan: Plan) -> int:
+def num_pieces(plan: Plan) -> int:
     if plan.how == "coded":
         return sum(len(blocks_of(part.shape)) for part in plan.parts)
     return 0 if plan.how == "same" or not plan.tensor.numel() else 1

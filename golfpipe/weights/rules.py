@@ -71,3 +71,25 @@ def check_rules(rules: Mapping[str, Rule], names: Sequence[str]) -> None:
 def rule_of(rules: Mapping[str, Rule], name: str) -> Rule | None:
     """Return the rule of a tensor; None where none matches."""
     return next((rule for pattern, rule in rules.items() if fnmatchcase(name, pattern)), None)
+
+
+def parse_rules(texts: Mapping[str, str]) -> dict[str, Rule]:
+    """Read rules as the command line has them: `split(0)`, `split(0, 3)`, `split(0, 512, 128, 128)`, or a word.
+
+    Raises ConfigError.
+    """
+    return {pattern: _parse_rule(pattern, text) for pattern, text in texts.items()}
+
+
+def _parse_rule(pattern: str, text: str) -> Rule:
+    if text in get_args(Word):
+        return next(word for word in get_args(Word) if word == text)
+    numbers = text.removeprefix("split(").removesuffix(")")
+    fields = [field.strip() for field in numbers.split(",")]
+    if not text.startswith("split(") or not text.endswith(")") or not all(field.isdecimal() for field in fields):
+        raise ConfigError(
+            f"rule of {pattern!r}: {text!r} is none",
+            hint=f"split(0), split(0, 3), or one of {', '.join(get_args(Word))}",
+        )
+    axis, *sizes = (int(field) for field in fields)
+    return split(axis, (sizes[0] if len(sizes) == 1 else sizes) if sizes else None)
