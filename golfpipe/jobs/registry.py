@@ -15,6 +15,7 @@ from golfpipe.store.manifest import Kind
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
 SETTLED: dict[Kind, tuple[str, ...]] = {
+    "weights": (),
     "token_data": ("data",),
     "trained_model": ("model", "optim", "train"),
     "quantized_model": ("quantize",),
@@ -166,10 +167,18 @@ STAGES: dict[str, Stage] = {
             sections=("model",),
         ),
         Stage(
+            name="import-weights",
+            module="golfpipe.stages.import_weights",
+            version=1,
+            inputs={},
+            output="weights",
+            sections=(),
+        ),
+        Stage(
             name="quantize",
             module="golfpipe.stages.quantize",
             version=2,
-            inputs={"model": ("trained_model",), "data": ("token_data",)},
+            inputs={"model": ("trained_model", "weights"), "data": ("token_data",)},
             needless=_needless_for_quantize,
             output="quantized_model",
             sections=("quantize", "pack"),

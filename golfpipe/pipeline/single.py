@@ -113,6 +113,9 @@ def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Art
 
 def find_data(model: Artifact) -> Artifact:
     """Return the token data that the model's manifest names, found by digest. Raises ArtifactError."""
+    from golfpipe.loading.pieces import refuse_bare_weights
+
+    refuse_bare_weights(model)
     reference = data_reference(model.manifest)
     if reference is None:
         raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")

@@ -23,7 +23,7 @@ MAX_POINTS = 1500
 """The most points of a curve: more cannot be told apart on a page."""
 
 _ORDER: tuple[Kind, ...] = (
-    "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
+    "weights", "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
 )  # fmt: skip
 FORMS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 """The forms of a model, by `form_index`."""

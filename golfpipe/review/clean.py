@@ -27,7 +27,7 @@ from golfpipe.sweeps.plan import CELLS, SWEEP
 from golfpipe.sweeps.results import RESULTS_FILE
 from golfpipe.sweeps.run import FINISHED
 
-KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "token_data", "submission")
+KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "weights", "token_data", "submission")
 """Kinds that are removed only by name: hours of work, others' input, and what may have been handed in."""
 TEMPORARY_SECONDS = 3600.0
 """Temporary files younger than this stay, since somebody may be writing them."""

@@ -136,7 +136,9 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     if kinds and manifest.kind not in kinds:
         raise ArtifactError(
             f"{path}: kind {manifest.kind}, expected {' or '.join(kinds)}",
-            hint=f"{manifest.kind} is what `golfpipe {manifest.stage.replace('data-', 'data ')}` writes",
+            hint="golfpipe cannot run weights without an architecture; golfpipe quantize and pack take them"
+            if manifest.kind == "weights"
+            else f"{manifest.kind} is what `golfpipe {manifest.stage.replace('data-', 'data ')}` writes",
             path=str(path),
         )
     return Artifact(path, manifest)
