@@ -12,7 +12,7 @@ from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import STAGES, Stage
+from golfpipe.jobs.registry import SCORED_KINDS, STAGES, Stage
 from golfpipe.jobs.shard import Shard, check_parts
 from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
 from golfpipe.store.artifact import Artifact, open_artifact
@@ -98,7 +98,7 @@ def find_data(model: Artifact) -> Artifact:
 
 def finished_evaluation(path: Path) -> Artifact | None:
     """Return an evaluation, else None. Raises UsageError or ArtifactError for a path without an artifact."""
-    artifact = open_artifact(path)
+    artifact = open_artifact(path, *SCORED_KINDS, "evaluation")
     return artifact if artifact.manifest.kind == "evaluation" else None
 
 
