@@ -13,7 +13,7 @@ from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import is_intact
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import STAGES, Stage
+from golfpipe.jobs.registry import SCORED_KINDS, STAGES, Stage
 from golfpipe.jobs.settle import settled
 from golfpipe.jobs.shard import Shard, check_parts
 from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
@@ -124,7 +124,7 @@ def find_data(model: Artifact) -> Artifact:
 
 def finished_evaluation(path: Path) -> Artifact | None:
     """Return an evaluation, else None. Raises UsageError or ArtifactError for a path without an artifact."""
-    artifact = open_artifact(path)
+    artifact = open_artifact(path, *SCORED_KINDS, "evaluation")
     return artifact if artifact.manifest.kind == "evaluation" else None
 
 

@@ -103,7 +103,12 @@ def read_runs(folder: Path) -> list[RunData]:
 def read_run(folder: Path) -> RunData:
     """Read a run folder, or the run around a single artifact or a sweep. Raises UsageError where nothing is in it."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
+        raise UsageError(
+            f"{folder}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
+        )
     root = folder.resolve()
     sweep = root / SWEEP
     if (root / MANIFEST_NAME).is_file():
@@ -116,6 +121,7 @@ def read_run(folder: Path) -> RunData:
             f"{folder}: holds no artifact that a report is about",
             hint="give the folder that holds train, quantize, pack, ...",
             path=str(folder),
+            wanted=("run",),
         )
     if (folder / MANIFEST_NAME).is_file():
         open_artifact(folder)  # find_all skips unreadable artifacts, but one that was named must be readable
