@@ -43,11 +43,11 @@ from golfpipe.sweeps.grid import Grid, override_texts
 
 if TYPE_CHECKING:  # these load torch, matplotlib and more
     from golfpipe.review.audit import AuditReport
-    from golfpipe.review.comparison import Comparison
     from golfpipe.review.differences import Differences
     from golfpipe.review.runs import RunLine
     from golfpipe.review.status import RunStatus
     from golfpipe.review.unpack import Unpacked
+    from golfpipe.submission.comparison import Comparison
     from golfpipe.sweeps.executor import ExecutorName
     from golfpipe.sweeps.results import CellResult
 
@@ -283,7 +283,7 @@ def audit(path: Source) -> AuditReport:
 
 def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
     """Tell whether one evaluation is better than another, or the difference is noise, as `golfpipe compare`."""
-    from golfpipe.review.comparison import compare_evaluations
+    from golfpipe.submission.comparison import compare_evaluations
 
     return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
 

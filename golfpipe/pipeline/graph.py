@@ -10,6 +10,7 @@ from golfpipe.config.resolve import NodeSpec
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.jobs.registry import STAGES, Stage, numbered_role
+from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.node import Node
 from golfpipe.pipeline.seeds import with_seeds
 
@@ -86,8 +87,10 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
     if spec.stage not in STAGES or spec.stage.startswith("data-"):
         known = [name for name in STAGES if not name.startswith("data-")]
         raise unknown_name(spec.stage, f"pipeline.{spec.name}: stage", [DATA, *known])
-    stage, plain = STAGES[spec.stage], plain_config(config)
-    idle = _idle_reason(stage, [nodes[name] for name in spec.inputs])
+    stage, sources = STAGES[spec.stage], [nodes[name] for name in spec.inputs]
+    reads_data = any(source.output == "token_data" for source in sources)
+    plain = plain_config(settled(stage, config, data_at_hand=reads_data))
+    idle = _idle_reason(stage, sources)
     return Node(
         name=spec.name,
         stage=stage,

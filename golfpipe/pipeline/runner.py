@@ -14,6 +14,7 @@ from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import settled_by
 from golfpipe.jobs.run import run_job
+from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.graph import DATA, build_graph, select
 from golfpipe.pipeline.node import Node
 from golfpipe.pipeline.seeds import checked_seeds, decided_by_seed, seed_folders
@@ -247,7 +248,8 @@ def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set
         return Step(node=node, out=out, state="given", reasons=("data.source",), artifact=artifact)
     digests = {role: None if name in pending else found[name].manifest.digest for role, name in node.inputs.items()}
     existing = try_open(out)
-    reasons = stale_reasons(node.stage, plan.config_of(node), digests, existing, _argument_digest(node))
+    config = settled(node.stage, plan.config_of(node), data_at_hand="data" in node.inputs)
+    reasons = stale_reasons(node.stage, config, digests, existing, _argument_digest(node))
     if existing is None:
         if not out.exists():
             return Step(node=node, out=out, state="missing")

@@ -73,7 +73,7 @@ def list_runs(folder: Path, default_preset: str) -> list[RunLine]:
     Digests and checksums are not computed: `status` and every command that reads an artifact do that.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="golfpipe run makes artifacts/demo", path=str(folder))
+        raise UsageError(f"{folder}: no such folder", path=str(folder), wanted=("runs", "run", "artifact", "there"))
     look = functools.cache(_glance_or_none)
     lines = [_line(found, folder, look, default_preset) for found in _runs_below(folder)]
     return sorted(lines, key=lambda line: -line.written_unix)
@@ -125,7 +125,8 @@ def _look_into(folder: Path) -> _Found | None:
 
 
 def _line(found: _Found, root: Path, look: Callable[[Path], Artifact | None], default_preset: str) -> RunLine:
-    run = RunData(name=found.folder.name, stages=tuple(found.artifacts.values()), sweep=found.folder / SWEEP)
+    stages = tuple(found.artifacts.values())
+    run = RunData(name=found.folder.name, folder=found.folder, stages=stages, sweep=found.folder / SWEEP)
     trained, submission = run.first("trained_model"), run.first("submission")
     score, scored = _score(run)
     sized, made = submission or run.first("packed_model"), trained or submission

@@ -17,6 +17,8 @@ from golfpipe.adapt.methods import METHODS
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.config.submit import Layout
 from golfpipe.errors import StageFailed
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.settle import settled
 from golfpipe.script.entry import Settings, chosen_modules
 from golfpipe.script.modules import ReadSource, needed_modules, read_source, stripped
 
@@ -35,7 +37,8 @@ Below are the modules of golfpipe that this run uses, each as its own text; the 
 
 
 def script_settings_of(config: PipelineConfig, adaptation: Adaptation) -> Settings:
-    """Return what of a configuration goes into its script."""
+    """Return what of a configuration goes into its script, which has its train shards at hand."""
+    config = settled(STAGES["quantize"], config, data_at_hand=True)
     ttt = adaptation == "ttt"
     return Settings(
         seed=config.seed,
