@@ -117,21 +117,18 @@ def run(
     name: str | None = None,
     start: str | None = None,
     until: str | None = None,
+    seeds: Sequence[int] = (),
     on_step: Callable[[Step], None] | None = None,
     **options: Unpack[Options],
 ) -> Run:
     """Bring the whole chain of stages.yaml in artifacts/NAME up to date, as `golfpipe run`; `start` is its --from.
 
-    `on_step` is called for each step before it runs, or when it is skipped. A submission that breaks a limit is a step
-    with an `error`; the chain goes on.
+    `seeds` trains with each, for one submission: run(seeds=[1, 2])["seed-1/pack"]. `on_step` is called for each step
+    before it runs, or when it is skipped. A submission that breaks a limit is a step with an `error`.
     """
+    settings, context = _settings(options), _context(options)
     request = RunRequest(
-        settings=_settings(options),
-        context=_context(options),
-        name=name,
-        data=_path(data),
-        start=start,
-        until=until,
+        settings=settings, context=context, name=name, data=_path(data), start=start, until=until, seeds=seeds
     )
     plan = plan_run(request)
     return Run(folder=plan.folder, steps=tuple(run_pipeline(plan, on_step or (lambda step: None))))

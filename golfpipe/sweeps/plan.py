@@ -17,8 +17,9 @@ from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
 from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage, settled_by
+from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.settings import Settings, inherited_settings
-from golfpipe.pipeline.single import Request, checked_out, find_data
+from golfpipe.pipeline.single import Request, checked_out, find_data, training_data
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import named_path
@@ -31,6 +32,7 @@ CELLS = "cells"
 """The folder in it that holds the steps' artifacts."""
 SWEPT_STAGES = ("quantize", "pack", "ttt", "evaluate")
 _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
+    "weights": ("quantize", "pack"),
     "trained_model": ("quantize", "pack", "evaluate"),
     "quantized_model": ("pack", "evaluate"),
     "packed_model": ("evaluate",),
@@ -108,7 +110,7 @@ class SweepPlan:
 
 def plan_sweep(request: SweepRequest) -> SweepPlan:
     """Expand the grid and check every cell's settings. Raises ConfigError, UsageError, ArtifactError."""
-    model = open_artifact(request.model, *MODEL_KINDS)
+    model = open_artifact(request.model, "weights", *MODEL_KINDS)
     names = request.stages or _DEFAULT_STAGES[model.manifest.kind]
     _check_stages(names)
     keys = tuple(dict.fromkeys(key for grid in request.grids for key in grid))
@@ -139,6 +141,7 @@ class _Builder:
         self.steps: dict[str, SweepStep] = {}
         self.inherited = inherited_settings(model, request.context.reporter.warn)
         self.data = self._find_data()
+        self.calibrates = self.data is not None and (request.data is not None or training_data(model) is not None)
 
     def chain(self, cell: Cell) -> tuple[str, ...]:
         """Return the ids of the cell's steps, and add the steps that are new. Raises ConfigError naming the cell."""
@@ -165,6 +168,7 @@ class _Builder:
         return self._step(STAGES["evaluate"], config, None, override_texts(_known_by(cell, names, config)))
 
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
+        config = settled(stage, config, data_at_hand=self.calibrates)
         inputs = {"model": self.model.path if parent is None else self.steps[parent].out}
         digests = {"model": parent or self.model.manifest.digest}
         data = self.data if "data" in stage.roles(plain_config(config)) else None
@@ -193,8 +197,9 @@ class _Builder:
     def _find_data(self) -> Artifact | None:
         if self.request.data is not None:
             return open_artifact(self.request.data, "token_data")
-        needed = any(name in ("ttt", "evaluate") for name in self.names)
-        return find_data(self.model) if needed else None
+        if any(name in ("ttt", "evaluate") for name in self.names):
+            return find_data(self.model)
+        return training_data(self.model) if "quantize" in self.names else None
 
 
 def _known_by(cell: Cell, names: Sequence[str], config: PipelineConfig) -> Cell:

@@ -99,5 +99,6 @@ def test_the_report_shows_the_sweep_beside_the_run(chain: object, tmp_path: Path
     assert "mlp.bits 3, coder range" in page
     assert "bits must &lt;lie&gt; in 2..8" in page
     assert "over the limit" in page
-    assert "<pre>golfpipe quantize &#39;a b&#39;</pre>" in page and "5 cells, 4 packed: 3,000 to 4,100 B" in page
+    assert "<pre><code>golfpipe quantize &#39;a b&#39;</code></pre>" in page
+    assert "5 cells, 4 packed: 3,000 to 4,100 B" in page
     assert "<td>unquantized</td>" in page and "+0.0500 \u00b10.0100" in page and "yes, the knee" in page
