@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, rule_table, size_table
+from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, rule_lines, size_table
 from golfpipe.cli.command import context_of, input_path, settings_of
 from golfpipe.cli.options import WorkOptions
 from golfpipe.cli.step_text import result_table, step_lines
@@ -87,7 +87,7 @@ def _answer(steps: list[Step], folder: Path, reporter: Reporter) -> Answer:
     metrics, fields = _findings(report, submission)
     parts = [result_table(steps)]
     if report is not None:
-        parts += [size_table(report), rule_table(report)]
+        parts += [size_table(report), rule_lines(report.rules)]
     parts.append(_places(submission, page))
     refused = next((step.error for step in steps if step.error is not None), None)
     last = submission or next((step.artifact for step in reversed(steps) if step.artifact is not None), None)
