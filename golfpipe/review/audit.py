@@ -32,6 +32,7 @@ from golfpipe.units import LIMIT_BYTES
 _NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
 _FORMS: dict[Kind, str] = {
     "submission": "submit", "packed_model": "pack", "quantized_model": "quantize", "trained_model": "train",
+    "weights": "import",
 }  # fmt: skip
 """What a run folder is audited by, the furthest form first, and the folder of each by default."""
 _ALONE = (
@@ -162,7 +163,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
                 hint="pack it and evaluate that; then audit --execute the evaluation",
                 path=str(path),
             )
-        reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
+        reason = "Nothing here is packed, so no bytes count yet; `golfpipe pack` makes them."
         return _report(artifact, path, table, (), not_applicable(reason), notes)
     executed = execution.run([lineage]) if execution is not None else []
     facts = gather([lineage]).with_executed(executed)

@@ -9,11 +9,14 @@ from pathlib import Path
 from golfpipe.data.token_data import load_tokenizer, load_validation
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.facts import Facts, RunFacts
-from golfpipe.submission.rules import EXECUTED_RULES, RuleResult, check_rules
+from golfpipe.submission.rules import RuleResult, check_rules
 from golfpipe.submission.trial.findings import Executed
 from golfpipe.submission.trial.room import Room
 from golfpipe.submission.trial.start import execute_file
 from golfpipe.units import bits_per_byte
+
+METHOD_RULES = (3, 4, 5, 6, 10)
+"""The rules that are about a scoring method and its text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class TrialReport:
     data: Path
     executed: Executed
     rules: tuple[RuleResult, ...]
-    """The rules that only running a method can show."""
+    """Those of METHOD_RULES."""
     val_loss_nats: float
     """Of the text on trial, per target."""
     val_bpb: float
@@ -50,7 +53,7 @@ def trial(file: Path, data: Path, *, allow: Sequence[Path] = (), room: Room | No
         file=file,
         data=data,
         executed=executed,
-        rules=tuple(rule for rule in rules if rule.number in EXECUTED_RULES),
+        rules=tuple(rule for rule in rules if rule.number in METHOD_RULES),
         val_loss_nats=loss,
         val_bpb=bpb,
         notes=_notes(file, executed),

@@ -14,8 +14,9 @@ import pytest
 from golfpipe.cli.app import main
 from golfpipe.data.token_data import load_tokenizer
 from golfpipe.errors import StageFailed, UsageError
+from golfpipe.review.trial import METHOD_RULES
 from golfpipe.submission.facts import Facts, RunFacts
-from golfpipe.submission.rules import EXECUTED_RULES, check_rules
+from golfpipe.submission.rules import check_rules
 from golfpipe.submission.trial import process
 from golfpipe.submission.trial.data_copy import copy_data
 from golfpipe.submission.trial.experiments import compare, silent
@@ -59,14 +60,14 @@ def judged(source: str, folder: Path) -> dict[int, tuple[str, str]]:
         split_targets=8444,
     )
     rules = check_rules(Facts(runs=(RunFacts(executed=executed),)))
-    return {rule.number: (rule.status, rule.evidence) for rule in rules if rule.number in EXECUTED_RULES}
+    return {rule.number: (rule.status, rule.evidence) for rule in rules if rule.number in METHOD_RULES}
 
 
 @pytest.mark.parametrize("what", file_scorers.HONEST)
 def test_honest_scorers_pass(alone, tmp_path, what):
     source = file_scorers.HONEST[what]
     rules = judged(source, tmp_path)
-    assert {number: status for number, (status, _) in rules.items()} == dict.fromkeys(EXECUTED_RULES, "pass")
+    assert {number: status for number, (status, _) in rules.items()} == dict.fromkeys(METHOD_RULES, "pass")
     assert "a counter of exactly 1 for each" in rules[3][1]
     ordered = "def plan" in source
     assert ("scores depend on the order that order() gives" in rules[4][1]) == ordered
@@ -142,7 +143,7 @@ def test_the_example_passes_as_it_is_printed(chain, tmp_path, monkeypatch, capsy
     Path("scorer.py").write_text(printed)
     assert main(["trial", "scorer.py", str(chain.data.path), "--json", "--strict", *QUICK]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert {rule["number"]: rule["status"] for rule in answer["rules"]} == dict.fromkeys(EXECUTED_RULES, "pass")
+    assert {rule["number"]: rule["status"] for rule in answer["rules"]} == dict.fromkeys(METHOD_RULES, "pass")
     assert answer["metrics"]["own_bytes"] == len(printed) and answer["metrics"]["targets"] >= 1025
     assert 0 < answer["metrics"]["val_loss_nats"] < np.log(384) * 1.2
     assert any("Python is not sandboxed: scorer.py ran with your rights" in note for note in answer["notes"])
