@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the command line sees these only through the pipeline
     from golfpipe.store.artifact import Artifact
 
 HEADLINES: dict[str, tuple[str, ...]] = {
+    "weights": ("tensors", "values"),
     "token_data": ("train_tokens", "val_tokens", "train_documents", "val_documents", "val_bytes", "bytes_per_token",
                    "vocab_size"),
     "trained_model": ("parameters", "steps", "tokens", "train_loss_nats", "val_loss_nats", "val_bpb", "stop_reason"),

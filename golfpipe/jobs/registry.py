@@ -18,6 +18,7 @@ SCORED_KINDS: tuple[Kind, ...] = ("packed_model", "quantized_model", "trained_mo
 """The same kinds for what scores a model or writes with it: of several in a run, the packed one is meant."""
 
 SETTLED: dict[Kind, tuple[str, ...]] = {
+    "weights": (),
     "token_data": ("data",),
     "trained_model": ("model", "optim", "train"),
     "quantized_model": ("quantize",),
@@ -169,10 +170,18 @@ STAGES: dict[str, Stage] = {
             sections=("model",),
         ),
         Stage(
+            name="import-weights",
+            module="golfpipe.stages.import_weights",
+            version=1,
+            inputs={},
+            output="weights",
+            sections=(),
+        ),
+        Stage(
             name="quantize",
             module="golfpipe.stages.quantize",
             version=2,
-            inputs={"model": ("trained_model",), "data": ("token_data",)},
+            inputs={"model": ("trained_model", "weights"), "data": ("token_data",)},
             needless=_needless_for_quantize,
             output="quantized_model",
             sections=("quantize", "pack"),

@@ -15,6 +15,7 @@ from golfpipe.submission.technique import one_line
 from golfpipe.units import LIMIT_BYTES
 
 FORM_NAMES = {
+    "weights": "imported weights",
     "trained_model": "trained weights",
     "quantized_model": "quantized",
     "packed_model": "packed file",

@@ -31,6 +31,7 @@ from golfpipe.units import LIMIT_BYTES
 _NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
 _FORMS: dict[Kind, str] = {
     "submission": "submit", "packed_model": "pack", "quantized_model": "quantize", "trained_model": "train",
+    "weights": "import",
 }  # fmt: skip
 """What a run folder is audited by, the furthest form first, and the folder of each by default."""
 _ALONE = (

@@ -59,8 +59,8 @@ def generate_text(
     """
     select_threads(threads)
     source = open_artifact(model, *SCORED_KINDS)
-    tokenizer = _tokenizer(source, data)
     config = model_config(source)
+    tokenizer = _tokenizer(source, data)
     check_vocabulary(config, tokenizer)
     network = load_network(config, load_weights(source)).to(torch.device(select_device(device)))
     prompt = tokenizer.encode([settings.prompt])[0].tolist()

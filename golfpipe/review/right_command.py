@@ -237,7 +237,7 @@ def _chosen(found: Sequence[Artifact], kinds: Sequence[Kind]) -> Artifact | None
     for kind in kinds:
         of_kind = [artifact for artifact in found if artifact.manifest.kind == kind]
         if kind == "evaluation" and of_kind:
-            return RunData(name="", stages=tuple(of_kind), sweep=Path()).headline
+            return RunData(name="", folder=Path(), stages=tuple(of_kind), sweep=Path()).headline
         by_name = [artifact for artifact in of_kind if artifact.path.name == _STEPS.get(kind)]
         if of_kind:
             return (by_name or of_kind)[0]
