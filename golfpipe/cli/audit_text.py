@@ -13,6 +13,7 @@ from golfpipe.cli.layout import paragraph, text_width
 from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import GolfpipeError, OverLimit, RuleBroken
 from golfpipe.units import format_bytes
+from golfpipe.visible import visible_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,11 +101,13 @@ def _cell(name: str, value: Any) -> str:
 
 
 def board_csv(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the same columns and more, for other programs; what is not known is empty."""
+    """Return the same columns and more, for other programs, a line each; what is not known is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {key: visible_line(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+    )
     return text.getvalue().splitlines()
 
 

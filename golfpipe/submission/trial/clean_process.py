@@ -83,8 +83,8 @@ class CleanProcesses:
             self.watcher = "strace"
             traced = parse_strace(log.read_text(encoding="utf-8", errors="replace").splitlines(), str(home))
             self.files += traced.files
-            # strace follows new processes, which the hook cannot
-            self.sockets += [way for way in found["sockets"] if not way.startswith("starts a process")]
+            # strace follows new processes, which the hook cannot, and knows with whom a socket speaks
+            self.sockets += [way for way in found["sockets"] if not way.startswith(("starts a process", "socket."))]
             self.sockets += traced.sockets
         return found
 

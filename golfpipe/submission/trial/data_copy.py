@@ -39,7 +39,8 @@ def copy_data(data: Artifact, folder: Path, max_targets: int) -> tuple[int, bool
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / tokenizer).write_bytes(data.read(tokenizer))
     files = {name: data.manifest.files[name] for name in kept}
-    manifest = replace(data.manifest, files=files, location=str(data.folder.resolve()))
+    # Without the long settings of the tokenization, which nobody reads there: the manifest is written at every scoring.
+    manifest = replace(data.manifest, files=files, location=str(data.folder.resolve()), config={}, provenance={})
     DataCopy(Artifact(folder, manifest)).place(original.tokens)
     return original.split_targets, original.from_sidecar
 
@@ -102,7 +103,9 @@ class _OnFile:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file under another name first: a map of the one before stays what it was."""
+    """Write another file under the name: a map of the one before stays what it was. That one is removed before, since
+    file systems write to disk at once what a renamed file replaces, and this comes hundreds of times."""
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(content)
+    path.unlink(missing_ok=True)
     os.replace(new, path)

@@ -82,7 +82,7 @@ def put_on_trial(request: dict[str, Any], build: Build) -> dict[str, Any]:
     """Make the scorer and do all experiments, or in the second process only score the text that lies in the file. The
     scores are written to a file."""
     select_threads(request["threads"])
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # torch.use_deterministic_algorithms would load the compiler for it
     started = time.perf_counter()
     data = DataCopy(open_artifact(Path(request["data"])))
     scorer = on_file(build(request), data)

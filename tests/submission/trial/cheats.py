@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import shared_memory
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +258,28 @@ def opens_things(answers):
         return Uniform()
 
     return build
+
+
+def _add_one(name):
+    shared = shared_memory.SharedMemory(name=name)
+    shared.buf[0] += 1
+    shared.close()
+
+
+def shares_with_its_own_processes(request):
+    """No cheat. For the clean process: shared memory, a pool's semaphores and a manager's socket, for processes of its
+    own."""
+    fork = multiprocessing.get_context("fork")
+    shared = shared_memory.SharedMemory(create=True, size=1)
+    try:
+        with fork.Pool(2) as pool:
+            pool.map(_add_one, [shared.name] * 3, chunksize=3)
+        with fork.Manager() as manager:
+            assert list(manager.list([shared.buf[0]])) == [3]
+    finally:
+        shared.close()
+        shared.unlink()
+    return Uniform()
 
 
 def takes_for_ever(request):

@@ -73,6 +73,14 @@ def test_forbidden_files_and_sockets_are_seen(chain, evaluation, use_strace):
     assert (found.method, found.cuts.changed, found.sums.one) == ("uniform", 0, True)
 
 
+@pytest.mark.skipif(not HAS_STRACE, reason="no strace")
+def test_processes_that_share_what_they_made_themselves_may(chain, evaluation):
+    program = child_with("cheats.shares_with_its_own_processes")
+    found = execute(trace(evaluation), device="cpu", threads=1, program=program)
+    assert (found.opened.watcher, found.opened.sockets) == ("strace", ())
+    assert not [path for path in found.opened.files if path.startswith("/dev/shm")]
+
+
 def test_scores_of_other_weights_than_the_packed_ones_are_noticed(chain, evaluation, monkeypatch):
     other = chain.run("evaluate", "a/evaluate-train", inherit=chain.trained, model=chain.trained, data=chain.data)
     lineage = replace(trace(evaluation), evaluation=other)
@@ -164,13 +172,19 @@ open("/etc/hosts", O_RDONLY) = 7
 21 openat(AT_FDCWD</work>, "/dev/shm/own", O_RDWR|O_CREAT|O_EXCL, 0600) = 3</dev/shm/own>
 21 openat(AT_FDCWD</work>, "/dev/shm/own", O_RDONLY) = 3</dev/shm/own>
 21 openat(AT_FDCWD</work>, "/dev/shm/other", O_RDWR|O_CREAT, 0600) = 3</dev/shm/other>
+21 link("/dev/shm/own", "/dev/shm/sem.own") = 0
+22 openat(AT_FDCWD</work>, "/dev/shm/sem.own", O_RDWR|O_NOFOLLOW) = 3</dev/shm/sem.own>
+21 linkat(AT_FDCWD</work>, "/answers", AT_FDCWD</work>, "mine", 0) = 0
+21 link("/dev/shm/own", "/dev/shm/taken") = -1 EEXIST (File exists)
+21 openat(AT_FDCWD</work>, "mine", O_RDONLY) = 3</work/mine>
+21 openat(AT_FDCWD</work>, "/dev/shm/taken", O_RDWR) = 3</dev/shm/taken>
 """.splitlines()
 
 
 def test_strace_lines_tell_what_was_opened_also_where_threads_cut_them_in_two():
     assert parse_strace(STRACE, "/work").files == (
         "/work/data/x.bin", "/work/data/y\u00e9.bin", "/moved/z.bin", "/etc/hosts", "/a/two", "/a/one",
-        "/dev/shm/other",
+        "/dev/shm/other", "/work/mine", "/dev/shm/taken",
     )  # fmt: skip
 
 
@@ -189,6 +203,12 @@ def test_strace_lines_tell_what_was_opened_also_where_threads_cut_them_in_two():
             ["socket(AF_UNIX, SOCK_STREAM, 0) = 9<socket:[7]>",
              'connect(9<socket:[7]>, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110) = -1 ENOENT (x)'],
             (),
+        ),
+        (
+            ["socket(AF_UNIX, SOCK_STREAM, 0) = 9<socket:[7]>",
+             'bind(9<socket:[7]>, {sa_family=AF_UNIX, sun_path="/work/pymp-1/listener"}, 110) = 0',
+             'connect(9<socket:[7]>, {sa_family=AF_UNIX, sun_path="/work/../answers"}, 110) = 0'],
+            ("AF_UNIX /work/../answers",),
         ),
         (['sendto(9, "x", 1, 0, {sa_family=AF_UNIX, sun_path=@"hidden"}, 9) = 1'], ("AF_UNIX @hidden",)),
         (["io_uring_setup(8, {flags=0}) = 5<anon_inode:[io_uring]>"], ("io_uring_setup",)),
