@@ -6,8 +6,10 @@ when first used: `from golfpipe import train, quantize, pack`, `from golfpipe im
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from golfpipe.openmp import shorten_waiting
 from golfpipe.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ __all__ = [
     "unpack",
     "write_report",
 ]
+
+shorten_waiting(os.environ)  # before anything loads torch
 
 
 _WEIGHTS = {

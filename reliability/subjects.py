@@ -39,13 +39,13 @@ from golfpipe.pipeline.training import prepare_training
 from golfpipe.report.run_data import adaptation_curve, tensor_errors, training_curves
 from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_points import read_sweep, sweep_points
-from golfpipe.review.comparison import _documents as documents_of
 from golfpipe.stages import import_checkpoint
 from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.manifest import MANIFEST_NAME, timeless
+from golfpipe.submission.comparison import _documents as documents_of
 from reliability.specimens import SmallRun, texts
 
 QUIET = OutputOptions(quiet=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-import textwrap
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from golfpipe.cli.layout import paragraph, text_width
 from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import GolfpipeError, OverLimit, RuleBroken
 from golfpipe.units import format_bytes
@@ -46,11 +46,12 @@ def size_table(report: AuditReport) -> list[str]:
 
 def rule_table(report: AuditReport) -> list[str]:
     """Return a line per rule with its evidence below."""
-    width = max(60, min(120, shutil.get_terminal_size().columns))
+    width = text_width(sys.stdout, 120)
+    indent = " " * (20 if width >= 60 else 4)
     lines = []
     for rule in report.rules:
         lines.append(f"{rule.status:<14}  {rule.number:>2}. {rule.name}")
-        lines += textwrap.wrap(rule.evidence, width, initial_indent=" " * 20, subsequent_indent=" " * 20)
+        lines += paragraph(rule.evidence, width, indent)
     return lines
 
 

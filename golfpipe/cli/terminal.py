@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+from golfpipe.cli.layout import TableLine, fitted, terminal_width, wrapped
 from golfpipe.errors import StageFailed
 from golfpipe.visible import visible_line
 
@@ -33,7 +34,9 @@ def open_streams() -> None:
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print the lines of an answer. Raises BrokenPipeError, and StageFailed where they cannot be written."""
-    write_answer("".join(f"{visible_line(line)}\n" for line in lines))
+    width = terminal_width(sys.stdout)
+    shown = [line if isinstance(line, TableLine) else visible_line(line) for line in lines]
+    write_answer("".join(f"{line}\n" for line in (shown if width is None else fitted(shown, width))))
 
 
 def print_path(path: object) -> None:
@@ -65,16 +68,17 @@ def print_message(text: str, stream: TextIO | None = None) -> None:
     must not end hours of training."""
     stream = stream if stream is not None else sys.stderr
     try:
-        stream.write(message_lines(text) + "\n")
+        stream.write(message_lines(text, terminal_width(stream)) + "\n")
         stream.flush()
     except (OSError, ValueError):  # full or gone, or closed
         _send_nowhere(stream)
 
 
-def message_lines(text: str) -> str:
-    """Return a message as it is printed: every line but the first is indented."""
+def message_lines(text: str, width: int | None = None) -> str:
+    """Return a message as it is printed: every line but the first is indented, and wrapped for a terminal's width."""
     first, *others = map(visible_line, text.split("\n"))
-    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in others)])
+    lines = [first, *(line if line.startswith("  ") else f"  {line}" for line in others)]
+    return "\n".join(lines if width is None else [part for line in lines for part in wrapped(line, width)])
 
 
 def _send_nowhere(stream: TextIO) -> None:

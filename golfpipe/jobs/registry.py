@@ -14,6 +14,9 @@ from golfpipe.store.manifest import Kind
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
+SCORED_KINDS: tuple[Kind, ...] = ("packed_model", "quantized_model", "trained_model", "adapted_model")
+"""The same kinds for what scores a model or writes with it: of several in a run, the packed one is meant."""
+
 SETTLED: dict[Kind, tuple[str, ...]] = {
     "weights": (),
     "token_data": ("data",),
@@ -196,7 +199,7 @@ STAGES: dict[str, Stage] = {
             name="ttt",
             module="golfpipe.stages.ttt",
             version=1,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            inputs={"model": SCORED_KINDS, "data": ("token_data",)},
             output=_written_by_ttt,
             sections=("seed", "ttt", "evaluate"),
             neutral=("ttt.compile", "evaluate.batch_tokens", "evaluate.compile"),
@@ -206,7 +209,7 @@ STAGES: dict[str, Stage] = {
             name="evaluate",
             module="golfpipe.stages.evaluate",
             version=2,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            inputs={"model": SCORED_KINDS, "data": ("token_data",)},
             output="evaluation",
             sections=("evaluate",),
             neutral=("evaluate.batch_tokens", "evaluate.compile"),

@@ -38,7 +38,7 @@ class ImportPlan:
 def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan:
     """Read the file and settle what it leaves open. Raises DataError, ConfigError, UsageError."""
     if not file.is_file():
-        raise UsageError(f"{file}: no such file", path=str(file))
+        raise UsageError(f"{file}: no such file", path=str(file), wanted=("checkpoint",))
     out = request.out
     if out is None:
         out = ARTIFACTS / checked_name(name or file.stem) / "import"

@@ -168,7 +168,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
                 hint="pack it and evaluate that; then audit --execute the evaluation",
                 path=str(path),
             )
-        reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
+        reason = "Nothing here is packed, so no bytes count yet; `golfpipe pack` makes them."
         return _report(artifact, path, table, (), not_applicable(reason), notes)
     executed = execution.run([lineage]) if execution is not None else []
     facts = gather([lineage]).with_executed(executed)

@@ -13,7 +13,7 @@ from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import MODEL_KINDS
+from golfpipe.jobs.registry import SCORED_KINDS
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import check_vocabulary, load_weights
 from golfpipe.machine.devices import select_device, select_threads
@@ -58,7 +58,7 @@ def generate_text(
     Raises UsageError, ArtifactError, DataError before the first piece.
     """
     select_threads(threads)
-    source = open_artifact(model, *MODEL_KINDS)
+    source = open_artifact(model, *SCORED_KINDS)
     config = model_config(source)
     tokenizer = _tokenizer(source, data)
     check_vocabulary(config, tokenizer)

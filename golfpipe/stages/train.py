@@ -25,6 +25,7 @@ from golfpipe.jobs.job import Job
 from golfpipe.jobs.unfinished import protect
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
+from golfpipe.machine.busy import CoreWatch
 from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.fast_paths import faster_precision, paths_taken
@@ -175,7 +176,8 @@ def _train(
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
-        events = _Events(job, out, trainer, log, validation, watch, stop, task)
+        cores = CoreWatch(torch.get_num_threads() if trainer.device.type == "cpu" else 1)
+        events = _Events(job, out, trainer, log, validation, watch, stop, task, cores)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -215,9 +217,12 @@ class _Events:
     watch: ShardWatch
     stop_request: StopRequest
     task: Task
+    cores: CoreWatch
     exit_code: int = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
+        if (busy := self.cores.warning(self.trainer.elapsed_seconds)) is not None:
+            self.job.context.reporter.warn(busy)
         self.training_log.add_steps(steps)
         self.task.advance(len(steps), f"loss {self.training_log.loss_text}")
 

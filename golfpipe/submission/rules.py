@@ -25,6 +25,8 @@ CHALLENGE_TARGETS = 62_021_632
 """The number of targets in the challenge's own logs of its sp1024 validation split, which drop the ragged end."""
 CHALLENGE_VOCAB_SIZE = 1024
 TIME_RULE = 2
+EXECUTED_RULES = (3, 4, 5, 10)
+"""The rules that only running the scoring method shows."""
 
 _MIN_CUT_TARGETS = 1000
 _EXECUTE = "`golfpipe audit --execute`"

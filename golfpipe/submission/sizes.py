@@ -110,7 +110,7 @@ def _packed_table(artifact: Artifact) -> SizeTable:
     if listed > file_bytes:
         raise ArtifactError(
             f"{artifact.path / 'sizes.json'}: lists {listed} bytes, packed.safetensors has {file_bytes}",
-            hint="run golfpipe pack again with --force",
+            hint="run `golfpipe pack` again with --force",
         )
     entries = _by_class((tensor.tensor_class, tensor.values, float(tensor.bytes)) for tensor in sizes.tensors)
     extras = [(HEADER_ROW, sizes.header_bytes), (FRAMING_ROW, file_bytes - listed)]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from golfpipe import openmp
 from golfpipe.data.shard_format import is_shard
 from golfpipe.errors import StageFailed
 from golfpipe.store.artifact import Artifact
@@ -27,7 +28,10 @@ PROGRAM = (
     f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from golfpipe.submission.trial.process import main; main()",
 )  # fmt: skip
 """The words that start the process; the request's file follows."""
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LANG")
+_KEPT_VARIABLES = (
+    *("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "LANG"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", *openmp.VARIABLES),
+)
 _SYSTEM = (
     "/proc",
     "/sys",

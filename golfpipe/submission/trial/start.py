@@ -61,7 +61,7 @@ def execute(
     packed, data = lineage.packed, lineage.data
     if packed is None:
         raise UsageError(
-            "there is no packed model to execute", hint="golfpipe pack, then audit --execute its evaluation"
+            "there is no packed model to execute", hint="`golfpipe pack` makes one; then audit --execute its evaluation"
         )
     if data is None:
         raise ArtifactError(f"{packed.path}: the token data that it was scored on is not found near by")
