@@ -1,7 +1,7 @@
 """golfpipe: train, quantize, pack, adapt and score language models that fit in a byte limit.
 
-The functions of `golfpipe.api` can be imported from here too, and are loaded when first used: `from golfpipe import
-train, quantize, pack`.
+The functions of `golfpipe.api`, and the compressor for weights of any model, can be imported from here, and are loaded
+when first used: `from golfpipe import train, quantize, pack`, `from golfpipe import compress, decompress`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,17 @@ if TYPE_CHECKING:
         unpack,
         write_report,
     )
+    from golfpipe.weights.calibration import Calibration
+    from golfpipe.weights.compress import compress
+    from golfpipe.weights.decompress import decompress
+    from golfpipe.weights.rules import split
 
 __all__ = [
+    "Calibration",
     "audit",
     "compare",
+    "compress",
+    "decompress",
     "demo_data",
     "diff",
     "evaluate",
@@ -49,6 +56,7 @@ __all__ = [
     "pack",
     "quantize",
     "run",
+    "split",
     "status",
     "submit",
     "sweep",
@@ -62,12 +70,21 @@ __all__ = [
 shorten_waiting(os.environ)  # before anything loads torch
 
 
+_WEIGHTS = {
+    "Calibration": "golfpipe.weights.calibration",
+    "compress": "golfpipe.weights.compress",
+    "decompress": "golfpipe.weights.decompress",
+    "split": "golfpipe.weights.rules",
+}
+"""What comes from elsewhere than golfpipe.api."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'golfpipe' has no attribute {name!r}")
-    from golfpipe import api
+    import importlib
 
-    return getattr(api, name)
+    return getattr(importlib.import_module(_WEIGHTS.get(name, "golfpipe.api")), name)
 
 
 def __dir__() -> list[str]:

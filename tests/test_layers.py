@@ -29,7 +29,7 @@ CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
     *CORES,
-    *("store", "data", "config", "machine", "jobs", "loading"),
+    *("store", "weights", "data", "config", "machine", "jobs", "loading"),
     *("script", "submission", "records", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""
@@ -172,7 +172,11 @@ def test_the_readme_lists_the_rooms_from_the_ground_up() -> None:
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=_ids)
 def test_package_files_import_nothing(path: Path) -> None:
     at_top = list(dict.fromkeys(module for _, module in _imports(_tree(path), inside_functions=False)))
-    own = ["__future__", "os", "typing", "golfpipe.openmp", "golfpipe.version", "golfpipe.api"]
+    offered = [
+        *("golfpipe.api", "golfpipe.weights.calibration", "golfpipe.weights.compress"),
+        *("golfpipe.weights.decompress", "golfpipe.weights.rules"),
+    ]
+    own = ["__future__", "os", "typing", "golfpipe.openmp", "golfpipe.version", *offered]
     assert at_top == (own if path.parent == PACKAGE else [])
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from golfpipe.cli.layout import terminal_width
 from golfpipe.cli.terminal import message_lines, print_message
 from golfpipe.units import format_count, format_seconds
 from golfpipe.visible import visible_line
@@ -168,7 +169,8 @@ class BarReporter:
     def _say(self, text: str) -> None:
         console = self._progress.console if self._progress is not None else self._above
         if console is not None:
-            console.print(message_lines(text), markup=False, soft_wrap=True)  # printed above the bars
+            lines = message_lines(text, terminal_width(self._stream))
+            console.print(lines, markup=False, soft_wrap=True)  # printed above the bars
         else:
             print_message(text, self._stream)
 

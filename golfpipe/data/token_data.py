@@ -173,4 +173,6 @@ def _shard_names(data: Artifact, split: Split) -> list[str]:
 
 def _check_not_empty(data: Artifact, split: Split, shards: Sequence[Sized]) -> None:
     if sum(len(shard) for shard in shards) == 0:
-        raise DataError(f"{data.path}: has no {split} tokens", hint="golfpipe data inspect shows what it has")
+        raise DataError(
+            f"{data.path}: has no {split} tokens", hint=f"this shows what it has: golfpipe data inspect {data.path}"
+        )

@@ -43,17 +43,21 @@ def tokenize_arguments(
         "separator": separator,
         "processes": processes or cpu_count(),
     }
-    first = sources[0].resolve()
-    return arguments, digest, ARTIFACTS / "data" / checked_name(name or first.stem or "text")
+    return arguments, digest, tokenized_folder(sources[0], name)
+
+
+def tokenized_folder(first: Path, name: str | None = None) -> Path:
+    """Return where `data tokenize` writes by default: a folder named after the first source. Raises UsageError."""
+    return ARTIFACTS / "data" / checked_name(name or first.resolve().stem or "text")
 
 
 def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:
     """Return the arguments of `data add` and their digest. Raises UsageError, DataError."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", path=str(folder))
+        raise UsageError(f"{folder}: no such folder", path=str(folder), wanted=("shards",))
     shards = [path for split in SPLITS for path in list_shards(folder, split)]
     if not shards:
-        raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
+        raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder), wanted=("shards",))
     for split in SPLITS:
         shards += list_sidecars(list_shards(folder, split), split)
     model = tokenizer if tokenizer is not None else only_tokenizer(folder)
@@ -66,7 +70,9 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
         )
     existing = try_open(folder) if in_place else None
     if existing is not None and existing.manifest.stage != "data-add":
-        raise UsageError(f"{folder}: is a {existing.manifest.kind} artifact already", path=str(folder))
+        raise UsageError(
+            f"{folder}: is a {existing.manifest.kind} artifact already", path=str(folder), wanted=("shards",)
+        )
     digest = files_digest([*shards, model], *(path.name for path in shards), model.name)
     return {"folder": folder, "tokenizer": model, "in_place": in_place}, digest
 
@@ -76,7 +82,12 @@ def only_tokenizer(folder: Path) -> Path:
     models = sorted(path for path in folder.glob("*.model") if path.is_file())
     if len(models) != 1:
         found = ", ".join(path.name for path in models) or "no *.model file"
-        raise UsageError(f"{folder}: which tokenizer? found {found}", hint="--tokenizer FILE", path=str(folder))
+        raise UsageError(
+            f"{folder}: which tokenizer? found {found}",
+            hint="--tokenizer FILE",
+            path=str(folder),
+            wanted=("token_data", "shards"),
+        )
     return models[0]
 
 

@@ -13,7 +13,7 @@ from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import is_intact
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import STAGES, Stage
+from golfpipe.jobs.registry import SCORED_KINDS, STAGES, Stage
 from golfpipe.jobs.settle import settled
 from golfpipe.jobs.shard import Shard, check_parts
 from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
@@ -113,6 +113,9 @@ def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Art
 
 def find_data(model: Artifact) -> Artifact:
     """Return the token data that the model's manifest names, found by digest. Raises ArtifactError."""
+    from golfpipe.loading.pieces import refuse_bare_weights
+
+    refuse_bare_weights(model)
     reference = data_reference(model.manifest)
     if reference is None:
         raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")
@@ -121,7 +124,7 @@ def find_data(model: Artifact) -> Artifact:
 
 def finished_evaluation(path: Path) -> Artifact | None:
     """Return an evaluation, else None. Raises UsageError or ArtifactError for a path without an artifact."""
-    artifact = open_artifact(path)
+    artifact = open_artifact(path, *SCORED_KINDS, "evaluation")
     return artifact if artifact.manifest.kind == "evaluation" else None
 
 

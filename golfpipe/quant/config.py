@@ -39,6 +39,9 @@ class Rule:
         return fnmatchcase(name, self.match) and (self.max_values == 0 or num_values <= self.max_values)
 
 
+OPEN_METHOD = "trellis"
+"""The best method that can meet a target."""
+
 SMALL_PATTERNS = ("*scale", "*.qk_gain", "*.residual_mix", "smear.gate", "skip_weights")
 
 DEFAULT_RULES: tuple[Rule, ...] = (

@@ -23,7 +23,7 @@ MAX_POINTS = 1500
 """The most points of a curve: more cannot be told apart on a page."""
 
 _ORDER: tuple[Kind, ...] = (
-    "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
+    "weights", "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
 )  # fmt: skip
 FORMS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 """The forms of a model, by `form_index`."""
@@ -46,6 +46,15 @@ class TensorError:
     bits: int
     values: int
     relative_mse: float
+
+    @property
+    def stored(self) -> str:
+        """How the values are stored, in a word."""
+        if self.bits > 32:
+            return "exactly"
+        if self.bits <= 0:
+            return f"{-self.bits} states" if self.bits else "open codes"
+        return f"{'fp' if self.bits >= 16 else 'int'}{self.bits}"
 
 
 class Samples(NamedTuple):
@@ -103,7 +112,12 @@ def read_runs(folder: Path) -> list[RunData]:
 def read_run(folder: Path) -> RunData:
     """Read a run folder, or the run around a single artifact or a sweep. Raises UsageError where nothing is in it."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
+        raise UsageError(
+            f"{folder}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
+        )
     root = folder.resolve()
     sweep = root / SWEEP
     if (root / MANIFEST_NAME).is_file():
@@ -116,6 +130,7 @@ def read_run(folder: Path) -> RunData:
             f"{folder}: holds no artifact that a report is about",
             hint="give the folder that holds train, quantize, pack, ...",
             path=str(folder),
+            wanted=("run",),
         )
     if (folder / MANIFEST_NAME).is_file():
         open_artifact(folder)  # find_all skips unreadable artifacts, but one that was named must be readable
@@ -187,8 +202,8 @@ def tensor_errors(quantized: Artifact) -> tuple[TensorError, ...]:
         if not isinstance(line, dict):
             continue
         name, tensor_class = text(line, "name"), text(line, "class")
-        bits, values, error = count(line, "bits"), count(line, "values"), number(line, "relative_mse")
-        if name is None or tensor_class is None or bits is None or values is None or error is None:
+        bits, values, error = line.get("bits"), count(line, "values"), number(line, "relative_mse")
+        if name is None or tensor_class is None or type(bits) is not int or values is None or error is None:
             continue
         found.append(
             TensorError(name=name, tensor_class=tensor_class, bits=bits, values=values, relative_mse=max(error, 0.0))

@@ -27,7 +27,7 @@ from golfpipe.sweeps.plan import CELLS, SWEEP
 from golfpipe.sweeps.results import RESULTS_FILE
 from golfpipe.sweeps.run import FINISHED
 
-KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "token_data", "submission")
+KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "weights", "token_data", "submission")
 """Kinds that are removed only by name: hours of work, others' input, and what may have been handed in."""
 TEMPORARY_SECONDS = 3600.0
 """Temporary files younger than this stay, since somebody may be writing them."""
@@ -51,7 +51,12 @@ def find_removable(path: Path) -> list[Removable]:
     if not path.is_dir():
         if partial_folder(path).is_dir():
             return list(_leftovers(path.parent, only=path.name))
-        raise UsageError(f"{path}: no such folder", hint="give a run folder such as artifacts/demo", path=str(path))
+        raise UsageError(
+            f"{path}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(path),
+            wanted=("run", "artifact", "there"),
+        )
     if (path / MANIFEST_NAME).is_file():
         return _named(path)
     folders = [path, *(path.glob(f"{SWEEP}/{CELLS}"))]
@@ -60,7 +65,12 @@ def find_removable(path: Path) -> list[Removable]:
     if not _is_run(path) and not seed_folders(path):
         if found:
             return found
-        raise UsageError(f"{path}: holds nothing of golfpipe's", hint="give a run folder such as artifacts/demo")
+        raise UsageError(
+            f"{path}: holds nothing of golfpipe's",
+            hint="give a run folder such as artifacts/demo",
+            path=str(path),
+            wanted=("run", "artifact", "there"),
+        )
     return [*found, *_superseded(path), *_forgotten_cells(path / SWEEP)]
 
 

@@ -73,7 +73,7 @@ def list_runs(folder: Path, default_preset: str) -> list[RunLine]:
     Digests and checksums are not computed: `status` and every command that reads an artifact do that.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="golfpipe run makes artifacts/demo", path=str(folder))
+        raise UsageError(f"{folder}: no such folder", path=str(folder), wanted=("runs", "run", "artifact", "there"))
     look = functools.cache(_glance_or_none)
     lines = [_line(found, folder, look, default_preset) for found in _runs_below(folder)]
     return sorted(lines, key=lambda line: -line.written_unix)

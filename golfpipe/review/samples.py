@@ -9,7 +9,7 @@ from golfpipe.errors import GolfpipeError
 from golfpipe.jobs.provenance import data_reference
 from golfpipe.report.run_data import RunData, Samples
 from golfpipe.reporter import Reporter
-from golfpipe.review.generation import GenerationSettings, generate_text
+from golfpipe.review.generation import GenerationSettings, Generator
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
 from golfpipe.store.search import find_artifact
@@ -38,7 +38,7 @@ def draw_samples(
         texts = []
         with reporter.task("sample text", len(models), "models") as task:
             for name, model in models:
-                texts.append((name, "".join(generate_text(model.path, settings, device=device, threads=threads))))
+                texts.append((name, "".join(Generator(model.path, device=device, threads=threads).text(settings))))
                 task.advance(1)
     except GolfpipeError as error:
         reporter.note(f"no sample text: {error.message}")

@@ -81,11 +81,14 @@ def run_status(folder: Path, settings: Settings | None = None, *, verify: bool =
 
     Raises UsageError for a folder that holds nothing, ConfigError."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
-    if (folder / MANIFEST_NAME).is_file():
         raise UsageError(
-            f"{folder}: one artifact, but status is about a run", hint=f"golfpipe status {folder.resolve().parent}"
+            f"{folder}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
         )
+    if (folder / MANIFEST_NAME).is_file():
+        raise UsageError(f"{folder}: one artifact, but status is about a run", path=str(folder), wanted=("run",))
     settings = settings or Settings()
     stages = settings.stages()
     seeds = tuple(seed_folders(folder))
@@ -94,7 +97,10 @@ def run_status(folder: Path, settings: Settings | None = None, *, verify: bool =
     unfinished = {f"{at}{name}" for at, path in places.items() for name in _unfinished_names(path)}
     if not found and not unfinished:
         raise UsageError(
-            f"{folder}: holds no artifact", hint="give a run folder such as artifacts/demo", path=str(folder)
+            f"{folder}: holds no artifact",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
         )
     plan = _plan(folder, settings, stages, found, seeds)
     lines = [_line(step, found) for step in _steps(plan)]

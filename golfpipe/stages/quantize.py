@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from golfpipe.config.schema import plain_config
+from golfpipe.errors import UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config, packed_file, pieces_to_arrays
 from golfpipe.loading.warning_signs import bearable_bytes
@@ -28,6 +29,7 @@ from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport
 from golfpipe.quant.target import size_target
 from golfpipe.stages.calibration import calibrate_model
+from golfpipe.stages.quantize_weights import quantize_imported
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.units import format_bytes
@@ -38,6 +40,13 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     select_threads(job.context.threads)
     keep_freed_memory()
     source = job.inputs["model"]
+    if source.manifest.kind == "weights":
+        return quantize_imported(job, out)
+    if "calibration_file" in job.arguments:
+        raise UsageError(
+            f"--calibration-file is for imported weights, but {source.path} is a {source.manifest.kind}",
+            hint="--set quantize.calibration=train, or generated",
+        )
     settings = job.config.quantize
     _warn_if_trained_otherwise(job)
     model = model_config(source)

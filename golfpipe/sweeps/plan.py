@@ -32,6 +32,7 @@ CELLS = "cells"
 """The folder in it that holds the steps' artifacts."""
 SWEPT_STAGES = ("quantize", "pack", "ttt", "evaluate")
 _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
+    "weights": ("quantize", "pack"),
     "trained_model": ("quantize", "pack", "evaluate"),
     "quantized_model": ("pack", "evaluate"),
     "packed_model": ("evaluate",),
@@ -109,7 +110,7 @@ class SweepPlan:
 
 def plan_sweep(request: SweepRequest) -> SweepPlan:
     """Expand the grid and check every cell's settings. Raises ConfigError, UsageError, ArtifactError."""
-    model = open_artifact(request.model, *MODEL_KINDS)
+    model = open_artifact(request.model, "weights", *MODEL_KINDS)
     names = request.stages or _DEFAULT_STAGES[model.manifest.kind]
     _check_stages(names)
     keys = tuple(dict.fromkeys(key for grid in request.grids for key in grid))
@@ -236,6 +237,8 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
         words += ["--config", str(settings.config_file)]
     if settings.preset is not None:
         words += ["--preset", settings.preset]
+    if settings.machine is not None:
+        words += ["--machine", settings.machine]
     for override in settings.overrides:
         words += ["--set", override]
     if settings.seed is not None:

@@ -7,7 +7,7 @@ from recording_reporter import RecordingReporter
 
 from golfpipe.cli.app import main
 from golfpipe.report.run_data import read_run
-from golfpipe.review.generation import GenerationSettings, generate_text
+from golfpipe.review.generation import GenerationSettings, Generator
 from golfpipe.review.samples import TOKENS, draw_samples
 
 
@@ -18,7 +18,7 @@ def test_both_models_go_on_from_the_same_words(chain):
     assert 0 < len(samples.prompt) <= 60
     for (_, text), model in zip(samples.texts, (chain.packed, chain.trained), strict=True):
         settings = GenerationSettings(prompt=samples.prompt, tokens=TOKENS)
-        assert text == "".join(generate_text(model.path, settings, device="cpu", threads=1))
+        assert text == "".join(Generator(model.path, device="cpu", threads=1).text(settings))
     assert draw_samples([run], RecordingReporter(), device="cpu", threads=1) == samples
     assert draw_samples([run, run], RecordingReporter()) is None
 
