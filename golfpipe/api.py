@@ -63,6 +63,7 @@ class Options(TypedDict, total=False):
     settings: Mapping[str, Any]
     """Values by dotted key, like {"quantize.mlp.bits": 5}; the option --set."""
     preset: str
+    machine: str
     seed: int
     config: Path | str
     """The pipeline file; else ./stages.yaml, else golfpipe's own."""
@@ -373,6 +374,7 @@ def _settings(options: Options) -> Settings:
     return Settings(
         config_file=Path(config) if config is not None else None,
         preset=options.get("preset"),
+        machine=options.get("machine"),
         overrides=override_texts(options.get("settings", {})),
         seed=options.get("seed"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from golfpipe.data.token_data import validation_bytes
 from golfpipe.errors import GolfpipeError
 from golfpipe.jobs.provenance import data_reference
@@ -19,13 +21,15 @@ _FORMS: tuple[tuple[Kind, str], ...] = (("packed_model", "packed file"), ("train
 
 
 def draw_samples(
-    run: RunData, reporter: Reporter, *, device: str = "auto", threads: int | None = None
+    runs: Sequence[RunData], reporter: Reporter, *, device: str = "auto", threads: int | None = None
 ) -> Samples | None:
-    """Return what the models write after the first words of the validation text; None where they cannot.
+    """Return what the models of a run write after the first words of the validation text; None where they cannot, and
+    for several runs.
 
     The reason is a note: a run is reported on without its weights, too.
     """
-    models = [(name, model) for kind, name in _FORMS if (model := run.first(kind)) is not None]
+    forms = _FORMS if len(runs) == 1 else ()
+    models = [(name, model) for kind, name in forms if (model := runs[0].first(kind)) is not None]
     if not models:
         return None
     try:

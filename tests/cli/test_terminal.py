@@ -21,14 +21,10 @@ from golfpipe.cli.table import format_table, paragraphs
 from golfpipe.cli.terminal import print_lines, print_message, print_path
 from golfpipe.errors import GolfpipeError
 from golfpipe.visible import visible, visible_json, visible_line
+from reliability.payloads import acts
 
 ESCAPES = "\x1b]0;title\x07\x08\x7f\x9b31m\r\u202e\u2066\udcfc"
 FORGED = f"name{ESCAPES}\nerror: forged"
-
-
-def acts(text: str) -> bool:
-    """Whether anything in the text but lines and tabs acts on a terminal."""
-    return any(not character.isprintable() and character not in "\n\t\xa0\u3000" for character in text)
 
 
 @given(st.text(st.characters()))
