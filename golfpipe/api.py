@@ -330,10 +330,10 @@ def generate(
     threads: int | None = None,
 ) -> Iterator[str]:
     """Yield pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
-    from golfpipe.review.generation import GenerationSettings, generate_text
+    from golfpipe.review.generation import GenerationSettings, Generator
 
     settings = GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
-    return generate_text(_known_path(model), settings, data=_path(data), device=device, threads=threads)
+    return Generator(_known_path(model), data=_path(data), device=device, threads=threads).text(settings)
 
 
 def write_report(*folders: Path | str, out: Path | str | None = None) -> Path:

@@ -235,7 +235,7 @@ def without_keys(config: Plain, keys: Iterable[str]) -> Plain:
     """Return a plain configuration, which may lack sections, without these dotted keys."""
     kept = dict(config)
     for key in keys:
-        section, name = key.split(".")
+        section, _, name = key.partition(".")  # a name in a stranger's manifest may hold dots
         if isinstance(kept.get(section), dict):
             kept[section] = {k: v for k, v in kept[section].items() if k != name}
     return kept

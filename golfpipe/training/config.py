@@ -64,7 +64,7 @@ class TrainConfig:
     """Steps between two lines of progress; log.jsonl has every step."""
     checkpoint_every: int = 1000
     """Steps between resumable checkpoints; 0 writes one only where the run stops."""
-    track: Literal["none", "tensorboard", "trackio"] = "none"
+    track: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     """An experiment tracker that also receives what log.jsonl does."""
     on_bad_step: OnBad = "stop"
     """What to do about a step whose loss or gradients are not finite, or whose loss is a spike. skip: leave the weights
