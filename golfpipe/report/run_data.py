@@ -47,6 +47,15 @@ class TensorError:
     values: int
     relative_mse: float
 
+    @property
+    def stored(self) -> str:
+        """How the values are stored, in a word."""
+        if self.bits > 32:
+            return "exactly"
+        if self.bits <= 0:
+            return f"{-self.bits} states" if self.bits else "open codes"
+        return f"{'fp' if self.bits >= 16 else 'int'}{self.bits}"
+
 
 class Samples(NamedTuple):
     """What models wrote after the same words."""
@@ -193,8 +202,8 @@ def tensor_errors(quantized: Artifact) -> tuple[TensorError, ...]:
         if not isinstance(line, dict):
             continue
         name, tensor_class = text(line, "name"), text(line, "class")
-        bits, values, error = count(line, "bits"), count(line, "values"), number(line, "relative_mse")
-        if name is None or tensor_class is None or bits is None or values is None or error is None:
+        bits, values, error = line.get("bits"), count(line, "values"), number(line, "relative_mse")
+        if name is None or tensor_class is None or type(bits) is not int or values is None or error is None:
             continue
         found.append(
             TensorError(name=name, tensor_class=tensor_class, bits=bits, values=values, relative_mse=max(error, 0.0))

@@ -131,7 +131,7 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     if kinds and manifest.kind not in kinds:
         raise ArtifactError(
             f"{path}: kind {manifest.kind}, expected {' or '.join(kinds)}",
-            hint="golfpipe cannot run weights without an architecture; golfpipe quantize and pack take them"
+            hint="golfpipe cannot run weights without an architecture; `golfpipe quantize` and `golfpipe pack` take them"
             if manifest.kind == "weights"
             else None,
             path=str(path),

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 from fake_hub import FakeHub, serving
+from safetensors.torch import save_file
 from shell_lines import run_line
 from sweep_inline import in_this_process
 from their_checkpoint import state
 
+from golfpipe import Calibration
 from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.data.shard_format import shard_header
@@ -50,6 +52,11 @@ def examples_folder(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     shutil.copytree("my-texts", "texts")
     model = resolve_config(load_stages(), preset="16l").config.model
     torch.save(state(model), "final_model.pt")
+    save_file({"qo_bank": torch.randn(2, 8, 8)}, "theirs.safetensors")
+    assert main(["import", "theirs.safetensors", "--as", "weights", "-q"]) == 0
+    calibration = Calibration(torch.nn.Module())
+    calibration.add("qo_bank.0", torch.ones(2, 8))
+    calibration.save("calibration.safetensors")
     monkeypatch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "generating it takes seconds")
     for seed in "123":
         shutil.copytree("artifacts/demo", f"artifacts/seed{seed}")

@@ -63,6 +63,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "diff PATH artifacts/a": ("a run", *ARTIFACTS),
     "compare PATH artifacts/a/evaluate-pack": ("an evaluation",),
     "audit PATH": ("a run", *ARTIFACTS),
+    "trial scorer.py PATH": ("token data",),
     "generate PATH --tokens 2": MODELS,
     "unpack PATH": ("a packed model",),
     "clean PATH": ("a run", *ARTIFACTS),
@@ -73,7 +74,7 @@ TAKES: dict[str, tuple[str, ...]] = {
 PATHLESS = {"data demo", "data fetch", "config docs", "config init", "presets", "doctor"}
 
 
-LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep")
+LOOKS = ("trial", "generate", "compare", "unpack", "report", "audit", "diff", "sweep")
 DRY = (["data", "tokenize"], ["data", "add"], ["data", "demo"])
 
 
@@ -98,6 +99,7 @@ def prepare(folder: Path) -> None:
     for path in (*data.glob("*.bin"), *data.glob("*.model")):
         shutil.copy(path, shards)
     (folder / "empty").mkdir()
+    (folder / "scorer.py").write_text("def score(tokens):\n    return [1.0] * (len(tokens) - 1)\n")
     torch.save({"weight": torch.zeros(3)}, folder / "final_model.pt")
 
 
@@ -165,7 +167,7 @@ def page(answers: list[Answer]) -> Iterator[str]:
         yield f"\n## {given[0].upper()}{given[1:]}: `{INPUTS[given]}`\n"
         if taken:
             yield f"Taken by {', '.join(taken)}.\n"
-        yield "| `golfpipe ...` | exit code | what it tells you to do |\n|---|---|---|"
+        yield "| command | exit code | what it tells you to do |\n|---|---|---|"
         for answer in group:
             command = answer.command.replace("PATH", INPUTS[given])
             yield f"| `{command}` | {answer.code} | {_in_quotes(answer.hint)} |"

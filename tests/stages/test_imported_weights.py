@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_gpt import small_gpt, token_batches
 
 from golfpipe import Calibration, compress, decompress, split
 from golfpipe.cli.app import main
 from golfpipe.codec.container import read_header
 from golfpipe.loading.pieces import read_payload
 from golfpipe.store.artifact import open_artifact
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
-from small_gpt import small_gpt, token_batches
 
 RULES = ["--rule", "bank=split(0)", "--rule", "*.weight=coded"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,9 @@ from golfpipe.errors import UsageError
 from golfpipe.store.metric_values import measured
 
 if TYPE_CHECKING:
+    from golfpipe.jobs.job import Context
     from golfpipe.pipeline.importing import ImportPlan
+    from golfpipe.store.artifact import Artifact
 
 
 class ImportedAs(StrEnum):
@@ -69,7 +72,7 @@ def import_checkpoint(
     if rule:
         raise UsageError("--rule is for weights of any model", hint="golfpipe import FILE --as weights --rule ...")
     from golfpipe.pipeline.importing import prepare_import
-    from golfpipe.pipeline.single import Request, prepare
+    from golfpipe.pipeline.single import Request
 
     context = context_of(options)
     request = Request(stage="import", settings=settings_of(options), context=context, out=output_path(options.out))
@@ -78,13 +81,7 @@ def import_checkpoint(
     fields: dict[str, Any] = {"inferred": plan.inferred, "assumed": plan.assumed, "assumed_from": plan.origins}
     metrics, parts = dict(answer.metrics), [answer.lines, _architecture(plan)]
     if check is not None and not options.dry_run:
-        from golfpipe.jobs.run import run_job
-
-        scored = run_job(
-            prepare(
-                Request(stage="evaluate", inputs={"model": plan.job.out, "data": input_path(check)}, context=context)
-            )
-        ).artifact
+        scored = _score(plan.job.out, input_path(check), context)
         found = scored.manifest.metrics
         names = ("val_loss_nats", "val_bpb", "scored_targets")
         metrics |= {name: measured(found, name) for name in names}
@@ -92,6 +89,14 @@ def import_checkpoint(
         parts.append([f"evaluation  {scored.path}", *format_table([], rows)])
         fields["evaluation"] = str(scored.path)
     return replace(answer, lines=paragraphs(*parts), metrics=metrics, extra={**answer.extra, **fields})
+
+
+def _score(model: Path, data: Path, context: Context) -> Artifact:
+    from golfpipe.jobs.run import run_job
+    from golfpipe.pipeline.single import Request, prepare
+
+    request = Request(stage="evaluate", inputs={"model": model, "data": data}, context=context)
+    return run_job(prepare(request)).artifact
 
 
 def _import_weights(file: str, options: StageOptions, name: str | None, rules: list[str], check: str | None) -> Answer:

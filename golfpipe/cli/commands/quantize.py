@@ -32,7 +32,7 @@ def quantize(
       golfpipe quantize artifacts/demo/train
       golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5
       golfpipe quantize artifacts/demo/train -o artifacts/demo-limit/quantize --set quantize.target_bytes=limit
-      golfpipe quantize artifacts/theirs/import --calibration-file theirs.safetensors --set quantize.target_bits=3
+      golfpipe quantize artifacts/theirs/import --calibration-file calibration.safetensors --set quantize.target_bits=3
     """
     paths = {"model": input_path(model), "data": input_path(data) if data is not None else None}
     if calibration_file is None:
