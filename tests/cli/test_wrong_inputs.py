@@ -126,7 +126,7 @@ def answers(work: Path) -> list[Answer]:
             continue
         code, said = run(shlex.split(command.replace("PATH", INPUTS[given])))
         assert code, (command, given)
-        error, *hints = [line for line in said.splitlines() if not line.startswith("no --preset given")]
+        error, *hints = [line for line in said.splitlines() if line.startswith(("error: ", "hint: "))]
         assert error.startswith("error: "), (command, given, error)
         assert len(hints) == 1 and hints[0].startswith("hint: "), (command, given, error, hints)
         found.append(Answer(command, given, code, hints[0].removeprefix("hint: ")))
