@@ -74,7 +74,7 @@ TAKES: dict[str, tuple[str, ...]] = {
 PATHLESS = {"data demo", "data fetch", "config docs", "config init", "presets", "doctor"}
 
 
-LOOKS = ("trial", "generate", "compare", "unpack", "report", "audit", "diff", "sweep")
+LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep")
 DRY = (["data", "tokenize"], ["data", "add"], ["data", "demo"])
 
 
@@ -212,7 +212,7 @@ def _run(answer: Answer, looked: set[str]) -> None:
     command that reads what is in artifacts runs once."""
     for line in answer.lines:
         words = shlex.split(line)[1:]
-        if words[0] == "import" or words[:2] == ["data", "fetch"]:
+        if words[0] in ("import", "trial") or words[:2] == ["data", "fetch"]:
             return
         code, said = run(
             [*words, "--dry-run"] if words[0] in STAGES or words[:2] in DRY or words[0] == "run" else words
