@@ -93,6 +93,8 @@ def _repeated(words: Sequence[str], wrong: Sight, right: Path, wanted: Sequence[
             way = find_way(look(Path(word)), wanted)
             if way is not None and way.path is not None and not way.commands:
                 repeated[place] = str(way.path)
+    if words[0] in ("run", "train") and "token_data" in wanted and not {"--name", "-o", "--out"} & set(words):
+        repeated += ["--name", right.resolve().name]  # the preset's name may be that of a run of other data
     return tuple(repeated)
 
 
