@@ -17,11 +17,13 @@ from pathlib import Path
 import fake_stages
 import pytest
 import torch
+from executed_numbers import HONEST
 from printed_commands import commands_in, parse
 from small_chain import ROOT
 
 from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.jobs.registry import STAGES
+from golfpipe.submission.trial.file_scorer import TEMPLATE
 
 INPUTS = {
     "a text file": "my-texts/3.txt",
@@ -63,6 +65,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "diff PATH artifacts/a": ("a run", *ARTIFACTS),
     "compare PATH artifacts/a/evaluate-pack": ("an evaluation",),
     "audit PATH": ("a run", *ARTIFACTS),
+    "trial scorer.py PATH": ("token data",),
     "generate PATH --tokens 2": MODELS,
     "unpack PATH": ("a packed model",),
     "clean PATH": ("a run", *ARTIFACTS),
@@ -73,7 +76,7 @@ TAKES: dict[str, tuple[str, ...]] = {
 PATHLESS = {"data demo", "data fetch", "config docs", "config init", "presets", "doctor"}
 
 
-LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep")
+LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep", "trial")
 DRY = (["data", "tokenize"], ["data", "add"], ["data", "demo"])
 
 
@@ -98,6 +101,7 @@ def prepare(folder: Path) -> None:
     for path in (*data.glob("*.bin"), *data.glob("*.model")):
         shutil.copy(path, shards)
     (folder / "empty").mkdir()
+    shutil.copy(TEMPLATE, folder / "scorer.py")
     torch.save({"weight": torch.zeros(3)}, folder / "final_model.pt")
 
 
@@ -112,6 +116,7 @@ def work(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, stage in STAGES.items():
             if name != "data-add":
                 patch.setitem(STAGES, name, replace(stage, module="fake_stages"))
+        patch.setattr("golfpipe.review.trial.execute_file", lambda file, data, **more: HONEST)
         yield folder
 
 

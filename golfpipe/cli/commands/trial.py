@@ -49,8 +49,7 @@ def trial(
     \b
     Examples:
       golfpipe trial --example > scorer.py
-      golfpipe trial scorer.py artifacts/data/demo
-      golfpipe trial scorer.py artifacts/data/demo --targets 3000 --strict
+      golfpipe trial scorer.py artifacts/data/demo --targets 2000 --strict
     """
     if example:
         from golfpipe.submission.trial.file_scorer import TEMPLATE
