@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.rules import RuleResult, check_rules
@@ -44,6 +45,7 @@ def trial(
     *,
     allow: Sequence[Path | str] = (),
     room: Room | None = None,
+    reporter: Reporter | None = None,
 ) -> TrialReport:
     """Run the scoring method in a Python file on the validation split of token data, and judge it.
 
@@ -53,6 +55,7 @@ def trial(
     """
     file = Path(file)
     artifact = data if isinstance(data, Artifact) else open_artifact(Path(data), "token_data")
+    (reporter or SilentReporter()).note(f"running {file}, which is not sandboxed")
     executed = execute_file(file, artifact, own=[Path(path) for path in allow], room=room)
     rules = check_rules(Facts(runs=(RunFacts(executed=executed),)))
     loss, bpb = _score(artifact, executed)
