@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from executed_numbers import HONEST
 from fake_hub import FakeHub, serving
 from safetensors.torch import save_file
 from shell_lines import run_line
@@ -26,9 +27,10 @@ from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.data.shard_format import shard_header
 from golfpipe.jobs.registry import STAGES
+from golfpipe.submission.trial.file_scorer import TEMPLATE
 
 REAL = {
-    "run", "audit", "compare", "generate", "unpack", "report", "status", "ls", "diff", "clean",
+    "run", "audit", "trial", "compare", "generate", "unpack", "report", "status", "ls", "diff", "clean",
     "data inspect", "data add", "data fetch",
 }  # fmt: skip
 """Commands that read artifacts or files for what is in them."""
@@ -50,6 +52,7 @@ def examples_folder(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     for name in ("fineweb_1024_bpe.model", "sp.model"):
         shutil.copy(tokenizer, name)
     shutil.copy("my-texts/lines.jsonl", "corpus.jsonl")
+    shutil.copy(TEMPLATE, "scorer.py")
     shutil.copytree("my-texts", "texts")
     model = resolve_config(load_stages(), preset="16l").config.model
     torch.save(state(model), "final_model.pt")
@@ -105,6 +108,8 @@ def test_every_example_runs_as_written(
     if command not in REAL:
         for name, stage in STAGES.items():
             monkeypatch.setitem(STAGES, name, replace(stage, module="fake_stages"))
+    if command == "trial":
+        monkeypatch.setattr("golfpipe.review.trial.execute_file", lambda file, data, **more: HONEST)
     if command == "sweep":
         pytest.importorskip("submitit")
         in_this_process(monkeypatch)

@@ -17,11 +17,13 @@ from pathlib import Path
 import fake_stages
 import pytest
 import torch
+from executed_numbers import HONEST
 from printed_commands import commands_in, parse
 from small_chain import ROOT
 
 from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.jobs.registry import STAGES
+from golfpipe.submission.trial.file_scorer import TEMPLATE
 
 INPUTS = {
     "a text file": "my-texts/3.txt",
@@ -74,7 +76,7 @@ TAKES: dict[str, tuple[str, ...]] = {
 PATHLESS = {"data demo", "data fetch", "config docs", "config init", "presets", "doctor"}
 
 
-LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep")
+LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep", "trial")
 DRY = (["data", "tokenize"], ["data", "add"], ["data", "demo"])
 
 
@@ -99,7 +101,7 @@ def prepare(folder: Path) -> None:
     for path in (*data.glob("*.bin"), *data.glob("*.model")):
         shutil.copy(path, shards)
     (folder / "empty").mkdir()
-    (folder / "scorer.py").write_text("def score(tokens):\n    return [1.0] * (len(tokens) - 1)\n")
+    shutil.copy(TEMPLATE, folder / "scorer.py")
     torch.save({"weight": torch.zeros(3)}, folder / "final_model.pt")
 
 
@@ -114,6 +116,7 @@ def work(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, stage in STAGES.items():
             if name != "data-add":
                 patch.setitem(STAGES, name, replace(stage, module="fake_stages"))
+        patch.setattr("golfpipe.review.trial.execute_file", lambda file, data, **more: HONEST)
         yield folder
 
 
