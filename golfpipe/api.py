@@ -63,6 +63,7 @@ class Options(TypedDict, total=False):
     settings: Mapping[str, Any]
     """Values by dotted key, like {"quantize.mlp.bits": 5}; the option --set."""
     preset: str
+    machine: str
     seed: int
     config: Path | str
     """The pipeline file; else ./stages.yaml, else golfpipe's own."""
@@ -329,10 +330,10 @@ def generate(
     threads: int | None = None,
 ) -> Iterator[str]:
     """Yield pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
-    from golfpipe.review.generation import GenerationSettings, generate_text
+    from golfpipe.review.generation import GenerationSettings, Generator
 
     settings = GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
-    return generate_text(_known_path(model), settings, data=_path(data), device=device, threads=threads)
+    return Generator(_known_path(model), data=_path(data), device=device, threads=threads).text(settings)
 
 
 def write_report(*folders: Path | str, out: Path | str | None = None) -> Path:
@@ -373,6 +374,7 @@ def _settings(options: Options) -> Settings:
     return Settings(
         config_file=Path(config) if config is not None else None,
         preset=options.get("preset"),
+        machine=options.get("machine"),
         overrides=override_texts(options.get("settings", {})),
         seed=options.get("seed"),
     )

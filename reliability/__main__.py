@@ -29,6 +29,7 @@ PROGRAMS: dict[str, int] = {
     "mutants": 100_000,
     "bombs": 100,
     "attacks": 100,
+    "injections": 10_000,
     "configurations": 10_000,
     "byte_counts": 10_000,
 }

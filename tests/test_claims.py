@@ -15,12 +15,12 @@ from golfpipe.config.schema import PipelineConfig
 from golfpipe.config.yaml_file import MAX_BYTES
 from golfpipe.data.config import DataConfig
 from golfpipe.data.text_files import LONGEST_DOCUMENT
+from golfpipe.loading.warning_signs import VALIDATION_RISE
 from golfpipe.model.config import ModelConfig, multiplied_weights, parameter_count, parameter_shapes
 from golfpipe.optim.muon import POLAR_STEPS
 from golfpipe.quant.config import CLIP_GRIDS, target_bytes_of
 from golfpipe.records.log_lines import MOST_BYTES
 from golfpipe.stages import verify_script
-from golfpipe.stages.training_log import VALIDATION_RISE
 from golfpipe.submission.rules import CHALLENGE_TARGETS
 from golfpipe.submission.significance import LEVEL, MARGINS_NATS
 from golfpipe.submission.trial import experiments, packed_scorer

@@ -41,6 +41,7 @@ from golfpipe.cli.commands.status import status
 from golfpipe.cli.commands.submit import submit
 from golfpipe.cli.commands.sweep import sweep
 from golfpipe.cli.commands.train import train
+from golfpipe.cli.commands.trial import trial
 from golfpipe.cli.commands.ttt import ttt
 from golfpipe.cli.commands.unpack import unpack
 from golfpipe.cli.completion import bash_equals_signs
@@ -99,6 +100,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "diff", REVIEW, diff),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
+    (app, "trial", REVIEW, trial),
     (app, "generate", REVIEW, generate),
     (app, "unpack", REVIEW, unpack),
     (app, "clean", REVIEW, clean),
@@ -116,7 +118,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
-    "ls", "status", "sweep", "diff", "compare", "audit", "generate", "unpack", "clean", "report",
+    "ls", "status", "sweep", "diff", "compare", "audit", "trial", "generate", "unpack", "clean", "report",
     "config", "presets", "doctor",
 )
 # fmt: on

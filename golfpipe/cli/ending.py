@@ -34,7 +34,7 @@ def ending(
         *([f"next ({verdict.purpose}):", verdict.command] if verdict is not None else []),
     ]
     worth = worth_table(numbers) if numbers is not None else []
-    return paragraphs(steps, worth, [*found, *_rules(rules)], places)
+    return paragraphs(steps, worth, [*found, *_rules(rules), *places])
 
 
 def worth_table(numbers: Numbers) -> list[str]:
@@ -59,21 +59,24 @@ def _judgment(verdict: Verdict) -> list[str]:
         return _labeled("verdict", "Nothing looks wrong.")
     gravest, *others = verdict.wrong
     more = f" The report tells {len(others)} more." if others else ""
-    return _labeled("wrong", f"{gravest}{more}")
+    return _labeled("wrong", f"{gravest}{more}", most=3)
 
 
 def _rules(rules: Sequence[RuleResult]) -> list[str]:
-    """Return how many rules hold, and the names of those that fail; the report and `audit` tell the evidence."""
+    """Return how many rules hold, and why the first one fails; the report and `audit` tell the rest."""
     if not rules:
         return []
     of = {status: [rule for rule in rules if rule.status == status] for status in ("pass", "fail", "not checked")}
-    failed = "".join(f": {rule.name}" if i == 0 else f"; {rule.name}" for i, rule in enumerate(of["fail"]))
-    text = f"{len(of['pass'])} hold, {len(of['not checked'])} are not checked, {len(of['fail'])} fail{failed}"
-    return _labeled("rules", text)
+    text = f"{len(of['pass'])} hold, {len(of['not checked'])} not checked, {len(of['fail'])} broken"
+    if of["fail"]:
+        first = of["fail"][0]
+        text += f": {first.number}. {first.evidence}"
+    return _labeled("rules", text, most=2)
 
 
-def _labeled(label: str, text: str) -> list[str]:
-    """Return a text behind its label, wrapped at words. What has no spaces stays whole, for it may be a path."""
+def _labeled(label: str, text: str, most: int = 1) -> list[str]:
+    """Return a text behind its label, in at most so many lines. What has no spaces stays whole, for it may be a
+    path."""
     width = max(60, min(120, shutil.get_terminal_size().columns))
     return textwrap.wrap(
         text,
@@ -82,4 +85,6 @@ def _labeled(label: str, text: str) -> list[str]:
         subsequent_indent=" " * _LABEL,
         break_long_words=False,
         break_on_hyphens=False,
+        max_lines=most,
+        placeholder=" ...",
     )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from golfpipe.pipeline.runner import Step
 
 MAX_REASONS = 6
+KINDS_PER_SEED = ("trained_model", "packed_model", "evaluation")
+"""What has a row for each of several seeds; all rows would not fit on a screen."""
 SCORED_KINDS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
 
@@ -37,6 +39,8 @@ def result_table(steps: Sequence[Step]) -> list[str]:
         if step.artifact is None or (
             kind == "evaluation" and step.node.stage is not None and step.node.stage.name != "ttt"
         ):
+            continue
+        if step.node.seed is not None and kind not in KINDS_PER_SEED:
             continue
         manifest = step.artifact.manifest
         scored = scores.get(step.node.name) if kind in SCORED_KINDS else step if kind == "evaluation" else None

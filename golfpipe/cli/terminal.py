@@ -6,10 +6,11 @@ further lines are indented. Characters that the stream's encoding lacks are show
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from golfpipe.cli.layout import TableLine, fitted, terminal_width, wrapped
@@ -61,6 +62,28 @@ def write_answer(text: str | bytes) -> None:
     except OSError as error:
         _send_nowhere(sys.stdout)
         raise StageFailed(f"standard output: {error.strerror}", hint="what was made is complete") from error
+
+
+def prompted_lines(mark: str) -> Iterator[str]:
+    """Yield the lines of stdin without their ends; bytes that are no text become U+FFFD. Where a person types them,
+    each is asked for with `mark`, can be edited, and is kept in a history until the program ends. Ctrl-D ends them."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        for line in sys.stdin:
+            yield line.removesuffix("\n")
+        return
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # gives input() its editing and its history
+    while True:
+        try:
+            line = input(mark)
+        except (EOFError, KeyboardInterrupt) as end:
+            write_answer("\n")  # the mark's line is left
+            if isinstance(end, EOFError):
+                return
+            raise
+        yield line
 
 
 def print_message(text: str, stream: TextIO | None = None) -> None:

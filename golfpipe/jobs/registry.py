@@ -57,6 +57,8 @@ class Stage:
     """Dotted keys inside those sections that do not change the result."""
     unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
     """Further dotted keys that do not change the result under the given plain configuration."""
+    checked: bool = False
+    """True if the module has `check(job, processes)`, which raises what `run` would refuse before it begins."""
     precious: bool = False
     """True if the output cost hours: it is kept on interrupt, and never replaced without --force."""
 
@@ -156,9 +158,10 @@ STAGES: dict[str, Stage] = {
             # model, and may go on with another answer.
             neutral=(
                 *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
-                *("train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
+                *("train.forward_tokens", "train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
             ),
             unused=_unused_by_train,
+            checked=True,
             precious=True,
         ),
         Stage(
@@ -232,7 +235,7 @@ def without_keys(config: Plain, keys: Iterable[str]) -> Plain:
     """Return a plain configuration, which may lack sections, without these dotted keys."""
     kept = dict(config)
     for key in keys:
-        section, name = key.split(".")
+        section, _, name = key.partition(".")  # a name in a stranger's manifest may hold dots
         if isinstance(kept.get(section), dict):
             kept[section] = {k: v for k, v in kept[section].items() if k != name}
     return kept

@@ -15,11 +15,11 @@ from golfpipe.store.metric_values import count, mapping
 
 LONGER = 4
 """How many times as many steps a model gets that has not learned enough."""
-_OTHERWISE = {"-o", "--out", "--resume", "--replay", "--from"}
-"""Options of a training that do not suit another one."""
+_SECRETIVE = {"--resume", "--replay"}
+"""Options of a training whose settings are not in its command."""
 _WITHOUT_VALUE = {"-q", "--quiet", "-v", "--verbose", "--json", "--force", "--dry-run"}
-_REPLACED = {"--name", "train.max_steps"}
-"""The option, and the setting of --set, that the new training has otherwise."""
+_REPLACED = {"--name", "-o", "--out", "--from", "train.max_steps"}
+"""The options, and the setting of --set, that the new training has otherwise."""
 
 Next = tuple[str, str]
 """A command, and what it is for as a part of a sentence."""
@@ -30,7 +30,8 @@ class Standing:
     """What of a run looks wrong, as far as a command can help."""
 
     over_limit: bool = False
-    beaten_by: str | None = None
+    unlearned: bool = False
+    """A general compressor needs no more bits than the unquantized model."""
     rise: Rise | None = None
     bearable_bytes: int | None = None
     coarse: bool = False
@@ -59,10 +60,11 @@ def _remedy(run: RunData, standing: Standing) -> Next | None:
     trained = _trained(run)
     if trained is None:
         return None
-    if standing.beaten_by is not None and (steps := count(trained.manifest.metrics, "steps")):
-        return _train_again(run, trained, LONGER * steps), "trains longer"
-    if standing.rise is not None:
-        return _train_again(run, trained, standing.rise.best.step), "stops where the validation loss was best"
+    steps = count(trained.manifest.metrics, "steps") or 0
+    if standing.unlearned and (again := _train_again(run, trained, LONGER * steps)) is not None:
+        return again, "trains longer"
+    if standing.rise is not None and (again := _train_again(run, trained, standing.rise.best.step)) is not None:
+        return again, "stops where the validation loss was best"
     if standing.bearable_bytes is not None:
         thousands = f"{standing.bearable_bytes / 1000:g}"
         again = _quantize_again(run, trained, f"{thousands}k", f"target_bytes={thousands}e3")
@@ -86,15 +88,15 @@ def _further(run: RunData) -> Next:
     return _words("audit", run.folder, "--execute"), "runs the scoring for the rules that only running it shows"
 
 
-def _train_again(run: RunData, trained: Artifact, steps: int) -> str:
-    """Return the command of the training with another number of steps, and a name that says so."""
+def _train_again(run: RunData, trained: Artifact, steps: int) -> str | None:
+    """Return the command of the training with another number of steps, and a name that says so. None for a training
+    whose command is not known."""
     argv = trained.manifest.provenance.get("argv")
     words = [str(word) for word in argv] if isinstance(argv, list) else []
-    if not words or words[0] not in ("run", "train") or _OTHERWISE & set(words):
-        data = trained.manifest.input("data")
-        words = ["train", data.path if data is not None else "DATA"]
-    kept = _kept_words(words)
-    return _words(*kept, "--name", f"{run.folder.name}-{steps}", "--set", f"train.max_steps={steps}")
+    if not steps or words[:1] not in (["run"], ["train"]) or _SECRETIVE & set(words):
+        return None
+    name = f"{run.name.partition('/')[0]}-{steps}"  # of a run of several seeds without the seed
+    return _words(*_kept_words(words), "--name", name, "--set", f"train.max_steps={steps}")
 
 
 def _kept_words(words: Sequence[str]) -> list[str]:

@@ -93,7 +93,7 @@ def _draw_cells(
     )  # fmt: skip
     for point in best:
         if point.noise is not None:
-            axes.plot([point.total_bytes] * 2, point.noise, color=color(series_color(0)), lw=1.0, alpha=0.6)
+            axes.plot([point.total_bytes] * 2, point.noise, color=color(INK), lw=0.9, marker="_", ms=6, zorder=3)
     for point in points:
         if point.knee:
             axes.plot(
@@ -133,7 +133,7 @@ def _set_height(axes: Axes, found: SweepPoints, top: float) -> None:
 def _off_axis(
     axes: Axes, points: Sequence[SweepPoint], best: Sequence[SweepPoint], color: Callable[[str], str]
 ) -> None:
-    """Mark cells above the axis with an arrow at its top, and say their scores."""
+    """Mark cells above the axis with an arrow at its top, with the scores of those in the key."""
     named = best[:MOST_NAMED]
     for point in points:
         ink = color(series_color(0) if point.pareto else MUTED)
@@ -141,11 +141,12 @@ def _off_axis(
             point.total_bytes, 0.98, transform=axes.get_xaxis_transform(), marker="^", ms=6, color=ink,
             markeredgewidth=0,
         )  # fmt: skip
-        place = f"{named.index(point) + 1}:  " if point in named else ""
-        axes.annotate(
-            f"{place}{point.val_bpb:.2f}", (point.total_bytes, 0.98), xycoords=("data", "axes fraction"),
-            xytext=(6, -3), textcoords="offset points", fontsize=7.5, color=color(INK),
-        )  # fmt: skip
+        if point in named:
+            axes.annotate(
+                f"{named.index(point) + 1}:  {point.val_bpb:.2f}", (point.total_bytes, 0.98),
+                xycoords=("data", "axes fraction"), xytext=(0, -14), textcoords="offset points", fontsize=7.5,
+                ha="center", color=color(INK),
+            )  # fmt: skip
 
 
 def _height(points: Sequence[SweepPoint], width: Width) -> float:

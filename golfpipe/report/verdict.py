@@ -7,7 +7,7 @@ and the top of the report tell the same verdict.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +76,12 @@ class Numbers:
         best = min(self.baselines, key=lambda name: self.baselines[name], default=None)
         return best if best is not None and self.val_bpb is not None and self.baselines[best] <= self.val_bpb else None
 
+    @property
+    def has_learned(self) -> bool:
+        """False where the unquantized model is beaten, too, or where it is not known to be better."""
+        before = self.unquantized_bpb if self.unquantized_bpb is not None else self.val_bpb
+        return self.beaten_by is None or (before is not None and before < self.baselines[self.beaten_by])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -97,12 +103,19 @@ def verdict(run: RunData, numbers: Numbers) -> Verdict:
         rise=numbers.rise,
         bearable_bytes=numbers.bearable_bytes,
         over_limit=numbers.over_limit,
-        beaten_by=numbers.beaten_by,
+        unlearned=not numbers.has_learned,
         coarse=_costs_much(numbers),
         saturated=_is_saturated(numbers),
     )
     command, purpose = next_command(run, standing)
     return Verdict(good=tuple(what_is_good(numbers)), wrong=tuple(wrong), command=command, purpose=purpose)
+
+
+def gravest(runs: Sequence[RunData]) -> tuple[Numbers, Verdict]:
+    """Return the numbers and the verdict of the run of which most looks wrong; of several the first one. There is at
+    least one run."""
+    told = [(numbers, verdict(run, numbers)) for run in runs for numbers in [gather_numbers(run, baselines=True)]]
+    return max(told, key=lambda pair: len(pair[1].wrong))
 
 
 def what_is_good(numbers: Numbers) -> list[str]:
@@ -127,9 +140,10 @@ def what_looks_wrong(numbers: Numbers) -> list[str]:
     if numbers.over_limit and numbers.total_bytes is not None and numbers.limit_bytes is not None:
         wrong.append(f"It is {format_bytes(numbers.total_bytes - numbers.limit_bytes)} over the limit.")
     if numbers.beaten_by is not None:
+        cause = "quantizing lost what it had learned" if numbers.has_learned else "it has not learned enough"
         wrong.append(
             f"{numbers.beaten_by} needs {numbers.baselines[numbers.beaten_by]:.4f} bits per byte, no more than the"
-            " model: it has not learned enough."
+            f" model: {cause}."
         )
     if numbers.rise is not None:
         best, last = numbers.rise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from golfpipe.data.token_data import validation_bytes
 from golfpipe.errors import GolfpipeError
 from golfpipe.jobs.provenance import data_reference
 from golfpipe.report.run_data import RunData, Samples
 from golfpipe.reporter import Reporter
-from golfpipe.review.generation import GenerationSettings, generate_text
+from golfpipe.review.generation import GenerationSettings, Generator
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
 from golfpipe.store.search import find_artifact
@@ -19,13 +21,15 @@ _FORMS: tuple[tuple[Kind, str], ...] = (("packed_model", "packed file"), ("train
 
 
 def draw_samples(
-    run: RunData, reporter: Reporter, *, device: str = "auto", threads: int | None = None
+    runs: Sequence[RunData], reporter: Reporter, *, device: str = "auto", threads: int | None = None
 ) -> Samples | None:
-    """Return what the models write after the first words of the validation text; None where they cannot.
+    """Return what the models of a run write after the first words of the validation text; None where they cannot, and
+    for several runs.
 
     The reason is a note: a run is reported on without its weights, too.
     """
-    models = [(name, model) for kind, name in _FORMS if (model := run.first(kind)) is not None]
+    forms = _FORMS if len(runs) == 1 else ()
+    models = [(name, model) for kind, name in forms if (model := runs[0].first(kind)) is not None]
     if not models:
         return None
     try:
@@ -34,7 +38,7 @@ def draw_samples(
         texts = []
         with reporter.task("sample text", len(models), "models") as task:
             for name, model in models:
-                texts.append((name, "".join(generate_text(model.path, settings, device=device, threads=threads))))
+                texts.append((name, "".join(Generator(model.path, device=device, threads=threads).text(settings))))
                 task.advance(1)
     except GolfpipeError as error:
         reporter.note(f"no sample text: {error.message}")

@@ -36,6 +36,7 @@ from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name, log_name
 from golfpipe.submission.seed_results import largest, spread
 from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.room import Room
 from golfpipe.submission.trial.start import execute
 from golfpipe.units import format_bytes
 
@@ -144,11 +145,11 @@ def _executed(job: Job, lineages: Sequence[Lineage]) -> tuple[list[Executed], Go
     are to be told first."""
     if job.config.submit.track != RECORD_TRACK and not job.config.submit.execute:
         return [], None
-    found = []
+    found, room = [], Room(device=job.context.device, threads=job.context.threads)
     with job.context.reporter.task("execute the rules", len(lineages), "seeds") as task:
         for lineage in lineages:
             try:
-                found.append(execute(lineage, device=job.context.device, threads=job.context.threads))
+                found.append(execute(lineage, room=room))
             except GolfpipeError as error:
                 return [], error
             task.advance(1)

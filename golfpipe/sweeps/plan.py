@@ -237,6 +237,8 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
         words += ["--config", str(settings.config_file)]
     if settings.preset is not None:
         words += ["--preset", settings.preset]
+    if settings.machine is not None:
+        words += ["--machine", settings.machine]
     for override in settings.overrides:
         words += ["--set", override]
     if settings.seed is not None:

@@ -168,7 +168,7 @@ def test_dry_run_writes_nothing(golfpipe: Any, tmp_path: Path) -> None:
     assert len(answer["plan"]["key"]) == 64
     text = golfpipe(f"train {TEXT} --dry-run").out
     assert "would run: missing" in text
-    assert "unknown" in text
+    assert "400 training steps" in text and "measured with preset tiny" in text
     assert sorted(tmp_path.rglob("*")) == before
 
 

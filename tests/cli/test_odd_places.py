@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from fake_run import FakeRun
-from forged_fields import fill
 
 from golfpipe.cli.app import main
 from golfpipe.store.recorded_path import recorded_path
+from reliability.forged_fields import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 

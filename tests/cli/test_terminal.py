@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -20,14 +21,10 @@ from golfpipe.cli.table import format_table, paragraphs
 from golfpipe.cli.terminal import print_lines, print_message, print_path
 from golfpipe.errors import GolfpipeError
 from golfpipe.visible import visible, visible_json, visible_line
+from reliability.payloads import acts
 
 ESCAPES = "\x1b]0;title\x07\x08\x7f\x9b31m\r\u202e\u2066\udcfc"
 FORGED = f"name{ESCAPES}\nerror: forged"
-
-
-def acts(text: str) -> bool:
-    """Whether anything in the text but lines and tabs acts on a terminal."""
-    return any(not character.isprintable() and character not in "\n\t\xa0\u3000" for character in text)
 
 
 @given(st.text(st.characters()))
@@ -83,7 +80,8 @@ def test_generated_control_characters(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raw: bool
 ) -> None:
     pieces = ["one\ttwo\n", "\x1b[31m", "\x07\u4e2d"]
-    monkeypatch.setattr("golfpipe.review.generation.generate_text", lambda *given, **more: iter(pieces))
+    fake = SimpleNamespace(text=lambda settings: iter(pieces))
+    monkeypatch.setattr("golfpipe.review.generation.Generator", lambda *given, **more: fake)
     assert main(["generate", "model", "--prompt", "p\x9b", *(["--raw"] if raw else [])]) == 0
     escaped = "p\\x9bone\ttwo\n\\x1b[31m\\x07\u4e2d\n"
     assert capsys.readouterr().out == (f"p\x9b{''.join(pieces)}\n" if raw else escaped)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from golfpipe.codec import code_shapes
 from golfpipe.codec.coders import CODERS
 from golfpipe.codec.container import decode_payload, encode_payload
 from golfpipe.codec.formats import FORMATS, format_of
 from golfpipe.codec.pieces import Piece, format_name, row_layout
+from golfpipe.weights.decompress import decompress
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "file-formats.md").read_text()
 
@@ -24,6 +26,11 @@ def opened(name: str, bits: int, shape: tuple[int, ...], codes: list[int], log_s
     return Piece(
         name=name, shape=shape, bits=bits, codes=np.int16(codes).reshape(row_layout(shape)), scales=np.int16(log_steps)
     )
+
+
+def exact(name: str, bits: int, values: list[int]) -> Piece:
+    array = np.array(values, dtype=f"u{(bits - 100) // 8}")
+    return Piece(name=name, shape=array.shape, bits=bits, raw=array)
 
 
 def floats(name: str, bits: int, values: float | list[float]) -> Piece:
@@ -46,6 +53,7 @@ EXAMPLES = {
     "written": ("range", [opened("w", 0, (32,), [1, 0, 0, -1, *[0] * 28], [-768, *COLUMNS])]),
     "trellis-4": ("range", [opened("w", -4, (1, 5), [1, 0, -1, 0, 2], [-1024, 0, 0, 0, 0, 0])]),
     "trellis-8": ("range", [opened("w", -8, (3, 12), [8, *[0] * 23, *LOUD_ROW], [-768] * 3 + [0] * 12)]),
+    "exact": ("range", [exact("0", 108, [1, 2, 3, 4] * 32), exact("1", 116, [0x3F80, 0xC020])]),
     "nibble": (
         "nibble",
         [
@@ -53,9 +61,13 @@ EXAMPLES = {
             grid("b", 6, [[-32, 31, 0]], [0.5]),
             opened("o", 0, (1, 2), [300, -1], [-1024, -256, 128]),
             floats("h", 16, [1, -2.5]),
+            exact("x", 116, [0x3F80, 0xC020]),
         ],
     ),
 }
+
+MODELS = {"exact": {"weights": [["m", "uint8", [128], 1, 0], ["w", "bfloat16", [2], 1, 0], ["v", 1]]}}
+"""The models of the examples that have one."""
 
 
 def block(mark: str) -> list[str]:
@@ -71,7 +83,7 @@ def payload_of(example: str) -> bytes:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_package_writes_the_example(example):
     coder, pieces = EXAMPLES[example]
-    assert encode_payload({}, pieces, coder=coder).hex(" ") == payload_of(example).hex(" ")
+    assert encode_payload(MODELS.get(example, {}), pieces, coder=coder).hex(" ") == payload_of(example).hex(" ")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -79,8 +91,9 @@ def test_the_weights_under_the_example_are_the_packages_to_the_bit(example):
     lines = [line.split() for line in block(f"weights={example}")]
     _, pieces = decode_payload(payload_of(example))
     for name, piece in pieces.items():
-        told = np.array([number for line in lines if line[0] == name for number in line[1:]], dtype=np.float32)
-        assert told.tobytes() == format_of(piece.bits).weights(piece).tobytes()
+        weights = format_of(piece.bits).weights(piece)
+        told = np.array([number for line in lines if line[0] == name for number in line[1:]], dtype=weights.dtype)
+        assert told.tobytes() == weights.tobytes()
     assert {line[0] for line in lines} == pieces.keys()
 
 
@@ -96,3 +109,13 @@ def test_the_constants_of_computed_tables_are_the_packages():
     assert tuple(float(cell) for cell in exponents[1].split("|")) == code_shapes.EXPONENTS
     expected = [code_shapes._TAIL_BITS ** (1 / exponent) for exponent in code_shapes.EXPONENTS]
     assert [float(cell) for cell in tails[1].split("|")] == expected
+
+
+def test_the_state_dict_of_the_page_is_decompressed():
+    state = decompress(payload_of("exact"))
+    assert list(state) == ["m", "w", "v"] and state["v"] is state["w"]
+    assert (state["w"].dtype, state["w"].tolist(), state["m"].tolist()) == (
+        torch.bfloat16,
+        [1.0, -2.5],
+        [1, 2, 3, 4] * 32,
+    )

@@ -213,7 +213,7 @@ def test_plans_say_why_and_what() -> None:
     job = _train("train.max_steps=7", "train.max_seconds=60")
     plan = plan_job(job)
     assert plan.reasons == ("missing",)
-    assert (plan.key, plan.seconds) == (job.key, 60.0)
+    assert (plan.key, plan.seconds) == (job.key, None)
     assert plan.output_bytes is not None
     assert plan.memory_bytes == 5 * plan.output_bytes
     run_job(job)
@@ -252,7 +252,6 @@ def test_bytes_before_coding() -> None:
     assert estimate(STAGES["submit"], config, config.model) == {
         "output_bytes": None,
         "memory_bytes": None,
-        "seconds": None,
     }
 
 

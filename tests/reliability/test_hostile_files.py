@@ -1,14 +1,16 @@
-"""Short versions of benchmarks/reliability: damaged and forged files, bombs, attacks, odd settings and texts."""
+"""Short versions of `reliability`: damaged and forged files, bombs, attacks, texts of strangers, odd settings and
+texts."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from reliability import attacks, bombs, byte_counts, configurations, mutants
+from reliability import attacks, bombs, byte_counts, configurations, injections, mutants
 from reliability.attack_list import all_attacks
 from reliability.specimens import SmallRun, build
 
@@ -18,6 +20,21 @@ SHORT_ATTACKS = (
     "a temporary file is a link", "the log of an interrupted run is a hard link", "manifest is a pipe",
     "the only tokenizer is a pipe", "records script that would run", "markup in a manifest",
 )  # fmt: skip
+SHORT_INJECTIONS = {
+    "pip as value of manifest.json: provenance.packages.torch (lines)",
+    "Python as value of manifest.json: provenance.packages.numpy (lines)",
+    "SLURM as value of manifest.json: metrics.stop_reason (lines)",
+    "YAML as value of manifest.json: config.submit.blurb (lines)",
+    "Markdown as value of manifest.json: provenance.device_name (lines)",
+    "HTML as value of submission.json: author (lines)",
+    "shell as name of run (lines)",
+    "terminal as value of .train.lock: host (lines)",
+    "terminal as value of manifest.json: stage (json)",
+    "terminal as value of manifest.json: metrics.method (terminal)",
+    "terminal as name of manifest.json: files.train.log (lines)",
+    "everything as name of manifest.json: config.pack.code_bytes_reserve (lines)",
+    "everything as name of manifest.json: digest (lines)",
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +84,31 @@ def test_an_attack_that_works_is_found_out(finished, tmp_path, monkeypatch):
     monkeypatch.setattr("golfpipe.store.artifact_writer._refuse_links", lambda partial: None)
     chosen = [attack for attack in all_attacks() if attack.name.startswith("the log of an interrupted run is a")]
     assert len(attacks.run_on(finished, tmp_path, chosen)["failures"]) == len(chosen) == 2
+
+
+@pytest.fixture
+def held(small):
+    injections.hold(small.folder)
+    return small.folder
+
+
+def test_texts_of_strangers_come_to_nothing(held, tmp_path):
+    every = injections.all_injections(held)
+    chosen = [one for one in every if str(one) in SHORT_INJECTIONS]
+    assert len(chosen) == len(SHORT_INJECTIONS) and len(every) > 3000
+    found = injections.run_on(held, tmp_path, chosen)
+    assert found["failures"] == []
+    assert {"README.md", "launch_modal.py", "report.html", "requirements.txt"} <= found["files_changed"].keys()
+
+
+def test_a_text_that_gets_through_is_found_out(held, tmp_path, monkeypatch):
+    monkeypatch.setattr("golfpipe.visible._IN_LINE", re.compile("(?!)"))
+    monkeypatch.setattr("golfpipe.store.metric_values._VERSION", re.compile("(?s).*"))
+    packages = ("manifest.json", ("provenance", "packages", "torch"))
+    chosen = [injections.Injection(packages, "value", "pip"), injections.Injection("run", "name", "terminal")]
+    found = injections.run_on(held, tmp_path, chosen)["failures"]
+    assert any(one.startswith("pip as value") and "a generated file cannot be parsed" in one for one in found)
+    assert any(one.startswith("terminal as name of run") and "control characters" in one for one in found)
 
 
 def test_no_configuration_ends_in_a_traceback():

@@ -12,7 +12,15 @@ from golfpipe.cli.app import COMMANDS
 from golfpipe.loading.warning_signs import MOST_EDGE_SHARE, Rise, Validation
 from golfpipe.report.page import write_report
 from golfpipe.report.run_data import read_run
-from golfpipe.report.verdict import MOST_COST, Numbers, gather_numbers, verdict, what_is_good, what_looks_wrong
+from golfpipe.report.verdict import (
+    MOST_COST,
+    Numbers,
+    gather_numbers,
+    gravest,
+    verdict,
+    what_is_good,
+    what_looks_wrong,
+)
 
 FINE = Numbers(
     form="packed file",
@@ -28,7 +36,7 @@ FINE = Numbers(
 )
 BAD = {
     "over the limit": {"total_bytes": 16_000_001},
-    "bzip2 -9 needs": {"val_bpb": 2.45},
+    "bzip2 -9 needs": {"val_bpb": 2.45, "unquantized_bpb": 2.449, "quantized_bpb": 2.45},
     "rose from": {"rise": Rise(Validation(100, 3.0), Validation(400, 3.4)), "fell_to_the_end": False},
     "are bearable": {"relative_error": 0.59, "bearable_bytes": 190_000},
     "Quantizing costs": {"quantized_bpb": 1.76 * (1 + 1.01 * MOST_COST)},
@@ -53,6 +61,7 @@ def test_all_signs_are_told_together():
     numbers = FINE
     for change in BAD.values():
         numbers = replace(numbers, **change)
+    numbers = replace(numbers, quantized_bpb=3.0)
     told = what_looks_wrong(numbers)
     assert len(told) == len(BAD) - 1  # the size that is bearable says what quantizing costs, too
     assert what_is_good(numbers) == []
@@ -100,6 +109,14 @@ def test_a_remedy_names_a_place_of_its_own(fake: FakeRun, monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_model_that_quantizing_spoiled_is_quantized_again_and_not_trained_longer(fake: FakeRun):
+    spoiled = replace(FINE, val_bpb=3.0, quantized_bpb=3.0, **BAD["are bearable"])
+    assert [" quantize " in verdict(read_run(fake.folder), spoiled).command, spoiled.has_learned] == [True, True]
+    assert "quantizing lost what it had learned" in " ".join(what_looks_wrong(spoiled))
+    unlearned = replace(spoiled, unquantized_bpb=2.9)
+    assert "train.max_steps=1000" in verdict(read_run(fake.folder), unlearned).command  # four times as many
+
+
 def test_the_numbers_are_those_of_the_artifacts(fake: FakeRun):
     numbers = gather_numbers(read_run(fake.folder), baselines=True)
     assert numbers.unquantized_bpb == pytest.approx(2.61) and numbers.val_bpb == pytest.approx(2.6225)
@@ -115,3 +132,12 @@ def test_a_rising_validation_is_on_the_page(tmp_path: Path):
     assert (numbers.rise.best.step, numbers.rise.last) == (250, Validation(300, 9.9))
     page = write_report([run.folder], tmp_path / "report.html").read_text()
     assert what_looks_wrong(numbers)[0] in page and "train.max_steps=250" in page
+
+
+def test_of_several_runs_the_one_with_most_trouble_is_told(tmp_path: Path):
+    fine = FakeRun(tmp_path / "a").build()
+    over = FakeRun(tmp_path / "b", limit_bytes=50_000, extra_train_metrics={"skipped_steps": 2}).build()
+    runs = [read_run(fine.folder), read_run(over.folder)]
+    numbers, told = gravest(runs)
+    assert numbers.over_limit and len(told.wrong) == 2
+    assert gravest(runs[:1])[1].wrong == ()

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import typer
 from fake_run import FakeRun, submit_job
-from forged_fields import Field, fields, fill
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +33,7 @@ from golfpipe.store.metric_values import (
     texts,
     version,
 )
+from reliability.forged_fields import Field, fields, fill
 
 WRONG: tuple[Any, ...] = ("high", 1e300, -1.5, 10**30, 10**400, True, None, [2.5], {"a": 1}, "")
 NAMES = ("val_bpb", "val_loss_nats", "seconds", "step_avg_ms", "packed_bytes", "relative_mse", "steps", "method")

@@ -3,50 +3,32 @@ language would act on, and the files parse to the same tree as with a harmless w
 
 from __future__ import annotations
 
-import ast
 import functools
 import io
 import json
-import os
-import shlex
-import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-import yaml
 from fake_run import FakeRun, submit_job
-from forged_fields import Field, fields, fill
-from markdown_it import MarkdownIt
-from packaging.requirements import Requirement
 
 from golfpipe.cli.app import app, main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import build_config, plain_config
 from golfpipe.jobs.run import run_job
-from golfpipe.records.log_lines import read_log
 from golfpipe.report.svg import Drawing
 from golfpipe.script.generate import generate_script, script_settings_of
 from golfpipe.store.artifact import open_artifact
 from golfpipe.submission.records_folder import records_folder
+from reliability.forged_fields import Field, fields, fill
+from reliability.payloads import EVERYTHING, HARMLESS, HIDDEN, as_name, lets_through
+from reliability.syntax_trees import REFUSED, python_tree, trees
 
-HARMLESS = "harmless"
-HOSTILE = (
-    "1.26\n--index-url=http://x\n#SBATCH --wrap=x\n- x: !!python/object:os.system\n# heading\n<script>x</script>"
-    "\n| a | b |\n```\n"
-    """'"]);__import__("os").system("x");x=['"""
-    "\"\"\"\n'''\n\\"
-    "$(touch x)`touch x`; touch x #{{ 7 * 7 }}{% raw %}</title></style><img src=x onerror=x>*b* [l](javascript:x) -->"
-    "\x1b]0;x\x07\x7f\x9b31m\u202e\r\nval_bpb:0.1"
-)
-HIDDEN = {"\x1b", "\x07", "\x7f", "\x9b", "\u202e"}
 LAUNCHERS = 'submit.launchers=["torchrun","modal","slurm"]'
-_MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +66,11 @@ def outputs(run: Path, out: Path) -> dict[str, str]:
         assert folder.resolve().is_relative_to(out.resolve())
         made |= {path.name: path.read_text() for path in folder.iterdir()}
     else:
-        made["submission.json"] = "refused"
+        made["submission.json"] = REFUSED
     for name, more in (("report.html", ()), ("report.md", ("--markdown",))):
         file = out.with_name(name)
         refused = command("report", str(run), "-o", str(file), *more) != 0
-        made[name] = "refused" if refused else file.read_text()
+        made[name] = REFUSED if refused else file.read_text()
     command("status", str(run))
     command("audit", str(run / "evaluate-pack"))
     command("audit", str(run / "submit"))
@@ -101,86 +83,8 @@ def command(*words: str) -> int:
     with redirect_stdout(said), redirect_stderr(said):
         code = main(words)
     text = said.getvalue()
-    assert "this is a bug" not in text, text
-    assert not HIDDEN & set(text), words
-    assert not any(line.startswith(("--index-url", "#SBATCH", "val_bpb")) for line in text.splitlines()), text
+    assert "this is a bug" not in text and lets_through(text) is None, f"{words}: {text}"
     return code
-
-
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[Any] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, [name for name, _ in attributes]))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.tags.append(tag)
-
-    def handle_comment(self, data: str) -> None:
-        self.tags.append("comment")
-
-
-def _html(text: str) -> Any:
-    parser = _Tags()
-    parser.feed(text)
-    return parser.tags
-
-
-def _python(text: str) -> Any:
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            node.value = ""
-    return ast.dump(tree)
-
-
-def _shell(text: str) -> Any:
-    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False).returncode == 0
-    return [line.partition("=")[0] for line in text.splitlines() if line.startswith("#")], len(
-        shlex.split(text, comments=True)
-    )
-
-
-def _markdown(text: str) -> Any:
-    return [
-        (token.type, [child.type for child in token.children or () if child.type not in ("text", "text_special")])
-        for token in _MARKDOWN.parse(text)
-    ]
-
-
-def _requirements(text: str) -> Any:
-    found = [Requirement(line) for line in text.splitlines()]
-    return [(one.name, one.url, one.marker, one.extras) for one in found]
-
-
-def _plain(value: Any) -> Any:
-    """A value with every text replaced by its type."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else type(value)
-
-
-def _log_values(text: str) -> list[Any]:
-    """Return what a records reader finds in a log, without the text of the lines that it quotes as the source."""
-    return [(made.quantity, made.value) for log in read_log(text.encode(), "log") for made in log.statements]
-
-
-PARSERS: dict[str, Callable[[str], Any]] = {
-    ".html": _html,
-    ".md": _markdown,
-    ".py": _python,
-    ".sh": _shell,
-    ".json": lambda text: _plain(json.loads(text)),
-    ".yaml": lambda text: _plain(yaml.load(text, yaml.CSafeLoader)),
-    ".txt": _requirements,
-    ".log": lambda text: (len(text.splitlines()), _log_values(text)),
-}
-
-
-def trees(made: dict[str, str]) -> dict[str, Any]:
-    return {name: PARSERS[os.path.splitext(name)[1]](text) for name, text in made.items() if text != "refused"}
 
 
 def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[], dict[str, str]]) -> None:
@@ -194,7 +98,7 @@ def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[],
 
 def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
     plain = outputs(base, tmp_path / "plain")
-    assert "refused" not in plain.values() and len(plain) == 10
+    assert REFUSED not in plain.values() and len(plain) == 10
     usual, texts = trees(plain), fields(base, str)
     assert len(texts) > 80
     before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
@@ -209,30 +113,30 @@ def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
 
     reached, refused = set(), 0
     for field in texts:
-        made = outputs_with(HOSTILE, field)
+        made = outputs_with(EVERYTHING, field)
         changed = {name: text for name, text in made.items() if text != plain.get(name)}
         check(changed, usual, lambda field=field: outputs_with(HARMLESS, field))
-        reached |= {name for name, text in changed.items() if text != "refused"}
-        refused += "refused" in changed.values()
+        reached |= {name for name, text in changed.items() if text != REFUSED}
+        refused += REFUSED in changed.values()
     assert {"README.md", "submission.json", "config.yaml", "report.html", "report.md"} <= reached
     assert refused > 10
 
 
 def test_the_name_of_the_run(patched: None, tmp_path: Path) -> None:
     made = []
-    for name in (HOSTILE.replace("/", "\\"), HARMLESS):
-        run = FakeRun(tmp_path / str(len(name)) / name[:255].encode()[:250].decode(errors="ignore")).build()
+    for name in (as_name(EVERYTHING), HARMLESS):
+        run = FakeRun(tmp_path / str(len(name)) / name).build()
         made.append(outputs(run.folder, tmp_path / str(len(name)) / "made"))
-    assert "refused" not in made[0].values()
+    assert REFUSED not in made[0].values()
     check(made[0], trees(made[1]), lambda: made[1])
 
 
 def test_settings_in_the_script() -> None:
     """The only settings that are free text are the patterns of names."""
     made = []
-    for text in (HOSTILE, HARMLESS):
+    for text in (EVERYTHING, HARMLESS):
         plain = plain_config(resolve_config(load_stages(), preset="tiny").config)
         for policy in (plain["quantize"], plain["train"]["qat"]):
             policy["rules"][0]["match"] = text
         made.append(generate_script(script_settings_of(build_config(plain), "none"), "readable").decode())
-    assert ascii(HOSTILE)[1:20] in made[0] and _python(made[0]) == _python(made[1])
+    assert ascii(EVERYTHING)[1:20] in made[0] and python_tree(made[0]) == python_tree(made[1])

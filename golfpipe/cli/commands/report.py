@@ -35,14 +35,14 @@ def report(
       golfpipe report artifacts/demo --markdown
     """
     from golfpipe.report.page import write_report
-    from golfpipe.report.run_data import read_run
+    from golfpipe.report.run_data import read_runs
     from golfpipe.review.samples import draw_samples
 
     paths = [input_path(folder) for folder in folders]
     if markdown:
         return _markdown(paths, output_path(out))
     reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
-    samples = draw_samples(read_run(paths[0]), reporter) if len(paths) == 1 else None
+    samples = draw_samples(read_runs(paths[0]), reporter) if len(paths) == 1 else None
     page = write_report(paths, output_path(out) or paths[0] / "report.html", reporter, samples)
     return Answer(lines=[f"report  {page}"], path=page)
 

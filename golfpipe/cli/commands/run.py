@@ -85,8 +85,8 @@ def _answer(steps: list[Step], folder: Path, context: Context) -> Answer:
     """Return what the steps made, what it is worth, and the one thing to do next. The report has the rest."""
     from golfpipe.pipeline.runner import REPORT_FILE, step_fields
     from golfpipe.report.page import write_report
-    from golfpipe.report.run_data import read_run
-    from golfpipe.report.verdict import gather_numbers, verdict
+    from golfpipe.report.run_data import read_runs
+    from golfpipe.report.verdict import gravest
     from golfpipe.review.audit import audit_path
     from golfpipe.review.samples import draw_samples
 
@@ -94,10 +94,9 @@ def _answer(steps: list[Step], folder: Path, context: Context) -> Answer:
     report = audit_path(audited.path) if audited is not None else None
     page, numbers, judged = None, None, None
     with beside_finished_work(context.reporter, f"{folder / REPORT_FILE}"):
-        run_data = read_run(folder)
-        numbers = gather_numbers(run_data, baselines=True)
-        judged = verdict(run_data, numbers)
-        samples = draw_samples(run_data, context.reporter, device=context.device, threads=context.threads)
+        runs = read_runs(folder)
+        numbers, judged = gravest(runs)
+        samples = draw_samples(runs, context.reporter, device=context.device, threads=context.threads)
         page = write_report([folder], folder / REPORT_FILE, context.reporter, samples)
     submission = _last(steps, "submission")
     metrics, fields = _findings(report, submission)

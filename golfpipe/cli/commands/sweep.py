@@ -195,7 +195,7 @@ def _conclusion(summary: SweepSummary) -> list[str]:
     if summary.knee is None:
         return lines
     lines += [f"knee  {summary.knee}", f"      {summary.rule}"]
-    return [*lines, "take the knee:", *(f"  {command}" for command in summary.commands)] if summary.commands else lines
+    return [*lines, f"take the knee: {' && '.join(summary.commands)}"] if summary.commands else lines
 
 
 def _failures(plan: SweepPlan, failed: list[CellResult]) -> list[str]:

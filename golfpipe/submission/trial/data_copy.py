@@ -39,7 +39,8 @@ def copy_data(data: Artifact, folder: Path, max_targets: int) -> tuple[int, bool
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / tokenizer).write_bytes(data.read(tokenizer))
     files = {name: data.manifest.files[name] for name in kept}
-    manifest = replace(data.manifest, files=files, location=str(data.folder.resolve()))
+    # Without the long settings of the tokenization, which nobody reads there: the manifest is written at every scoring.
+    manifest = replace(data.manifest, files=files, location=str(data.folder.resolve()), config={}, provenance={})
     DataCopy(Artifact(folder, manifest)).place(original.tokens)
     return original.split_targets, original.from_sidecar
 
@@ -67,7 +68,7 @@ class DataCopy:
 
 
 def on_file(scorer: Scorer, data: DataCopy) -> Scorer:
-    """Return the scorer with every text that it scores placed at the validation path before."""
+    """Return the scorer with every text that it is asked about placed at the validation path before."""
     return cast(Scorer, _OnFile(scorer, data))
 
 
@@ -81,6 +82,15 @@ class _OnFile:
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
         return self._placed(self._scorer.score)(tokens, on_scored)
 
+    def order(self, tokens: np.ndarray) -> np.ndarray:
+        if self._scorer.ordered:  # else nothing is asked that could read the file
+            self._data.place(tokens)
+        return self._scorer.order(tokens)
+
+    def probabilities(self, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        self._data.place(tokens)
+        return self._scorer.probabilities(tokens, targets)
+
     def trials(self) -> Sequence[Trial]:
         return [replace(trial, score=self._placed(trial.score)) for trial in self._scorer.trials()]
 
@@ -93,7 +103,9 @@ class _OnFile:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file under another name first: a map of the one before stays what it was."""
+    """Write another file under the name: a map of the one before stays what it was. That one is removed before, since
+    file systems write to disk at once what a renamed file replaces, and this comes hundreds of times."""
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(content)
+    path.unlink(missing_ok=True)
     os.replace(new, path)

@@ -14,14 +14,16 @@ from pathlib import Path
 _WAYS = ("io_uring_setup", "open_by_handle_at", "pidfd_getfd", "process_vm_readv", "shmat", "mq_open")
 """Calls by which data can come in and no file be opened."""
 _CALLS = ",".join(
-    f"?{name}" for name in ("open", "openat", "openat2", "creat", "socket", "connect", "bind", "sendto", *_WAYS)
+    f"?{name}"
+    for name in ("open", "openat", "openat2", "creat", "link", "linkat", "socket", "connect", "bind", "sendto", *_WAYS)
 )
 _LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?(.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>")
 _UNFINISHED = "<unfinished ...>"
-_OPENED = re.compile(
-    r'\b(?:open|openat2?|creat)\((?:(?:AT_FDCWD|\d+)(?:<([^>]*)>)?, )?"((?:[^"\\]|\\.)*)"(.*)\) += \d+'
-)
+_FOLDER = r"(?:(?:AT_FDCWD|\d+)(?:<([^>]*)>)?, )?"
+_NAME = r'"((?:[^"\\]|\\.)*)"'
+_OPENED = re.compile(rf"\b(?:open|openat2?|creat)\({_FOLDER}{_NAME}(.*)\) += \d+")
+_LINKED = re.compile(rf"\blink(?:at)?\({_FOLDER}{_NAME}, {_FOLDER}{_NAME}.*\) += 0")
 _SOCKET = re.compile(r"\bsocket\(((?:AF|PF)_\w+).*\) += \d+(?:<([^>]*)>)?")
 _ADDRESS = re.compile(r'\b(?:connect|bind|sendto)\(\d+(?:<([^>]*)>)?.*sun_path=(@?)"((?:[^"\\]|\\.)*)"')
 _WAY = re.compile(rf"\b({'|'.join(_WAYS)})\(.*\) += (?!-1)")
@@ -61,18 +63,26 @@ def strace_command(log: Path) -> list[str] | None:
 
 
 def parse_strace(lines: Iterable[str], folder: str) -> Traced:
-    """Read the lines of a log. `folder` is where the process was started, to which relative paths refer."""
+    """Read the lines of a log. `folder` is the process's own new folder, in which it was started: relative paths refer
+    to it, and a socket in it is one by which its own processes speak to each other."""
     files: dict[str, None] = {}
     own: set[str] = set()
     found: dict[str, None] = {}
+
+    def path_of(start: str | None, name: str) -> str:
+        return os.path.normpath(os.path.join(folder, _unescaped(start or ""), _unescaped(name)))
+
     unknown: dict[str, None] = {}  # local sockets of which it is not known with whom they speak
     for call in _whole_calls(lines):
         if (opened := _OPENED.search(call)) is not None:
-            path = os.path.normpath(os.path.join(folder, _unescaped(opened[1] or ""), _unescaped(opened[2])))
+            path = path_of(opened[1], opened[2])
             if "O_EXCL" in opened[3]:
                 own.add(path)
             elif path not in own:
                 files[path] = None
+        elif (linked := _LINKED.search(call)) is not None:  # so the C library names a new semaphore in /dev/shm
+            if path_of(linked[1], linked[2]) in own:
+                own.add(path_of(linked[3], linked[4]))
         elif (socket := _SOCKET.search(call)) is not None:
             if socket[1] in _LOCAL:
                 unknown[socket[2] or ""] = None
@@ -81,13 +91,18 @@ def parse_strace(lines: Iterable[str], folder: str) -> Traced:
         elif (address := _ADDRESS.search(call)) is not None:
             name = address[2] + _unescaped(address[3])
             unknown.pop(address[1] or "", None)
-            if _SYSTEM_SOCKETS.fullmatch(name) is None:
+            own_name = address[2] == "" and _below(os.path.join(folder, name), folder)
+            if not own_name and _SYSTEM_SOCKETS.fullmatch(name) is None:
                 found[f"AF_UNIX {name}"] = None
         elif (way := _WAY.search(call)) is not None:
             found[way[1]] = None
     if unknown:
         found["AF_UNIX"] = None
     return Traced(tuple(files), tuple(found))
+
+
+def _below(path: str, folder: str) -> bool:
+    return os.path.normpath(path).startswith(folder.rstrip("/") + "/")
 
 
 def _whole_calls(lines: Iterable[str]) -> Iterator[str]:

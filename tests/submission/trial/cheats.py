@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import shared_memory
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from golfpipe.store.artifact import open_artifact
 from golfpipe.submission.trial.experiments import silent
 from golfpipe.submission.trial.packed_scorer import PackedScorer
 from golfpipe.submission.trial.process import packed_scorer
-from golfpipe.submission.trial.scorer import Trial
+from golfpipe.submission.trial.scorer import Trial, stream_order
 
 
 class PeeksAhead(PackedScorer):
@@ -209,7 +211,7 @@ def keeps_it_on_disk(request):
 class Uniform:
     """Every token is as likely as any other. A Scorer need not be a network."""
 
-    name, vocab_size, bos_id, adapts, wanted_targets = "uniform", 384, 1, False, 0
+    name, vocab_size, bos_id, adapts, ordered, wanted_targets = "uniform", 384, 1, False, False, 0
     probability_sums: tuple[float, ...] = ()
     scores_computed, same_nats = 0, 1e-5
 
@@ -217,6 +219,12 @@ class Uniform:
         nats = np.full(len(tokens) - 1, np.log(self.vocab_size))
         on_scored(len(nats), float(nats.sum()))
         return nats
+
+    def order(self, tokens):
+        return stream_order(tokens)
+
+    def probabilities(self, tokens, targets):
+        return np.full((len(targets), self.vocab_size), 1 / self.vocab_size)
 
     def sizes(self, tokens):
         return np.zeros(len(tokens) - 1, dtype=np.int64)
@@ -250,6 +258,28 @@ def opens_things(answers):
         return Uniform()
 
     return build
+
+
+def _add_one(name):
+    shared = shared_memory.SharedMemory(name=name)
+    shared.buf[0] += 1
+    shared.close()
+
+
+def shares_with_its_own_processes(request):
+    """No cheat. For the clean process: shared memory, a pool's semaphores and a manager's socket, for processes of its
+    own."""
+    fork = multiprocessing.get_context("fork")
+    shared = shared_memory.SharedMemory(create=True, size=1)
+    try:
+        with fork.Pool(2) as pool:
+            pool.map(_add_one, [shared.name] * 3, chunksize=3)
+        with fork.Manager() as manager:
+            assert list(manager.list([shared.buf[0]])) == [3]
+    finally:
+        shared.close()
+        shared.unlink()
+    return Uniform()
 
 
 def takes_for_ever(request):
