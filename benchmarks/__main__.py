@@ -3,7 +3,7 @@
 python -m benchmarks                            # all of them, about 14 minutes on 2 cores
 python -m benchmarks train_step evaluation      # some by name
 python -m benchmarks --quick --output /tmp/x    # toy sizes: whether they run, no figures
-python -m benchmarks.tables                     # the results into docs/speed.md
+python -m benchmarks.tables                     # the results into docs/speed.md and docs/speed-tables.md
 
 BENCHMARK_CLOCK=cpu OMP_NUM_THREADS=1 in the environment measures CPU seconds of one thread, where the machine is busy
 with other work. A result is benchmarks/results/NAME.json (or --output FOLDER) and a table on standard output.

@@ -1,4 +1,4 @@
-"""How long a command takes that computes nothing: start-up, against an empty interpreter.
+"""How long a command takes that computes nothing: start-up, against an empty interpreter, and 300 runs at once.
 
 python -m benchmarks command_line [--quick]
 """
@@ -16,9 +16,11 @@ from typing import Any
 from benchmarks.models import write_gaussian_model
 from benchmarks.settings import preset
 from benchmarks.timing import alternate
-from golfpipe.api import pack, quantize
+from golfpipe.api import demo_data, evaluate, pack, quantize, train
 
 REPEATS = 10
+REPORT_REPEATS = 3
+RUNS = 300
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -35,25 +37,34 @@ def run(quick: bool) -> dict[str, Any]:
             "golfpipe presets": [*golfpipe, "presets"],
             "golfpipe config show --preset 16l": [*golfpipe, "config", "show", "--preset", "16l"],
             "golfpipe status": [*golfpipe, "status", folder],
-            "golfpipe ls, 300 runs": [*golfpipe, "ls", str(_many_runs(Path(folder)))],
             "golfpipe audit": [*golfpipe, "audit", str(Path(folder) / "pack")],
             "golfpipe pack, up to date": [*golfpipe, "pack", str(Path(folder) / "quantize")],
         }
         if quick:
-            commands = {name: commands[name] for name in ("python -c pass", "golfpipe --help")}
-        times = alternate({name: _runner(command) for name, command in commands.items()}, 1 if quick else REPEATS)
-        return {
-            name: {"seconds": {"whole command": times[name]}, "loads_torch": _loads_torch(command)}
-            for name, command in commands.items()
-        }
+            return _timed({name: commands[name] for name in ("python -c pass", "golfpipe --help")}, 1)
+        runs = _many_runs(Path(folder))
+        commands[f"golfpipe ls, {RUNS} runs"] = [*golfpipe, "ls", str(runs)]
+        reports = [*golfpipe, "report", *map(str, sorted(runs.iterdir())), "-o", str(Path(folder) / "report.html")]
+        return _timed(commands, REPEATS) | _timed({f"golfpipe report, {RUNS} runs": reports}, REPORT_REPEATS)
 
 
-def _many_runs(run: Path, number: int = 300) -> Path:
-    """Return a folder with so many copies of the run, made of links."""
-    many = run / "many"
-    for copy in range(number):
-        for step in ("train", "quantize", "pack"):
-            shutil.copytree(run / step, many / f"run-{copy}" / step, copy_function=os.link)
+def _timed(commands: dict[str, list[str]], repeats: int) -> dict[str, Any]:
+    times = alternate({name: _runner(command) for name, command in commands.items()}, repeats)
+    return {
+        name: {"seconds": {"whole command": times[name]}, "loads_torch": _loads_torch(command)}
+        for name, command in commands.items()
+    }
+
+
+def _many_runs(folder: Path) -> Path:
+    """Return a folder with so many copies, made of links, of a short training that was quantized, packed and scored."""
+    run, many = folder / "run", folder / "many"
+    few = {"train.max_steps": 40, "train.validate_every": 10, "evaluate.max_targets": 4096}
+    trained = train(demo_data(out=folder / "data"), preset="demo", out=run / "train", settings=few)
+    evaluate(pack(quantize(trained)))
+    evaluate(trained)
+    for copy in range(RUNS):
+        shutil.copytree(run, many / f"run-{copy:03d}", copy_function=os.link)
     return many
 
 

@@ -17,7 +17,7 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("16l", ("ttt.method=cosine",)),
     ("16l", ("ttt.method=score_first_sgd",)),
     ("16l", ("quantize.method=trellis",)),
-    ("16l", ("quantize.target_bytes=limit",)),
+    ("16l", ("quantize.target_bytes=limit", "quantize.calibration=none")),
     ("16l", TO_LIMIT),
     ("14l-xsa6", (*TO_LIMIT, "ttt.method=score_first_lora")),
 )

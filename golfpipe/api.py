@@ -43,11 +43,11 @@ from golfpipe.sweeps.grid import Grid, override_texts
 
 if TYPE_CHECKING:  # these load torch, matplotlib and more
     from golfpipe.review.audit import AuditReport
-    from golfpipe.review.comparison import Comparison
     from golfpipe.review.differences import Differences
     from golfpipe.review.runs import RunLine
     from golfpipe.review.status import RunStatus
     from golfpipe.review.unpack import Unpacked
+    from golfpipe.submission.comparison import Comparison
     from golfpipe.sweeps.executor import ExecutorName
     from golfpipe.sweeps.results import CellResult
 
@@ -63,6 +63,7 @@ class Options(TypedDict, total=False):
     settings: Mapping[str, Any]
     """Values by dotted key, like {"quantize.mlp.bits": 5}; the option --set."""
     preset: str
+    machine: str
     seed: int
     config: Path | str
     """The pipeline file; else ./stages.yaml, else golfpipe's own."""
@@ -117,21 +118,18 @@ def run(
     name: str | None = None,
     start: str | None = None,
     until: str | None = None,
+    seeds: Sequence[int] = (),
     on_step: Callable[[Step], None] | None = None,
     **options: Unpack[Options],
 ) -> Run:
     """Bring the whole chain of stages.yaml in artifacts/NAME up to date, as `golfpipe run`; `start` is its --from.
 
-    `on_step` is called for each step before it runs, or when it is skipped. A submission that breaks a limit is a step
-    with an `error`; the chain goes on.
+    `seeds` trains with each, for one submission: run(seeds=[1, 2])["seed-1/pack"]. `on_step` is called for each step
+    before it runs, or when it is skipped. A submission that breaks a limit is a step with an `error`.
     """
+    settings, context = _settings(options), _context(options)
     request = RunRequest(
-        settings=_settings(options),
-        context=_context(options),
-        name=name,
-        data=_path(data),
-        start=start,
-        until=until,
+        settings=settings, context=context, name=name, data=_path(data), start=start, until=until, seeds=seeds
     )
     plan = plan_run(request)
     return Run(folder=plan.folder, steps=tuple(run_pipeline(plan, on_step or (lambda step: None))))
@@ -285,7 +283,7 @@ def audit(path: Source) -> AuditReport:
 
 def compare(first: Source, second: Source, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
     """Tell whether one evaluation is better than another, or the difference is noise, as `golfpipe compare`."""
-    from golfpipe.review.comparison import compare_evaluations
+    from golfpipe.submission.comparison import compare_evaluations
 
     return compare_evaluations(_known_path(first), _known_path(second), resamples=resamples, seed=seed)
 
@@ -332,10 +330,10 @@ def generate(
     threads: int | None = None,
 ) -> Iterator[str]:
     """Yield pieces of text as a model draws them, as `golfpipe generate`: "".join(generate(model, "The "))."""
-    from golfpipe.review.generation import GenerationSettings, generate_text
+    from golfpipe.review.generation import GenerationSettings, Generator
 
     settings = GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
-    return generate_text(_known_path(model), settings, data=_path(data), device=device, threads=threads)
+    return Generator(_known_path(model), data=_path(data), device=device, threads=threads).text(settings)
 
 
 def write_report(*folders: Path | str, out: Path | str | None = None) -> Path:
@@ -376,6 +374,7 @@ def _settings(options: Options) -> Settings:
     return Settings(
         config_file=Path(config) if config is not None else None,
         preset=options.get("preset"),
+        machine=options.get("machine"),
         overrides=override_texts(options.get("settings", {})),
         seed=options.get("seed"),
     )

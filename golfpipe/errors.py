@@ -5,17 +5,25 @@ Messages name the thing (file, key, tensor), the value found and what was expect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GolfpipeError(Exception):
     """The root of all errors that a user can cause. Any other exception that escapes is a bug in golfpipe."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, path: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, path: str | None = None, wanted: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.path = path
+        self.wanted = tuple(wanted)
+        """What an input at `path` should have been, the best first: kinds of artifact, or artifact (any), run, text,
+        shards, checkpoint; with `there`, nothing need be made for it. The command line looks at what lies there and
+        says how to come from it to that."""
 
 
 class StageFailed(GolfpipeError):

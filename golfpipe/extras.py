@@ -23,12 +23,13 @@ class Extra(NamedTuple):
 
 
 EXTRAS = {
-    "scipy": Extra("significance", "compare and submit --against"),
+    "scipy": Extra("significance", "compare, submit --against and the noise of sweeps"),
     "huggingface_hub": Extra("fetch", "data fetch"),
     "submitit": Extra("slurm", "sweep --executor slurm"),
     "tensorboard": Extra("track", "train.track=tensorboard"),
     "brotli": Extra("records", "audit, for scripts that are packed with it"),
     "trackio": Extra("track", "train.track=trackio"),
+    "wandb": Extra("track", "train.track=wandb"),
 }
 """Name of the package -> the extra that brings it."""
 

@@ -28,6 +28,7 @@ from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.registry import MODEL_KINDS
 from golfpipe.jobs.unfinished import read_begun
+from golfpipe.loading.document_scores import read_document_scores as documents_of
 from golfpipe.loading.replay_log import read_replay
 from golfpipe.loading.weights import load_weights
 from golfpipe.pipeline.data_sources import inspect_data
@@ -39,7 +40,6 @@ from golfpipe.pipeline.training import prepare_training
 from golfpipe.report.run_data import adaptation_curve, tensor_errors, training_curves
 from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_points import read_sweep, sweep_points
-from golfpipe.review.comparison import _documents as documents_of
 from golfpipe.stages import import_checkpoint
 from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint
 from golfpipe.store.artifact import Artifact, open_artifact

@@ -14,7 +14,7 @@ from golfpipe.submission.trial.findings import (
 HONEST = Executed(
     method="sliding",
     adapts=False,
-    packed_bytes=40_000,
+    own_bytes=40_000,
     split_targets=598_653,
     cuts=CutsFound(cuts=8, targets=1000, compared=4189, changed=0, largest_change_nats=0.0, repeat_change_nats=0.0),
     shorter=Compared(compared=660, changed=0, largest_change_nats=0.0),

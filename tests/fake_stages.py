@@ -31,6 +31,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     return Result(kind=kind, metrics=_metrics(kind, job.config), model=model)
 
 
+def check(job: Job, processes: int) -> None:
+    """Nothing is refused."""
+
+
 def _settings(job: Job) -> list[Any]:
     return [getattr(job.config, section) for section in job.stage.sections]
 

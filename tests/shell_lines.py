@@ -15,7 +15,7 @@ def run_line(line: str, capture: pytest.CaptureFixture[str]) -> str:
     """Run `golfpipe ...` with what the shell does to it: `$(golfpipe ...)`, wildcards, comments. Returns its stdout."""
     words = shlex.split(_substituted(line, capture), comments=True)
     assert words[0] == "golfpipe", line
-    words = [path for word in words[1:] for path in (sorted(glob.glob(word)) if "*" in word else [word])]
+    words = [path for word in words[1:] for path in (sorted(glob.glob(word)) or [word])]
     capture.readouterr()
     code = main(words)
     captured = capture.readouterr()

@@ -47,7 +47,7 @@ SMALL_TTT = {
 def write_small_stages(folder: Path) -> Path:
     """stages.yaml in `folder`: the real one with every preset shrunk to the sizes above."""
     raw = yaml.safe_load((ROOT / "stages.yaml").read_text())
-    raw["defaults"] = {"data": {"vocab_size": SMALL_MODEL["vocab_size"]}}
+    raw["defaults"] = {"data": {"vocab_size": SMALL_MODEL["vocab_size"]}, "quantize": {"calibration_tokens": 4096}}
     for name, preset in raw["presets"].items():
         if name == "pr951":  # settings of quantize alone
             continue

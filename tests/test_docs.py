@@ -1,16 +1,19 @@
 """Every command in docs/ runs as written, on a very small scale; test_extending.py runs the worked examples.
 
-Each page starts in a folder with my-texts, artifacts/data/{demo,x}, and the finished runs artifacts/{demo,a}.
+Each page starts in a folder with my-texts, artifacts/data/{demo,x}, and the finished runs artifacts/{demo,a}; the
+tutorial in a folder with none of these.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from shell_lines import run_line
-from small_chain import ROOT
+from small_chain import ROOT, write_small_stages
+from sweep_inline import in_this_process
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -24,10 +27,27 @@ def commands(page: str) -> list[str]:
     return [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip() and line[0] != "#"]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
-def test_commands_run_as_written(page: str, run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != "tutorial.md"])
+def test_commands_run_as_written(
+    page: str, run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch)
     for command in commands(page):
         run_line(command, capsys)
+
+
+def test_the_tutorial_from_nothing_to_a_submission(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_small_stages(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    in_this_process(monkeypatch)
+    (texts,) = blocks("tutorial.md", "python")
+    exec(texts, {})
+    for command in commands("tutorial.md"):
+        run_line(command, capsys)
+    (submission,) = (tmp_path / "artifacts" / "chosen" / "submit").rglob("submission.json")
+    assert json.loads(submission.read_text())["bytes_total"] > 0
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -78,7 +78,9 @@ def _normal(package: str) -> str:
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     require("scipy")
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(StageFailed, match="the package scipy, used by compare and submit --against, is not") as caught:
+    with pytest.raises(
+        StageFailed, match="the package scipy, used by compare, submit --against and the noise of sweeps, is not"
+    ) as caught:
         require("scipy")
     assert caught.value.hint == "pip install 'golfpipe[significance]'"
 

@@ -45,7 +45,8 @@ def calibrated(method: str) -> tuple[str, ...]:
 
 def settings() -> list[Setting]:
     """All settings, coarse ones last within each method."""
-    plain = ("quantize.method=rate", "quantize.rate_weight=0", "quantize.sensitive_steps=false",
+    uncalibrated = ("quantize.method=rate", "quantize.calibration=none")
+    plain = (*uncalibrated, "quantize.rate_weight=0", "quantize.sensitive_steps=false",
              "quantize.token_table.step=0.03")  # fmt: skip
     found = [Setting("gptq_lite int4/int6")]
     found += [Setting(f"gptq_lite int{bits}", _bits(bits)) for bits in (5, 4, 3)]
@@ -53,7 +54,7 @@ def settings() -> list[Setting]:
     for bits in (5.0, 4.0, 3.0, 2.5, 2.0):
         target = f"quantize.target_bits={bits}"
         found.append(Setting(f"uniform step {bits:g} b", (*plain, target)))
-        found.append(Setting(f"rate, uncalibrated {bits:g} b", ("quantize.method=rate", target)))
+        found.append(Setting(f"rate, uncalibrated {bits:g} b", (*uncalibrated, target)))
         found.append(Setting(f"rate {bits:g} b", (*calibrated("rate"), target)))
         found.append(Setting(f"trellis {bits:g} b", (*calibrated("trellis"), target)))
     return found

@@ -41,10 +41,12 @@ from golfpipe.cli.commands.status import status
 from golfpipe.cli.commands.submit import submit
 from golfpipe.cli.commands.sweep import sweep
 from golfpipe.cli.commands.train import train
+from golfpipe.cli.commands.trial import trial
 from golfpipe.cli.commands.ttt import ttt
 from golfpipe.cli.commands.unpack import unpack
 from golfpipe.cli.completion import bash_equals_signs
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
+from golfpipe.cli.narrow_help import HelpfulCommand, HelpfulGroup
 from golfpipe.cli.options import spread
 from golfpipe.cli.terminal import open_streams, print_lines, write_answer
 from golfpipe.cli.torchrun import Launch, check_can_share, launch
@@ -53,6 +55,7 @@ from golfpipe.version import __version__
 WHOLE, STEPS, REVIEW, HELP = "The whole chain", "The steps, in order", "Looking at results", "Settings and machine"
 
 _typer_settings: dict[str, Any] = {
+    "cls": HelpfulGroup,
     "no_args_is_help": True,
     "rich_markup_mode": "rich",
     "pretty_exceptions_enable": False,
@@ -60,7 +63,7 @@ _typer_settings: dict[str, Any] = {
 }
 
 
-class _PipelineOrder(typer.core.TyperGroup):
+class _PipelineOrder(HelpfulGroup):
     """Lists commands and groups in PIPELINE_ORDER, not groups last, and knows commands of two words."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -71,7 +74,7 @@ class _PipelineOrder(typer.core.TyperGroup):
         return super().resolve_command(ctx, [both, *args[2:]] if both in PIPELINE_ORDER else args)
 
 
-app = typer.Typer(**_typer_settings, cls=_PipelineOrder)
+app = typer.Typer(**_typer_settings | {"cls": _PipelineOrder})
 data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, fetch, inspect.")
 config_app = typer.Typer(**_typer_settings, help="Show and explain the settings; write a file of your own.")
 
@@ -97,6 +100,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "diff", REVIEW, diff),
     (app, "compare", REVIEW, compare),
     (app, "audit", REVIEW, audit),
+    (app, "trial", REVIEW, trial),
     (app, "generate", REVIEW, generate),
     (app, "unpack", REVIEW, unpack),
     (app, "clean", REVIEW, clean),
@@ -114,7 +118,7 @@ GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
-    "ls", "status", "sweep", "diff", "compare", "audit", "generate", "unpack", "clean", "report",
+    "ls", "status", "sweep", "diff", "compare", "audit", "trial", "generate", "unpack", "clean", "report",
     "config", "presets", "doctor",
 )
 # fmt: on
@@ -140,9 +144,9 @@ def _unwrapped(command: _Command) -> str:
 
 
 for _group, _name, _panel, _function in COMMANDS:
-    _group.command(_name, help=_unwrapped(_function), rich_help_panel=_panel, no_args_is_help=False)(
-        _interruptible(spread(_function))
-    )
+    _group.command(
+        _name, cls=HelpfulCommand, help=_unwrapped(_function), rich_help_panel=_panel, no_args_is_help=False
+    )(_interruptible(spread(_function)))
 for _group, _name, _panel in GROUPS:
     app.add_typer(_group, name=_name, rich_help_panel=_panel)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-import textwrap
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from golfpipe.cli.layout import paragraph, text_width
 from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import GolfpipeError, OverLimit, RuleBroken
 from golfpipe.units import format_bytes
 from golfpipe.visible import visible_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from golfpipe.review.audit import AuditReport
+    from golfpipe.submission.rules import RuleResult
 
 
 def size_table(report: AuditReport) -> list[str]:
@@ -45,13 +48,14 @@ def size_table(report: AuditReport) -> list[str]:
     return lines + format_table([], [[name, format_bytes(n) if n is not None else "not known"] for name, n in sums])
 
 
-def rule_table(report: AuditReport) -> list[str]:
+def rule_lines(rules: Sequence[RuleResult]) -> list[str]:
     """Return a line per rule with its evidence below."""
-    width = max(60, min(120, shutil.get_terminal_size().columns))
+    width = text_width(sys.stdout, 120)
+    indent = " " * (20 if width >= 60 else 4)
     lines = []
-    for rule in report.rules:
+    for rule in rules:
         lines.append(f"{rule.status:<14}  {rule.number:>2}. {rule.name}")
-        lines += textwrap.wrap(rule.evidence, width, initial_indent=" " * 20, subsequent_indent=" " * 20)
+        lines += paragraph(rule.evidence, width, indent)
     return lines
 
 
@@ -130,7 +134,12 @@ def audit_error(report: AuditReport, *, strict: bool) -> GolfpipeError | None:
         return OverLimit(text, hint="fewer bits, or a smaller model", path=path)
     if report.over_time:
         return OverLimit(f"{path}: took longer than the track allows", hint="the time rule shows it", path=path)
-    if strict and report.failed_rules:
-        names = "; ".join(rule.name for rule in report.failed_rules)
-        return RuleBroken(f"{path}: {len(report.failed_rules)} rules fail: {names}", path=path)
-    return None
+    return rules_error(report.path, report.failed_rules) if strict else None
+
+
+def rules_error(path: Path, failed: Sequence[RuleResult]) -> GolfpipeError | None:
+    """Return the error of rules that fail; None where none does."""
+    if not failed:
+        return None
+    names = "; ".join(rule.name for rule in failed)
+    return RuleBroken(f"{path}: {len(failed)} rules fail: {names}", path=str(path))

@@ -14,7 +14,7 @@ from golfpipe.cli.progress import make_reporter
 from golfpipe.cli.table import format_metric, format_table
 from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, UsageError
 from golfpipe.store.metric_values import count, measured, number
-from golfpipe.units import format_bytes
+from golfpipe.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:  # the command line sees these only through the pipeline
     from golfpipe.jobs.job import Context, Job
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the command line sees these only through the pipeline
     from golfpipe.store.artifact import Artifact
 
 HEADLINES: dict[str, tuple[str, ...]] = {
+    "weights": ("tensors", "values"),
     "token_data": ("train_tokens", "val_tokens", "train_documents", "val_documents", "val_bytes", "bytes_per_token",
                    "vocab_size"),
     "trained_model": ("parameters", "steps", "tokens", "train_loss_nats", "val_loss_nats", "val_bpb", "stop_reason"),
@@ -59,6 +60,7 @@ def settings_of(options: ConfigOptions, *more: str) -> Settings:
     return Settings(
         config_file=options.config,
         preset=options.preset,
+        machine=options.machine,
         overrides=(*more, *(options.set or ())),
         seed=options.seed,
     )
@@ -170,7 +172,7 @@ def plan_answer(plan: Plan) -> Answer:
         *[[f"  input {role}", path] for role, path in plan.inputs.items()],
         ["  output", f"{_known(format_metric('_bytes', plan.output_bytes))} of {format_bytes(plan.free_bytes)} free"],
         ["  memory", f"{_known(format_metric('_bytes', plan.memory_bytes))} (activations come on top)"],
-        ["  time", f"at most {format_metric('seconds', plan.seconds)} of training" if plan.seconds else "unknown"],
+        *_time_rows(plan),
     ]
     state = "; ".join(plan.reasons) if plan.reasons else "up to date, nothing to do"
     title = [f"{plan.stage} -> {plan.out}", f"  {'would run' if plan.reasons else 'would not run'}: {state}"]
@@ -181,6 +183,15 @@ def plan_answer(plan: Plan) -> Answer:
         up_to_date=not plan.reasons,
         extra={"plan": fields},
     )
+
+
+def _time_rows(plan: Plan) -> list[list[str]]:
+    if plan.seconds is None:
+        return [["  time", "unknown"]]
+    return [
+        ["  time", f"{format_seconds(plan.seconds)} for {plan.steps:,} training steps"],
+        ["", plan.seconds_basis or ""],
+    ]
 
 
 def _known(text: str) -> str:

@@ -22,6 +22,14 @@ def complete_preset(incomplete: str) -> list[tuple[str, str]]:
     return [(visible_line(name), visible_line(about)) for name, about in found if name.startswith(incomplete)]
 
 
+def complete_machine(incomplete: str) -> list[tuple[str, str]]:
+    """Return the machines of ./stages.yaml, else of golfpipe's own file, with what they are."""
+    from golfpipe.config.completion import machine_names
+
+    found = machine_names()
+    return [(visible_line(name), visible_line(about)) for name, about in found if name.startswith(incomplete)]
+
+
 def complete_setting(incomplete: str) -> list[str]:
     """Complete a setting to KEY=, and to KEY=VALUE where the value is one of a few words."""
     from golfpipe.config.completion import setting_words

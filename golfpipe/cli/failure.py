@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import typer
@@ -48,6 +48,8 @@ class Mode:
     json: bool
     quiet: bool
     verbose: bool
+    words: tuple[str, ...] = ()
+    """All words after `golfpipe`."""
     command: str = ""
     """The command's name, for hints; of a group its first word."""
 
@@ -59,11 +61,19 @@ class Mode:
             return long in options or any(re.fullmatch(f"-[qv]*{short}[qv]*", word) for word in options)
 
         command = next((word for word in words if not word.startswith("-")), "")
-        return cls(json="--json" in options, quiet=has("q", "--quiet"), verbose=has("v", "--verbose"), command=command)
+        return cls(
+            json="--json" in options,
+            quiet=has("q", "--quiet"),
+            verbose=has("v", "--verbose"),
+            words=tuple(words),
+            command=command,
+        )
 
 
 def show_answer(answer: Answer, mode: Mode) -> int:
     """Print the answer and return the exit code."""
+    if answer.error is not None:
+        answer = replace(answer, error=_with_hint(answer.error, mode))
     if mode.json:
         print_lines([answer_json(answer)])
     elif not mode.quiet:
@@ -82,7 +92,7 @@ def show_failure(error: BaseException, mode: Mode) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
         return 1
-    known = _as_golfpipe_error(error, mode.command)
+    known = _as_golfpipe_error(error, mode)
     if known is None:
         known = _bug(error)
         if mode.verbose:
@@ -107,14 +117,10 @@ def interruption(error: BaseException) -> Interrupted:
     )
 
 
-def _as_golfpipe_error(error: BaseException, command: str) -> GolfpipeError | None:
-    """Return the user-facing form of an expected error of that command; None for a bug."""
-    if isinstance(error, ArtifactError):
-        from golfpipe.review.remake import with_way_out
-
-        return with_way_out(error)
+def _as_golfpipe_error(error: BaseException, mode: Mode) -> GolfpipeError | None:
+    """Return the user-facing form of an expected error of that command line; None for a bug."""
     if isinstance(error, GolfpipeError):
-        return error
+        return _with_hint(error, mode)
     if isinstance(error, _ClickException):
         context = getattr(error, "ctx", None)
         hint = f"{context.command_path} --help" if context is not None else "golfpipe --help"
@@ -125,7 +131,7 @@ def _as_golfpipe_error(error: BaseException, command: str) -> GolfpipeError | No
     if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return StageFailed(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'the system gave no more'}",
-            hint=_MEMORY_HINTS.get(command, "end other programs, or use a machine with more memory"),
+            hint=_MEMORY_HINTS.get(mode.command, "end other programs, or use a machine with more memory"),
         )
     if isinstance(error, OSError):
         return _system_error(error)
@@ -135,6 +141,19 @@ def _as_golfpipe_error(error: BaseException, command: str) -> GolfpipeError | No
             hint="that one was killed, or the network failed; torchrun's own messages name it",
         )
     return None
+
+
+def _with_hint(error: GolfpipeError, mode: Mode) -> GolfpipeError:
+    """Return the error with a hint that only a look at the disk can give: the command that leads on."""
+    if error.wanted:
+        from golfpipe.review.right_command import with_right_command
+
+        return with_right_command(error, mode.words)
+    if isinstance(error, ArtifactError):
+        from golfpipe.review.remake import with_way_out
+
+        return with_way_out(error)
+    return error
 
 
 def _system_error(error: OSError) -> GolfpipeError:

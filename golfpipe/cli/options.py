@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfpipe.cli.completion import complete_preset, complete_setting
+from golfpipe.cli.completion import complete_machine, complete_preset, complete_setting
 
 _PANELS = _SETTINGS, _MACHINE, _OUTPUT = "Settings", "Machine", "Output"
 """The panels of the help, in this order."""
@@ -64,6 +64,14 @@ class ConfigOptions(OutputOptions):
             help="Named settings; `golfpipe presets` lists them.",
             rich_help_panel=_SETTINGS,
             autocompletion=complete_preset,
+        ),
+    ] = None
+    machine: Annotated[
+        str | None,
+        typer.Option(
+            help="Cut the work for laptop, gpu-24gb, ...; `golfpipe presets` lists them. Changes no result.",
+            rich_help_panel=_MACHINE,
+            autocompletion=complete_machine,
         ),
     ] = None
     set: Annotated[
@@ -112,15 +120,15 @@ class SharedOptions(StageOptions):
     """Options of the commands whose work many processes can share."""
 
     nproc: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--nproc",
             min=1,
             metavar="N",
-            help="Processes on this machine, one per GPU, started by torchrun.",
+            help="Processes on this machine, one per GPU, started by torchrun; default those of --machine, else 1.",
             rich_help_panel=_MACHINE,
         ),
-    ] = 1
+    ] = None
 
 
 def spread(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from golfpipe.cli.layout import terminal_width
 from golfpipe.cli.terminal import message_lines, print_message
 from golfpipe.units import format_count, format_seconds
 from golfpipe.visible import visible_line
@@ -123,6 +124,17 @@ class BarReporter:
         self._stream = stream
         self._progress: Progress | None = None
         self._open_tasks = 0
+        self._above: Console | None = None
+
+    @contextmanager
+    def above(self, console: Console) -> Iterator[None]:
+        """Print messages through `console` inside the `with` block: above what it draws again and again, which they
+        would otherwise tear apart."""
+        self._above = console
+        try:
+            yield
+        finally:
+            self._above = None
 
     @contextmanager
     def task(self, label: str, total: float, unit: str) -> Iterator[_BarTask]:
@@ -155,8 +167,10 @@ class BarReporter:
         return Console(file=self._stream, highlight=False)
 
     def _say(self, text: str) -> None:
-        if self._progress is not None:
-            self._progress.console.print(message_lines(text), markup=False, soft_wrap=True)  # printed above the bars
+        console = self._progress.console if self._progress is not None else self._above
+        if console is not None:
+            lines = message_lines(text, terminal_width(self._stream))
+            console.print(lines, markup=False, soft_wrap=True)  # printed above the bars
         else:
             print_message(text, self._stream)
 

@@ -6,10 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from golfpipe.cli.progress import BarReporter
 from golfpipe.cli.table import format_metric
+from golfpipe.report.sweep_points import label, varied_keys
 from golfpipe.units import format_seconds
 from golfpipe.visible import visible_line
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from golfpipe.sweeps.run import SweepRun
 
 _OVER = ("done", "up to date", "failed")
+_OTHER_LINES = 4
+"""Lines of the live table beside those of cells: its title, its header, how many more there are, and the cursor's."""
 
 
 @contextmanager
@@ -80,29 +85,36 @@ def _live(plan: SweepPlan, stream: TextIO) -> Iterator[Callable[[SweepRun], None
     from rich.live import Live
 
     console = Console(file=stream, highlight=False)
-    with Live(console=console, transient=True, refresh_per_second=4) as live:
-        yield lambda run: live.update(_table(plan, run, max(5, console.size.height - 5)))
+    messages = plan.reporter.above(console) if isinstance(plan.reporter, BarReporter) else nullcontext()
+    with messages, Live(console=console, transient=True, refresh_per_second=4) as live:
+        yield lambda run: live.update(_table(plan, run, max(1, console.size.height - _OTHER_LINES)))
 
 
 def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
-    """Return a table of the cells at work and the best of the finished ones, as many as the terminal shows."""
+    """Return a table of the cells at work and the best of the finished ones: at most `most` of them, one line each.
+
+    A table that is higher than the terminal cannot be wiped away; its rests would stay.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    from golfpipe.sweeps.results import cell_label, collect
+    from golfpipe.sweeps.results import collect
 
     rows = collect(run)
+    keys = varied_keys([asdict(row) for row in rows])
     order = {"running": 0, "failed": 1, "done": 2, "up to date": 2, "waiting": 3}
     ranked = sorted(range(len(rows)), key=lambda i: (order[rows[i].state], rows[i].val_bpb or 99.0, i))
-    finished = sum(row.state in _OVER for row in rows)
-    table = Table(box=None, title=f"{finished} of {len(rows)} cells", title_justify="left", pad_edge=False)
+    finished, packed = sum(row.state in _OVER for row in rows), sum(row.total_bytes is not None for row in rows)
+    title = f"{finished} of {len(rows)} cells finished, {packed} packed"
+    table = Table(box=None, title=Text(title, no_wrap=True), title_justify="left", pad_edge=False)
     for name in ("cell", "val_bpb", "bytes", "", ""):
-        table.add_column(name, justify="right" if name in ("val_bpb", "bytes") else "left")
+        justify: Literal["left", "right"] = "right" if name in ("val_bpb", "bytes") else "left"
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
     for index in ranked[:most]:
         row = rows[index]
         state = row.state if row.state != "running" else _running(run, index)
         table.add_row(
-            Text(visible_line(cell_label(plan.cells[index].settings, plan.keys))),
+            Text(visible_line(label(row.settings, keys) or "the only cell")),
             format_metric("val_bpb", row.val_bpb),
             f"{row.total_bytes:,}" if row.total_bytes is not None else "-",
             "*" if row.pareto else "",

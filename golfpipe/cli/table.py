@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from golfpipe.cli.layout import Table, TableLine, table_lines
 from golfpipe.units import format_bytes, format_seconds
 from golfpipe.visible import visible_line
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table with columns two spaces apart. Columns whose cells are all numbers (or empty) are
-    aligned right."""
+    aligned right. A terminal that is too narrow for it wraps its cells when it is printed."""
     header, rows = [visible_line(cell) for cell in header], [[visible_line(cell) for cell in row] for row in rows]
-    columns = list(zip(*([header] if header else []), *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(_is_number(row[i]) for row in rows) for i in range(len(widths))]
-    lines = []
-    for row in [header, *rows] if header else rows:
-        cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    columns = len(header) if header else len(rows[0]) if rows else 0
+    table = Table(header, rows, [all(_is_number(row[i]) for row in rows) for i in range(columns)])
+    return [TableLine.of(line, table) for line in table_lines(table)]
 
 
 def paragraphs(*parts: Sequence[str]) -> list[str]:

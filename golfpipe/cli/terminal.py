@@ -6,12 +6,14 @@ further lines are indented. Characters that the stream's encoding lacks are show
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+from golfpipe.cli.layout import TableLine, fitted, terminal_width, wrapped
 from golfpipe.errors import StageFailed
 from golfpipe.visible import visible_line
 
@@ -33,7 +35,9 @@ def open_streams() -> None:
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print the lines of an answer. Raises BrokenPipeError, and StageFailed where they cannot be written."""
-    write_answer("".join(f"{visible_line(line)}\n" for line in lines))
+    width = terminal_width(sys.stdout)
+    shown = [line if isinstance(line, TableLine) else visible_line(line) for line in lines]
+    write_answer("".join(f"{line}\n" for line in (shown if width is None else fitted(shown, width))))
 
 
 def print_path(path: object) -> None:
@@ -60,21 +64,44 @@ def write_answer(text: str | bytes) -> None:
         raise StageFailed(f"standard output: {error.strerror}", hint="what was made is complete") from error
 
 
+def prompted_lines(mark: str) -> Iterator[str]:
+    """Yield the lines of stdin without their ends; bytes that are no text become U+FFFD. Where a person types them,
+    each is asked for with `mark`, can be edited, and is kept in a history until the program ends. Ctrl-D ends them."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        for line in sys.stdin:
+            yield line.removesuffix("\n")
+        return
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # gives input() its editing and its history
+    while True:
+        try:
+            line = input(mark)
+        except (EOFError, KeyboardInterrupt) as end:
+            write_answer("\n")  # the mark's line is left
+            if isinstance(end, EOFError):
+                return
+            raise
+        yield line
+
+
 def print_message(text: str, stream: TextIO | None = None) -> None:
     """Print one message to `stream` (stderr by default). A stream that takes no more is let be: a reader that has gone
     must not end hours of training."""
     stream = stream if stream is not None else sys.stderr
     try:
-        stream.write(message_lines(text) + "\n")
+        stream.write(message_lines(text, terminal_width(stream)) + "\n")
         stream.flush()
     except (OSError, ValueError):  # full or gone, or closed
         _send_nowhere(stream)
 
 
-def message_lines(text: str) -> str:
-    """Return a message as it is printed: every line but the first is indented."""
+def message_lines(text: str, width: int | None = None) -> str:
+    """Return a message as it is printed: every line but the first is indented, and wrapped for a terminal's width."""
     first, *others = map(visible_line, text.split("\n"))
-    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in others)])
+    lines = [first, *(line if line.startswith("  ") else f"  {line}" for line in others)]
+    return "\n".join(lines if width is None else [part for line in lines for part in wrapped(line, width)])
 
 
 def _send_nowhere(stream: TextIO) -> None:

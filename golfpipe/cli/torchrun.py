@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import work
+from golfpipe.cli.command import settings_of, work
 from golfpipe.cli.options import SharedOptions
 from golfpipe.errors import StageFailed, UsageError
 
@@ -42,6 +42,16 @@ def num_processes() -> int:
     return int(size) if started and size.isdigit() else 1
 
 
+def wanted_processes(options: SharedOptions) -> int:
+    """Return the number of processes that the options ask for: --nproc, else that of --machine. Raises ConfigError."""
+    from golfpipe.pipeline.settings import machine_of
+
+    if options.nproc is not None:
+        return options.nproc
+    machine = machine_of(settings_of(options))
+    return machine.processes if machine is not None else 1
+
+
 def check_can_share(words: Sequence[str]) -> None:
     """Check that torchrun did not start many processes of a command for one. Raises UsageError."""
     if num_processes() > 1 and not set(words[:1]) <= set(COMMANDS):
@@ -54,10 +64,11 @@ def check_can_share(words: Sequence[str]) -> None:
 def work_together(job: Job, options: SharedOptions) -> Answer | Launch | None:
     """Run the job of a command that many processes can share. With --nproc, the answer is to start them; the processes
     that torchrun started give none, except the first."""
-    if options.dry_run or (options.nproc == 1 and num_processes() == 1):
+    wanted = wanted_processes(options)
+    if options.dry_run or (wanted == 1 and num_processes() == 1):
         return work(job, options)
     if num_processes() == 1:
-        return Launch(options.nproc)
+        return Launch(wanted)
     from golfpipe.jobs.processes import follow_job, join_processes
     from golfpipe.reporter import SilentReporter
 

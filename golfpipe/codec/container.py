@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +122,14 @@ def decode_payload(
     header = read_header(payload)
     if shapes_of_model is not None:
         _compare_shapes(header, shapes_of_model(header.model))
-    pieces: dict[str, Piece] = {}
+    return header.model, {piece.name: piece for piece in payload_pieces(payload, header)}
+
+
+def payload_pieces(payload: bytes, header: PayloadHeader) -> Iterator[Piece]:
+    """Decode the pieces one by one, in the order of the file. header: what `read_header` gave for this payload.
+
+    Raises ArtifactError as decode_payload does.
+    """
     position = header.overhead_bytes
     for entry in header.entries:
         streams = []
@@ -133,8 +140,7 @@ def decode_payload(
             arrays = CODERS.load(header.coder).decode(streams, entry.shape, entry.bits)
         except ArtifactError as error:
             raise ArtifactError(f"packed payload, tensor {entry.name!r}: {error.message}") from error
-        pieces[entry.name] = Piece(name=entry.name, shape=entry.shape, bits=entry.bits, **arrays)
-    return header.model, pieces
+        yield Piece(name=entry.name, shape=entry.shape, bits=entry.bits, **arrays)
 
 
 def read_header(payload: bytes) -> PayloadHeader:

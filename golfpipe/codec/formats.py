@@ -1,4 +1,4 @@
-"""The three kinds of piece, a line each: how each is entropy-coded, and which weights it stands for."""
+"""The kinds of piece, a line each: how each is entropy-coded, and which weights it stands for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ FORMATS = Table(
     "FORMAT",
     {
         "float": "golfpipe.codec.floats",
+        "exact": "golfpipe.codec.exact",
         "grid": "golfpipe.codec.grid_codes",
         "open": "golfpipe.codec.open_codes",
     },
@@ -30,7 +31,7 @@ class IdealSize:
     total: float
     """The size of everything that the piece stores."""
     codes: float | None
-    """The size of the codes alone; None for floats."""
+    """The size of the codes alone; None for pieces without codes."""
 
 
 class Format(ABC):
@@ -54,7 +55,10 @@ class Format(ABC):
 
     @abstractmethod
     def weights(self, piece: Piece) -> np.ndarray:
-        """Return the fp32 weights that the piece stands for, in its shape, the same bits on every machine."""
+        """Return the fp32 weights that the piece stands for, in its shape, the same bits on every machine.
+
+        Exact pieces stand for numbers of a type that they do not know, and give their bits.
+        """
 
 
 def format_of(bits: int) -> Format:

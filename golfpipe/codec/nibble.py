@@ -1,6 +1,7 @@
 """The coder `nibble`: two int4 codes per byte, then lzma. The baseline that entropy coding is measured against.
 
-A stream each for codes (two int4 per byte, else one number each) and for scales or log steps; one stream for floats.
+A stream each for codes (two int4 per byte, else one number each) and for scales or log steps; one stream for floats or
+bits as they are.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ class Nibble(Coder):
         return len(array_layout((1,), bits))
 
     def encode(self, piece: Piece) -> list[bytes]:
-        if piece.floats is not None:
-            return [_compressed(piece.floats)]
-        assert piece.codes is not None and piece.scales is not None
-        codes = pack_int4(piece.codes) if piece.bits == 4 else piece.codes
-        return [_compressed(codes), _compressed(piece.scales)]
+        return [
+            _compressed(pack_int4(array) if piece.bits == 4 and part == "codes" else array)
+            for part, array in piece.arrays.items()
+        ]
 
     def decode(self, streams: Sequence[bytes], shape: tuple[int, ...], bits: int) -> dict[str, np.ndarray]:
         arrays = {}

@@ -1,4 +1,5 @@
-"""A stored tensor: integer codes with scales or steps, or plain floats. What the container packs.
+"""A stored tensor: integer codes with scales or steps, plain floats, or any numbers as they are. What the container
+packs.
 
 Torch-free: numpy arrays go in and out, so that decoding needs nothing but numpy and the coder.
 """
@@ -16,6 +17,9 @@ from golfpipe.errors import ArtifactError
 
 FLOAT_DTYPES: dict[int, type[np.floating]] = {16: np.float16, 32: np.float32}
 """Bits of a float piece -> numpy dtype. Every other width from 2 to 8 means codes of a fixed grid with row scales."""
+EXACT_DTYPES: dict[int, type[np.unsignedinteger]] = {108: np.uint8, 116: np.uint16, 132: np.uint32, 164: np.uint64}
+"""Bits of an exact piece, 100 more than the width of its numbers -> numpy dtype of that width. It holds numbers of any
+type (integers, bools, bf16, floats beyond fp16) bit by bit; the payload's description knows which."""
 OPEN_STATES: dict[int, int] = {0: 1, -4: 4, -8: 8}
 """`bits` of a piece with open-ended codes -> states of its quantizer: 1 scalar, 4 and 8 trellis-coded. Their width in
 bits is whatever the entropy coder makes of them."""
@@ -28,14 +32,19 @@ MAX_OPEN_CODE = 32_000
 
 
 def format_name(bits: int) -> str:
-    """Return which kind of piece has these `bits`: 'float', 'grid' or 'open'. Raises ArtifactError where none has."""
+    """Return which kind of piece has these `bits`: 'float', 'exact', 'grid' or 'open'. Raises ArtifactError where none
+    has."""
     if bits in FLOAT_DTYPES:
         return "float"
+    if bits in EXACT_DTYPES:
+        return "exact"
     if bits in OPEN_STATES:
         return "open"
     if 2 <= bits <= 8:
         return "grid"
-    raise ArtifactError(f"bits={bits} must be 2..8, 16 or 32, or 0, -4, -8 for open-ended codes")
+    raise ArtifactError(
+        f"bits={bits} must be 2..8, 16 or 32, 0, -4, -8 for open-ended codes, or 108..164 for bits as they are"
+    )
 
 
 def code_bounds(bits: int) -> tuple[int, int]:
@@ -61,6 +70,8 @@ def array_layout(shape: tuple[int, ...], bits: int) -> dict[str, tuple[np.dtype,
     match format_name(bits):
         case "float":
             return {"floats": (np.dtype(FLOAT_DTYPES[bits]), shape)}
+        case "exact":
+            return {"raw": (np.dtype(EXACT_DTYPES[bits]), shape)}
         case "open":
             return {
                 "codes": (np.dtype(np.int16), (num_rows, width)),
@@ -78,7 +89,8 @@ class Piece:
     shape: tuple[int, ...]
     """Shape of the weight; every axis at least 1."""
     bits: int
-    """2..8: `codes` on that grid and `scales`; 16 or 32: `floats`; 0, -4, -8: open-ended `codes` and log steps."""
+    """2..8: `codes` on that grid and `scales`; 16 or 32: `floats`; 0, -4, -8: open-ended `codes` and log steps;
+    108, 116, 132, 164: `raw`."""
     codes: np.ndarray | None = None
     """int8 [R, C], each within code_bounds(bits); int16 of at most MAX_OPEN_CODE where they are open-ended."""
     scales: np.ndarray | None = None
@@ -87,29 +99,37 @@ class Piece:
     scalar quantizer is the code itself."""
     floats: np.ndarray | None = None
     """fp16 or fp32 of `shape`, finite."""
+    raw: np.ndarray | None = None
+    """Unsigned integers of `shape`: the bits of numbers of another type."""
 
     def __post_init__(self) -> None:
         if not self.name or any(type(width) is not int or width < 1 for width in self.shape):
             raise ArtifactError(f"tensor {self.name!r}: shape {self.shape} must hold positive whole numbers")
         self._check_layout()
         checks = {"float": self._check_floats, "open": self._check_open_codes, "grid": self._check_codes}
-        checks[format_name(self.bits)]()
+        if check := checks.get(format_name(self.bits)):  # exact pieces may hold anything
+            check()
 
     @property
     def num_values(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the piece has, by the names of their fields."""
+        fields = {"codes": self.codes, "scales": self.scales, "floats": self.floats, "raw": self.raw}
+        return {field: array for field, array in fields.items() if array is not None}
 
     def _check_layout(self) -> None:
         try:
             layout = array_layout(self.shape, self.bits)
         except ArtifactError as error:
             raise ArtifactError(f"tensor {self.name!r}: {error.message}") from error
-        arrays = {"codes": self.codes, "scales": self.scales, "floats": self.floats}
-        if {part for part, array in arrays.items() if array is not None} != layout.keys():
+        arrays = self.arrays
+        if arrays.keys() != layout.keys():
             raise ArtifactError(f"tensor {self.name!r}: bits={self.bits} means {' and '.join(layout)} and nothing else")
         for part, (dtype, shape) in layout.items():
             array = arrays[part]
-            assert array is not None
             if array.dtype != dtype or array.shape != shape:
                 raise ArtifactError(
                     f"tensor {self.name!r}: {part} are {array.dtype} {list(array.shape)},"

@@ -43,6 +43,10 @@ def encode_symbols(symbols_N: np.ndarray) -> bytes:
     raw = bytes((_MODE_RAW,)) + symbols_N.tobytes()
     if entropy_bits(counts) >= 8 * len(symbols_N):
         return raw
+    present = np.flatnonzero(counts)
+    # Two ends, 4 bits and at least one for each frequency, and a word: a short stream needs no table to be tried.
+    if len(symbols_N) <= 6 + (11 + int(present[-1] - present[0])) // 8 and len(present) > 1:
+        return raw
     frequencies = normalize_counts(counts)
     coded = bytes((_MODE_ANS,)) + write_table(frequencies)
     if np.count_nonzero(frequencies) > 1:

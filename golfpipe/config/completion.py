@@ -11,6 +11,15 @@ from golfpipe.config.schema import all_keys, key_type
 from golfpipe.errors import ConfigError
 
 
+def machine_names() -> list[tuple[str, str]]:
+    """Return the name and description of each machine in the pipeline file that applies here; none where it is
+    broken."""
+    try:
+        return [(name, machine.about) for name, machine in load_stages().machines.items()]
+    except ConfigError:
+        return []
+
+
 def preset_names() -> list[tuple[str, str]]:
     """Return the name and purpose of each preset in the pipeline file that applies here; none where it is broken."""
     try:

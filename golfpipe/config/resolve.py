@@ -1,4 +1,5 @@
-"""A command's configuration, merged from dataclass, stages.yaml, input's manifest, preset, --set; later ones win."""
+"""A command's configuration, merged from dataclass, stages.yaml, input's manifest, preset, machine, --set; later ones
+win."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.choices import unknown_name
+from golfpipe.config.machines import Machine, find_machine, read_machine
 from golfpipe.config.override import parse_override
 from golfpipe.config.schema import (
     PipelineConfig,
@@ -53,6 +55,7 @@ class StagesFile:
     presets: dict[str, Preset]
     pipeline: tuple[NodeSpec, ...]
     default_preset: str
+    machines: dict[str, Machine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def load_stages(given: Path | None = None) -> StagesFile:
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping with defaults, pipeline and presets")
-    known = ["default_preset", "defaults", "pipeline", "presets"]
+    known = ["default_preset", "defaults", "pipeline", "presets", "machines"]
     for key in raw:
         if key not in known:
             raise unknown_name(str(key), f"section of {path}:", known)
@@ -103,7 +106,18 @@ def load_stages(given: Path | None = None) -> StagesFile:
     default_preset = str(raw.get("default_preset", "demo"))
     if "default_preset" in raw and default_preset not in presets:
         raise unknown_name(default_preset, f"preset in {path}: default_preset:", list(presets))
-    return StagesFile(path=path, defaults=defaults, presets=presets, pipeline=pipeline, default_preset=default_preset)
+    machines = {}
+    for name, body in _mapping(raw.get("machines"), f"{path}: machines").items():
+        machines[name] = read_machine(name, _mapping(body, f"{path}: machine {name}"), path)
+        _check_section(machines[name].settings, f"{path}: machine {name}")
+    return StagesFile(
+        path=path,
+        defaults=defaults,
+        presets=presets,
+        pipeline=pipeline,
+        default_preset=default_preset,
+        machines=machines,
+    )
 
 
 def _check_section(settings: Any, where: str) -> None:
@@ -140,6 +154,7 @@ def resolve_config(
     stages: StagesFile,
     *,
     preset: str | None = None,
+    machine: str | None = None,
     overrides: Sequence[str] = (),
     inherited: Plain | None = None,
     decided: Collection[str] = (),
@@ -160,6 +175,9 @@ def resolve_config(
     if preset is not None:
         settings = {k: v for k, v in find_preset(stages, preset).settings.items() if k not in decided}
         _merge(merged, settings, PipelineConfig, "", f"preset {preset}", origin)
+    if machine is not None:
+        chosen = find_machine(stages.machines, machine)
+        _merge(merged, chosen.settings, PipelineConfig, "", f"machine {machine}", origin)
     before = plain_config(build_config(merged)) if overrides and decided else {}
     for text in overrides:
         _merge(merged, parse_override(text), PipelineConfig, "", "--set", origin)
@@ -170,7 +188,7 @@ def resolve_config(
     except ConfigError as error:
         if overrides or seed is not None:
             # What the command line set is to blame, unless the layers below it are wrong by themselves.
-            resolve_config(stages, preset=preset, inherited=inherited, decided=decided)
+            resolve_config(stages, preset=preset, machine=machine, inherited=inherited, decided=decided)
             raise
         raise ConfigError(error.message + _blame(error.message, origin, stages.path), hint=error.hint) from error
     if before:

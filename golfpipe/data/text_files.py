@@ -22,6 +22,7 @@ from typing import BinaryIO
 import zstandard
 
 from golfpipe.errors import DataError
+from golfpipe.store.artifact import try_open
 
 TEXT_SUFFIXES = (".txt", ".md", ".jsonl")
 """What is taken from folders. A file that is named itself may end in anything."""
@@ -50,12 +51,16 @@ def find_text_files(sources: Sequence[Path]) -> FoundFiles:
     found = FoundFiles()
     for source in sources:
         if source.is_dir():
+            if try_open(source) is not None:
+                raise DataError(f"{source}: an artifact, no folder of texts", path=str(source), wanted=("text",))
             before = len(found.files)
             found.files.extend(sorted(_files_below(source, found.left_out, set())))
             if len(found.files) == before:
-                raise DataError(f"{source}: holds no {', '.join(TEXT_SUFFIXES)} file", path=str(source))
+                raise DataError(
+                    f"{source}: holds no {', '.join(TEXT_SUFFIXES)} file", path=str(source), wanted=("text",)
+                )
         elif not source.exists():
-            raise DataError(f"{source}: does not exist", path=str(source))
+            raise DataError(f"{source}: does not exist", path=str(source), wanted=("text",))
         else:
             found.files.append(source)
     return found
@@ -136,6 +141,8 @@ def _files_below(folder: Path, left_out: Counter[str], entered: set[tuple[int, i
     for path, is_folder, is_file in entries:
         if path.name.startswith("."):
             left_out["hidden"] += 1
+        elif is_folder and try_open(path) is not None:
+            left_out["artifact"] += 1  # it may hold a log.jsonl
         elif is_folder:
             yield from _files_below(path, left_out, entered)
         elif text_kind(path) not in TEXT_SUFFIXES:
@@ -231,7 +238,9 @@ def _decoded(file: BinaryIO, path: Path) -> Iterator[str]:
 
 def _invalid(path: Path, byte: int, error: UnicodeDecodeError) -> DataError:
     hint = "convert the file to UTF-8 first"
-    return DataError(f"{path}: invalid UTF-8 at byte {byte}: {error.reason}", hint=hint, path=str(path))
+    return DataError(
+        f"{path}: invalid UTF-8 at byte {byte}: {error.reason}", hint=hint, path=str(path), wanted=("text",)
+    )
 
 
 def _pieces(blocks: Iterator[str], longest: int) -> Iterator[str]:

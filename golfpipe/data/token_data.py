@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from golfpipe.data.shard_format import SHARD_TOKEN_DTYPE, Split, is_shard, sidec
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError
 from golfpipe.scoring.byte_table import scored_bytes
+from golfpipe.scoring.documents import document_starts
 from golfpipe.scoring.windows import Window, gathered, moved_together, spread_windows
 from golfpipe.store.artifact import Artifact, part_of_artifact
 from golfpipe.training.config import OnBad
@@ -105,6 +107,23 @@ def load_validation(data: Artifact, tokenizer: Tokenizer, max_targets: int = 0) 
     return ValidationText(tokens, sizes, split_targets, bool(sidecars))
 
 
+def validation_bytes(data: Artifact, max_bytes: int) -> bytes | None:
+    """Return the beginning of the validation split as text, of at most `max_bytes` bytes: what its tokens decode to,
+    document after document. None where the scored bytes are those of another text than that.
+
+    Raises as `load_validation`.
+    """
+    tokenizer = load_tokenizer(data)
+    text = load_validation(data, tokenizer, max_bytes)
+    if text.from_sidecar:
+        return None
+    whole = int(np.searchsorted(np.cumsum(text.sizes, dtype=np.int64), max_bytes, side="right"))
+    tokens = text.tokens[: whole + 1]
+    starts = document_starts(tokens, tokenizer.bos_id).tolist()
+    documents = (tokens[start:end] for start, end in pairwise([*starts, len(tokens)]))
+    return "".join(map(tokenizer.decode, documents)).encode()[:max_bytes]
+
+
 def load_windows(data: Artifact, tokenizer: Tokenizer, context_length: int, max_targets: int) -> ValidationSample:
     """Return windows from everywhere in the validation split, see `spread_windows`. Raises as `load_validation`."""
     names = _shard_names(data, "val")
@@ -154,4 +173,6 @@ def _shard_names(data: Artifact, split: Split) -> list[str]:
 
 def _check_not_empty(data: Artifact, split: Split, shards: Sequence[Sized]) -> None:
     if sum(len(shard) for shard in shards) == 0:
-        raise DataError(f"{data.path}: has no {split} tokens", hint="golfpipe data inspect shows what it has")
+        raise DataError(
+            f"{data.path}: has no {split} tokens", hint=f"this shows what it has: golfpipe data inspect {data.path}"
+        )

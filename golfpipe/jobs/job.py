@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.jobs.key import job_key
 from golfpipe.jobs.registry import Stage
+from golfpipe.jobs.settle import settled
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact
 
@@ -37,6 +38,7 @@ class Job:
 
     stage: Stage
     config: PipelineConfig
+    """The settings, in which `auto` gives way to what it comes to for this job."""
     inputs: Mapping[str, Artifact]
     out: Path
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -44,6 +46,9 @@ class Job:
     argument_digest: str = ""
     """A digest of the content of `arguments`, which becomes part of the key."""
     context: Context = field(default_factory=Context)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", settled(self.stage, self.config, data_at_hand="data" in self.inputs))
 
     @property
     def input_digests(self) -> dict[str, str]:

@@ -24,19 +24,24 @@ def join_processes(device: str) -> ProcessGroup:
     Raises UsageError where the machine has not one device for each process.
     """
     rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    chosen = select_device(device)
-    if chosen == "mps":
-        raise UsageError("an mps device serves one process", hint="--device cpu, or leave out --nproc")
-    if chosen == "cuda":
-        if local >= torch.cuda.device_count():
-            raise UsageError(
-                f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {torch.cuda.device_count()} GPUs",
-                hint="start one process per GPU, or --device cpu",
-            )
+    chosen = torch.device(select_device(device))
+    check_processes(chosen, int(os.environ["LOCAL_WORLD_SIZE"]))
+    if chosen.type == "cuda":
         torch.cuda.set_device(local)
     processes = ProcessGroup(rank, size)
     processes.meet(meeting_store())
     return processes
+
+
+def check_processes(device: torch.device, processes: int) -> None:
+    """Raise UsageError where the machine has not one such device for each of its processes."""
+    if device.type == "mps" and processes > 1:
+        raise UsageError("an mps device serves one process", hint="--device cpu, or leave out --nproc")
+    if device.type == "cuda" and processes > torch.cuda.device_count():
+        raise UsageError(
+            f"{processes} processes on a machine with {torch.cuda.device_count()} GPUs",
+            hint="start one process per GPU, or --device cpu",
+        )
 
 
 def meeting_store() -> Store:

@@ -14,7 +14,11 @@ from golfpipe.store.manifest import Kind
 
 MODEL_KINDS: tuple[Kind, ...] = ("trained_model", "quantized_model", "packed_model", "adapted_model")
 
+SCORED_KINDS: tuple[Kind, ...] = ("packed_model", "quantized_model", "trained_model", "adapted_model")
+"""The same kinds for what scores a model or writes with it: of several in a run, the packed one is meant."""
+
 SETTLED: dict[Kind, tuple[str, ...]] = {
+    "weights": (),
     "token_data": ("data",),
     "trained_model": ("model", "optim", "train"),
     "quantized_model": ("quantize",),
@@ -53,6 +57,8 @@ class Stage:
     """Dotted keys inside those sections that do not change the result."""
     unused: Callable[[Plain], tuple[str, ...]] = lambda config: ()
     """Further dotted keys that do not change the result under the given plain configuration."""
+    checked: bool = False
+    """True if the module has `check(job, processes)`, which raises what `run` would refuse before it begins."""
     precious: bool = False
     """True if the output cost hours: it is kept on interrupt, and never replaced without --force."""
 
@@ -152,9 +158,10 @@ STAGES: dict[str, Stage] = {
             # model, and may go on with another answer.
             neutral=(
                 *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
-                *("train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
+                *("train.forward_tokens", "train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
             ),
             unused=_unused_by_train,
+            checked=True,
             precious=True,
         ),
         Stage(
@@ -166,10 +173,18 @@ STAGES: dict[str, Stage] = {
             sections=("model",),
         ),
         Stage(
+            name="import-weights",
+            module="golfpipe.stages.import_weights",
+            version=1,
+            inputs={},
+            output="weights",
+            sections=(),
+        ),
+        Stage(
             name="quantize",
             module="golfpipe.stages.quantize",
             version=2,
-            inputs={"model": ("trained_model",), "data": ("token_data",)},
+            inputs={"model": ("trained_model", "weights"), "data": ("token_data",)},
             needless=_needless_for_quantize,
             output="quantized_model",
             sections=("quantize", "pack"),
@@ -187,7 +202,7 @@ STAGES: dict[str, Stage] = {
             name="ttt",
             module="golfpipe.stages.ttt",
             version=1,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            inputs={"model": SCORED_KINDS, "data": ("token_data",)},
             output=_written_by_ttt,
             sections=("seed", "ttt", "evaluate"),
             neutral=("ttt.compile", "evaluate.batch_tokens", "evaluate.compile"),
@@ -197,7 +212,7 @@ STAGES: dict[str, Stage] = {
             name="evaluate",
             module="golfpipe.stages.evaluate",
             version=2,
-            inputs={"model": MODEL_KINDS, "data": ("token_data",)},
+            inputs={"model": SCORED_KINDS, "data": ("token_data",)},
             output="evaluation",
             sections=("evaluate",),
             neutral=("evaluate.batch_tokens", "evaluate.compile"),

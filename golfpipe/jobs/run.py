@@ -21,8 +21,8 @@ from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.machine.memory import reset_peak
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.artifact_writer import ArtifactWriter, abandon, begin, begin_in_place, finish, finish_interrupted
-from golfpipe.store.files import NO_SPACE, no_space, old_folder, partial_folder, recover
-from golfpipe.store.lock import Hold, lock_path, output_lock
+from golfpipe.store.files import NO_SPACE, check_writable, no_space, old_folder, partial_folder, recover
+from golfpipe.store.lock import Hold, check_lock, lock_path, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Manifest, Result
 
 _CHANGED_HINT = "bring the file back as it was and repeat the command; what it computed is not kept"
@@ -54,6 +54,20 @@ def run_job(job: Job) -> Outcome:
         raise StageFailed(
             f"{path}: {error.strerror or error}", hint="earlier artifacts are as they were", path=str(path)
         ) from error
+
+
+def check_job(job: Job, processes: int = 1) -> None:
+    """Raise what `run_job` would refuse before its work begins, in so many processes. Writes nothing."""
+    existing = None if job.context.force else try_open(job.out)
+    if existing is not None and existing.manifest.key == job.key and is_intact(existing):
+        return
+    check_lock(job.out)
+    check_writable(job.out)
+    if job.stage.precious:
+        _guard_finished(job, existing)
+        _guard_unfinished(job, job.key)
+    if job.stage.checked:
+        importlib.import_module(job.stage.module).check(job, processes)
 
 
 def _finished(job: Job) -> Outcome | None:

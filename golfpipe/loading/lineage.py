@@ -20,6 +20,7 @@ _SLOTS: dict[Kind, str] = {
     "packed_model": "packed",
     "quantized_model": "quantized",
     "trained_model": "trained",
+    "weights": "trained",
     "token_data": "data",
 }
 
@@ -33,6 +34,7 @@ class Lineage:
     packed: Artifact | None = None
     quantized: Artifact | None = None
     trained: Artifact | None = None
+    """The trained model, or imported weights, of which golfpipe knows no training."""
     data: Artifact | None = None
     """The data that was scored, or else the data that was trained on."""
 
@@ -83,8 +85,9 @@ def _input(artifact: Artifact, role: str, required: Collection[Kind]) -> Artifac
 def effective_config(lineage: Lineage) -> Plain:
     """Return the settings that were at work: each section from the artifact that it was settled by. Sections of stages
     that did not run are left out."""
+    trained = lineage.trained
     makers: tuple[tuple[Kind, Artifact | None], ...] = (
-        ("trained_model", lineage.trained),
+        ("trained_model", trained if trained is not None and trained.manifest.kind == "trained_model" else None),
         ("quantized_model", lineage.quantized),
         ("packed_model", lineage.packed),
         ("adapted_model", lineage.evaluation if lineage.score_first else lineage.adapted),

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from golfpipe.codec.container import decode_payload
+from golfpipe.codec.container import decode_payload, payload_pieces, read_header
 from golfpipe.codec.pieces import Piece
-from golfpipe.config.schema import Plain, build_config
+from golfpipe.codec.state import is_state, read_tensors
+from golfpipe.config.schema import Plain, build_config, plain_config
 from golfpipe.errors import ArtifactError, ConfigError
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.store.arrays import arrays_from_bytes, arrays_to_bytes, metadata_from_bytes
@@ -24,9 +25,29 @@ def packed_file(payload: bytes) -> bytes:
 
 def model_config(artifact: Artifact) -> ModelConfig:
     """Return the architecture that the manifest carries. Raises ArtifactError."""
+    refuse_bare_weights(artifact)
     if artifact.manifest.model is None:
         raise ArtifactError(f"{artifact.path}: the manifest has no architecture")
     return parse_model(artifact.manifest.model, str(artifact.path))
+
+
+def refuse_bare_weights(artifact: Artifact) -> None:
+    """Raise ArtifactError for imported weights in any form: without an architecture nothing can run them."""
+    if artifact.manifest.kind == "weights" or is_state(artifact.manifest.model):
+        raise ArtifactError(
+            f"{artifact.path}: weights without an architecture, which golfpipe cannot run",
+            hint="score them in your own script: `golfpipe unpack` writes a packed model as safetensors of their names",
+            path=str(artifact.path),
+        )
+
+
+def architecture(artifact: Artifact) -> Plain:
+    """Return what a payload says of its model: golfpipe's architecture, checked, or the tensors of a state dict.
+
+    Raises ArtifactError.
+    """
+    model = artifact.manifest.model
+    return model if model is not None and is_state(model) else plain_config(model_config(artifact))
 
 
 def parse_model(model: Plain, name: str) -> ModelConfig:
@@ -40,12 +61,7 @@ def parse_model(model: Plain, name: str) -> ModelConfig:
 def pieces_to_arrays(pieces: Mapping[str, Piece]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the metadata of quantized.safetensors: `<name>.codes` int8 and `<name>.scales` fp16 [R, 1],
     or `<name>.floats`. The metadata lists name, shape and bits in order."""
-    arrays = {
-        f"{name}.{part}": array
-        for name, piece in pieces.items()
-        for part, array in (("codes", piece.codes), ("scales", piece.scales), ("floats", piece.floats))
-        if array is not None
-    }
+    arrays = {f"{name}.{part}": array for name, piece in pieces.items() for part, array in piece.arrays.items()}
     return arrays, {"pieces": [[piece.name, list(piece.shape), piece.bits] for piece in pieces.values()]}
 
 
@@ -54,40 +70,69 @@ def read_pieces(artifact: Artifact) -> dict[str, Piece]:
     name = str(artifact.path / "quantized.safetensors")
     content = artifact.read("quantized.safetensors")
     stored, listed = arrays_from_bytes(content, name), metadata_from_bytes(content, name).get("pieces")
-    shapes = parameter_shapes(model_config(artifact))
+    model = artifact.manifest.model
+    shapes = parameter_shapes(model_config(artifact)) if not is_state(model) else None
     if not isinstance(listed, list):
         raise ArtifactError(f"{name}: metadata holds no list of pieces")
     pieces: dict[str, Piece] = {}
     for entry in listed:
         match entry:
-            case [str(key), list(shape), int(bits)] if key not in pieces and tuple(shape) == shapes.get(key):
-                parts = {part: stored.pop(f"{key}.{part}", None) for part in ("codes", "scales", "floats")}
+            case [str(key), list(shape), int(bits)] if key not in pieces and (
+                key == str(len(pieces)) if shapes is None else tuple(shape) == shapes.get(key)
+            ):
+                parts = {part: stored.pop(f"{key}.{part}", None) for part in ("codes", "scales", "floats", "raw")}
                 with _naming(name):
                     pieces[key] = Piece(name=key, shape=tuple(shape), bits=bits, **parts)
             case _:
                 raise ArtifactError(f"{name}: piece {entry!r} does not belong to this architecture")
-    if pieces.keys() != shapes.keys() or stored:
-        raise ArtifactError(
-            f"{name}: tensors {sorted(set(stored) | (shapes.keys() - pieces.keys()))} missing or left over"
-        )
+    missing = shapes.keys() - pieces.keys() if shapes is not None else set()
+    if missing or stored:
+        raise ArtifactError(f"{name}: tensors {sorted(set(stored) | missing)} missing or left over")
+    if model is not None and is_state(model):
+        with _naming(name):
+            read_tensors(model, pieces.values())
     return pieces
 
 
-def read_packed(artifact: Artifact) -> dict[str, Piece]:
-    """Read the pieces in packed.safetensors, and check them with the payload's architecture. Raises ArtifactError."""
+def pieces_by_tensor(model: Plain, pieces: Mapping[str, Piece]) -> dict[str, list[Piece]]:
+    """Return the pieces of each tensor, in order: one for each of an architecture's. Raises ArtifactError."""
+    if not is_state(model):
+        return {name: [piece] for name, piece in pieces.items()}
+    waiting = iter(pieces.values())
+    tensors = read_tensors(model, pieces.values())
+    return {tensor.name: [next(waiting) for _ in range(tensor.pieces)] for tensor in tensors}
+
+
+def read_payload(artifact: Artifact) -> bytes:
+    """Return the payload in packed.safetensors, not checked itself. Raises ArtifactError."""
     name = str(artifact.path / "packed.safetensors")
     stored = arrays_from_bytes(artifact.read("packed.safetensors"), name)
     payload = stored.get("payload")
     if stored.keys() != {"payload"} or payload is None or payload.dtype != np.uint8 or payload.ndim != 1:
         raise ArtifactError(f"{name}: expected one uint8 tensor `payload`, found {sorted(stored)}")
+    return payload.tobytes()
+
+
+def read_packed(artifact: Artifact) -> dict[str, Piece]:
+    """Read the pieces in packed.safetensors, and check them with the payload's architecture. Raises ArtifactError."""
+    name = str(artifact.path / "packed.safetensors")
+    payload = read_payload(artifact)
     source = artifact.manifest.input("model")
     with _naming(name, hint=f"write it again: golfpipe pack {source.path if source is not None else 'QUANTIZED'}"):
-        model, pieces = decode_payload(
-            payload.tobytes(), shapes_of_model=lambda found: parameter_shapes(parse_model(found, "the payload"))
-        )
+        model, pieces = _decode(payload)
     if model != artifact.manifest.model:
         raise ArtifactError(f"{name}: the architecture inside differs from the manifest's")
     return pieces
+
+
+def _decode(payload: bytes) -> tuple[Plain, dict[str, Piece]]:
+    header = read_header(payload)
+    if not is_state(header.model):
+        return decode_payload(
+            payload, shapes_of_model=lambda found: parameter_shapes(parse_model(found, "the payload"))
+        )
+    read_tensors(header.model, header.entries)
+    return header.model, {piece.name: piece for piece in payload_pieces(payload, header)}
 
 
 @contextmanager

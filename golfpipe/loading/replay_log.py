@@ -11,7 +11,7 @@ from golfpipe.errors import DataError, UsageError
 from golfpipe.store.artifact import open_artifact, part_of_artifact
 from golfpipe.store.canonical import digest_of
 from golfpipe.store.manifest import MANIFEST_NAME
-from golfpipe.training.replay import Replay, parse_replay
+from golfpipe.training.replay import HINT, Replay, parse_replay
 
 LOG = "log.jsonl"
 MAX_LOG_BYTES = 64_000_000
@@ -33,7 +33,11 @@ def read_replay(path: Path) -> tuple[Replay, str]:
     """
     if path.is_dir():
         if not (path / MANIFEST_NAME).is_file():
-            raise UsageError(f"{path}: not a trained model, so there is no {LOG} to replay", path=str(path))
+            raise UsageError(
+                f"{path}: not a trained model, so there is no {LOG} to replay",
+                path=str(path),
+                wanted=("trained_model",),
+            )
         log = open_artifact(path, "trained_model").file(LOG)
         with part_of_artifact():
             return _read(log)
@@ -43,7 +47,10 @@ def read_replay(path: Path) -> tuple[Replay, str]:
 def _read(path: Path) -> tuple[Replay, str]:
     if not path.is_file():
         raise UsageError(
-            f"{path}: no such log", hint=f"give the {LOG} of a trained model, or its folder", path=str(path)
+            f"{path}: no such log",
+            hint=HINT,
+            path=str(path),
+            wanted=("trained_model",),
         )
     if path.stat().st_size > MAX_LOG_BYTES:
         raise DataError(
@@ -52,6 +59,6 @@ def _read(path: Path) -> tuple[Replay, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a training log ({error})", path=str(path)) from error
+        raise DataError(f"{path}: not a training log ({error})", hint=HINT, path=str(path)) from error
     replay = parse_replay(lines, str(path))
     return replay, digest_of(asdict(replay))

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from golfpipe.codec.state import WEIGHTS, read_lines
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.errors import DataError
+from golfpipe.errors import ArtifactError, DataError
 from golfpipe.loading.pieces import model_config, read_packed, read_pieces
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.quant.dequantize import dequantize_weights
+from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact
-from golfpipe.store.tensors import check_tensors
+from golfpipe.store.tensors import check_tensors, tensors_from_bytes
 
 COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -33,6 +35,25 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
     weights = readers[artifact.manifest.kind](artifact)
     check_tensors(weights, shapes, str(artifact.path), dtype=torch.float32)
     return {name: weights[name] for name in shapes}
+
+
+def load_state(artifact: Artifact) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return imported weights by name, as they were, and the texts of their rules. Raises ArtifactError."""
+    name = str(artifact.path / "weights.safetensors")
+    content = artifact.read("weights.safetensors")
+    tensors, metadata = tensors_from_bytes(content, name), metadata_from_bytes(content, name)
+    rules, lines = metadata.get("rules"), metadata.get(WEIGHTS)
+    if not isinstance(rules, dict) or not all(isinstance(rule, str) for rule in rules.values()):
+        raise ArtifactError(f"{name}: metadata holds no rules", path=name)
+    state: dict[str, Tensor] = {}
+    for number, line in enumerate(read_lines({WEIGHTS: lines})):
+        tensor = tensors.get(str(number if line.same_as is None else line.same_as))
+        if tensor is None or tuple(tensor.shape) != line.shape or str(tensor.dtype) != f"torch.{line.dtype}":
+            raise ArtifactError(
+                f"{name}: tensor {line.name[:100]!r} is missing, or of another shape or type", path=name
+            )
+        state[line.name] = tensor
+    return state, rules
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:

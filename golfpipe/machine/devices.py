@@ -29,7 +29,7 @@ def select_device(requested: str) -> Device:
         there = ", ".join(name for name, found in available.items() if found)
         raise UsageError(
             f"--device {requested}: {_why_missing(requested)}; this machine has {there}",
-            hint="--device auto takes the best that is there; golfpipe doctor lists what torch finds",
+            hint="--device auto takes the best that is there; `golfpipe doctor` lists what torch finds",
         )
     return cast(Device, requested)
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from golfpipe import openmp
 from golfpipe.config.resolve import load_stages
 from golfpipe.errors import ConfigError
 from golfpipe.extras import EXTRAS
@@ -74,6 +75,7 @@ def _devices() -> Iterator[Check]:
     if torch.backends.mps.is_available():
         yield Check("mps", "ok", "Apple GPU")
     yield Check("torch threads", "ok", str(torch.get_num_threads()))
+    yield Check("waiting threads", "ok", openmp.waiting(os.environ))
     from golfpipe.machine.fast_paths import fast_paths
 
     for path in fast_paths(torch.device(select_device("auto"))):

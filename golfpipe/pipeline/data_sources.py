@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.machine.devices import cpu_count
-from golfpipe.pipeline.single import ARTIFACTS, checked_name
+from golfpipe.pipeline.data_places import is_read_only, only_tokenizer, tokenized_folder
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
-
-WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-"""The permission bits themselves are looked at: an administrator could write where they forbid it, and should not."""
 
 
 def tokenize_arguments(
@@ -43,22 +39,21 @@ def tokenize_arguments(
         "separator": separator,
         "processes": processes or cpu_count(),
     }
-    first = sources[0].resolve()
-    return arguments, digest, ARTIFACTS / "data" / checked_name(name or first.stem or "text")
+    return arguments, digest, tokenized_folder(sources[0], name)
 
 
 def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:
     """Return the arguments of `data add` and their digest. Raises UsageError, DataError."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", path=str(folder))
+        raise UsageError(f"{folder}: no such folder", path=str(folder), wanted=("shards",))
     shards = [path for split in SPLITS for path in list_shards(folder, split)]
     if not shards:
-        raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder))
+        raise DataError(f"{folder}: holds no shard (*train_*.bin, *val_*.bin)", path=str(folder), wanted=("shards",))
     for split in SPLITS:
         shards += list_sidecars(list_shards(folder, split), split)
     model = tokenizer if tokenizer is not None else only_tokenizer(folder)
     in_place = out is None or out.resolve() == folder.resolve()
-    if in_place and not folder.stat().st_mode & WRITE_BITS:
+    if in_place and is_read_only(folder):
         raise UsageError(
             f"{folder}: is read-only, and the manifest would be written into it",
             hint=f"-o artifacts/data/{folder.resolve().name} writes an artifact elsewhere that points to it",
@@ -66,18 +61,11 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
         )
     existing = try_open(folder) if in_place else None
     if existing is not None and existing.manifest.stage != "data-add":
-        raise UsageError(f"{folder}: is a {existing.manifest.kind} artifact already", path=str(folder))
+        raise UsageError(
+            f"{folder}: is a {existing.manifest.kind} artifact already", path=str(folder), wanted=("shards",)
+        )
     digest = files_digest([*shards, model], *(path.name for path in shards), model.name)
     return {"folder": folder, "tokenizer": model, "in_place": in_place}, digest
-
-
-def only_tokenizer(folder: Path) -> Path:
-    """Return the only *.model file in the folder. Raises UsageError where there is none, or more than one."""
-    models = sorted(path for path in folder.glob("*.model") if path.is_file())
-    if len(models) != 1:
-        found = ", ".join(path.name for path in models) or "no *.model file"
-        raise UsageError(f"{folder}: which tokenizer? found {found}", hint="--tokenizer FILE", path=str(folder))
-    return models[0]
 
 
 def inspect_data(

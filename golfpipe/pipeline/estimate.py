@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.jobs.registry import Stage
-from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes
+from golfpipe.model.config import ModelConfig, forward_flops, parameter_count, parameter_shapes
 from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
+from golfpipe.training.config import TrainConfig
 
 FLOAT_BYTES = 4
 SCALE_BYTES = 2
@@ -39,19 +41,41 @@ def weight_bytes(config: PipelineConfig) -> int:
     return math.ceil(total)
 
 
-def estimate(stage: Stage, config: PipelineConfig, model: ModelConfig) -> dict[str, int | float | None]:
-    """`output_bytes`, `memory_bytes` (weights and optimizer; activations come on top) and `seconds`; None: unknown."""
+def step_operations(config: PipelineConfig) -> float:
+    """The operations of one training step: three times those of a forward pass over its tokens, the optimizer's not
+    counted."""
+    return 3 * forward_flops(config.model, config.train.context_length) * config.train.batch_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTime:
+    """How long a training takes, its clock alone: without compiling, validation and loading."""
+
+    seconds: float
+    steps: int
+    """The steps in that time: train.max_steps, or fewer where train.max_seconds ends training before."""
+
+
+def training_time(config: TrainConfig, step_seconds: float) -> TrainingTime:
+    """Return the time of a training whose steps take so long."""
+    steps = config.max_steps
+    if config.max_seconds > 0:  # the step in which the time runs out is the last one
+        steps = min(steps, max(1, math.ceil(config.max_seconds / step_seconds)))
+    return TrainingTime(seconds=steps * step_seconds, steps=steps)
+
+
+def estimate(stage: Stage, config: PipelineConfig, model: ModelConfig) -> dict[str, int | None]:
+    """`output_bytes` and `memory_bytes` (weights and optimizer; activations come on top); None: unknown."""
     weights = FLOAT_BYTES * parameter_count(model)
     codes = weight_bytes(config)
-    seconds = config.train.max_seconds or None
-    known: Mapping[str, tuple[int | None, int | None, float | None]] = {
+    known: Mapping[str, tuple[int | None, int | None]] = {
         # weights, gradients, average, and at most two moments
-        "train": (weights, 5 * weights, seconds),
+        "train": (weights, 5 * weights),
         # a code takes a byte here, whatever its bits
-        "quantize": (None, 3 * weights, None),
-        "pack": (codes, 2 * weights, None),
-        "ttt": (weights if stage.writes(plain_config(config)) == "adapted_model" else None, 4 * weights, None),
-        "evaluate": (None, weights, None),
+        "quantize": (None, 3 * weights),
+        "pack": (codes, 2 * weights),
+        "ttt": (weights if stage.writes(plain_config(config)) == "adapted_model" else None, 4 * weights),
+        "evaluate": (None, weights),
     }
-    output, memory, time = known.get(stage.name, (None, None, None))
-    return {"output_bytes": output, "memory_bytes": memory, "seconds": time}
+    output, memory = known.get(stage.name, (None, None))
+    return {"output_bytes": output, "memory_bytes": memory}

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from golfpipe.choices import unknown_name
 from golfpipe.config.resolve import NodeSpec
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ConfigError
 from golfpipe.jobs.registry import STAGES, Stage, numbered_role
-from golfpipe.store.manifest import Kind
+from golfpipe.jobs.settle import settled
+from golfpipe.pipeline.node import Node
+from golfpipe.pipeline.seeds import with_seeds
 
 DATA = "data"
 """The node, and the stage name in stages.yaml, that stands for what data.source names."""
 DEMO_SOURCE = "demo"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One step: a stage, and the steps whose artifacts it reads."""
-
-    name: str
-    stage: Stage | None
-    """The stage; None where the artifact is given and not made here (data.source is a path)."""
-    inputs: Mapping[str, str]
-    """For each role, the name of the node that makes it."""
-    output: Kind
-    idle_because: str | None = None
-    """Why there is nothing to do, where the settings leave this step without work."""
-
-
-def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node, ...]:
-    """Return the nodes in an order in which inputs come first, otherwise in that of the file.
+def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig, seeds: Sequence[int] = ()) -> tuple[Node, ...]:
+    """Return the nodes in an order in which inputs come first, otherwise in that of the file. With `seeds` there is one
+    chain of steps for each of them.
 
     Raises ConfigError for an unknown stage or step, a cycle, inputs of the wrong kind, or missing ones.
     """
@@ -40,27 +29,29 @@ def build_graph(specs: Sequence[NodeSpec], config: PipelineConfig) -> tuple[Node
     nodes: dict[str, Node] = {}
     for name in _ordered(by_name):
         nodes[name] = _node(by_name[name], nodes, config)
-    return tuple(_submit_what_is_eligible(nodes).values())
+    graph = tuple(_submit_what_is_eligible(nodes).values())
+    return with_seeds(graph, seeds) if seeds else graph
 
 
 def select(nodes: Sequence[Node], *, start: str | None, until: str | None) -> tuple[list[Node], list[Node]]:
     """Return the nodes to take as they are, and those to bring up to date, for `--from start --until until`.
 
     `until` keeps only that step and what it builds on. `start` takes the steps before it as they are, if other steps
-    read them. Raises ConfigError for an unknown step, or an `until` that lies before `start`.
+    read them. A name stands for the step of every seed. Raises ConfigError for an unknown step, or an `until` that lies
+    before `start`.
     """
-    names = [node.name for node in nodes]
+    order = list(dict.fromkeys(node.step for node in nodes))
     for name in (start, until):
-        if name is not None and name not in names:
-            raise unknown_name(name, "step", names)
-    first = names.index(start) if start is not None else 0
-    last = names.index(until) if until is not None else len(names) - 1
+        if name is not None and name not in order:
+            raise unknown_name(name, "step", order)
+    first = order.index(start) if start is not None else 0
+    last = order.index(until) if until is not None else len(order) - 1
     if last < first:
-        raise ConfigError(f"--until {until} lies before --from {start}", hint=f"the order is {', '.join(names)}")
-    wanted = _needed_by(nodes, until) if until is not None else set(names)
-    work = [node for node in nodes[first : last + 1] if node.name in wanted]
+        raise ConfigError(f"--until {until} lies before --from {start}", hint=f"the order is {', '.join(order)}")
+    wanted = _needed_by(nodes, [node.name for node in nodes if until in (None, node.step)])
+    work = [node for node in nodes if first <= order.index(node.step) <= last and node.name in wanted]
     read = {name for node in work for name in node.inputs.values()}
-    return [node for node in nodes[:first] if node.name in read], work
+    return [node for node in nodes if order.index(node.step) < first and node.name in read], work
 
 
 def _ordered(specs: Mapping[str, NodeSpec]) -> list[str]:
@@ -96,8 +87,10 @@ def _node(spec: NodeSpec, nodes: Mapping[str, Node], config: PipelineConfig) -> 
     if spec.stage not in STAGES or spec.stage.startswith("data-"):
         known = [name for name in STAGES if not name.startswith("data-")]
         raise unknown_name(spec.stage, f"pipeline.{spec.name}: stage", [DATA, *known])
-    stage, plain = STAGES[spec.stage], plain_config(config)
-    idle = _idle_reason(stage, [nodes[name] for name in spec.inputs])
+    stage, sources = STAGES[spec.stage], [nodes[name] for name in spec.inputs]
+    reads_data = any(source.output == "token_data" for source in sources)
+    plain = plain_config(settled(stage, config, data_at_hand=reads_data))
+    idle = _idle_reason(stage, sources)
     return Node(
         name=spec.name,
         stage=stage,
@@ -161,11 +154,11 @@ def _submit_what_is_eligible(nodes: Mapping[str, Node]) -> dict[str, Node]:
     return result
 
 
-def _needed_by(nodes: Sequence[Node], name: str) -> set[str]:
-    """Return `name` and every step that it builds on."""
+def _needed_by(nodes: Sequence[Node], names: Iterable[str]) -> set[str]:
+    """Return the names and every step that these build on."""
     by_name = {node.name: node for node in nodes}
     needed: set[str] = set()
-    waiting = [name]
+    waiting = list(names)
     while waiting:
         current = waiting.pop()
         if current not in needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import ARTIFACTS, Request, checked_name, checked_out
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.checkpoint import read_state_dict
+from golfpipe.store.state_files import state_files
 
 PR_BEHAVIOR = ("model.mask_document_boundaries=false",)
 """Settings in which the PR's script differs from the defaults. They lie below --set; a --preset replaces them."""
@@ -36,7 +38,7 @@ class ImportPlan:
 def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan:
     """Read the file and settle what it leaves open. Raises DataError, ConfigError, UsageError."""
     if not file.is_file():
-        raise UsageError(f"{file}: no such file", path=str(file))
+        raise UsageError(f"{file}: no such file", path=str(file), wanted=("checkpoint",))
     out = request.out
     if out is None:
         out = ARTIFACTS / checked_name(name or file.stem) / "import"
@@ -59,6 +61,26 @@ def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan
         context=request.context,
     )
     return ImportPlan(job=job, inferred=inferred.model, assumed=assumed, origins=origins)
+
+
+def prepare_weights(request: Request, path: Path, name: str | None, rules: Sequence[str]) -> Job:
+    """Return the job that imports the weights of any model. rules: texts `NAME=RULE`. Raises UsageError, DataError."""
+    out = request.out if request.out is not None else ARTIFACTS / checked_name(name or path.stem) / "import"
+    texts = {}
+    for rule in rules:
+        pattern, separator, text = rule.rpartition("=")
+        if not separator:
+            raise UsageError(f"--rule {rule!r}: expected NAME=RULE", hint="--rule 'qo_bank=split(0)'")
+        texts[pattern] = text
+    return Job(
+        stage=STAGES[request.stage],
+        config=request.settings.resolve().config,
+        inputs={},
+        out=checked_out(out),
+        arguments={"path": path, "rules": texts},
+        argument_digest=files_digest(state_files(path), *(file.name for file in state_files(path)), *rules),
+        context=request.context,
+    )
 
 
 def _infer(file: Path) -> Inferred:

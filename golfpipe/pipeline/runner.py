@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 from golfpipe.config.resolve import Resolved, StagesFile
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken
+from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import settled_by
 from golfpipe.jobs.run import run_job
-from golfpipe.pipeline.graph import DATA, Node, build_graph, select
-from golfpipe.pipeline.settings import Settings, inherited_settings, tokenizer_settings
+from golfpipe.jobs.settle import settled
+from golfpipe.pipeline.graph import DATA, build_graph, select
+from golfpipe.pipeline.node import Node
+from golfpipe.pipeline.seeds import checked_seeds, decided_by_seed, seed_folders
+from golfpipe.pipeline.settings import Settings, inherited_settings, machine_of, tokenizer_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
@@ -36,11 +39,13 @@ class RunRequest:
     settings: Settings = field(default_factory=Settings)
     context: Context = field(default_factory=Context)
     name: str | None = None
-    """The folder below artifacts/; None means the preset's name."""
+    """The folder below artifacts/; None means the preset's name, with -seeds behind it where there are several."""
     data: Path | None = None
     """Token data to use instead of data.source."""
     start: str | None = None
     until: str | None = None
+    seeds: Sequence[int] = ()
+    """The seeds to train with, for one submission of them all; none means one run with the seed of the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,10 @@ class RunPlan:
         model = replace(self.config.model, **tokenizer_settings(data))
         return replace(self, config=replace(self.config, model=model))
 
+    def config_of(self, node: Node) -> PipelineConfig:
+        """Return the settings of one step, with the seed of its chain."""
+        return self.config if node.seed is None else replace(self.config, seed=node.seed)
+
     def out(self, node: Node) -> Path:
         """Return where the node's artifact is or will be."""
         if node.stage is None:
@@ -88,15 +97,19 @@ class RunPlan:
 
 def plan_run(request: RunRequest) -> RunPlan:
     """Resolve the settings and check the pipeline. Raises ConfigError, UsageError, ArtifactError."""
-    settings = request.settings
+    settings, seeds = request.settings, checked_seeds(request.seeds)
     if request.data is not None:
         settings = settings.with_overrides(f"data.source={request.data}")
+    if seeds:
+        settings = _with_first_seed(settings, seeds)
     stages = settings.stages()
-    folder = ARTIFACTS / checked_name(request.name or settings.preset or stages.default_preset)
-    resolved = _resolve(settings, stages, folder, request.start, request.context.reporter.warn)
-    nodes = build_graph(stages.pipeline, resolved.config)
+    name = request.name or (settings.preset or stages.default_preset) + ("-seeds" if seeds else "")
+    folder = ARTIFACTS / checked_name(name)
+    resolved = _resolve(settings, stages, folder, request)
+    nodes = build_graph(stages.pipeline, resolved.config, seeds)
+    _refuse_mixture(folder, build_graph(stages.pipeline, resolved.config), seeds)
     given, work = select(nodes, start=request.start, until=request.until)
-    return RunPlan(
+    plan = RunPlan(
         folder=folder,
         config=resolved.config,
         given=given,
@@ -104,6 +117,49 @@ def plan_run(request: RunRequest) -> RunPlan:
         context=request.context,
         any_vocabulary=resolved.origin["model.vocab_size"] == "default",
     )
+    machine = machine_of(settings)
+    if machine is not None and machine.processes > 1:
+        request.context.reporter.warn(
+            f"run works in one process; train, ttt and evaluate take {machine.processes} with --machine {machine.name}"
+        )
+    for node in work:
+        plan.config_of(node)  # raises ConfigError for a seed that no generator takes
+    return plan
+
+
+def _with_first_seed(settings: Settings, seeds: Sequence[int]) -> Settings:
+    """Return the settings with the first of the seeds, which the shared steps carry. Raises UsageError where one seed
+    is asked for as well."""
+    named = next((text for text in reversed(settings.overrides) if text.partition("=")[0].strip() == "seed"), None)
+    one = f"--seed {settings.seed}" if settings.seed is not None else f"--set {named}" if named is not None else None
+    if one is not None:
+        raise UsageError(
+            f"--seeds {_listed(seeds)} and {one} contradict each other",
+            hint="--seed for one training, --seeds for one after the other and a submission of them all",
+        )
+    return replace(settings, seed=seeds[0])
+
+
+def _refuse_mixture(folder: Path, nodes: Sequence[Node], seeds: Sequence[int]) -> None:
+    """Raise UsageError where a run of one seed would come into the folder of a run of several, or the other way."""
+    there = list(seed_folders(folder))
+    if there and not seeds:
+        raise UsageError(
+            f"{folder}: holds a run of the seeds {_listed(there)}",
+            hint=f"--seeds {_listed(there)} goes on with it; --name starts elsewhere",
+            path=str(folder),
+        )
+    single = sorted(name for name in decided_by_seed(nodes) if (folder / name).exists()) if seeds else []
+    if single:
+        raise UsageError(
+            f"{folder}: holds a run of one seed ({', '.join(single)})",
+            hint="--name gives the seeds a folder of their own",
+            path=str(folder),
+        )
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds))
 
 
 def dry_run(plan: RunPlan) -> list[Step]:
@@ -149,15 +205,14 @@ def _fitted(plan: RunPlan, steps: Sequence[Step]) -> RunPlan:
     return plan.fitted_to(data) if data is not None else plan
 
 
-def _resolve(
-    settings: Settings, stages: StagesFile, folder: Path, start: str | None, warn: Callable[[str], None]
-) -> Resolved:
+def _resolve(settings: Settings, stages: StagesFile, folder: Path, request: RunRequest) -> Resolved:
     """Resolve the settings. With --from they start from those of the artifacts that are taken as they are, so that
     `run` and the single commands agree."""
     fresh = settings.resolve(default_preset=True)
-    if start is None:
+    if request.start is None:
         return fresh
-    given, _ = select(build_graph(stages.pipeline, fresh.config), start=start, until=None)
+    graph, warn = build_graph(stages.pipeline, fresh.config, request.seeds), request.context.reporter.warn
+    given, _ = select(graph, start=request.start, until=None)
     for kind in CARRIER_KINDS:
         for node in given:
             artifact = try_open(folder / node.name) if node.output == kind else None
@@ -176,7 +231,7 @@ def _open_given(plan: RunPlan) -> dict[str, Artifact]:
         if not path.exists():
             raise ArtifactError(
                 f"{path}: {node.name} is needed and not there",
-                hint=f"run without --from, or with --from {node.name}",
+                hint=f"run without --from, or with --from {node.step}",
                 path=str(path),
             )
         found[node.name] = open_artifact(path, node.output)
@@ -198,7 +253,8 @@ def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set
         return Step(node=node, out=out, state="given", reasons=("data.source",), artifact=artifact)
     digests = {role: None if name in pending else found[name].manifest.digest for role, name in node.inputs.items()}
     existing = try_open(out)
-    reasons = stale_reasons(node.stage, plan.config, digests, existing, _argument_digest(node))
+    config = settled(node.stage, plan.config_of(node), data_at_hand="data" in node.inputs)
+    reasons = stale_reasons(node.stage, config, digests, existing, _argument_digest(node))
     if existing is None:
         if not out.exists():
             return Step(node=node, out=out, state="missing")
@@ -217,7 +273,7 @@ def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
     assert node.stage is not None
     job = Job(
         stage=node.stage,
-        config=plan.config,
+        config=plan.config_of(node),
         inputs={role: found[name] for role, name in node.inputs.items()},
         out=step.out,
         argument_digest=_argument_digest(node),

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from golfpipe.config.resolve import Resolved, StagesFile, load_stages, resolve_config
+from golfpipe.config.machines import Machine, find_machine
+from golfpipe.config.resolve import Resolved, StagesFile, flatten, load_stages, resolve_config
 from golfpipe.config.schema import choices, known_part, plain_config
-from golfpipe.jobs.registry import Stage, settled_by
+from golfpipe.errors import ConfigError
+from golfpipe.jobs.registry import NEUTRAL, STAGES, Stage, settled_by
 from golfpipe.quant.config import MATRIX_CLASSES, step_of_bits
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import mapping, text
@@ -17,10 +19,13 @@ from golfpipe.store.metric_values import mapping, text
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings that the user gave, lowest layer first: the file, the preset, the overrides, the seed."""
+    """The settings that the user gave, lowest layer first: the file, the preset, the machine, the overrides,
+    the seed."""
 
     config_file: Path | None = None
     preset: str | None = None
+    machine: str | None = None
+    """The machine for which to cut the work, which changes no result."""
     overrides: tuple[str, ...] = ()
     """The overrides, each as 'key=value'."""
     seed: int | None = None
@@ -45,10 +50,13 @@ class Settings:
         `default_preset` takes the file's default preset where none is given. Raises ConfigError.
         """
         stages = self.stages()
+        if self.machine is not None:
+            _refuse_result_settings(stages, self.machine)
         preset = self.preset or (stages.default_preset if default_preset else None)
         return resolve_config(
             stages,
             preset=preset,
+            machine=self.machine,
             overrides=self.overrides,
             inherited=inherited,
             decided=decided,
@@ -58,6 +66,23 @@ class Settings:
     def resolve_over(self, source: Artifact, warn: Callable[[str], None]) -> Resolved:
         """The configuration over that of an input, whose own making stays as it was. Raises ConfigError."""
         return self.resolve(inherited=inherited_settings(source, warn), decided=settled_by(source.manifest.kind))
+
+
+def machine_of(settings: Settings) -> Machine | None:
+    """Return the machine that the settings name, if any. Raises ConfigError."""
+    return find_machine(settings.stages().machines, settings.machine) if settings.machine is not None else None
+
+
+def _refuse_result_settings(stages: StagesFile, name: str) -> None:
+    """Raise ConfigError where the machine sets what decides the result of a stage: such a setting belongs to a preset,
+    or the same work would be another one on another machine."""
+    for key in flatten(find_machine(stages.machines, name).settings):
+        section = key.partition(".")[0]
+        if any(section in stage.sections and key not in stage.neutral for stage in STAGES.values()):
+            raise ConfigError(
+                f"{stages.path}: machine {name}: {key} decides a result, and a machine must not",
+                hint=f"a preset may set it; a machine may set {', '.join(NEUTRAL)}",
+            )
 
 
 def qat_overrides(bits: float) -> list[str]:

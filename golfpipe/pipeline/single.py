@@ -8,15 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from golfpipe.config.schema import plain_config
+from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.key import is_intact
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import STAGES, Stage
+from golfpipe.jobs.registry import SCORED_KINDS, STAGES, Stage
+from golfpipe.jobs.settle import settled
 from golfpipe.jobs.shard import Shard, check_parts
 from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import named_path
+from golfpipe.store.metric_values import count
 from golfpipe.store.search import find_artifact
 
 ARTIFACTS = Path("artifacts")
@@ -49,12 +52,10 @@ def prepare(request: Request) -> Job:
     if source is not None:
         refuse_unknown_choices(stage, source, resolved)
     config = resolved.config
-    needless = stage.needless(plain_config(config))
-    wanted = {role: path for role, path in request.inputs.items() if role not in needless}
     return Job(
         stage=stage,
         config=config,
-        inputs=open_inputs(stage, wanted),
+        inputs=open_inputs(stage, _needed_inputs(stage, request.inputs, config, source)),
         out=checked_out(request.out) if request.out is not None else default_out(stage, source),
         arguments=request.arguments,
         argument_digest=request.argument_digest,
@@ -65,6 +66,28 @@ def prepare(request: Request) -> Job:
 def source_name(data: Artifact) -> str:
     """Return the data.source with which `run` would read this data."""
     return "demo" if data.path.resolve() == DEMO_DATA.resolve() else str(data.path.resolve())
+
+
+def _needed_inputs(
+    stage: Stage, paths: Mapping[str, Path | None], config: PipelineConfig, source: Artifact | None
+) -> dict[str, Path | None]:
+    """Return the inputs that the stage reads under these settings. Data that nobody named and that only
+    quantize.calibration=auto asks for is left out where it is not at hand."""
+    wanted = dict(paths)
+    is_asked_for = stage.name == "quantize" and config.quantize.calibration == "auto" and config.quantize.has_target
+    if is_asked_for and source is not None and wanted.get("data") is None and training_data(source) is None:
+        wanted.pop("data", None)
+    needless = stage.needless(plain_config(settled(stage, config, data_at_hand="data" in wanted)))
+    return {role: path for role, path in wanted.items() if role not in needless}
+
+
+def training_data(model: Artifact) -> Artifact | None:
+    """Return the token data that the model learned from, where it is found with all of its train shards; else None."""
+    try:
+        data = find_data(model)
+    except ArtifactError:
+        return None
+    return data if count(data.manifest.metrics, "train_tokens") and is_intact(data) else None
 
 
 def _first_input(stage: Stage, paths: Mapping[str, Path | None]) -> Artifact | None:
@@ -90,6 +113,9 @@ def open_inputs(stage: Stage, paths: Mapping[str, Path | None]) -> dict[str, Art
 
 def find_data(model: Artifact) -> Artifact:
     """Return the token data that the model's manifest names, found by digest. Raises ArtifactError."""
+    from golfpipe.loading.pieces import refuse_bare_weights
+
+    refuse_bare_weights(model)
     reference = data_reference(model.manifest)
     if reference is None:
         raise ArtifactError(f"{model.path}: its manifest names no data", hint="give the data as an argument")
@@ -98,7 +124,7 @@ def find_data(model: Artifact) -> Artifact:
 
 def finished_evaluation(path: Path) -> Artifact | None:
     """Return an evaluation, else None. Raises UsageError or ArtifactError for a path without an artifact."""
-    artifact = open_artifact(path)
+    artifact = open_artifact(path, *SCORED_KINDS, "evaluation")
     return artifact if artifact.manifest.kind == "evaluation" else None
 
 

@@ -39,6 +39,9 @@ class Rule:
         return fnmatchcase(name, self.match) and (self.max_values == 0 or num_values <= self.max_values)
 
 
+OPEN_METHOD = "trellis"
+"""The best method that can meet a target."""
+
 SMALL_PATTERNS = ("*scale", "*.qk_gain", "*.residual_mix", "smear.gate", "skip_weights")
 
 DEFAULT_RULES: tuple[Rule, ...] = (
@@ -126,9 +129,10 @@ class QuantizeConfig(QuantPolicy):
     bytes."""
     target_bits: float = 0.0
     """Instead of target_bytes: coded bits per weight of the MLP, attention and n-gram classes together; 0: none."""
-    calibration: Literal["none", "train", "generated"] = "none"
-    """Tokens that show what an error costs: of the train shards, or sampled from the model itself. Never validation
-    data. Its seconds count towards the training time of a submission."""
+    calibration: Literal["auto", "none", "train", "generated"] = "auto"
+    """Tokens that show what an error costs: of the train shards, or sampled from the model itself. auto: train under a
+    target where the training data is at hand, else none. Never validation data. Its seconds count towards the training
+    time of a submission."""
     calibration_tokens: int = 0
     """0: 65,536, and proportionally fewer for more than 10 million parameters, but at least 8,192."""
     damping: float = 0.01
@@ -151,7 +155,7 @@ class QuantizeConfig(QuantPolicy):
         for key in ("calibration_tokens", "damping", "rate_weight", "target_bits"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"quantize.{key}={getattr(self, key)} must not be negative")
-        if QUANTIZERS.load(self.quantizer).needs_moments and self.calibration == "none":
+        if QUANTIZERS.load(self.quantizer).needs_moments and self.calibration in ("auto", "none"):
             raise ConfigError(
                 f"quantize.method={self.method} needs the inputs' second moments",
                 hint="--set quantize.calibration=train, or generated",

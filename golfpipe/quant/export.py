@@ -16,7 +16,7 @@ from golfpipe.quant.config import QuantizeConfig, TensorClass
 from golfpipe.quant.dequantize import dequantize_piece
 from golfpipe.quant.policy import assign_classes, assign_schemes
 from golfpipe.quant.prune import prune_smallest
-from golfpipe.quant.quantizer import Quantizer, QuantizeWork, Solution, Target
+from golfpipe.quant.quantizer import Quantized, Quantizer, QuantizeWork, Solution, Target
 from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.quant.report import TensorReport, report_piece
 
@@ -68,7 +68,6 @@ def quantize_weights(
     """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     classes = assign_classes(config, shapes, universe)
-    quantizer: Quantizer = QUANTIZERS.load(config.quantizer)
     work = QuantizeWork(
         weights={name: _prune(weight, config) for name, weight in weights.items()},
         classes=classes,
@@ -78,10 +77,16 @@ def quantize_weights(
         target=target,
         advance=progress or (lambda count: None),
     )
-    with _one_thread() if quantizer.searches_columns else nullcontext():
-        found = quantizer.quantize(work)
+    found = run_quantizer(work)
     pieces = {name: found.pieces[name] for name in weights}
     return QuantizedWeights(pieces, found.solution, weights, classes, found.ratio_index, len(config.clip_ratios))
+
+
+def run_quantizer(work: QuantizeWork) -> Quantized:
+    """Quantize with the quantizer that the settings name. Raises StageFailed as Quantizer.quantize does."""
+    quantizer: Quantizer = QUANTIZERS.load(work.settings.quantizer)
+    with _one_thread() if quantizer.searches_columns else nullcontext():
+        return quantizer.quantize(work)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from golfpipe.codec.pieces import Piece
+from golfpipe.codec.pieces import LOG_STEPS, Piece
 from golfpipe.errors import StageFailed
 from golfpipe.quant.open_tensor import OpenTensor
 from golfpipe.quant.quantizer import Solution
@@ -44,9 +44,10 @@ def solve_level(
 ) -> tuple[dict[str, Piece], Solution]:
     """Return pieces of all tensors whose measured size is within TOLERANCE below target, and how they were found.
 
-    measure gives the exact size with these pieces, in the unit of target (bytes); start is the level to try first.
-    Raises StageFailed, naming the smallest reachable size, where even codes of zero are too many, and where the search
-    does not settle.
+    Where a few tensors are all there is, their sizes may leave a gap there, since steps are 0.27 % apart; the largest
+    size below the target is then taken. measure gives the exact size with these pieces, in the unit of target (bytes);
+    start is the level to try first. Raises StageFailed, naming the smallest reachable size, where even codes of zero
+    are too many, and where the search does not settle.
     """
     expected = _ExpectedBytes(tensors)
     centers = sorted(tensor.level_of_step(1.0) for tensor in tensors)
@@ -54,6 +55,7 @@ def solve_level(
     level = start if start is not None else expected.level_of(target, finest, coarsest)
     below: tuple[float, float] | None = None  # (level, size) of the largest size that fits
     above: tuple[float, float] | None = None
+    fitting: dict[str, Piece] | None = None
     for passes in range(1, _MAX_PASSES + 1):
         pieces = quantize_all({tensor.name: (tensor, level) for tensor in tensors})
         size = measure(pieces)
@@ -65,15 +67,17 @@ def solve_level(
             below = (level, size)
             if level <= finest:
                 return pieces, Solution(level, size, passes, False)
+            fitting = dict(pieces) if size >= target * (1 - _NEAR) else None
         if abs(size / target - 1) < _NEAR:
             shifted = _shift_some(tensors, pieces, level, quantize_all, measure, target, size)
             if shifted is not None:
                 return pieces, Solution(level, shifted, passes, True)
+        if below is not None and above is not None and fitting is not None and below[0] - above[0] < 1 / LOG_STEPS:
+            return fitting, Solution(*below, passes, True)
         if size > target and level >= coarsest:
             raise StageFailed(
-                f"quantize.target_bytes={target:.0f} cannot be reached:"
-                f" with every code at zero {size:.0f} bytes remain",
-                hint="raise the target, or store fewer classes as floats",
+                f"a target of {target:.0f} bytes cannot be reached: with every code at zero {size:.0f} bytes remain",
+                hint="raise the target, or store fewer tensors as floats",
             )
         level = _next_level(level, size, target * (1 - _AIM), expected, (finest, coarsest), below, above, passes)
     raise StageFailed(

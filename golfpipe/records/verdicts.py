@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from golfpipe.records.evidence import Counted, Run, largest
 from golfpipe.records.folder import Reading
 from golfpipe.records.hints import find_hints, hint_sentence
+from golfpipe.submission.executed_rules import Finding
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE
-from golfpipe.submission.rules import TIME_LIMIT_SECONDS, Finding, RuleResult, named_rules
+from golfpipe.submission.rules import TIME_LIMIT_SECONDS, RuleResult, named_rules
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
 CHALLENGE_TARGETS = {

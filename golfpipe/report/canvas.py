@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PNG_DPI = 200
 PRINTED = {
     INK: "#191d1a", MUTED: "#7d857f", RULE: "#dcdbd3", CARD: "#ffffff", DEEP: "#101311", SERIES[0]: "#0072b2",
-    SERIES[1]: "#d55e00",
+    SERIES[1]: "#d55e00", SERIES[2]: "#00875f",
 }  # fmt: skip
 """The colors outside the page for the stand-in colors, to which the page gives one per scheme."""
 _INCHES: dict[Width, float] = {"wide": 7.4, "narrow": 3.7}

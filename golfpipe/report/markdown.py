@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from golfpipe.report.run_data import RunData, read_run
+from golfpipe.report.run_data import RunData, read_runs
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
-from golfpipe.report.section_settings import differences, run_rules
+from golfpipe.report.section_settings import differences, open_rules, run_rules
 from golfpipe.report.section_stages import stage_row
 from golfpipe.report.section_sweep import sweep_rows
-from golfpipe.report.sweep_points import read_sweep
+from golfpipe.report.sweep_points import read_sweep, sweep_points
+from golfpipe.report.sweep_summary import summarize
+from golfpipe.report.verdict import gather_numbers, verdict
 from golfpipe.submission.quoting import render
 
 LONGEST_VALUE = 80
@@ -22,7 +24,7 @@ def markdown_report(folders: Sequence[Path]) -> str:
     """Read the run folders and return the text, of many runs about the best ones alone.
 
     Raises UsageError for one that holds nothing, ArtifactError for a damaged one."""
-    given = best_first([read_run(folder) for folder in folders])
+    given = best_first([run for folder in folders for run in read_runs(folder)])
     runs = given[:MOST_DETAILED]
     found = differences(runs, LONGEST_VALUE)
     settings = [*found.apart, *found.shared]
@@ -36,11 +38,15 @@ def markdown_report(folders: Sequence[Path]) -> str:
 
 
 def _run(run: RunData) -> dict[str, Any]:
-    cells = sweep_rows(read_sweep(run.sweep))
+    rows = read_sweep(run.sweep)
+    cells = sweep_rows(rows)
     return {
         "overview": overview(run),
         "stages": [stage_row(stage) for stage in run.stages],
-        "cells": len(cells),
+        "sweep": summarize(rows),
+        "unquantized": sweep_points(rows).unquantized,
         "best_cells": [cell for cell in cells if cell.is_best][:MOST_CELLS],
-        "rules": run_rules(run),
+        "verdict": verdict(run, gather_numbers(run, baselines=False)),
+        "rules": (rules := run_rules(run)),
+        "open_rules": open_rules(run, rules),
     }

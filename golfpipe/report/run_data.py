@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.loading.replay_log import LOG, MAX_LOG_BYTES
 from golfpipe.loading.siblings import measure
+from golfpipe.pipeline.seeds import seed_folders
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.metric_values import count, number, text
@@ -22,9 +23,10 @@ MAX_POINTS = 1500
 """The most points of a curve: more cannot be told apart on a page."""
 
 _ORDER: tuple[Kind, ...] = (
-    "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
+    "weights", "trained_model", "quantized_model", "packed_model", "adapted_model", "evaluation", "submission",
 )  # fmt: skip
-_FORMS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+FORMS = ("trained_model", "quantized_model", "packed_model", "adapted_model")
+"""The forms of a model, by `form_index`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +47,31 @@ class TensorError:
     values: int
     relative_mse: float
 
+    @property
+    def stored(self) -> str:
+        """How the values are stored, in a word."""
+        if self.bits > 32:
+            return "exactly"
+        if self.bits <= 0:
+            return f"{-self.bits} states" if self.bits else "open codes"
+        return f"{'fp' if self.bits >= 16 else 'int'}{self.bits}"
+
+
+class Samples(NamedTuple):
+    """What models wrote after the same words."""
+
+    prompt: str
+    texts: tuple[tuple[str, str], ...]
+    """The name of each model, and its text without the prompt."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
     """The artifacts of one run folder, for the stages that ran."""
 
     name: str
+    folder: Path
+    """The run's folder as commands name it: below the working directory without what leads there."""
     stages: tuple[Artifact, ...]
     """The artifacts in the order of the pipeline."""
     sweep: Path
@@ -79,10 +100,24 @@ class RunData:
         return tuple(sorted(same, key=form_index))
 
 
+def read_runs(folder: Path) -> list[RunData]:
+    """Read a run folder, which holds several runs where it is one of several seeds. Raises UsageError where nothing is
+    in it."""
+    begun = [path for path in seed_folders(folder).values() if next(find_all(path, depth=1), None) is not None]
+    if not begun:
+        return [read_run(folder)]
+    return [replace(read_run(path), name=f"{folder.resolve().name}/{path.name}") for path in begun]
+
+
 def read_run(folder: Path) -> RunData:
     """Read a run folder, or the run around a single artifact or a sweep. Raises UsageError where nothing is in it."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
+        raise UsageError(
+            f"{folder}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
+        )
     root = folder.resolve()
     sweep = root / SWEEP
     if (root / MANIFEST_NAME).is_file():
@@ -95,11 +130,14 @@ def read_run(folder: Path) -> RunData:
             f"{folder}: holds no artifact that a report is about",
             hint="give the folder that holds train, quantize, pack, ...",
             path=str(folder),
+            wanted=("run",),
         )
     if (folder / MANIFEST_NAME).is_file():
         open_artifact(folder)  # find_all skips unreadable artifacts, but one that was named must be readable
     stages.sort(key=lambda artifact: (_ORDER.index(artifact.manifest.kind), form_index(artifact), artifact.path.name))
-    return RunData(name=root.name, stages=tuple(stages), sweep=sweep)
+    here = Path.cwd().resolve()
+    shown = root.relative_to(here) if root != here and root.is_relative_to(here) else root
+    return RunData(name=root.name, folder=shown, stages=tuple(stages), sweep=sweep)
 
 
 def _swept_model(sweep: Path) -> Artifact | None:
@@ -120,15 +158,15 @@ def form_index(artifact: Artifact) -> int:
     """Return the place of a model among trained, quantized, packed, adapted (or score-first)."""
     metrics = artifact.manifest.metrics
     if metrics.get("protocol") in ("score_first", "pre_eval"):
-        return len(_FORMS)
+        return len(FORMS)
     kind = text(metrics, "model_kind")
-    return _FORMS.index(kind) if kind in _FORMS else 0
+    return FORMS.index(kind) if kind in FORMS else 0
 
 
 def _rank(evaluation: Artifact) -> tuple[bool, bool, int, str]:
     metrics = evaluation.manifest.metrics
     eligible = metrics.get("eligible") is True
-    packed = form_index(evaluation) >= _FORMS.index("packed_model")
+    packed = form_index(evaluation) >= FORMS.index("packed_model")
     return eligible and packed, metrics.get("whole_split") is True, form_index(evaluation), evaluation.path.name
 
 
@@ -164,8 +202,8 @@ def tensor_errors(quantized: Artifact) -> tuple[TensorError, ...]:
         if not isinstance(line, dict):
             continue
         name, tensor_class = text(line, "name"), text(line, "class")
-        bits, values, error = count(line, "bits"), count(line, "values"), number(line, "relative_mse")
-        if name is None or tensor_class is None or bits is None or values is None or error is None:
+        bits, values, error = line.get("bits"), count(line, "values"), number(line, "relative_mse")
+        if name is None or tensor_class is None or type(bits) is not int or values is None or error is None:
             continue
         found.append(
             TensorError(name=name, tensor_class=tensor_class, bits=bits, values=values, relative_mse=max(error, 0.0))

@@ -15,6 +15,7 @@ from golfpipe.submission.technique import one_line
 from golfpipe.units import LIMIT_BYTES
 
 FORM_NAMES = {
+    "weights": "imported weights",
     "trained_model": "trained weights",
     "quantized_model": "quantized",
     "packed_model": "packed file",
@@ -71,13 +72,15 @@ def overview(run: RunData) -> Overview:
     """Return the run's head."""
     trained, packed = run.first("trained_model"), run.first("packed_model")
     training = trained.manifest.metrics if trained is not None else {}
+    weights = run.first("weights")
+    imported = weights.manifest.metrics if weights is not None and trained is None else {}
     packing = packed.manifest.metrics if packed is not None else {}
     scores = run.headline.manifest.metrics if run.headline is not None else training
     validated = run.headline is None and trained is not None
     config = run_config(run)
     return Overview(
         name=run.name,
-        summary=f"{one_line(config)}." if config is not None else "",
+        summary=_summary(run, config) if config is not None else "",
         is_evaluated=run.headline is not None,
         form="trained weights, validation during training" if validated else form_name(scores),
         val_bpb=number(scores, "val_bpb"),
@@ -87,11 +90,18 @@ def overview(run: RunData) -> Overview:
         is_packed=packed is not None,
         sizes=_sizes(packing),
         total_bytes=count(packing, "total_bytes"),
-        parameters=count(training, "parameters"),
+        parameters=count(imported or training, "values" if imported else "parameters"),
         train_seconds=number(training, "train_seconds"),
         steps=count(training, "steps"),
         tokens=count(training, "tokens"),
     )
+
+
+def _summary(run: RunData, config: PipelineConfig) -> str:
+    """Return the configuration in one line."""
+    if run.first("weights") is not None and run.first("trained_model") is None:
+        return f"Weights without an architecture, {config.quantize.quantizer} codes."
+    return f"{one_line(config)}."
 
 
 def run_config(run: RunData) -> PipelineConfig | None:

@@ -13,9 +13,9 @@ from golfpipe.loading.lineage import effective_config, trace
 from golfpipe.report.run_data import RunData
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import mapping, number, text
-from golfpipe.submission.facts import gather
+from golfpipe.submission.facts import device_of, gather
 from golfpipe.submission.records_folder import SUBMISSION_FILE
-from golfpipe.submission.rules import RuleResult, check_rules
+from golfpipe.submission.rules import EXECUTED_RULES, TIME_RULE, RuleResult, check_rules
 
 LONGEST_VALUE = 120
 """Characters of a value on the page at most."""
@@ -63,6 +63,25 @@ def run_rules(run: RunData) -> tuple[RuleResult, ...]:
     if run.headline is None:
         return ()
     return check_rules(gather([trace(run.headline)]))
+
+
+def open_rules(run: RunData, rules: Sequence[RuleResult]) -> list[str]:
+    """Say which rules nobody has judged, and why: the limits of time are those of other hardware than the run's, and
+    some show only where the scoring is run."""
+    unknown = [rule.number for rule in rules if rule.status == "not checked"]
+    device = device_of(run.first("trained_model")) or device_of(run.headline) or "unknown"
+    sentences = []
+    if TIME_RULE in unknown:
+        sentences.append(
+            f"The machine of this run ({device}) cannot judge rule {TIME_RULE}: its seconds are those of 8 x H100."
+        )
+    by_running = [str(number) for number in EXECUTED_RULES if number in unknown]
+    if by_running:
+        sentences.append(
+            f"Rules {', '.join(by_running)} are judged by running the scoring, on any machine:"
+            f" {shlex.join(['golfpipe', 'audit', str(run.folder), '--execute'])}"
+        )
+    return sentences
 
 
 def _recorded(submission: Artifact) -> tuple[RuleResult, ...]:

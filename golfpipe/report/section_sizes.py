@@ -12,6 +12,7 @@ from golfpipe.errors import ConfigError
 from golfpipe.report.figures import heat_map_figure
 from golfpipe.report.run_data import RunData, TensorError, tensor_errors
 from golfpipe.report.svg import Drawing, drawing
+from golfpipe.store.manifest import Kind
 from golfpipe.submission.sizes import SizeTable, size_table
 
 BASIS = {
@@ -45,7 +46,8 @@ class Errors(NamedTuple):
 
 def model_sizes(run: RunData) -> SizeTable | None:
     """Return the bytes per tensor class of the run's last form."""
-    model = run.first("packed_model") or run.first("quantized_model") or run.first("trained_model")
+    kinds: tuple[Kind, ...] = ("packed_model", "quantized_model", "trained_model", "weights")
+    model = next((found for kind in kinds if (found := run.first(kind)) is not None), None)
     return size_table(model) if model is not None else None
 
 

@@ -84,6 +84,7 @@ def _bytes(stage: Artifact) -> int | None:
     if manifest.kind in ("packed_model", "submission"):
         return count(manifest.metrics, "total_bytes")
     names = {
+        "weights": "weights.safetensors",
         "trained_model": "ema.safetensors",
         "quantized_model": "quantized.safetensors",
         "adapted_model": "adapted.safetensors",
@@ -95,7 +96,11 @@ def _bytes(stage: Artifact) -> int | None:
 def _about(stage: Artifact) -> str:
     metrics = stage.manifest.metrics
     parts: list[str] = []
-    if stage.manifest.kind == "trained_model":
+    if stage.manifest.kind == "weights":
+        values, tensors = count(metrics, "values"), count(metrics, "tensors")
+        parts.append(f"{format_count(values)} values" if values is not None else "")
+        parts.append(f"{tensors:,} tensors" if tensors is not None else "")
+    elif stage.manifest.kind == "trained_model":
         steps = count(metrics, "steps")
         parts.append(f"{steps:,} steps" if steps is not None else stage.manifest.stage)
     elif stage.manifest.kind == "quantized_model":

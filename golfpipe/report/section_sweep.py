@@ -1,4 +1,4 @@
-"""The sweeps of the runs: a picture of bytes against score, and a row per cell."""
+"""The sweeps of the runs: the knee, a picture of bytes against score, and a row per cell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from golfpipe.report.pareto import pareto_figure
 from golfpipe.report.run_data import RunData
 from golfpipe.report.svg import Drawing, drawing
 from golfpipe.report.sweep_points import label, read_sweep, sweep_points, varied_keys
+from golfpipe.report.sweep_summary import SweepSummary, difference_text, summarize
 from golfpipe.store.metric_values import count, flag, mapping, number, text
 
 MOST_ROWS = 40
@@ -21,9 +22,12 @@ class SweepRow(NamedTuple):
 
     label: str
     val_bpb: float | None
+    difference: str | None
+    """The difference from the unquantized weights, with its noise."""
     total_bytes: int | None
     is_over: bool
     is_best: bool
+    is_knee: bool
     error: str | None
 
 
@@ -31,7 +35,10 @@ class Sweep(NamedTuple):
     """The sweep of a run: best cells first, and how many more there are."""
 
     name: str
+    summary: SweepSummary
     figure: Drawing | None
+    unquantized: list[float]
+    """The scores of the unquantized weights, one for each way of scoring."""
     rows: list[SweepRow]
     left: int
 
@@ -43,11 +50,12 @@ def sweeps(runs: Sequence[RunData]) -> list[Sweep]:
 
 
 def _sweep(name: str, rows: Sequence[Mapping[str, Any]], index: int) -> Sweep:
-    points, limit = sweep_points(rows)
-    draw, title = partial(pareto_figure, points, limit), "Bytes against bits per byte of every cell"
-    figure = drawing(draw, name=f"sweep-{index}", title=title) if points else None
+    found = sweep_points(rows)
+    draw, title = partial(pareto_figure, found), "Bytes against bits per byte of every cell"
+    figure = drawing(draw, name=f"sweep-{index}", title=title) if found.points else None
     ranked = sweep_rows(rows)
-    return Sweep(name, figure, ranked[:MOST_ROWS], max(0, len(ranked) - MOST_ROWS))
+    left = max(0, len(ranked) - MOST_ROWS)
+    return Sweep(name, summarize(rows), figure, found.unquantized, ranked[:MOST_ROWS], left)
 
 
 def sweep_rows(rows: Sequence[Mapping[str, Any]]) -> list[SweepRow]:
@@ -58,9 +66,11 @@ def sweep_rows(rows: Sequence[Mapping[str, Any]]) -> list[SweepRow]:
         SweepRow(
             label=label(mapping(row, "settings"), varied) or "the only cell",
             val_bpb=number(row, "val_bpb"),
+            difference=difference_text(row),
             total_bytes=count(row, "total_bytes"),
             is_over=flag(row, "fits") is False,
             is_best=flag(row, "pareto") is True,
+            is_knee=flag(row, "knee") is True,
             error=text(row, "error"),
         )
         for row in ranked

@@ -22,28 +22,50 @@ class SweepPoint:
     """The settings in which it differs from other cells, as 'mlp.bits 3, coder range'."""
     total_bytes: int
     val_bpb: float
+    noise: tuple[float, float] | None
+    """Ends of the 95 % interval of its score beside that of the unquantized weights, in bits per byte."""
     pareto: bool
+    knee: bool
     fits: bool
 
 
-def sweep_points(rows: Sequence[Mapping[str, Any]]) -> tuple[list[SweepPoint], int | None]:
-    """Return the points of the rows of results.jsonl, and the limit in bytes where they have one."""
+@dataclass(frozen=True, kw_only=True)
+class SweepPoints:
+    """What the picture of a sweep shows."""
+
+    points: list[SweepPoint]
+    limit: int | None
+    """The limit in bytes, where the rows have one."""
+    unquantized: list[float]
+    """The scores of the unquantized weights, one for each way of scoring."""
+
+
+def sweep_points(rows: Sequence[Mapping[str, Any]]) -> SweepPoints:
+    """Return what the rows of results.jsonl have for the picture."""
     varied = varied_keys(rows)
-    points, limit = [], None
-    for row in rows:
-        size, bpb = count(row, "total_bytes"), number(row, "val_bpb")
-        limit = count(row, "limit_bytes") or limit
-        if size is not None and bpb is not None:
-            points.append(
-                SweepPoint(
-                    label=label(mapping(row, "settings"), varied),
-                    total_bytes=size,
-                    val_bpb=bpb,
-                    pareto=flag(row, "pareto") is True,
-                    fits=flag(row, "fits") is not False,
-                )
-            )
-    return points, limit
+    limits = [limit for row in rows if (limit := count(row, "limit_bytes")) is not None]
+    unquantized = {bpb for row in rows if (bpb := number(row, "unquantized_bpb")) is not None}
+    return SweepPoints(
+        points=[point for row in rows if (point := _point(row, varied)) is not None],
+        limit=limits[-1] if limits else None,
+        unquantized=sorted(unquantized),
+    )
+
+
+def _point(row: Mapping[str, Any], varied: Sequence[str]) -> SweepPoint | None:
+    size, bpb = count(row, "total_bytes"), number(row, "val_bpb")
+    if size is None or bpb is None:
+        return None
+    start, low, high = (number(row, name) for name in ("unquantized_bpb", "low", "high"))
+    return SweepPoint(
+        label=label(mapping(row, "settings"), varied) or "the only cell",
+        total_bytes=size,
+        val_bpb=bpb,
+        noise=(start + low, start + high) if start is not None and low is not None and high is not None else None,
+        pareto=flag(row, "pareto") is True,
+        knee=flag(row, "knee") is True,
+        fits=flag(row, "fits") is not False,
+    )
 
 
 def varied_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,10 +74,17 @@ def varied_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({_written(mapping(row, "settings").get(key)) for row in rows}) > 1]
 
 
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return each key without its section, unless another one would then have the same name."""
+    short = [key.partition(".")[2] or key for key in keys]
+    return {key: name if short.count(name) == 1 else key for key, name in zip(keys, short, strict=True)}
+
+
 def label(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Return settings as text, with keys without their section: 'mlp.bits 3, coder range'."""
-    parts = [f"{key.partition('.')[2] or key} {_short(settings[key])}" for key in keys if key in settings]
-    return ", ".join(parts)
+    """Return the settings of those keys as text: 'mlp.bits 3, coder range'."""
+    return ", ".join(
+        f"{name} {shown_value(settings[key])}" for key, name in short_names(keys).items() if key in settings
+    )
 
 
 def read_sweep(folder: Path) -> list[dict[str, Any]]:
@@ -78,7 +107,8 @@ def read_sweep(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _short(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return the value of a setting as people write it."""
     return value if isinstance(value, str) else _written(value)
 
 

@@ -25,12 +25,14 @@ from golfpipe.submission.records_folder import records_folder
 from golfpipe.submission.rules import TIME_RULE, RuleResult, check_rules, not_applicable
 from golfpipe.submission.sizes import Basis, SizeRow, SizeTable, size_table
 from golfpipe.submission.trial.findings import Executed
-from golfpipe.submission.trial.start import TIME_LIMIT_SECONDS, execute
+from golfpipe.submission.trial.room import Room
+from golfpipe.submission.trial.start import execute
 from golfpipe.units import LIMIT_BYTES
 
 _NEEDED: tuple[Kind, ...] = ("adapted_model", "packed_model")
 _FORMS: dict[Kind, str] = {
     "submission": "submit", "packed_model": "pack", "quantized_model": "quantize", "trained_model": "train",
+    "weights": "import",
 }  # fmt: skip
 """What a run folder is audited by, the furthest form first, and the folder of each by default."""
 _ALONE = (
@@ -95,11 +97,7 @@ class AuditReport:
 class Execution:
     """How to run the scoring methods, for the rules that only running them can show."""
 
-    device: str = "auto"
-    threads: int | None = None
-    targets: int | None = None
-    """The length of the text on trial; 0 for the whole split, None for what the method needs."""
-    seconds: float = TIME_LIMIT_SECONDS
+    room: Room = field(default_factory=Room)
     reporter: Reporter = field(default_factory=SilentReporter)
 
     def run(self, lineages: Sequence[Lineage]) -> list[Executed]:
@@ -107,9 +105,7 @@ class Execution:
         for lineage in lineages:
             scored = lineage.evaluation or lineage.packed
             self.reporter.note(f"running the method behind {scored.path if scored is not None else 'nothing'}")
-            found.append(
-                execute(lineage, device=self.device, threads=self.threads, targets=self.targets, seconds=self.seconds)
-            )
+            found.append(execute(lineage, room=self.room))
         return found
 
 
@@ -167,7 +163,7 @@ def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) ->
                 hint="pack it and evaluate that; then audit --execute the evaluation",
                 path=str(path),
             )
-        reason = "Nothing here is packed, so no bytes count yet; golfpipe pack makes them."
+        reason = "Nothing here is packed, so no bytes count yet; `golfpipe pack` makes them."
         return _report(artifact, path, table, (), not_applicable(reason), notes)
     executed = execution.run([lineage]) if execution is not None else []
     facts = gather([lineage]).with_executed(executed)

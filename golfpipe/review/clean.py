@@ -17,6 +17,7 @@ from pathlib import Path
 
 from golfpipe.errors import ArtifactError, Busy, UsageError
 from golfpipe.jobs.unfinished import JOB_FILE, read_begun
+from golfpipe.pipeline.seeds import seed_folders
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.files import named_path, owner_of, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
@@ -26,7 +27,7 @@ from golfpipe.sweeps.plan import CELLS, SWEEP
 from golfpipe.sweeps.results import RESULTS_FILE
 from golfpipe.sweeps.run import FINISHED
 
-KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "token_data", "submission")
+KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "weights", "token_data", "submission")
 """Kinds that are removed only by name: hours of work, others' input, and what may have been handed in."""
 TEMPORARY_SECONDS = 3600.0
 """Temporary files younger than this stay, since somebody may be writing them."""
@@ -50,15 +51,26 @@ def find_removable(path: Path) -> list[Removable]:
     if not path.is_dir():
         if partial_folder(path).is_dir():
             return list(_leftovers(path.parent, only=path.name))
-        raise UsageError(f"{path}: no such folder", hint="give a run folder such as artifacts/demo", path=str(path))
+        raise UsageError(
+            f"{path}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(path),
+            wanted=("run", "artifact", "there"),
+        )
     if (path / MANIFEST_NAME).is_file():
         return _named(path)
     folders = [path, *(path.glob(f"{SWEEP}/{CELLS}"))]
     found = [item for folder in folders for item in _leftovers(folder)]
-    if not _is_run(path):
+    found += [item for folder in seed_folders(path).values() if _is_run(folder) for item in find_removable(folder)]
+    if not _is_run(path) and not seed_folders(path):
         if found:
             return found
-        raise UsageError(f"{path}: holds nothing of golfpipe's", hint="give a run folder such as artifacts/demo")
+        raise UsageError(
+            f"{path}: holds nothing of golfpipe's",
+            hint="give a run folder such as artifacts/demo",
+            path=str(path),
+            wanted=("run", "artifact", "there"),
+        )
     return [*found, *_superseded(path), *_forgotten_cells(path / SWEEP)]
 
 

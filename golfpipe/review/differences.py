@@ -108,7 +108,7 @@ def _open(path: Path) -> _Side:
         return _Side(path=path, steps={"": open_artifact(path)})
     steps = sorted(find_all(path, depth=1), key=lambda step: (_ORDER.index(step.manifest.kind), step.path.name))
     if not steps:
-        raise UsageError(f"{path}: holds no artifact", hint="give a run folder or an artifact", path=str(path))
+        raise UsageError(f"{path}: holds no artifact", path=str(path), wanted=("run", "artifact"))
     return _Side(path=path, steps={step.path.name: step for step in steps})
 
 

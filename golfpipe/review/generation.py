@@ -13,7 +13,7 @@ from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.provenance import data_reference
-from golfpipe.jobs.registry import MODEL_KINDS
+from golfpipe.jobs.registry import SCORED_KINDS
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import check_vocabulary, load_weights
 from golfpipe.machine.devices import select_device, select_threads
@@ -44,39 +44,40 @@ class GenerationSettings:
             raise UsageError(f"top_k={self.top_k} must be 0 (all tokens) or more")
 
 
-def generate_text(
-    model: Path,
-    settings: GenerationSettings,
-    *,
-    data: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-) -> Iterator[str]:
-    """Yield pieces of the text that follows the prompt, as they are drawn. The tokenizer is that of `data`; None means
-    the model's own data.
+class Generator:
+    """A model that is loaded once and goes on from any number of prompts."""
 
-    Raises UsageError, ArtifactError, DataError before the first piece.
-    """
-    select_threads(threads)
-    source = open_artifact(model, *MODEL_KINDS)
-    tokenizer = _tokenizer(source, data)
-    config = model_config(source)
-    check_vocabulary(config, tokenizer)
-    network = load_network(config, load_weights(source)).to(torch.device(select_device(device)))
-    prompt = tokenizer.encode([settings.prompt])[0].tolist()
-    train = source.manifest.config.get("train", {})
-    length = train.get("context_length") if isinstance(train, dict) else None
-    drawn = sample_tokens(
-        network,
-        prompt,
-        count=settings.tokens,
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        context_length=length if isinstance(length, int) and length > 0 else len(prompt) + settings.tokens,
-        seed=settings.seed,
-        banned=_unspeakable(tokenizer),
-    )
-    return _spoken(tokenizer, prompt, drawn)
+    def __init__(
+        self, model: Path, *, data: Path | None = None, device: str = "auto", threads: int | None = None
+    ) -> None:
+        """Load the model and its tokenizer: that of `data`; None means the model's own data.
+
+        Raises UsageError, ArtifactError, DataError.
+        """
+        select_threads(threads)
+        source = open_artifact(model, *SCORED_KINDS)
+        self._tokenizer = _tokenizer(source, data)
+        config = model_config(source)
+        check_vocabulary(config, self._tokenizer)
+        self._network = load_network(config, load_weights(source)).to(torch.device(select_device(device)))
+        train = source.manifest.config.get("train", {})
+        length = train.get("context_length") if isinstance(train, dict) else None
+        self._context_length = length if isinstance(length, int) and length > 0 else None
+
+    def text(self, settings: GenerationSettings) -> Iterator[str]:
+        """Yield pieces of the text that follows the prompt, as they are drawn."""
+        prompt = self._tokenizer.encode([settings.prompt])[0].tolist()
+        drawn = sample_tokens(
+            self._network,
+            prompt,
+            count=settings.tokens,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            context_length=self._context_length or len(prompt) + settings.tokens,
+            seed=settings.seed,
+            banned=_unspeakable(self._tokenizer),
+        )
+        return _spoken(self._tokenizer, prompt, drawn)
 
 
 def _spoken(tokenizer: Tokenizer, prompt: list[int], drawn: Iterator[int]) -> Iterator[str]:

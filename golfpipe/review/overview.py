@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from golfpipe.config.resolve import Resolved, flatten
 from golfpipe.config.schema import PipelineConfig, all_keys, plain_config, setting_value
 from golfpipe.model.config import parameter_count
-from golfpipe.pipeline.estimate import weight_bytes
+from golfpipe.pipeline.estimate import step_operations, training_time, weight_bytes
 from golfpipe.pipeline.settings import Settings
 from golfpipe.store.artifact import open_artifact
 
@@ -43,8 +44,9 @@ def model_facts(config: PipelineConfig) -> dict[str, Any]:
 
 
 def preset_facts(settings: Settings) -> list[dict[str, Any]]:
-    """Return name, purpose, parameters and bytes of every preset. Raises ConfigError for one that cannot be built."""
-    facts = []
+    """Return name, purpose, parameters, bytes and expected training time on every machine of every preset. Raises
+    ConfigError for one that cannot be built."""
+    facts, machines = [], settings.stages().machines.values()
     for name, preset in settings.stages().presets.items():
         config = Settings(config_file=settings.config_file, preset=name).resolve().config
         facts.append(
@@ -53,6 +55,12 @@ def preset_facts(settings: Settings) -> list[dict[str, Any]]:
                 "about": preset.about,
                 "parameters": parameter_count(config.model),
                 "weight_bytes": weight_bytes(config),
+                "training": {
+                    machine.name: asdict(training_time(config.train, machine.step_seconds(step_operations(config))))
+                    for machine in machines
+                }
+                if "train" in preset.settings
+                else {},
                 "settings": flatten(preset.settings),
             }
         )

@@ -12,6 +12,7 @@ from typing import Any
 from golfpipe.errors import ArtifactError
 from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.loading.replay_log import LOG
+from golfpipe.pipeline.seeds import seed_folders
 from golfpipe.store.files import named_path, partial_folder
 from golfpipe.store.lock import lock_holder
 from golfpipe.store.metric_values import count, mapping, number
@@ -33,9 +34,11 @@ class TrainingProgress:
 
 
 def running_training(path: Path) -> Path | None:
-    """Return the folder that a training now fills: `path` itself, or a step of the run `path`. None without one."""
+    """Return the folder that a training now fills: `path` itself, or a step of the run `path`, or of one of its seeds.
+    None without one."""
     out = named_path(path)
-    steps = [out, *(out / folder.name[1 : -len(".partial")] for folder in sorted(out.glob(".*.partial")))]
+    partial = [folder for run in (out, *seed_folders(out).values()) for folder in sorted(run.glob(".*.partial"))]
+    steps = [out, *(folder.with_name(folder.name[1 : -len(".partial")]) for folder in partial)]
     return next((step for step in steps if _is_training(step) and lock_holder(step) is not None), None)
 
 

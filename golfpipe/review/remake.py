@@ -65,6 +65,9 @@ def _request(stage: Stage, artifact: Artifact) -> Request:
     given = flatten(relevant_config(stage, prepare(bare).config))
     own = flatten(artifact.manifest.config)
     changed = {key: own[key] for key, value in given.items() if key in own and own[key] != value}
+    if changed.keys() & {"quantize.target_bytes", "quantize.target_bits"}:
+        # The default depends on the data that is at hand, which may not be the same now.
+        changed["quantize.calibration"] = own["quantize.calibration"]
     seed = changed.pop("seed", None)
     overrides = override_texts(changed)
     return replace(bare, settings=Settings(overrides=overrides, seed=seed))

@@ -12,6 +12,7 @@ from typing import Literal
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.key import is_intact
 from golfpipe.loading.replay_log import LOG
+from golfpipe.pipeline.seeds import seed_folders
 from golfpipe.report.run_data import SWEEP, SWEEP_RESULTS, RunData, form_index
 from golfpipe.review.progress import last_step
 from golfpipe.review.status import digests_in_place
@@ -44,7 +45,8 @@ class RunLine:
     """Training steps; those that the log has, while training is not finished."""
     val_bpb: float | None
     scored: str | None
-    """What the bpb is of: trained, quantized, packed or adapted weights, or `training`, which validates on a sample."""
+    """What the bpb is of: trained, quantized, packed or adapted weights; `training`, which validates on a sample; or
+    `3 seeds`, of which it is the mean."""
     total_bytes: int | None
     written_unix: float
     """The time of the last change, in seconds since 1970."""
@@ -71,7 +73,7 @@ def list_runs(folder: Path, default_preset: str) -> list[RunLine]:
     Digests and checksums are not computed: `status` and every command that reads an artifact do that.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="golfpipe run makes artifacts/demo", path=str(folder))
+        raise UsageError(f"{folder}: no such folder", path=str(folder), wanted=("runs", "run", "artifact", "there"))
     look = functools.cache(_glance_or_none)
     lines = [_line(found, folder, look, default_preset) for found in _runs_below(folder)]
     return sorted(lines, key=lambda line: -line.written_unix)
@@ -85,6 +87,7 @@ def _runs_below(root: Path) -> Iterator[_Found]:
             found = _look_into(folder)
             if found is not None:
                 yield found
+                below += seed_folders(folder).values()
             elif not (folder / MANIFEST_NAME).is_file() and not (folder / SWEEP_RESULTS).is_file():
                 below += (child for child in visible_children(folder) if child.name != SWEEP)
         level = below
@@ -122,22 +125,33 @@ def _look_into(folder: Path) -> _Found | None:
 
 
 def _line(found: _Found, root: Path, look: Callable[[Path], Artifact | None], default_preset: str) -> RunLine:
-    run = RunData(name=found.folder.name, stages=tuple(found.artifacts.values()), sweep=found.folder / SWEEP)
-    trained, score = run.first("trained_model"), run.headline
-    scored = _FORMS[form_index(score)] if score is not None else "training" if trained is not None else None
-    score = score or trained
-    sized = run.first("submission") or run.first("packed_model")
+    stages = tuple(found.artifacts.values())
+    run = RunData(name=found.folder.name, folder=found.folder, stages=stages, sweep=found.folder / SWEEP)
+    trained, submission = run.first("trained_model"), run.first("submission")
+    score, scored = _score(run)
+    sized, made = submission or run.first("packed_model"), trained or submission
     return RunLine(
         name=found.folder.relative_to(root).as_posix() if found.folder != root else root.name,
         path=found.folder,
         state=_state(found, look),
-        preset=_preset(trained, default_preset) if trained is not None else None,
+        preset=_preset(made, default_preset) if made is not None else None,
         steps=count(trained.manifest.metrics, "steps") if trained is not None else _steps_so_far(found),
         val_bpb=number(score.manifest.metrics, "val_bpb") if score is not None else None,
         scored=scored,
         total_bytes=count(sized.manifest.metrics, "total_bytes") if sized is not None else None,
         written_unix=max(_times(found), default=0.0),
     )
+
+
+def _score(run: RunData) -> tuple[Artifact | None, str | None]:
+    """Return the artifact whose bpb is that of the run, and what it is of."""
+    trained, submission = run.first("trained_model"), run.first("submission")
+    if run.headline is not None:
+        return run.headline, _FORMS[form_index(run.headline)]
+    if trained is not None:
+        return trained, "training"
+    seeds = submission.manifest.metrics.get("seeds") if submission is not None else None
+    return submission, f"{len(seeds)} seeds" if isinstance(seeds, list) else None
 
 
 def _state(found: _Found, look: Callable[[Path], Artifact | None]) -> RunState:
@@ -159,9 +173,9 @@ def _is_stale(artifact: Artifact, found: _Found, look: Callable[[Path], Artifact
     return False
 
 
-def _preset(trained: Artifact, default_preset: str) -> str | None:
-    """Return the preset that the command named which trained the model; None where no command did."""
-    words = trained.manifest.provenance.get("argv")
+def _preset(made: Artifact, default_preset: str) -> str | None:
+    """Return the preset that the command named which made the artifact; None where no command did."""
+    words = made.manifest.provenance.get("argv")
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         return None
     for word, following in zip(words, [*words[1:], ""], strict=True):

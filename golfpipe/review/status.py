@@ -21,8 +21,10 @@ from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.unfinished import read_begun
 from golfpipe.loading.replay_log import LOG
-from golfpipe.pipeline.graph import Node, build_graph
+from golfpipe.pipeline.graph import build_graph
+from golfpipe.pipeline.node import Node
 from golfpipe.pipeline.runner import RunPlan, Step, dry_run
+from golfpipe.pipeline.seeds import seed_folders
 from golfpipe.pipeline.settings import Settings, known_settings
 from golfpipe.pipeline.single import source_name
 from golfpipe.review.progress import last_step
@@ -79,24 +81,31 @@ def run_status(folder: Path, settings: Settings | None = None, *, verify: bool =
 
     Raises UsageError for a folder that holds nothing, ConfigError."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="give a run folder such as artifacts/demo", path=str(folder))
-    if (folder / MANIFEST_NAME).is_file():
         raise UsageError(
-            f"{folder}: one artifact, but status is about a run", hint=f"golfpipe status {folder.resolve().parent}"
+            f"{folder}: no such folder",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
         )
+    if (folder / MANIFEST_NAME).is_file():
+        raise UsageError(f"{folder}: one artifact, but status is about a run", path=str(folder), wanted=("run",))
     settings = settings or Settings()
     stages = settings.stages()
-    found = {artifact.path.name: artifact for artifact in find_all(folder, depth=1)}
-    unfinished = _unfinished_names(folder)
+    seeds = tuple(seed_folders(folder))
+    places = {"": folder} | {f"{path.name}/": path for path in seed_folders(folder).values()}
+    found = {f"{at}{made.path.name}": made for at, path in places.items() for made in find_all(path, depth=1)}
+    unfinished = {f"{at}{name}" for at, path in places.items() for name in _unfinished_names(path)}
     if not found and not unfinished:
         raise UsageError(
-            f"{folder}: holds no artifact", hint="give a run folder such as artifacts/demo", path=str(folder)
+            f"{folder}: holds no artifact",
+            hint="give a run folder such as artifacts/demo",
+            path=str(folder),
+            wanted=("run",),
         )
-    plan = _plan(folder, settings, stages, found)
+    plan = _plan(folder, settings, stages, found, seeds)
     lines = [_line(step, found) for step in _steps(plan)]
-    named = {line.path.name for line in lines}
-    others = [artifact for name, artifact in sorted(found.items()) if name not in named]
-    lines += [_other_line(artifact, found) for artifact in others]
+    named = {line.name for line in lines}
+    lines += [_other_line(name, artifact, found) for name, artifact in sorted(found.items()) if name not in named]
     lines += [
         StatusLine(name=name, path=folder / name, state="unfinished", in_pipeline=False)
         for name in sorted(unfinished - named - found.keys())
@@ -105,11 +114,15 @@ def run_status(folder: Path, settings: Settings | None = None, *, verify: bool =
     return RunStatus(folder=folder, lines=tuple(_with_work_in_progress(line) for line in lines))
 
 
-def _plan(folder: Path, settings: Settings, stages: StagesFile, found: dict[str, Artifact]) -> RunPlan:
-    """Return the pipeline with the settings of the folder's artifacts, and the given ones on top."""
-    inherited = _settings_in_use(stages, found)
+def _plan(
+    folder: Path, settings: Settings, stages: StagesFile, found: dict[str, Artifact], seeds: tuple[int, ...]
+) -> RunPlan:
+    """Return the pipeline with the settings of the folder's artifacts, and the given ones on top. Those of several
+    seeds are taken from the first one that has the step."""
+    first = {name.rpartition("/")[2]: artifact for name, artifact in reversed(found.items())}
+    inherited = _settings_in_use(stages, first)
     config = settings.resolve(inherited=inherited, default_preset=not inherited).config
-    nodes = build_graph(stages.pipeline, config)
+    nodes = build_graph(stages.pipeline, config, seeds)
     return RunPlan(folder=folder, config=config, given=(), work=nodes, context=Context())
 
 
@@ -179,7 +192,7 @@ def _is_own_start(reason: str, trained: Artifact) -> bool:
     return reason.startswith("input init:") or replayed
 
 
-def _other_line(artifact: Artifact, found: Mapping[str, Artifact]) -> StatusLine:
+def _other_line(name: str, artifact: Artifact, found: Mapping[str, Artifact]) -> StatusLine:
     """Return the line of an artifact that no step of the pipeline writes. It is stale if an input changed or is
     gone."""
     reasons = [reason for ref in artifact.manifest.inputs if (reason := _input_change(ref, found)) is not None]
@@ -187,7 +200,7 @@ def _other_line(artifact: Artifact, found: Mapping[str, Artifact]) -> StatusLine
         reasons.append("files are missing or cut short")
     state: LineState = "stale" if reasons else "as made"
     return StatusLine(
-        name=artifact.path.name,
+        name=name,
         path=artifact.path,
         state=state,
         reasons=tuple(reasons),

@@ -3,6 +3,8 @@
 golfpipe unpack artifacts/demo/pack
 golfpipe unpack artifacts/demo/pack -o demo.safetensors
 
+Weights of any model (golfpipe import --as weights) come back under their own names and in their own types instead.
+
 The file is not an artifact, because rounding to fp16 breaks what each kind of model promises: a trained model its fp32
 averages, a quantized one its codes, a packed one the bytes that count. A score belongs to the packed file. The metadata
 names the architecture and the digest of that file.
@@ -18,12 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from golfpipe.codec.state import is_state
 from golfpipe.errors import GolfpipeError, StageFailed, UsageError
+from golfpipe.loading.pieces import read_payload
 from golfpipe.loading.weights import load_weights
 from golfpipe.store.arrays import metadata_from_bytes
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.store.tensors import tensors_from_bytes, tensors_to_bytes
+from golfpipe.weights.decompress import decompress
 
 SUFFIX = ".safetensors"
 FP16_MAX = torch.finfo(torch.float16).max
@@ -35,6 +40,8 @@ class Unpacked:
 
     path: Path
     source: Artifact
+    form: str
+    """What is in the file, in words."""
     parameters: int
     file_bytes: int
     largest_error: float
@@ -55,23 +62,31 @@ def unpack_model(packed: Path, out: Path | None = None) -> Unpacked:
     if path.is_dir() or not path.name:
         raise UsageError(f"{path}: a folder, but unpack writes one file", hint=f"-o NAME{SUFFIX}", path=str(path))
     _check_place(path, source)
-    weights = load_weights(source)
-    halves = {name: _half(name, weight) for name, weight in weights.items()}
-    metadata = _metadata(source)
+    if is_state(source.manifest.model):
+        # Copies of what lies there under several names: a file of this form has no word for the same tensor.
+        halves = weights = {name: tensor.clone() for name, tensor in decompress(read_payload(source)).items()}
+        _check_names(halves, path)
+        metadata: dict[str, Any] = {"packed_digest": source.manifest.digest}
+    else:
+        weights = load_weights(source)
+        halves = {name: _half(name, weight) for name, weight in weights.items()}
+        metadata = _metadata(source)
     content = tensors_to_bytes(halves, metadata)
     _check(content, halves, metadata, str(path))
     with writing(path):
         make_folder(path.parent)
     write_file(path, content)
-    errors = [(halves[name].float() - weight).abs() for name, weight in weights.items()]
+    own = is_state(source.manifest.model)
+    errors = [(halves[name].float() - weight).abs() for name, weight in weights.items()] if not own else []
     parameters = sum(weight.numel() for weight in weights.values())
     return Unpacked(
         path=path,
         source=source,
+        form="weights in their own types" if own else "fp16 weights",
         parameters=parameters,
         file_bytes=len(content),
-        largest_error=max(float(error.max()) for error in errors),
-        rounded_share=sum(int((error > 0).sum()) for error in errors) / parameters,
+        largest_error=max((float(error.max()) for error in errors), default=0.0),
+        rounded_share=sum(int((error > 0).sum()) for error in errors) / max(parameters, 1),
     )
 
 
@@ -92,6 +107,20 @@ def _check_place(path: Path, source: Artifact) -> None:
         )
 
 
+def _check_names(tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise StageFailed for a name that no safetensors file can hold."""
+    for name in tensors:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            name = "__metadata__"
+        if name == "__metadata__":
+            raise StageFailed(
+                f"{path}: a tensor's name is none that safetensors holds",
+                hint="golfpipe.decompress of the payload gives all tensors in Python",
+            )
+
+
 def _half(name: str, weight: Tensor) -> Tensor:
     largest = float(weight.abs().max())
     if largest > FP16_MAX:
@@ -106,6 +135,17 @@ def _metadata(source: Artifact) -> dict[str, Any]:
 def _check(content: bytes, halves: dict[str, Tensor], metadata: dict[str, Any], name: str) -> None:
     """Check that the file reads back as what was meant. Raises StageFailed."""
     back = tensors_from_bytes(content, name)
-    same = back.keys() == halves.keys() and all(torch.equal(back[key], half) for key, half in halves.items())
+    same = back.keys() == halves.keys() and all(_same(back[key], half) for key, half in halves.items())
     if not same or metadata_from_bytes(content, name) != json.loads(json.dumps(metadata)):
         raise StageFailed(f"{name}: the file reads back as something else; this is a bug in golfpipe")
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    """Return True for the same type, shape and bits; NaN is like NaN."""
+    return (
+        left.dtype == right.dtype
+        and torch.equal(
+            left.contiguous().reshape(-1).view(torch.uint8), right.contiguous().reshape(-1).view(torch.uint8)
+        )
+        and left.shape == right.shape
+    )

@@ -46,7 +46,7 @@ def _train_stream(job: Job, length: int) -> TokenStream:
     if data is None:
         raise ConfigError(
             "quantize.calibration=train needs token data",
-            hint="golfpipe quantize MODEL DATA, or --set quantize.calibration=generated",
+            hint="`golfpipe quantize MODEL DATA`, or --set quantize.calibration=generated",
         )
     stream = TokenStream(load_shards(data, "train"))
     if stream.num_tokens <= length:

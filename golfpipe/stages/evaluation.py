@@ -7,14 +7,13 @@ import torch
 
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import DataError
+from golfpipe.loading.document_scores import DOCUMENTS
 from golfpipe.reporter import Task
 from golfpipe.scoring.score import Score
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.units import bits_per_byte
-
-DOCUMENTS = "documents.safetensors"
 
 
 class RunningScore:

@@ -12,10 +12,9 @@ from collections.abc import Collection
 from golfpipe.codec.container import decode_payload, encode_payload, read_header
 from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import Piece
-from golfpipe.config.schema import plain_config
 from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.jobs.job import Job
-from golfpipe.loading.pieces import model_config, packed_file, read_pieces
+from golfpipe.loading.pieces import architecture, packed_file, pieces_by_tensor, read_pieces
 from golfpipe.machine.devices import select_threads
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
@@ -30,25 +29,27 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     select_threads(job.context.threads)
     source, settings = job.inputs["model"], job.config.pack
     pieces = read_pieces(source)
-    classes = _classes(source, pieces)
-    model = plain_config(model_config(source))
+    model = architecture(source)
+    tensors = pieces_by_tensor(model, pieces)
+    classes = _classes(source, tensors)
     with job.context.reporter.task("pack", len(pieces), "tensors") as task:
         payload = encode_payload(model, pieces.values(), coder=settings.coder)
         content = packed_file(payload)
         task.advance(len(pieces))
     out.write(PACKED, content)
     header = read_header(payload)
+    piece_bytes = header.piece_bytes
     sizes = [
         {
             "name": name,
             "class": classes[name],
-            "bits": piece.bits,
-            "values": piece.num_values,
-            "bytes": header.piece_bytes[name],
+            "bits": min((piece.bits for piece in own), default=0),
+            "values": sum(piece.num_values for piece in own),
+            "bytes": sum(piece_bytes[piece.name] for piece in own),
         }
-        for name, piece in pieces.items()
+        for name, own in tensors.items()
     ]
-    header_bytes = len(content) - sum(header.piece_bytes[name] for name in pieces)
+    header_bytes = len(content) - sum(piece_bytes[piece.name] for own in tensors.values() for piece in own)
     out.write_json("sizes.json", {"header_bytes": header_bytes, "tensors": sizes})
     _, decoded = decode_payload(payload)
     if not all(_same_piece(decoded[name], piece) for name, piece in pieces.items()):
@@ -89,7 +90,6 @@ def _classes(source: Artifact, names: Collection[str]) -> dict[str, str]:
 
 def _same_piece(left: Piece, right: Piece) -> bool:
     """Return True if two pieces are equal to the last bit."""
-    return all(
-        (a is None and b is None) or (a is not None and b is not None and a.tobytes() == b.tobytes())
-        for a, b in ((left.codes, right.codes), (left.scales, right.scales), (left.floats, right.floats))
+    return left.arrays.keys() == right.arrays.keys() and all(
+        array.tobytes() == right.arrays[part].tobytes() for part, array in left.arrays.items()
     )

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 from golfpipe.config.schema import build_config
 from golfpipe.config.submit import RECORD_TRACK
@@ -35,6 +36,7 @@ from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name, log_name
 from golfpipe.submission.seed_results import largest, spread
 from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.room import Room
 from golfpipe.submission.trial.start import execute
 from golfpipe.units import format_bytes
 
@@ -70,8 +72,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if made.compared is not None:
         for tested in made.compared.margins:
             job.context.reporter.note(tested.verdict)
+    # Another text than the challenge's is no mistake; a rule that fails may be one.
+    say = job.context.reporter.warn if judgment.failed else job.context.reporter.note
     for deviation in judgment.deviations:
-        job.context.reporter.warn(f"stated in the README: {deviation}")
+        say(f"stated in the README: {deviation}")
     folder = folder_name(track, made.heading.date, made.heading.name)
     for name, content in folder_files(made, judgment, code_measured=facts.code_measured).items():
         # Dates, times and package versions are in all of them; what is submitted is named by the metrics.
@@ -141,11 +145,11 @@ def _executed(job: Job, lineages: Sequence[Lineage]) -> tuple[list[Executed], Go
     are to be told first."""
     if job.config.submit.track != RECORD_TRACK and not job.config.submit.execute:
         return [], None
-    found = []
+    found, room = [], Room(device=job.context.device, threads=job.context.threads)
     with job.context.reporter.task("execute the rules", len(lineages), "seeds") as task:
         for lineage in lineages:
             try:
-                found.append(execute(lineage, device=job.context.device, threads=job.context.threads))
+                found.append(execute(lineage, room=room))
             except GolfpipeError as error:
                 return [], error
             task.advance(1)
@@ -203,7 +207,7 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
     return Heading(
         author=settings.author,
         github_id=settings.github_id,
-        name=settings.name or lineage.evaluation.path.resolve().parent.name,
+        name=settings.name or _run_folder(job, lineage.evaluation).name,
         blurb=settings.blurb,
         date=when,
         track=settings.track,
@@ -214,6 +218,11 @@ def _heading(job: Job, lineage: Lineage) -> Heading:
         launchers=settings.launchers,
         gpus=settings.gpus,
     )
+
+
+def _run_folder(job: Job, evaluation: Artifact) -> Path:
+    """Return the folder that names the submission: that of the run, or, of several runs, the one above them all."""
+    return evaluation.path.resolve().parent if len(job.inputs) == 1 else job.out.resolve().parent
 
 
 def _metrics(made: Draft, facts: Facts) -> dict[str, object]:

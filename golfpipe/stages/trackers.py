@@ -1,13 +1,15 @@
-"""Experiment trackers: TensorBoard or trackio receive what training writes to log.jsonl (`train.track`).
+"""Experiment trackers: TensorBoard, trackio or wandb receive what training writes to log.jsonl (`train.track`).
 
-Both are optional packages and are imported only where they are asked for. A tracker that fails is left out from then
+They are optional packages and are imported only where they are asked for. A tracker that fails is left out from then
 on, so that nobody loses a run because of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from golfpipe.config.schema import plain_config
 from golfpipe.jobs.job import Job
 
 PROJECT = "golfpipe"
-"""The name under which trackio collects the runs."""
+"""The name under which trackio and wandb collect the runs."""
 TENSORBOARD = "tensorboard"
 """The folder beside the artifact for TensorBoard's event files; `tensorboard --logdir artifacts` finds it."""
 
@@ -118,7 +120,7 @@ class _Trackio:
         import trackio
 
         self.trackio = trackio
-        name = f"{job.out.resolve().parent.name}-{job.key[:8]}"
+        name = _run_name(job)
         trackio.init(
             project=PROJECT,
             name=name,
@@ -137,4 +139,38 @@ class _Trackio:
         self.trackio.finish()
 
 
-_OPENERS: dict[str, Callable[[Job, int], Tracker]] = {"tensorboard": _TensorBoard, "trackio": _Trackio}
+class _Wandb:
+    def __init__(self, job: Job, steps_done: int) -> None:
+        import wandb
+
+        # Without an account wandb would ask for one in the middle of a run; its files can be sent later.
+        offline = "WANDB_MODE" not in os.environ and not wandb.login(prompt=False)
+        identity = hashlib.sha256(f"{job.key} {job.out.resolve()}".encode()).hexdigest()[:16]
+        self.run = wandb.init(
+            project=PROJECT,
+            name=_run_name(job),
+            id=identity,  # by which a training that is resumed finds its run
+            resume="allow" if steps_done else None,  # None begins the run anew
+            dir=str(job.out.parent),
+            config=plain_config(job.config),
+            mode="offline" if offline else None,
+            settings=wandb.Settings(console="off", silent=True, disable_git=True),  # the terminal is golfpipe's
+        )
+        self.place = f"wandb sync {Path(self.run.dir).parent}" if self.run.offline else str(self.run.url)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+def _run_name(job: Job) -> str:
+    return f"{job.out.resolve().parent.name}-{job.key[:8]}"
+
+
+_OPENERS: dict[str, Callable[[Job, int], Tracker]] = {
+    "tensorboard": _TensorBoard,
+    "trackio": _Trackio,
+    "wandb": _Wandb,
+}

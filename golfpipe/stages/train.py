@@ -8,43 +8,35 @@ golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm      
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import plain_config
-from golfpipe.data.order import order_bits, order_warning
 from golfpipe.data.shard_watch import ShardWatch
-from golfpipe.data.token_data import load_tokenizer, load_training_shards
-from golfpipe.errors import DataError, GolfpipeError, Interrupted, UsageError
-from golfpipe.extras import require
+from golfpipe.errors import GolfpipeError, Interrupted
 from golfpipe.jobs.job import Job
+from golfpipe.jobs.processes import check_processes
 from golfpipe.jobs.unfinished import protect
-from golfpipe.loading.pieces import model_config
-from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weights
+from golfpipe.machine.busy import CoreWatch
 from golfpipe.machine.compiling import compiled_passes, compiles
-from golfpipe.machine.devices import select_device, select_threads
-from golfpipe.machine.fast_paths import faster_precision, paths_taken
+from golfpipe.machine.fast_paths import paths_taken
 from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.machine.signals import StopRequest, deferred_signals
-from golfpipe.model.config import forward_flops, parameter_count
-from golfpipe.model.network import Network, build_network, initialize
-from golfpipe.optim.process_group import ALONE
+from golfpipe.model.config import parameter_count
+from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.reporter import Task
 from golfpipe.stages.trackers import tracking
 from golfpipe.stages.training_checkpoint import load_checkpoint, save_checkpoint
 from golfpipe.stages.training_log import TrainingLog
+from golfpipe.stages.training_start import open_training
 from golfpipe.stages.validation import Validation
-from golfpipe.store.artifact import Artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
-from golfpipe.training.config import TrainConfig
 from golfpipe.training.guarded import GuardedTrainer
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
-from golfpipe.training.token_stream import TokenStream
+from golfpipe.training.trainer import sequences_of_each
 
 _CHANGED_HINT = (
     "bring the file back as it was and repeat the command, which goes on from the last checkpoint before the change, if"
@@ -54,107 +46,29 @@ _CHANGED_HINT = (
 
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Train, or go on from the checkpoint that an interrupted run left in `out`."""
-    if job.config.train.track != "none":
-        require(job.config.train.track)
-    select_threads(job.context.threads)
-    device = torch.device(select_device(job.context.device))
-    data, config = job.inputs["data"], job.config
-    settings = _settings(job, device)
-    tokenizer = load_tokenizer(data)
-    check_vocabulary(config.model, tokenizer)
-    watch = ShardWatch(data, _CHANGED_HINT)
-    stream, skipped_shards = _open_stream(job, tokenizer.bos_id)
-    watch.leave_out(skipped_shards)
-    validation = Validation(data, tokenizer, settings)
-    network = _first_network(job, settings).to(device)
+    watch = ShardWatch(job.inputs["data"], _CHANGED_HINT)
+    start = open_training(job)
+    device = start.device
+    watch.leave_out(start.skipped_shards)
     keep_freed_memory()
-    compiled = compiles("train.compile", settings.compile, device, _flops(job, device), job.context.reporter)
-    trainer = GuardedTrainer(
-        network,
-        stream,
-        settings,
-        config.optim,
-        device,
-        compiled,
-        job.arguments.get("replay"),
-        job.context.processes or ALONE,
-    )
+    compiled = compiles("train.compile", start.settings.compile, device, start.operations, job.context.reporter)
+    trainer = start.trainer(compiled)
     resumed = load_checkpoint(out, trainer)
-    with compiled_passes(compiled, device, network.compute_dtype, job.context.reporter):
+    with compiled_passes(compiled, device, start.network.compute_dtype, job.context.reporter):
         if compiled:
-            trainer.warm_up(settings.compile_warmup_steps if device.type == "cuda" else 1)
+            trainer.warm_up(start.settings.compile_warmup_steps if device.type == "cuda" else 1)
         with tracking(job, trainer.steps_done) as track:
             log = TrainingLog(out, trainer, job.context.reporter, track)
-            reason = _train(job, out, trainer, log, validation, watch, resumed)
-            return _result(job, out, trainer, log, validation, reason, skipped_shards)
+            reason = _train(job, out, trainer, log, start.validation, watch, resumed)
+            return _result(job, out, trainer, log, start.validation, reason, start.skipped_shards)
 
 
-# ---- what training starts from ------------------------------------------------------------------------------------
-
-
-def _settings(job: Job, device: torch.device) -> TrainConfig:
-    """Return the settings with the precision that `auto` means on this device."""
-    settings = job.config.train
-    if settings.precision != "auto":
-        return settings
-    processes = job.context.processes or ALONE
-    return replace(settings, precision=processes.first(faster_precision(device, job.config.model.model_dim)))
-
-
-def _open_stream(job: Job, bos_id: int) -> tuple[TokenStream, list[str]]:
-    """Open the train shards; return their tokens and the names of the shards that are skipped.
-
-    Raises DataError where there are too few tokens for one sequence.
-    """
-    data, settings = job.inputs["data"], job.config.train
-    shards, bad_shards = load_training_shards(data, settings.on_bad_shard)
-    for message in bad_shards.values():
-        job.context.reporter.warn(f"skipped: {message}")
-    if warning := order_warning(order_bits(shards, bos_id), str(data.path)):
-        job.context.reporter.warn(warning)
-    stream = TokenStream(shards)
-    if stream.num_tokens <= settings.context_length:
-        raise DataError(
-            f"{data.path}: {stream.num_tokens} train tokens are not more than"
-            f" train.context_length={settings.context_length}",
-            hint="lower train.context_length, or give more text",
-        )
-    return stream, sorted(bad_shards)
-
-
-def _first_network(job: Job, settings: TrainConfig) -> Network:
-    """Build the network with the weights of the seed, or with those of the model that --init names."""
-    network = build_network(job.config.model, COMPUTE_DTYPES[settings.precision])
-    initialize(network, job.config.seed)
-    if "init" in job.inputs:
-        _warm_start(network, job.inputs["init"])
-    return network
-
-
-def _warm_start(network: Network, source: Artifact) -> None:
-    """Start from the weights of a model of the same architecture. Raises UsageError naming what differs."""
-    changes = changed_keys(plain_config(model_config(source)), plain_config(network.config))
-    if changes:
-        raise UsageError(
-            f"{source.path}: --init needs the same architecture: {'; '.join(f'model.{change}' for change in changes)}",
-            path=str(source.path),
-        )
-    network.load_state_dict(load_weights(source))
-
-
-def _flops(job: Job, device: torch.device) -> float:
-    """Return the operations of the training, by which compiles() decides.
-
-    On a GPU compiling always pays, for the clock stands still meanwhile: the answer is infinite.
-    """
-    config, replay = job.config, job.arguments.get("replay")
-    if device.type == "cuda":
-        return math.inf
-    steps = len(replay.lr_factors) if replay is not None else config.train.max_steps
-    return steps * config.train.batch_tokens * 3 * forward_flops(config.model, config.train.context_length)
-
-
-# ---- the run itself -----------------------------------------------------------------------------------------------
+def check(job: Job, processes: int = 1) -> None:
+    """Raise what `run` in so many processes would refuse before its first step. Writes nothing."""
+    start = open_training(job)
+    check_processes(start.device, processes)
+    sequences_of_each(start.settings, ProcessGroup(0, processes))
+    start.trainer(compiled=False)
 
 
 def _train(
@@ -175,7 +89,8 @@ def _train(
     with deferred_signals() as stop, job.context.reporter.task(label, trainer.max_steps, "steps") as task:
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
-        events = _Events(job, out, trainer, log, validation, watch, stop, task)
+        cores = CoreWatch(torch.get_num_threads() if trainer.device.type == "cpu" else 1)
+        events = _Events(job, out, trainer, log, validation, watch, stop, task, cores)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -215,9 +130,12 @@ class _Events:
     watch: ShardWatch
     stop_request: StopRequest
     task: Task
+    cores: CoreWatch
     exit_code: int = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
+        if (busy := self.cores.warning(self.trainer.elapsed_seconds)) is not None:
+            self.job.context.reporter.warn(busy)
         self.training_log.add_steps(steps)
         self.task.advance(len(steps), f"loss {self.training_log.loss_text}")
 

@@ -13,6 +13,7 @@ from typing import Any
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import ArtifactError
 from golfpipe.loading.replay_log import LOG
+from golfpipe.loading.warning_signs import Validation, rise
 from golfpipe.machine.fast_paths import FastPath
 from golfpipe.model.config import parameter_count
 from golfpipe.reporter import Reporter
@@ -27,9 +28,6 @@ from golfpipe.training.loop import FinishedStep
 
 _SIZES = {LOG: "log_bytes", TRAINING_LOG: "human_log_bytes"}
 """File -> the value of a checkpoint that holds the file's size at that moment."""
-
-VALIDATION_RISE = 0.01
-"""Share by which a validation loss may be above the best one without a warning."""
 
 
 class TrainingLog:
@@ -47,8 +45,7 @@ class TrainingLog:
         self.micro_batch = trainer.micro_batch
         self.last_loss: float | None = None
         self.skipped_steps = 0
-        self.best_validation: tuple[float, int] | None = None
-        """The lowest loss so far, in nats, and its step."""
+        self.best_validation: Validation | None = None
 
     @property
     def loss_text(self) -> str:
@@ -113,15 +110,15 @@ class TrainingLog:
 
     def _judge_validation(self, score: Score) -> None:
         """Warn where the loss on the validation split rises, and remember the best one."""
-        loss, step = score.val_loss_nats, self.trainer.steps_done
-        if self.best_validation is None or loss < self.best_validation[0]:
-            self.best_validation = loss, step
-        elif loss > (1 + VALIDATION_RISE) * self.best_validation[0] and step > self.best_validation[1]:
+        last = Validation(self.trainer.steps_done, score.val_loss_nats)
+        best = self.best_validation or last
+        if rise([best, last]) is not None:
             self.reporter.warn(
-                f"step {step}: validation loss {loss:.4f} is above the {self.best_validation[0]:.4f} of step"
-                f" {self.best_validation[1]}: the model learns its training text by heart, or that text is of another"
-                " kind; fewer steps or more text help"
+                f"step {last.step}: validation loss {last.loss_nats:.4f} is above the {best.loss_nats:.4f} of step"
+                f" {best.step}: the model learns its training text by heart, or that text is of another kind; fewer"
+                " steps or more text help"
             )
+        self.best_validation = min(best, last, key=lambda found: found.loss_nats)
 
     def end(self, score: Score, metrics: dict[str, Any]) -> None:
         """Log the final score and the metrics of the trained model."""

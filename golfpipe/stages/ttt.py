@@ -48,7 +48,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     network = load_network(config, load_weights(source), COMPUTE_DTYPES[ttt.precision]).to(device)
     keep_freed_memory()
     if not ttt.chosen.score_first:
-        job.context.reporter.warn(
+        job.context.reporter.note(
             f"{ttt.method} test-time training learns from tokens before they are scored: not eligible for a record"
         )
     epochs = _Epochs()

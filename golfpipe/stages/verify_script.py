@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from golfpipe import openmp
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context, Job
@@ -34,6 +35,7 @@ _MOST_STEPS = 3
 _MOST_SEQUENCES = 4
 _MOST_TARGETS = 4096
 _TIMEOUT_SECONDS = 3600
+_KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", *openmp.VARIABLES)
 _UNCOMPILED: Mapping[str, int | float | str] = {"train.compile": "off", "ttt.compile": "off", "evaluate.compile": "off"}
 """Settings that turn compiling off, as in the script without a GPU: compiled code rounds in other places."""
 
@@ -175,7 +177,7 @@ def script_environment(data: Artifact, seed: int, changes: Mapping[str, int | fl
     names = {_variable(key): repr(value) for key, value in changes.items()}
     threads = str(torch.get_num_threads())
     return {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ},
+        **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "CUDA_VISIBLE_DEVICES": "",

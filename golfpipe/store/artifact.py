@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import time
 from collections.abc import Iterator
@@ -34,6 +33,8 @@ from golfpipe.store.recorded_path import recorded_path
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_NOT_RUN = "golfpipe cannot run weights without an architecture; `golfpipe quantize` and `golfpipe pack` take them"
 
 
 @dataclass(frozen=True)
@@ -115,29 +116,26 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     one that is damaged, unfinished or not of one of `kinds` (any kind where none is given)."""
     check_usable(path)
     _settle(path)
+    wanted = kinds or ("artifact",)
     manifest_path = path / MANIFEST_NAME
     if not path.exists():
         if partial_folder(path).exists():
             hint = "it is unfinished: run its command again"
-            raise ArtifactError(f"{path}: no finished artifact here", hint=hint, path=str(path))
-        raise UsageError(f"{path}: no such artifact", hint=_nearest(path), path=str(path))
+            raise ArtifactError(f"{path}: no finished artifact here", hint=hint, path=str(path), wanted=wanted)
+        raise UsageError(f"{path}: no such artifact", path=str(path), wanted=wanted)
     if not path.is_dir():
-        raise UsageError(f"{path}: a file, but an artifact is a folder", path=str(path))
+        raise UsageError(f"{path}: a file, but an artifact is a folder", path=str(path), wanted=wanted)
     if not manifest_path.is_file():
-        is_shards = any(path.glob("*.bin"))
         raise ArtifactError(
-            f"{path}: no {MANIFEST_NAME}, so this is not a finished artifact",
-            hint=f"for a folder of shards: golfpipe data add {path} --tokenizer FILE"
-            if is_shards
-            else "run the command that writes it again",
-            path=str(path),
+            f"{path}: no {MANIFEST_NAME}, so this is not a finished artifact", path=str(path), wanted=wanted
         )
     manifest = parse_manifest(_read_manifest(manifest_path), str(manifest_path))
     if kinds and manifest.kind not in kinds:
         raise ArtifactError(
             f"{path}: kind {manifest.kind}, expected {' or '.join(kinds)}",
-            hint=f"{manifest.kind} is what `golfpipe {manifest.stage.replace('data-', 'data ')}` writes",
+            hint=_NOT_RUN if manifest.kind == "weights" else None,
             path=str(path),
+            wanted=wanted,
         )
     return Artifact(path, manifest)
 
@@ -154,13 +152,6 @@ def check_usable(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: no path of this system: {reason}", path=str(path)) from error
-
-
-def _nearest(path: Path) -> str | None:
-    """Return a hint for an artifact that does not exist: one beside it with a similar name, or None."""
-    beside = [child.name for child in path.parent.glob("[!.]*") if (child / MANIFEST_NAME).is_file()]
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    return f"did you mean {path.parent / near[0]}?" if near else None
 
 
 def _read_manifest(path: Path) -> bytes:

@@ -80,6 +80,7 @@ def _sound_container(path: Path, size: int) -> io.BytesIO:
             raise DataError(
                 f"{path}: not the zip file that torch.save writes",
                 hint="save it again: torch.save(model.state_dict(), 'final_model.pt')",
+                wanted=("checkpoint",),
                 path=str(path),
             )
     sound = io.BytesIO()

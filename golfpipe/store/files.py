@@ -123,6 +123,21 @@ def make_folder(path: Path, below: Path | None = None) -> None:
         sync_folder(path.parent)
 
 
+def check_writable(out: Path) -> None:
+    """Raise StageFailed where `out` cannot be made: what is above it is no folder, or may not be written to."""
+    above = out.absolute().parent
+    while not os.path.lexists(above):
+        above = above.parent
+    if not above.is_dir():
+        raise _unwritable(out, f"{above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _unwritable(out, f"{above}: Permission denied")
+
+
+def _unwritable(out: Path, why: str) -> StageFailed:
+    return StageFailed(f"{out}: cannot be written: {why}", hint="give another folder with -o", path=str(out))
+
+
 def partial_folder(out: Path, token: str | None = None) -> Path:
     """Return the folder in which the process with this token builds `out`. Without a token, return the one that is
     there, whoever builds or left it, or a path at which nothing is."""

@@ -156,13 +156,24 @@ def _acquire(path: Path, hold: Hold) -> None:
             return
         holder = _remove_if_dead(path, now)
         if holder is not None:
-            raise Busy(
-                f"{hold.out}: {holder} is writing here",
-                hint=f"wait for it, or give another folder with -o; the lock {path} counts no more"
-                f" {STALE_SECONDS:.0f} s after the last sign of life",
-                path=str(hold.out),
-            )
+            raise _busy(hold.out, holder)
     raise Busy(f"{hold.out}: the lock changes hands too fast; try again", path=str(hold.out))
+
+
+def check_lock(out: Path) -> None:
+    """Raise Busy where another process writes the output."""
+    holder = lock_holder(out)
+    if holder is not None:
+        raise _busy(out, holder)
+
+
+def _busy(out: Path, holder: str) -> Busy:
+    return Busy(
+        f"{out}: {holder} is writing here",
+        hint=f"wait for it, or give another folder with -o; the lock {lock_path(out)} counts no more"
+        f" {STALE_SECONDS:.0f} s after the last sign of life",
+        path=str(out),
+    )
 
 
 def _create(path: Path, content: bytes) -> float | None:

@@ -25,6 +25,7 @@ MAX_MANIFEST_BYTES = 32_000_000
 """The most bytes that are read of a manifest: far above any real one, but a bound on the reader's memory."""
 
 Kind = Literal[
+    "weights",
     "token_data",
     "trained_model",
     "quantized_model",
@@ -36,6 +37,7 @@ Kind = Literal[
 ]
 
 KIND_VERSIONS: dict[Kind, int] = {
+    "weights": 1,
     "token_data": 1,
     "trained_model": 1,
     "quantized_model": 1,

@@ -1,34 +1,39 @@
 """The challenge's rules (docs/rules.md) as functions of the facts.
 
 Each returns a status and one sentence with the numbers. `pass` needs evidence, from the manifests or, for what only
-running the method can show, from a run (`golfpipe.submission.trial.start`). Without it such a rule is `not checked`.
+running the method can show, from a run (`golfpipe.submission.trial`). Without it such a rule is `not checked`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from golfpipe.config.submit import RECORD_TRACK
+from golfpipe.submission.executed_rules import (
+    NO_EVALUATION,
+    Finding,
+    Status,
+    byte_table,
+    causal,
+    counted,
+    is_evaluated,
+    normalized,
+    scored_first,
+    sealed,
+)
 from golfpipe.submission.facts import Facts, RunFacts
-from golfpipe.submission.trial.findings import Executed
-from golfpipe.submission.trial.sentences import changed_scores, cut_sentence, knows_too_much, sum_sentence, tried_share
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
-
-Status = Literal["pass", "fail", "not applicable", "not checked"]
-Finding = tuple[Status, str]
 
 TIME_LIMIT_SECONDS = 600.0
 CHALLENGE_TARGETS = 62_021_632
 """The number of targets in the challenge's own logs of its sp1024 validation split, which drop the ragged end."""
 CHALLENGE_VOCAB_SIZE = 1024
 TIME_RULE = 2
+EXECUTED_RULES = (3, 4, 5, 10)
+"""The rules that only running the scoring method shows."""
 
-_MIN_CUT_TARGETS = 1000
-_EXECUTE = "`golfpipe audit --execute`"
-_NO_EVALUATION: Finding = ("not applicable", "No evaluation belongs to this artifact.")
 _NO_PACKED: Finding = ("not applicable", "No packed model belongs to this artifact, so no bytes count yet.")
 
 
@@ -113,144 +118,12 @@ def _on_challenge_hardware(run: RunFacts) -> bool:
     return trained and re.search(r"\bH100\b|xH100\b", run.eval_device or run.device or "") is not None
 
 
-def _scored_first(facts: Facts) -> Finding:
-    if not _evaluated(facts):
-        return _NO_EVALUATION
-    failed = _first(_executed(facts), lambda run: not run.count.once_each or run.learned_early)
-    if failed is not None:
-        count = failed.count
-        if count.scores_computed > count.targets:
-            return (
-                "fail",
-                f"{failed.method}: the network computed {count.scores_computed:,} scores for {count.targets:,} targets"
-                f" and {count.scores_made:,} were told, so some were scored more than once.",
-            )
-        if not count.once_each:
-            return (
-                "fail",
-                f"{failed.method}: {count.scores_made:,} scores were made for {count.targets:,} targets, of which"
-                f" {count.with_score:,} have one.",
-            )
-        return "fail", f"{failed.method} learns from the text, and {knows_too_much(failed)}."
-    if "pre_eval" in _protocols(facts):
-        return "fail", "The model was trained on the validation tokens before they were scored (protocol pre_eval)."
-    if not _all_executed(facts):
-        return (
-            "not checked",
-            f"Protocol {'/'.join(_protocols(facts)) or 'unknown'}, {_counted(facts.runs[0])} targets scored;"
-            f" a counter per target is executed by {_EXECUTE}.",
-        )
-    if doubtful := _first(_executed(facts), lambda run: run.adapts and not run.sums.complete):
-        return "not checked", f"{doubtful.method}: {sum_sentence(doubtful)}, too slow to try them all."
-    first = _executed(facts)[0]
-    updates = ", and no update came before the scores that it could help" if first.adapts else ""
-    return "pass", f"{_ran(facts)}: a counter of exactly 1 for each{updates}."
-
-
-def _causal(facts: Facts) -> Finding:
-    if not _evaluated(facts):
-        return _NO_EVALUATION
-    executed = _executed(facts)
-    if failed := _first(executed, lambda run: run.cuts.changed > 0 and run.cuts.repeats):
-        return "fail", f"{failed.method}: {cut_sentence(failed.cuts)}."
-    if failed := _first(executed, lambda run: run.restarted.changed > 0 and run.cuts.repeats):
-        return (
-            "fail",
-            f"{failed.method}: where a process finds other tokens from a cut on, in its file and from its start,"
-            f" {changed_scores(failed.restarted)}: something was read or kept from the whole text.",
-        )
-    if failed := _first(executed, lambda run: run.shorter.changed > 0 and run.cuts.repeats):
-        return (
-            "fail",
-            f"{failed.method}: without the last third of the text, {changed_scores(failed.shorter)}: they depend on"
-            " where the text ends.",
-        )
-    if failed := _first(executed, lambda run: not run.reproduced.same):
-        return (
-            "fail",
-            f"{failed.method}: run from the packed file, the first {failed.reproduced.documents} documents score"
-            f" otherwise than the evaluation recorded, by up to {failed.reproduced.largest_change_nats:.2g} nats"
-            " per token.",
-        )
-    if "pre_eval" in _protocols(facts):
-        return "fail", "Weights that learned from the whole split score its early tokens (protocol pre_eval)."
-    if not _all_executed(facts):
-        return (
-            "not checked",
-            f"Tokens after a cut are replaced, and every score before it compared, by {_EXECUTE}.",
-        )
-    if doubtful := _first(executed, lambda run: not run.cuts.repeats):
-        return (
-            "not checked",
-            f"{doubtful.method}: the same text scored twice differs by {doubtful.cuts.repeat_change_nats:.2g} nats, so"
-            " a change would not show: this device rounds by chance (execute it on another one), or the method keeps"
-            " something between texts.",
-        )
-    if short := _first(executed, lambda run: run.cuts.targets < _MIN_CUT_TARGETS):
-        return (
-            "not checked",
-            f"{cut_sentence(short.cuts)}; {_MIN_CUT_TARGETS:,} targets are needed, the text is too short.",
-        )
-    documents = executed[0].reproduced.documents
-    shorter = executed[0].shorter.compared
-    ends = f"; {shorter:,} stay without the text's last third" if shorter else ""
-    same = f"; the recorded scores of the first {documents} documents come out again" if documents else ""
-    return "pass", f"{_ran(facts)}: {cut_sentence(executed[0].cuts)}, also in a process of its own{ends}{same}."
-
-
-def _normalized(facts: Facts) -> Finding:
-    if not _evaluated(facts):
-        return _NO_EVALUATION
-    executed = _executed(facts)
-    if failed := _first(executed, lambda run: not run.sums.one):
-        return "fail", f"{failed.method}: {sum_sentence(failed)}."
-    if not _all_executed(facts):
-        return "not checked", f"The probabilities over the vocabulary are summed by {_EXECUTE}."
-    if slow := _first(executed, lambda run: not run.sums.complete):
-        return "not checked", f"{slow.method}: {sum_sentence(slow)}, too slow to try them all."
-    return "pass", f"{_ran(facts)}: {sum_sentence(executed[0])}."
-
-
-def _byte_table(facts: Facts) -> Finding:
-    if not _evaluated(facts):
-        return _NO_EVALUATION
-    executed = _executed(facts)
-    if failed := _first(executed, lambda run: run.bytes.wrong_documents > 0):
-        found = failed.bytes
-        return (
-            "fail",
-            f"The byte table counts {found.table_bytes:,} bytes, the decoded text has {found.decoded_bytes:,};"
-            f" {found.wrong_documents:,} of {found.documents:,} documents differ.",
-        )
-    runs = [run for run in facts.runs if run.scored_bytes is not None and run.split_bytes is not None]
-    for run in runs:
-        if run.whole_split and run.scored_bytes != run.split_bytes:
-            return (
-                "fail",
-                f"The scored targets count {run.scored_bytes:,} bytes, the decoded split has {run.split_bytes:,}.",
-            )
-    if _all_executed(facts) and executed[0].bytes.documents:
-        found = executed[0].bytes
-        return (
-            "pass",
-            f"Executed{_of_seeds(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of"
-            f" {found.documents:,} documents ({format_bytes(found.decoded_bytes)}).",
-        )
-    if len(runs) == len(facts.runs) and all(run.whole_split for run in runs):
-        return (
-            "pass",
-            f"The scored targets count {runs[0].scored_bytes:,} bytes, as many as the validation split had"
-            " when it was decoded document by document.",
-        )
-    return "not checked", "Not the whole split was scored, or the data artifact that knows its bytes was not found."
-
-
 def _whole_split(facts: Facts) -> Finding:
-    if not _evaluated(facts):
-        return _NO_EVALUATION
+    if not is_evaluated(facts):
+        return NO_EVALUATION
     for run in facts.runs:
         sentence = (
-            f"Scored {_counted(run)} targets; the challenge counts {CHALLENGE_TARGETS:,} on its own split at sp1024"
+            f"Scored {counted(run)} targets; the challenge counts {CHALLENGE_TARGETS:,} on its own split at sp1024"
         )
         if run.scored_targets == CHALLENGE_TARGETS:
             continue
@@ -300,24 +173,6 @@ def _one_configuration(facts: Facts) -> Finding:
     return "pass", f"{seeds}, and submission.json holds the numbers of the logs."
 
 
-def _sealed(facts: Facts) -> Finding:
-    if not _evaluated(facts):
-        return _NO_EVALUATION
-    executed = _executed(facts)
-    if failed := _first(executed, lambda run: bool(run.opened.files or run.opened.sockets)):
-        found = [*failed.opened.files, *failed.opened.sockets]
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        return "fail", f"{failed.method} opened {', '.join(found[:5])}{more} (seen by {failed.opened.watcher})."
-    if not _all_executed(facts):
-        return "not checked", f"The files and sockets that an evaluation opens are watched by {_EXECUTE}."
-    opened = executed[0].opened
-    return (
-        "pass",
-        f"{_ran(facts)}, watched by {opened.watcher}: of files only the code, and {opened.allowed_files} of the"
-        " packed model, the tokenizer and the validation shards; no socket.",
-    )
-
-
 def _script(facts: Facts) -> Finding:
     if not facts.has_folder:
         return "not applicable", "A script belongs to a records folder, not to this artifact."
@@ -332,50 +187,16 @@ def _script(facts: Facts) -> Finding:
 _RULES: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
     ("code + weights within 16,000,000 bytes", _size),
     ("training and evaluation within 600 s each", _times),
-    ("each token scored once, before any update that saw it", _scored_first),
-    ("scores depend on earlier tokens only", _causal),
-    ("probabilities sum to one", _normalized),
-    ("byte table equals the decoded text", _byte_table),
+    ("each token scored once, before any update that saw it", scored_first),
+    ("scores depend on earlier tokens only", causal),
+    ("probabilities sum to one", normalized),
+    ("byte table equals the decoded text", byte_table),
     ("the whole validation split is scored", _whole_split),
     ("no calibration on validation data", _calibration),
     ("one configuration for all seeds, json equals logs", _one_configuration),
-    ("no network, no training data at evaluation", _sealed),
+    ("no network, no training data at evaluation", sealed),
     ("the folder is complete, with the script", _script),
 )
-
-
-def _evaluated(facts: Facts) -> bool:
-    return bool(facts.runs) and all(run.evaluated or run.executed is not None for run in facts.runs)
-
-
-def _executed(facts: Facts) -> list[Executed]:
-    return [run.executed for run in facts.runs if run.executed is not None]
-
-
-def _all_executed(facts: Facts) -> bool:
-    return len(_executed(facts)) == len(facts.runs)
-
-
-def _ran(facts: Facts) -> str:
-    """Return the beginning of a sentence whose numbers are those of the first seed, with the share that was tried."""
-    return f"Executed{_of_seeds(facts)} on {tried_share(_executed(facts)[0])}"
-
-
-def _of_seeds(facts: Facts) -> str:
-    return "" if len(facts.runs) == 1 else f" for {len(facts.runs)} seeds, here the first"
-
-
-def _first(executed: Sequence[Executed], condition: Callable[[Executed], bool]) -> Executed | None:
-    return next((run for run in executed if condition(run)), None)
-
-
-def _protocols(facts: Facts) -> list[str]:
-    return sorted({run.protocol for run in facts.runs if run.protocol})
-
-
-def _counted(run: RunFacts) -> str:
-    scored = f"{run.scored_targets:,}" if run.scored_targets is not None else "an unknown number"
-    return f"{scored} of {run.split_targets:,}" if run.split_targets is not None else scored
 
 
 def _largest_of(facts: Facts) -> str:

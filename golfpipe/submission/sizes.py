@@ -12,8 +12,9 @@ from golfpipe.config.schema import build_config
 from golfpipe.errors import ArtifactError, ConfigError
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.store.artifact import Artifact
+from golfpipe.store.metric_values import count, mapping
 
-Basis = Literal["packed file", "entropy estimate", "fp32 weights", "none"]
+Basis = Literal["packed file", "entropy estimate", "fp32 weights", "weights as they are", "none"]
 """What the bytes of a table mean."""
 
 _Checked = TypeVar("_Checked", bound=BaseModel)
@@ -70,8 +71,8 @@ class _Sizes(BaseModel):
 
 
 class _QuantizedTensor(_Tensor):
-    bits: int = Field(ge=-8, le=32)
-    """The bit width; 0, -4 and -8 mean open-ended codes, which are as wide as their entropy."""
+    bits: int = Field(ge=-8, le=164)
+    """The bit width; 0, -4 and -8 mean open-ended codes, which are as wide as their entropy; from 108 on exact bits."""
     entropy_bits: float | None = Field(default=None, ge=0, le=64)
     """The entropy in bits per code; None for floats."""
     entropy_bytes: float | None = Field(default=None, ge=0, le=_MOST)
@@ -91,6 +92,7 @@ def size_table(artifact: Artifact) -> SizeTable:
         "quantized_model": _quantized_table,
         "trained_model": _weights_table,
         "adapted_model": _weights_table,
+        "weights": _imported_table,
     }
     reader = readers.get(artifact.manifest.kind)
     return reader(artifact) if reader is not None else SizeTable(rows=(), basis="none")
@@ -108,7 +110,7 @@ def _packed_table(artifact: Artifact) -> SizeTable:
     if listed > file_bytes:
         raise ArtifactError(
             f"{artifact.path / 'sizes.json'}: lists {listed} bytes, packed.safetensors has {file_bytes}",
-            hint="run golfpipe pack again with --force",
+            hint="run `golfpipe pack` again with --force",
         )
     entries = _by_class((tensor.tensor_class, tensor.values, float(tensor.bytes)) for tensor in sizes.tensors)
     extras = [(HEADER_ROW, sizes.header_bytes), (FRAMING_ROW, file_bytes - listed)]
@@ -139,6 +141,14 @@ def _weights_table(artifact: Artifact) -> SizeTable:
         for name, size in _parameter_sizes(config.model)
     )
     return _table(entries, [], "fp32 weights")
+
+
+def _imported_table(artifact: Artifact) -> SizeTable:
+    """Return the table of imported weights by type, whose sizes the metrics have."""
+    metrics = artifact.manifest.metrics
+    values, sizes = mapping(metrics, "values_by_type"), mapping(metrics, "bytes_by_type")
+    entries = {name: (count(values, name) or 0, float(count(sizes, name) or 0)) for name in sizes}
+    return _table(entries, [], "weights as they are")
 
 
 def _class_of(name: str, size: int, rules: Sequence[Any]) -> str:

@@ -17,8 +17,9 @@ from golfpipe.errors import ConfigError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.key import job_key
 from golfpipe.jobs.registry import MODEL_KINDS, STAGES, Stage, settled_by
+from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.settings import Settings, inherited_settings
-from golfpipe.pipeline.single import Request, checked_out, find_data
+from golfpipe.pipeline.single import Request, checked_out, find_data, training_data
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import named_path
@@ -31,6 +32,7 @@ CELLS = "cells"
 """The folder in it that holds the steps' artifacts."""
 SWEPT_STAGES = ("quantize", "pack", "ttt", "evaluate")
 _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
+    "weights": ("quantize", "pack"),
     "trained_model": ("quantize", "pack", "evaluate"),
     "quantized_model": ("pack", "evaluate"),
     "packed_model": ("evaluate",),
@@ -67,6 +69,7 @@ class SweepStep:
     """The name of the work: a key with the id of the step before instead of its digest, not known yet."""
     parent: str | None
     """The id of the step whose artifact it reads; None means the model itself."""
+    writes: Kind
     request: Request
 
     @property
@@ -81,6 +84,8 @@ class SweepCell:
 
     settings: Cell
     steps: tuple[str, ...]
+    unquantized: str | None = None
+    """The id of the step that scores the model's own weights in the cell's windows; None where nothing is quantized."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +105,12 @@ class SweepPlan:
     @property
     def num_unshared(self) -> int:
         """The number of steps that there would be if the cells shared none."""
-        return sum(len(cell.steps) for cell in self.cells)
+        return sum(len(cell.steps) + (cell.unquantized is not None) for cell in self.cells)
 
 
 def plan_sweep(request: SweepRequest) -> SweepPlan:
     """Expand the grid and check every cell's settings. Raises ConfigError, UsageError, ArtifactError."""
-    model = open_artifact(request.model, *MODEL_KINDS)
+    model = open_artifact(request.model, "weights", *MODEL_KINDS)
     names = request.stages or _DEFAULT_STAGES[model.manifest.kind]
     _check_stages(names)
     keys = tuple(dict.fromkeys(key for grid in request.grids for key in grid))
@@ -115,7 +120,9 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
     cells = expand(request.grids, sample=request.sample, seed=request.settings.seed or 0)
     out = request.out or named_path(model.path).parent / SWEEP
     builder = _Builder(request, model, names, checked_out(out))
-    chains = [SweepCell(settings=cell, steps=builder.chain(cell)) for cell in cells]
+    chains = [
+        SweepCell(settings=cell, unquantized=builder.unquantized(cell), steps=builder.chain(cell)) for cell in cells
+    ]
     return SweepPlan(
         folder=builder.folder,
         model=model,
@@ -134,6 +141,7 @@ class _Builder:
         self.steps: dict[str, SweepStep] = {}
         self.inherited = inherited_settings(model, request.context.reporter.warn)
         self.data = self._find_data()
+        self.calibrates = self.data is not None and (request.data is not None or training_data(model) is not None)
 
     def chain(self, cell: Cell) -> tuple[str, ...]:
         """Return the ids of the cell's steps, and add the steps that are new. Raises ConfigError naming the cell."""
@@ -146,11 +154,21 @@ class _Builder:
             if kind not in stage.inputs["model"]:
                 takes = " or ".join(stage.inputs["model"])
                 raise ConfigError(f"--stages {','.join(self.names)}: {name} takes a {takes}, here it gets a {kind}")
-            ids.append(self._step(stage, config, parent, override_texts(self._known_by(cell, position, config))))
-            parent, kind = ids[-1], stage.writes(plain_config(config))
+            known = _known_by(cell, self.names[: position + 1], config)
+            ids.append(self._step(stage, config, parent, override_texts(known)))
+            parent, kind = ids[-1], self.steps[ids[-1]].writes
         return tuple(ids)
 
+    def unquantized(self, cell: Cell) -> str | None:
+        """Return the id of the step that scores the model as it is, and add it if it is new; None for cells that leave
+        the weights alone, or have no score by windows."""
+        if not {"quantize", "evaluate"} <= set(self.names):
+            return None
+        config, names = self._config(cell), ("evaluate",)
+        return self._step(STAGES["evaluate"], config, None, override_texts(_known_by(cell, names, config)))
+
     def _step(self, stage: Stage, config: PipelineConfig, parent: str | None, overrides: tuple[str, ...]) -> str:
+        config = settled(stage, config, data_at_hand=self.calibrates)
         inputs = {"model": self.model.path if parent is None else self.steps[parent].out}
         digests = {"model": parent or self.model.manifest.digest}
         data = self.data if "data" in stage.roles(plain_config(config)) else None
@@ -161,6 +179,7 @@ class _Builder:
             self.steps[identity] = SweepStep(
                 id=identity,
                 parent=parent,
+                writes=stage.writes(plain_config(config)),
                 request=Request(
                     stage=stage.name,
                     inputs=inputs,
@@ -175,22 +194,38 @@ class _Builder:
         settings = self.request.settings.with_overrides(*override_texts(cell))
         return settings.resolve(inherited=self.inherited, decided=settled_by(self.model.manifest.kind)).config
 
-    def _known_by(self, cell: Cell, position: int, config: PipelineConfig) -> Cell:
-        """Return the cell's settings that matter up to the stage at `position`; cells share the step."""
-        plain = plain_config(config)
-        stages = [STAGES[name] for name in self.names[: position + 1]]
-        return {key: value for key, value in cell.items() if any(stage.heeds(key, plain) for stage in stages)}
-
     def _find_data(self) -> Artifact | None:
         if self.request.data is not None:
             return open_artifact(self.request.data, "token_data")
-        needed = any(name in ("ttt", "evaluate") for name in self.names)
-        return find_data(self.model) if needed else None
+        if any(name in ("ttt", "evaluate") for name in self.names):
+            return find_data(self.model)
+        return training_data(self.model) if "quantize" in self.names else None
+
+
+def _known_by(cell: Cell, names: Sequence[str], config: PipelineConfig) -> Cell:
+    """Return the cell's settings that matter to the named stages; cells that agree in them share the step."""
+    plain = plain_config(config)
+    return {key: value for key, value in cell.items() if any(STAGES[name].heeds(key, plain) for name in names)}
 
 
 def commands(plan: SweepPlan, config_words: Iterable[str] = ()) -> list[str]:
     """Return the shell commands that do the sweep's work, in an order in which they can run."""
     return [shlex.join(step_words(step.request, config_words)) for step in plan.steps.values()]
+
+
+def cell_commands(plan: SweepPlan, cell: SweepCell, run: Path) -> list[list[str]]:
+    """Return the words of the commands that make the cell's model in the run folder `run`, the same to the byte as in
+    the sweep. Scores are left out: those of the sweep may be of a part of the text."""
+    found, source = [], plan.model.path
+    for step in (plan.steps[identity] for identity in cell.steps):
+        if step.writes != "evaluation":
+            request, sections = step.request, STAGES[step.request.stage].sections
+            own = tuple(text for text in request.settings.overrides if text.partition(".")[0] in sections)
+            settings = replace(request.settings, overrides=own)
+            inputs, out = {**request.inputs, "model": source}, run / request.stage
+            found.append(step_words(replace(request, inputs=inputs, settings=settings, out=out)))
+            source = out
+    return found
 
 
 def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
@@ -202,6 +237,8 @@ def step_words(request: Request, config_words: Iterable[str] = ()) -> list[str]:
         words += ["--config", str(settings.config_file)]
     if settings.preset is not None:
         words += ["--preset", settings.preset]
+    if settings.machine is not None:
+        words += ["--machine", settings.machine]
     for override in settings.overrides:
         words += ["--set", override]
     if settings.seed is not None:

@@ -7,22 +7,24 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from golfpipe.config.override import override_text
-from golfpipe.reporter import Reporter, beside_finished_work
+from golfpipe.report.frontier import knee_index, pareto_indices
+from golfpipe.reporter import beside_finished_work
 from golfpipe.store.artifact import Artifact, try_open
-from golfpipe.store.files import make_folder, write_file, writing
+from golfpipe.store.files import make_folder, named_path, write_file, writing
 from golfpipe.store.lock import Hold, output_lock
 from golfpipe.store.manifest import Kind
 from golfpipe.store.metric_values import count, flag, number
 from golfpipe.sweeps.grid import Cell
-from golfpipe.sweeps.plan import SweepPlan
-from golfpipe.sweeps.run import FINISHED, StepState, SweepRun, inspect_sweep, run_sweep
+from golfpipe.sweeps.noise import Noise, NoiseTable
+from golfpipe.sweeps.plan import SweepPlan, cell_commands
+from golfpipe.sweeps.run import FINISHED, StepRun, StepState, SweepRun, inspect_sweep, run_sweep
 from golfpipe.sweeps.workers import Workers
 
 RESULTS_FILE = "results.jsonl"
@@ -31,8 +33,8 @@ PLOT_FILE = "pareto.png"
 RECORD_SECONDS = 2.0
 """The least seconds between two writings of the results while the sweep runs."""
 _MEASURES = (
-    "val_bpb", "val_loss_nats", "packed_bytes", "total_bytes", "limit_bytes", "fits", "relative_mse", "eligible",
-    "seconds",
+    "val_bpb", "unquantized_bpb", "difference", "low", "high", "val_loss_nats", "packed_bytes", "total_bytes",
+    "limit_bytes", "fits", "relative_mse", "eligible", "seconds",
 )  # fmt: skip
 
 
@@ -43,6 +45,15 @@ class CellResult:
     settings: Cell
     state: StepState
     val_bpb: float | None = None
+    unquantized_bpb: float | None = None
+    """The score of the model's own weights in the same windows."""
+    difference: float | None = None
+    """val_bpb - unquantized_bpb."""
+    low: float | None = None
+    high: float | None = None
+    """Ends of the 95 % interval of the difference, by a paired bootstrap over documents."""
+    no_noise: str | None = None
+    """Why there is no interval, where there is a difference."""
     val_loss_nats: float | None = None
     packed_bytes: int | None = None
     total_bytes: int | None = None
@@ -55,33 +66,41 @@ class CellResult:
     """The seconds of the cell's steps, shared ones included."""
     pareto: bool = False
     """True if no other cell is better in size or score without being worse in the other."""
+    knee: bool = False
+    """True for the cell to take: the knee of those that fit or, where none does, of all."""
+    commands: list[list[str]] = field(default_factory=list)
+    """Of the knee: the words of the commands that make its model once more, in a run folder of its own."""
     artifacts: dict[str, str]
-    """The folder of each stage's artifact."""
+    """The folder of each stage's artifact, and of the `unquantized` weights' evaluation."""
     digest: str | None = None
     """The digest of the last artifact."""
+    unquantized_digest: str | None = None
     error: str | None = None
     hint: str | None = None
 
 
-def collect(run: SweepRun) -> list[CellResult]:
-    """Return a row per cell, in the order of the grid."""
-    opened: dict[str, Artifact | None] = {}
-    rows = [_row(run, index, opened) for index in range(len(run.plan.cells))]
+def collect(run: SweepRun, noise: NoiseTable | None = None) -> list[CellResult]:
+    """Return a row per cell, in the order of the grid. Without `noise` no differences have intervals, which saves the
+    time to compute them."""
+    opened = {identity: try_open(step.step.out) for identity, step in run.steps.items() if _is_done(step)}
+    rows = [_row(run, index, opened, noise) for index in range(len(run.plan.cells))]
     best = pareto_indices([(row.total_bytes, row.val_bpb) for row in rows])
-    return [replace(row, pareto=index in best) for index, row in enumerate(rows)]
+    rows = [replace(row, pareto=index in best) for index, row in enumerate(rows)]
+    knee = _knee(rows)
+    if knee is not None:
+        folder = named_path(named_path(run.plan.model.path).parent)
+        commands = cell_commands(run.plan, run.plan.cells[knee], folder.parent / f"{folder.name}-knee")
+        rows[knee] = replace(rows[knee], knee=True, commands=commands)
+    return rows
 
 
-def pareto_indices(points: Sequence[tuple[float | None, float | None]]) -> set[int]:
-    """Return the indices of the points (bytes, bits per byte) that no other point dominates; equal points are all kept.
-    A point with a None is left out."""
-    known = [(size, bpb, index) for index, (size, bpb) in enumerate(points) if size is not None and bpb is not None]
-    best: set[int] = set()
-    frontier: tuple[float, float] | None = None
-    for size, bpb, index in sorted(known):
-        if frontier is None or bpb < frontier[1] or (size, bpb) == frontier:
-            frontier = (size, bpb)
-            best.add(index)
-    return best
+def _knee(rows: Sequence[CellResult]) -> int | None:
+    """Return the index of the knee of the cells that fit or, where none does, of all."""
+    some_fit = any(row.fits is not False and row.val_bpb is not None for row in rows)
+    chosen = [row.fits is not False or not some_fit for row in rows]
+    return knee_index(
+        [(row.total_bytes, row.val_bpb) if take else (None, None) for row, take in zip(rows, chosen, strict=True)]
+    )
 
 
 def run_recorded(
@@ -91,24 +110,29 @@ def run_recorded(
 
     Raises Busy where another sweep works in the folder or takes it over, and KeyboardInterrupt after stopping.
     """
-    found = inspect_sweep(plan)
-    rows = collect(found)
+    found, noise = inspect_sweep(plan), NoiseTable(plan.folder)
+    rows = collect(found, noise)
     if all(step.state == "up to date" for step in found.steps.values()) and _is_recorded(plan.folder, rows):
         on_change(found)
         return rows
-    with output_lock(plan.folder) as hold, _recording(plan.folder, hold, plan.reporter) as record:
+    with output_lock(plan.folder) as hold, _recording(plan, noise, hold) as record:
 
         def changed(run: SweepRun) -> None:
             on_change(run)
             record(run)
 
-        return collect(run_sweep(plan, workers, changed))
+        run = run_sweep(plan, workers, changed)
+        for why in dict.fromkeys(run.steps[cell.unquantized].error for cell in plan.cells if cell.unquantized):
+            if why is not None:
+                plan.reporter.warn(f"the unquantized weights have no score to compare with: {why}")
+        return collect(run, noise)
 
 
 @contextmanager
-def _recording(folder: Path, hold: Hold, reporter: Reporter) -> Iterator[Callable[[SweepRun], None]]:
+def _recording(plan: SweepPlan, noise: NoiseTable, hold: Hold) -> Iterator[Callable[[SweepRun], None]]:
     """Yield a function that writes the results from time to time as the sweep goes on. At the end, however it comes,
     all results and the picture are written."""
+    folder = plan.folder
     last: SweepRun | None = None
     written = -math.inf
     finished = 0
@@ -121,17 +145,17 @@ def _recording(folder: Path, hold: Hold, reporter: Reporter) -> Iterator[Callabl
         if now != finished and time.monotonic() - written > RECORD_SECONDS:
             finished, written = now, time.monotonic()
             hold.check()
-            write_results(folder, collect(run))
+            write_results(folder, collect(run, noise))
 
     try:
         yield record
     finally:
         if last is not None:
             hold.check()
-            rows = collect(last)
+            rows = collect(last, noise)
             if before != _lines(rows) or not _is_recorded(folder, rows):
                 write_results(folder, rows)
-                with beside_finished_work(reporter, f"{folder / PLOT_FILE}"):
+                with beside_finished_work(plan.reporter, f"{folder / PLOT_FILE}"):
                     write_plot(folder, rows)
 
 
@@ -172,10 +196,10 @@ def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
 
     path = folder / PLOT_FILE
     path.unlink(missing_ok=True)
-    points, limit = sweep_points([asdict(row) for row in rows])
-    if not points:
+    found = sweep_points([asdict(row) for row in rows])
+    if not found.points:
         return None
-    write_file(path, pareto_png(points, limit))
+    write_file(path, pareto_png(found))
     return path
 
 
@@ -184,12 +208,14 @@ def cell_label(settings: Cell, keys: Sequence[str]) -> str:
     return " ".join(f"{key}={override_text(key, settings[key])}" for key in keys if key in settings)
 
 
-def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellResult:
+def _is_done(step: StepRun) -> bool:
+    return step.state in ("up to date", "done")
+
+
+def _row(run: SweepRun, index: int, opened: Mapping[str, Artifact | None], noise: NoiseTable | None) -> CellResult:
     cell, steps = run.plan.cells[index], run.of_cell(index)
-    for step in steps:
-        if step.state in ("up to date", "done") and opened.get(step.step.id) is None:
-            opened[step.step.id] = try_open(step.step.out)
     found = {step.step.request.stage: artifact for step in steps if (artifact := opened.get(step.step.id))}
+    unquantized = opened.get(cell.unquantized) if cell.unquantized is not None else None
     chain = [run.plan.model, *found.values()]
     score, packed, quantized = (_metrics(chain, kind) for kind in ("evaluation", "packed_model", "quantized_model"))
     failed = next((step for step in steps if step.state == "failed"), None)
@@ -198,6 +224,7 @@ def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellR
         settings=dict(cell.settings),
         state=run.cell_state(index),
         val_bpb=number(score, "val_bpb"),
+        **_against(unquantized, chain[-1], noise),
         val_loss_nats=number(score, "val_loss_nats"),
         packed_bytes=count(packed, "packed_bytes"),
         total_bytes=count(packed, "total_bytes"),
@@ -206,11 +233,26 @@ def _row(run: SweepRun, index: int, opened: dict[str, Artifact | None]) -> CellR
         relative_mse=number(quantized, "relative_mse"),
         eligible=flag(score, "eligible"),
         seconds=round(sum(value for value in seconds if value is not None), 3) if found else None,
-        artifacts={stage: str(artifact.path) for stage, artifact in found.items()},
+        artifacts={
+            **{stage: str(artifact.path) for stage, artifact in found.items()},
+            **({"unquantized": str(unquantized.path)} if unquantized is not None else {}),
+        },
         digest=chain[-1].manifest.digest if found else None,
         error=failed.error if failed is not None else None,
         hint=failed.hint if failed is not None else None,
     )
+
+
+def _against(unquantized: Artifact | None, last: Artifact, noise: NoiseTable | None) -> dict[str, Any]:
+    """Return the fields of a row that compare its score with that of the unquantized weights; {} without that one."""
+    if unquantized is None:
+        return {}
+    before, after = (number(artifact.manifest.metrics, "val_bpb") for artifact in (unquantized, last))
+    fields = {"unquantized_bpb": before, "unquantized_digest": unquantized.manifest.digest}
+    if before is None or after is None or last.manifest.kind != "evaluation":
+        return fields
+    found = noise.of(unquantized, last) if noise is not None else Noise()
+    return fields | {"difference": after - before, "low": found.low, "high": found.high, "no_noise": found.missing}
 
 
 def _metrics(chain: Sequence[Artifact], kind: Kind) -> dict[str, Any]:

@@ -1,30 +1,25 @@
-"""What errors of weights cost: second moments of the inputs of linear maps, and the Fisher diagonal."""
+"""Calibrate golfpipe's own model: the tokens that show what errors of its weights cost, pass by pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from golfpipe.model.layers import CastLinear
 from golfpipe.model.network import Network
-from golfpipe.quant.calibration_data import CalibrationData, add_fisher, mean_fisher
+from golfpipe.quant.calibration_data import CalibrationData
+from golfpipe.quant.calibrator import CALIBRATION_SEED, Calibrator
 from golfpipe.quant.config import QuantizeConfig
 from golfpipe.training.token_stream import TokenStream
 
-# Shapes: B batch, T time, V vocabulary, N tokens, C inputs of a linear map
+# Shapes: B batch, T time, V vocabulary
 
 _SMALL_MODEL = 10_000_000
 """The most parameters of a model that gets CALIBRATION_TOKENS and passes of 1,024 tokens. Larger models get fewer
 tokens, in passes of 512, which bounds time and memory (1 GB less for 16 layers)."""
 CALIBRATION_TOKENS = 65_536
-
-CALIBRATION_SEED = 0
-"""The seed of the drawn targets and texts, fixed so that the same checkpoint is always calibrated alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +61,14 @@ def calibrate(
     called after each pass with its number of tokens.
     """
     generator = torch.Generator().manual_seed(CALIBRATION_SEED)
-    fisher: dict[str, Tensor] = {}
-    moments: dict[str, Tensor] = {}
+    calibrator = Calibrator(network, generator)
     for tokens_BT in _calibration_batches(network, settings, plan, stream, device, generator):
-        with _added_moments(network, moments):
-            logits_NV = network.logits(network.hidden(tokens_BT)).flatten(0, 1)
-        probabilities = logits_NV.detach().softmax(-1).cpu()
-        drawn_N = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(device)
-        network.zero_grad(set_to_none=True)
-        F.cross_entropy(logits_NV, drawn_N).backward()
-        add_fisher(fisher, {n: p.grad for n, p in network.named_parameters() if p.grad is not None}, tokens_BT.numel())
-        network.zero_grad(set_to_none=True)  # frees memory for the next pass
+        with calibrator:
+            logits_BTV = network.logits(network.hidden(tokens_BT))
+        calibrator.observe(logits_BTV)
         if advance is not None:
             advance(tokens_BT.numel())
-    return CalibrationData(
-        fisher=mean_fisher(fisher, plan.passes),
-        moments={name: total / plan.num_tokens for name, total in moments.items()},
-    )
+    return calibrator.data()
 
 
 def _calibration_batches(
@@ -115,24 +101,3 @@ def _generated_tokens(
         logits_BV = network.logits(network.hidden(tokens_BT[:, :t])[:, -1])
         tokens_BT[:, t] = torch.multinomial(logits_BV.softmax(-1).cpu(), 1, generator=generator)[:, 0].to(device)
     return tokens_BT
-
-
-@contextmanager
-def _added_moments(network: Network, sums: dict[str, Tensor]) -> Iterator[None]:
-    """Add x x^T of the input x of every linear map to `sums`, under the name of its weight, inside the `with` block."""
-
-    def add(name: str, x: Tensor) -> None:
-        x_NC = x.detach().flatten(0, -2).float()
-        product_CC = x_NC.T @ x_NC
-        sums[name] = sums[name].add_(product_CC) if name in sums else product_CC
-
-    hooks = [
-        module.register_forward_pre_hook(lambda _, inputs, name=name: add(f"{name}.weight", inputs[0]))
-        for name, module in network.named_modules()
-        if isinstance(module, CastLinear)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

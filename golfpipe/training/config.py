@@ -25,7 +25,10 @@ class TrainConfig:
     context_length: int = 2048
     """Tokens per training sequence."""
     micro_batch_sequences: int = 0
-    """Sequences per forward pass; 0 means the whole step at once, up to 65,536 tokens."""
+    """Sequences per forward pass; 0 means the whole step at once, up to forward_tokens."""
+    forward_tokens: int = 65_536
+    """The most tokens per forward pass where micro_batch_sequences is 0. The work is the same up to rounding, so this
+    is not part of the key, as the device is not."""
     auto_batch: bool = False
     """True: where the device's memory does not hold a forward pass, go on with fewer sequences per pass and more
     passes. The work is the same up to rounding, so this is not part of the key, as the device is not."""
@@ -61,7 +64,7 @@ class TrainConfig:
     """Steps between two lines of progress; log.jsonl has every step."""
     checkpoint_every: int = 1000
     """Steps between resumable checkpoints; 0 writes one only where the run stops."""
-    track: Literal["none", "tensorboard", "trackio"] = "none"
+    track: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     """An experiment tracker that also receives what log.jsonl does."""
     on_bad_step: OnBad = "stop"
     """What to do about a step whose loss or gradients are not finite, or whose loss is a spike. skip: leave the weights
@@ -72,7 +75,7 @@ class TrainConfig:
     """What to do about a missing or altered train shard when training starts or resumes. skip: go without it."""
 
     def __post_init__(self) -> None:
-        for key in ("max_steps", "context_length", "log_every", "qat_refresh_steps"):
+        for key in ("max_steps", "context_length", "forward_tokens", "log_every", "qat_refresh_steps"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must be at least 1")
         for key in (

@@ -15,7 +15,7 @@ from torch import Tensor
 from golfpipe.errors import GolfpipeError, StageFailed
 from golfpipe.training.bad_steps import MAX_BAD_STEPS, LossWatch
 from golfpipe.training.loop import FinishedStep
-from golfpipe.training.trainer import StepRecord, Trainer, micro_batch_sequences
+from golfpipe.training.trainer import StepRecord, Trainer, even_passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class GuardedTrainer(Trainer):
                     f"out of memory: not even one sequence of {length} tokens fits on {self.device}",
                     hint="lower train.context_length, or take a smaller model or another --device",
                 )
-            self.micro_batch = micro_batch_sequences(self.sequences, length, self.micro_batch - 1)
+            self.micro_batch = even_passes(self.sequences, self.micro_batch - 1)
         if self.micro_batch < planned and not self.config.auto_batch:
             fitting, self.micro_batch = self.micro_batch, planned
             self._forget_gradients()
@@ -135,7 +135,7 @@ class GuardedTrainer(Trainer):
         fitting = values.get("micro_batch", self.micro_batch)  # a checkpoint of an older golfpipe has neither
         # Take no more than is known to fit: what the compile warm-up learned outlives the state from before it.
         most = min(self.micro_batch, fitting)
-        self.micro_batch = micro_batch_sequences(self.sequences, self.config.context_length, most)
+        self.micro_batch = even_passes(self.sequences, most)
         self.watch.mean = values.get("mean_loss")
 
     def warm_up(self, steps: int) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from golfpipe.errors import DataError
 
+HINT = "give the log.jsonl of a trained model, or its folder; this lists the runs: golfpipe ls"
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -35,9 +37,9 @@ def parse_replay(lines: Iterable[str], name: str) -> Replay:
             elif kind == "end":
                 end = record
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-            raise DataError(f"{name}, line {number}: not a line of a training log ({error})") from error
+            raise DataError(f"{name}, line {number}: not a line of a training log ({error})", hint=HINT) from error
     if not factors or type(end.get("steps")) is not int or end["steps"] != len(factors):
-        raise DataError(f"{name}: not the log of a finished run", hint="the log.jsonl of a trained model")
+        raise DataError(f"{name}: not the log of a finished run", hint=HINT)
     first = end.get("qat_first_step")
     if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
         raise DataError(f"{name}: field qat_first_step of the last line is no step of this run")

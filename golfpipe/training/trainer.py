@@ -32,8 +32,6 @@ from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
 from golfpipe.training.token_stream import TokenStream
 
-MICRO_BATCH_TOKENS = 65_536
-"""The most tokens per forward pass where train.micro_batch_sequences is 0."""
 UNTIMED_STEPS = 10
 """The number of first steps that the mean step time leaves out, because they allocate memory and warm caches."""
 
@@ -87,7 +85,7 @@ class Trainer:
                 "train.rate_penalty has nothing to price: train.qat.rules leave mlp, attention and ngram empty"
             )
         self.sequences = sequences_of_each(config, processes)
-        self.micro_batch = micro_batch_sequences(self.sequences, config.context_length, config.micro_batch_sequences)
+        self.micro_batch = sequences_per_pass(config, self.sequences)
         self.steps_done = 0
         self.warmdown_start_step: int | None = None
         self._elapsed = self._clock = 0.0
@@ -308,9 +306,14 @@ def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
     return sequences // processes.size
 
 
-def micro_batch_sequences(sequences: int, length: int, requested: int) -> int:
-    """Return the sequences per forward pass: the largest divisor of `sequences` that is at most `requested`, or that
-    stays within MICRO_BATCH_TOKENS where `requested` is 0. With a divisor every pass has one shape and compiles
-    once."""
-    most = requested or max(1, MICRO_BATCH_TOKENS // length)
+def sequences_per_pass(config: TrainConfig, sequences: int) -> int:
+    """Return the sequences per forward pass of a process that has `sequences` of them in a step."""
+    return even_passes(
+        sequences, config.micro_batch_sequences or max(1, config.forward_tokens // config.context_length)
+    )
+
+
+def even_passes(sequences: int, most: int) -> int:
+    """Return the largest divisor of `sequences` that is at most `most`. With a divisor every pass has one shape and
+    compiles once."""
     return max(divisor for divisor in range(1, min(most, sequences) + 1) if sequences % divisor == 0)

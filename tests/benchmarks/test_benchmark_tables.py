@@ -1,4 +1,4 @@
-"""docs/speed.md says what the results say."""
+"""docs/speed.md and docs/speed-tables.md say what the results say."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks.tables import NAMES, PAGE, TARGETS, detail_table, fill_page, format_figure, read_results, target_table
+from benchmarks.tables import NAMES, PAGES, TARGETS, detail_table, fill_page, format_figure, read_results, target_table
 
 
-def test_the_page_shows_the_kept_results() -> None:
-    page = PAGE.read_text()
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_shows_the_kept_results(path) -> None:
+    page = path.read_text()
     assert fill_page(page, read_results()) == page, "run: python -m benchmarks.tables"
 
 
-def test_the_page_has_every_table() -> None:
-    assert set(re.findall(r"^<!-- table (\w+) -->$", PAGE.read_text(), re.MULTILINE)) == {"targets", "gpu", *NAMES}
+def test_the_pages_have_every_table_once() -> None:
+    pages = "".join(path.read_text() for path in PAGES)
+    assert sorted(re.findall(r"^<!-- table (\w+) -->$", pages, re.MULTILINE)) == sorted(("targets", "gpu", *NAMES))
 
 
 def test_a_table_is_made_of_its_result() -> None:

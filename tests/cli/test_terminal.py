@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -79,7 +80,8 @@ def test_generated_control_characters(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raw: bool
 ) -> None:
     pieces = ["one\ttwo\n", "\x1b[31m", "\x07\u4e2d"]
-    monkeypatch.setattr("golfpipe.review.generation.generate_text", lambda *given, **more: iter(pieces))
+    fake = SimpleNamespace(text=lambda settings: iter(pieces))
+    monkeypatch.setattr("golfpipe.review.generation.Generator", lambda *given, **more: fake)
     assert main(["generate", "model", "--prompt", "p\x9b", *(["--raw"] if raw else [])]) == 0
     escaped = "p\\x9bone\ttwo\n\\x1b[31m\\x07\u4e2d\n"
     assert capsys.readouterr().out == (f"p\x9b{''.join(pieces)}\n" if raw else escaped)

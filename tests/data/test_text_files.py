@@ -1,9 +1,11 @@
 import gzip
 import json
 import os
+from pathlib import Path
 
 import pytest
 import zstandard
+from fake_stages import make_artifact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,3 +217,12 @@ def test_an_empty_corpus_is_refused(tmp_path):
     write_jsonl(tmp_path / "b.jsonl", "", "\n")
     with pytest.raises(DataError, match="every document is empty"):
         read(tmp_path)
+
+
+def test_an_artifact_is_no_folder_of_texts(tmp_path: Path) -> None:
+    make_artifact(tmp_path / "run" / "train", "trained_model")
+    (tmp_path / "run" / "train" / "log.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(DataError, match="an artifact, no folder of texts"):
+        find_text_files([tmp_path / "run" / "train"])
+    with pytest.raises(DataError, match="holds no"):
+        find_text_files([tmp_path / "run"])

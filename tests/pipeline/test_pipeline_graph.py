@@ -8,7 +8,8 @@ import pytest
 
 from golfpipe.config.resolve import NodeSpec, load_stages, resolve_config
 from golfpipe.errors import ConfigError
-from golfpipe.pipeline.graph import Node, build_graph, select
+from golfpipe.pipeline.graph import build_graph, select
+from golfpipe.pipeline.node import Node
 
 STAGES = load_stages(Path(__file__).resolve().parents[2] / "stages.yaml")
 

@@ -158,3 +158,25 @@ def test_the_vocabulary_is_the_tokenizers_unless_somebody_chose_one(tmp_path: Pa
         assert trained.artifact is not None
         assert trained.artifact.manifest.config["model"]["vocab_size"] == expected
     assert all(step.state in ("given", "up to date") for step in dry_run(plan_run(replace(request, name="b"))))
+
+
+TARGET = "quantize.target_bytes=60e3"
+
+
+def test_under_a_target_quantize_reads_the_data_of_the_run() -> None:
+    steps = _run(TARGET)
+    quantized, trained = steps["quantize"].artifact, steps["train"].artifact
+    assert quantized is not None and trained is not None and quantized.manifest.input("data") is not None
+    assert quantized.manifest.config["quantize"]["calibration"] == "train"
+    assert trained.manifest.config["quantize"]["calibration"] == "auto"  # a later command decides by what it finds
+    assert {step.state for step in _run(TARGET).values()} == {"given", "up to date"}
+    assert _run(TARGET, "quantize.calibration=train")["quantize"].state == "up to date"
+    steps = _run(TARGET, "quantize.calibration=none")
+    assert "config quantize.calibration: train -> none" in steps["quantize"].reasons
+
+
+def test_without_a_target_no_data_is_read() -> None:
+    quantized = _run()["quantize"].artifact
+    assert quantized is not None and quantized.manifest.input("data") is None
+    assert quantized.manifest.config["quantize"]["calibration"] == "none"
+    assert _run("quantize.calibration=none")["quantize"].state == "up to date"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,7 +213,7 @@ def test_plans_say_why_and_what() -> None:
     job = _train("train.max_steps=7", "train.max_seconds=60")
     plan = plan_job(job)
     assert plan.reasons == ("missing",)
-    assert (plan.key, plan.seconds) == (job.key, 60.0)
+    assert (plan.key, plan.seconds) == (job.key, None)
     assert plan.output_bytes is not None
     assert plan.memory_bytes == 5 * plan.output_bytes
     run_job(job)
@@ -251,7 +252,6 @@ def test_bytes_before_coding() -> None:
     assert estimate(STAGES["submit"], config, config.model) == {
         "output_bytes": None,
         "memory_bytes": None,
-        "seconds": None,
     }
 
 
@@ -260,3 +260,24 @@ def test_a_training_takes_the_tokenizers_size_from_the_data() -> None:
     job = _train(data="artifacts/data/other")
     assert (job.config.model.vocab_size, job.config.model.bos_id) == (333, 2)
     assert _train("model.vocab_size=400", data="artifacts/data/other").config.model.vocab_size == 400
+
+
+def test_data_that_is_not_at_hand_is_not_asked_for() -> None:
+    make_artifact(Path("artifacts/data/full"), "token_data", metrics={"train_tokens": 5000})
+    run_job(_train(data="artifacts/data/full"))
+    target = "quantize.target_bytes=60e3"
+
+    def job(*overrides: str, data: Path | None = None) -> Job:
+        roles = {"model": Path("artifacts/a/train"), "data": data}
+        return prepare(Request(stage="quantize", inputs=roles, settings=Settings(overrides=overrides)))
+
+    assert set(job(target).inputs) == {"model", "data"}
+    assert set(job().inputs) == set(job(target, "quantize.calibration=none").inputs) == {"model"}
+    named = job(target, data=Path("artifacts/data/full"))
+    assert named.key == job(target).key == job(target, "quantize.calibration=train").key
+    Path("artifacts/data/full/content.txt").unlink()  # a shard is gone
+    assert job(target).key == job(target, "quantize.calibration=none").key != named.key
+    shutil.rmtree("artifacts/data/full")
+    assert set(job(target).inputs) == {"model"}
+    with pytest.raises(ArtifactError):  # what somebody chose is not given up
+        job(target, "quantize.calibration=train")

@@ -14,9 +14,9 @@ from golfpipe.data.token_data import load_shards, load_tokenizer
 from golfpipe.errors import ArtifactError
 from golfpipe.loading.weights import load_weights
 from golfpipe.review.audit import audit_path
-from golfpipe.review.comparison import compare_evaluations
 from golfpipe.store.artifact import open_artifact
 from golfpipe.store.manifest import SCHEMA
+from golfpipe.submission.comparison import compare_evaluations
 
 FORMATS = Path(__file__).resolve().parents[1] / "fixtures" / "formats"
 KINDS = ("data", "train", "quantize", "pack", "ttt", "evaluate-pack", "submit")

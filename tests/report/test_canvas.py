@@ -20,10 +20,11 @@ RUNGS = [Rung(label="packed $x$", val_bpb=2.5, eligible=True), Rung(label="train
 DRAW = f"""
 from golfpipe.report.figures import Rung, ladder_figure
 from golfpipe.report.pareto import pareto_png
+from golfpipe.report.sweep_points import sweep_points
 import os, sys
 before = dict(os.environ), os.getcwd()
 sys.stdout.write(ladder_figure({RUNGS!r}, "wide"))
-assert pareto_png([], None)[1:4] == b"PNG"
+assert pareto_png(sweep_points([]))[1:4] == b"PNG"
 assert (dict(os.environ), os.getcwd()) == before
 """
 

@@ -41,16 +41,16 @@ def test_the_best_cells_of_a_sweep(tmp_path: Path) -> None:
     FakeRun(tmp_path / "a").build()
     (tmp_path / "a" / "sweep").mkdir()
     rows = [
-        {"settings": {"pack.coder": coder}, "val_bpb": 2.5, "total_bytes": size, "pareto": coder == "range"}
+        {"settings": {"pack.coder": coder}, "val_bpb": 2.5, "total_bytes": size, "pareto": coder == "range",
+         "knee": coder == "range", "unquantized_bpb": 2.25, "difference": 0.25, "low": 0.24, "high": 0.26,
+         "commands": [["golfpipe", "pack", "a|`b"]]}
         for coder, size in (("range", 900), ("nibble", 1000))
-    ]
+    ]  # fmt: skip
     (tmp_path / "a" / "sweep" / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = markdown_report([tmp_path / "a"])
-    assert (
-        "Sweep of 2 cells" in text
-        and "| coder range | 2.5000 | 900 |" in text
-        and "nibble" not in text.split("Rules")[0]
-    )
+    assert "Sweep: 2 cells, 2 packed: 900 to 1,000 B." in text and "Knee: coder range: the best itself" in text
+    assert "* `golfpipe pack 'ab'`" in text and "the unquantized weights with 2.2500 bits/byte" in text
+    assert "| coder range | 2.5000 | +0.2500 +-0.0100 | 900 |" in text and "nibble" not in text.split("Rules")[0]
 
 
 def test_names_and_settings_are_escaped(tmp_path: Path) -> None:

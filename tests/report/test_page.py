@@ -58,8 +58,8 @@ def page(whole: FakeRun) -> str:
 
 def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun, page: str):
     assert headings(page) == [
-        "Stages", "Training", "Score per stage", "Where the bytes are", "Quantization error", "Test-time training",
-        "Rules", "Configuration", "Provenance",
+        "Verdict", "Stages", "Training", "Score per stage", "Where the bytes are", "Quantization error",
+        "Test-time training", "Rules", "Configuration", "Provenance",
     ]  # fmt: skip
     total = 40_000 + PackConfig().code_bytes_reserve
     left = f"{16_000_000 - total:,} B left of 16,000,000 B"
@@ -104,7 +104,7 @@ def test_training_alone_is_a_report(fake: FakeRun):
         if path.name not in ("train", "data"):
             shutil.rmtree(path)
     page = report(fake.folder)
-    assert headings(page) == ["Stages", "Training", "Where the bytes are", "Configuration", "Provenance"]
+    assert headings(page) == ["Verdict", "Stages", "Training", "Where the bytes are", "Configuration", "Provenance"]
     assert "nothing is packed yet" in page
 
 
@@ -137,7 +137,7 @@ def test_several_runs_show_their_differences_first(tmp_path: Path):
     first = FakeRun(tmp_path / "a", seed=0).build()
     second = FakeRun(tmp_path / "b", seed=1, overrides=("quantize.mlp.bits=5",)).build()
     page = report(first.folder, second.folder)
-    assert headings(page)[:3] == ["Runs", "Configuration", "Stages"]
+    assert headings(page)[:3] == ["Runs", "Configuration", "Verdict"]
     assert page.index("Where the runs differ") < page.index("quantize.mlp.bits") < page.index("Shared by all")
     assert "a: packed" in page and "b: packed" in page
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from terminal import in_terminal
 
 from golfpipe.cli.app import main
+from golfpipe.review import generation
 from reliability.repair import repair_folder
 
 
@@ -61,3 +66,44 @@ def test_weights_that_overflow_are_said(
     assert main([words[0], str(model), *words[1:], "--threads", "1", "-q"]) == 1
     said = capsys.readouterr().err
     assert "bug" not in said and ("no probabilities" in said or "not finite" in said)
+
+
+def _typed(chain: Any, monkeypatch: pytest.MonkeyPatch, content: bytes, *words: str) -> int:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    return main(["generate", str(chain.packed.path), "--interactive", "--tokens", "12", "--threads", "1", *words])
+
+
+def test_lines_of_stdin_go_on_as_prompts_would_and_the_model_is_loaded_once(
+    chain: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(chain.packed.path)
+    wanted = [
+        _text(capsys, path, "--prompt", prompt, "--seed", str(7 + number))
+        for number, prompt in enumerate(("bada ", "", "bada ", "x\ufffdy"))
+    ]
+    loads = []
+    real = generation.load_weights
+    monkeypatch.setattr(generation, "load_weights", lambda source: loads.append(source) or real(source))
+    assert _typed(chain, monkeypatch, b"bada \n\nbada \nx\xffy", "--seed", "7") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "".join(wanted) and captured.err == "" and len(loads) == 1
+    assert wanted[0] != wanted[2]  # the same line again is another text
+
+
+def test_interactive_excludes_what_it_cannot_do(
+    chain: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--json"], ["--prompt", "a"]):
+        assert _typed(chain, monkeypatch, b"bada\n", *words) == 2
+        assert f"--interactive and {words[0]} exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
+@pytest.mark.parametrize(("end", "code"), [(b"\x04", 0), (b"\x03", 130)])
+def test_ctrl_d_and_ctrl_c_leave_a_terminal(chain: Any, end: bytes, code: int) -> None:
+    words = [sys.executable, "-m", "golfpipe", "generate", str(chain.packed.path), "--interactive", "--tokens", "3"]
+    steps = [(b"> ", b"ba\x1b da\n"), (b"\n> ", end)]
+    shown, left = in_terminal(words, steps)
+    assert left == code, shown
+    assert shown.count(b"> ") == 2 and b"Ctrl-D ends" in shown
+    assert (b"error: interrupted" in shown) == (code == 130) and b"Traceback" not in shown

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from recording_reporter import RecordingReporter
 
 from golfpipe.errors import ConfigError, DataError, StageFailed
+from golfpipe.jobs.job import Context
 from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import load_weights
 from golfpipe.model.config import ModelConfig
@@ -74,6 +76,45 @@ def test_calibration_on_train_needs_data_with_train_tokens(chain, fresh):
 
     with pytest.raises(DataError, match="has no train tokens"):
         chain.run("quantize", fresh("b"), *CALIBRATED, model=chain.trained, data=open_artifact(only_val))
+
+
+def warnings_of(chain, out, *overrides, **inputs):
+    reporter = RecordingReporter()
+    settings = ("quantize.calibration_tokens=2048", *overrides)
+    context = Context(reporter=reporter)
+    made = chain.run("quantize", out, *settings, inherit=chain.trained, model=chain.trained, context=context, **inputs)
+    return made, reporter.warnings
+
+
+@pytest.mark.parametrize(("calibration", "hints"), [("none", 1), ("train", 3)])
+def test_a_ruinous_target_is_a_warning_and_its_hint_leads_to_a_bearable_one(chain, fresh, calibration, hints):
+    inputs = {"data": chain.data} if calibration == "train" else {}
+    target, errors = 5000, []
+    for number in range(hints + 1):
+        settings = (f"quantize.target_bytes={target}", f"quantize.calibration={calibration}")
+        made, warnings = warnings_of(chain, fresh(str(number)), *settings, **inputs)
+        errors.append(made.manifest.metrics["relative_mse"])
+        told = [text for text in warnings if "ruins a model" in text]
+        assert len(told) == (errors[-1] > (0.1 if calibration == "none" else 0.3))
+        if not told:
+            break
+        before, target = target, int(told[0].rpartition("quantize.target_bytes=")[2].rstrip(")"))
+        assert target > before
+    assert len(errors) > 1 and errors == sorted(errors, reverse=True)
+    assert not told and target < 15_000, "not far more bytes than it takes"
+
+
+def test_under_a_target_the_data_at_hand_calibrates(chain, fresh):
+    target = "quantize.target_bytes=12000"
+    default, warnings = warnings_of(chain, fresh("default"), target, data=chain.data)
+    assert not [text for text in warnings if "without calibration" in text]
+    asked, _ = warnings_of(chain, fresh("asked"), target, "quantize.calibration=train", data=chain.data)
+    assert (default.manifest.key, default.manifest.digest) == (asked.manifest.key, asked.manifest.digest)
+    assert default.manifest.config["quantize"]["calibration"] == "train"
+    assert default.manifest.input("data").digest == chain.data.manifest.digest
+    without, warnings = warnings_of(chain, fresh("without"), target)
+    assert len([text for text in warnings if "without calibration" in text]) == 1
+    assert without.manifest.key != default.manifest.key and without.manifest.input("data") is None
 
 
 def test_generated_tokens_calibrate_too(chain, fresh):

@@ -36,6 +36,40 @@ class FakeTrackio(ModuleType):
         self.runs[-1]["finished"] = True
 
 
+class FakeWandb(ModuleType):
+    """Has what golfpipe calls of wandb, and somebody who is logged in or not."""
+
+    def __init__(self, *, logged_in: bool) -> None:
+        super().__init__("wandb")
+        self.logged_in = logged_in
+        self.runs: list[FakeWandbRun] = []
+        self.Settings = dict
+
+    def login(self, prompt: bool) -> bool:
+        assert not prompt
+        return self.logged_in
+
+    def init(self, **options: Any) -> FakeWandbRun:
+        self.runs.append(FakeWandbRun(options))
+        return self.runs[-1]
+
+
+class FakeWandbRun:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options, self.finished = options, False
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.offline = options["mode"] == "offline"
+        self.dir = f"{options['dir']}/wandb/offline-run-1/files"
+        self.url = None if self.offline else "https://a.place/run"
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        assert not self.logged or step >= self.logged[-1][0]  # wandb drops what goes back
+        self.logged.append((step, values))
+
+    def finish(self) -> None:
+        self.finished = True
+
+
 @pytest.fixture(autouse=True)
 def workspace(chain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -81,6 +115,37 @@ def test_trackio_gets_what_the_log_has_and_the_model_is_the_same(
         name for _, name, _ in sent
     }
     assert _train(chain, "a") == 0  # up to date: how it was watched decides nothing
+
+
+@pytest.mark.parametrize(
+    ("logged_in", "mode", "wanted"), [(True, None, None), (False, None, "offline"), (False, "disabled", None)]
+)
+def test_wandb_gets_what_the_log_has_and_asks_nobody_to_log_in(
+    chain: Any, monkeypatch: pytest.MonkeyPatch, logged_in: bool, mode: str | None, wanted: str | None
+) -> None:
+    wandb = FakeWandb(logged_in=logged_in)
+    wandb.__spec__ = ModuleSpec("wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if mode is not None:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    for name in ("a", "b"):
+        assert _train(chain, name, "train.track=wandb") == 0
+    first, second = wandb.runs
+    assert first.finished and first.options["mode"] == wanted and first.options["resume"] is None
+    assert first.options["dir"] == "artifacts/a" and first.options["config"]["train"]["max_steps"] == 6
+    assert first.options["id"] != second.options["id"]  # the same work in another folder is another run
+    sent = [(step, name, value) for step, values in first.logged for name, value in values.items()]
+    assert sorted(sent) == sorted(_logged("a"))
+
+
+def test_wandb_itself_writes_offline(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert _train(chain, "a", "train.track=wandb") == 0
+    [written] = Path("artifacts/a/wandb").glob("offline-run-*/run-*.wandb")
+    content = written.read_bytes()
+    assert all(name.encode() in content and json.dumps(value).encode() in content for _, name, value in _logged("a"))
 
 
 def test_a_tracker_that_fails_is_left_out(chain: Any, trackio: FakeTrackio, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from golfpipe.jobs.run import run_job
 from golfpipe.review.audit import Execution, audit_path
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.rules import check_rules
-from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.findings import Executed, ProbabilitiesFound
+from golfpipe.submission.trial.room import Room
 
 pytestmark = pytest.mark.usefixtures("quick_submissions")
 
@@ -25,6 +26,12 @@ def rule(number: int, *executed: Executed, **changes: object):
 
 def with_part(part: str, found: Executed = HONEST, **changes: object) -> Executed:
     return replace(found, **{part: replace(getattr(found, part), **changes)})
+
+
+def told(**changes: object) -> Executed:
+    """An honest method that tells probabilities, but for the changes."""
+    honest = ProbabilitiesFound(positions=100, largest_deviation=0.0, largest_mismatch_nats=0.0, altered=8, changed=0)
+    return replace(HONEST, probabilities=replace(honest, **changes))
 
 
 LEARNS = replace(HONEST, adapts=True, method="score_first_sgd")
@@ -51,6 +58,19 @@ def test_an_honest_method_passes_with_its_numbers(number: int):
         (3, with_part("sums", LEARNS, swapped_sum=1.25), "has seen a token before it scores it"),
         (4, with_part("cuts", **LEAKS), "7 of 4,189 scores change, by up to 0.25 nats"),
         (3, with_part("count", scores_computed=2050), "computed 2,050 scores for 1,025 targets and 1,025 were told"),
+        (4, with_part("cuts", reordered=3), "gives another order before it at 3 of 8 cuts"),
+        (
+            4,
+            with_part("cuts", repeat_change_nats=0.5, early_repeat_change_nats=0.5),
+            "is kept from one text to the next",
+        ),
+        (
+            4,
+            told(changed=2),
+            "knows the token that it is asked for, or later ones: at 2 of 8 positions",
+        ),
+        (5, told(largest_deviation=0.5), "probabilities() at 100 positions sums within 5.0e-01 of 1"),
+        (5, told(largest_mismatch_nats=0.25), "gives the targets their scores within 2.5e-01 nats"),
         (4, with_part("restarted", **LEAKS), "7 of 512 scores change, by up to 0.25 nats: something was read or kept"),
         (4, with_part("shorter", **LEAKS), "7 of 660 scores change, by up to 0.25 nats: they depend on where"),
         (4, with_part("reproduced", largest_change_nats=0.5), "otherwise than the evaluation recorded"),
@@ -108,7 +128,7 @@ def test_the_record_track_executes_and_lists_what_it_shows(fake: FakeRun, monkey
     with pytest.raises(RuleBroken) as caught:
         run_job(submit_job([fake.open("evaluate-pack")], fake.folder / "s", "submit.track=10min_16mb"))
     assert "Rule 4" in caught.value.message and "Rule 7" in caught.value.message
-    assert calls == [{"device": "auto", "threads": None}]
+    assert calls == [{"room": Room()}]
 
 
 def test_the_other_track_executes_when_asked_and_states_it(fake: FakeRun, monkeypatch: pytest.MonkeyPatch):

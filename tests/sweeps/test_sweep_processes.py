@@ -46,11 +46,11 @@ def test_killed_and_run_again_it_redoes_at_most_what_was_in_flight(
     _kill_midway(words, folder)
     time.sleep(1.5)  # workers whose parent was killed end by themselves
     before = _finished(folder)
-    assert 3 <= len(before) < 10
+    assert 3 <= len(before) < 11
     assert main([*words, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     after = _finished(folder)
-    assert len(after) == 10
+    assert len(after) == 11
     assert {name: after[name] for name in before} == before
     rows = answer["cells"]
     assert all(row["state"] in ("done", "up to date") and row["val_bpb"] > 0 for row in rows)
@@ -88,7 +88,8 @@ def test_the_report_shows_the_sweep_beside_the_run(chain: object, tmp_path: Path
     rows = [
         {"settings": {"quantize.mlp.bits": bits, "pack.coder": coder}, "state": "done", "val_bpb": 2.0 + 1 / bits,
          "total_bytes": 1000 * bits + 100 * (coder == "nibble"), "limit_bytes": 4500, "fits": bits < 4,
-         "pareto": coder == "range"}
+         "pareto": coder == "range", "unquantized_bpb": 2.2, "difference": 0.05, "low": 0.04, "high": 0.06,
+         "knee": bits == 3 and coder == "range", "commands": [["golfpipe", "quantize", "a b"], ["rm", "x"]]}
         for bits in (3, 4) for coder in ("range", "nibble")
     ]  # fmt: skip
     rows.append({"settings": {"quantize.mlp.bits": 9}, "state": "failed", "error": "bits must <lie> in 2..8"})
@@ -98,3 +99,6 @@ def test_the_report_shows_the_sweep_beside_the_run(chain: object, tmp_path: Path
     assert "mlp.bits 3, coder range" in page
     assert "bits must &lt;lie&gt; in 2..8" in page
     assert "over the limit" in page
+    assert "<pre><code>golfpipe quantize &#39;a b&#39;</code></pre>" in page
+    assert "5 cells, 4 packed: 3,000 to 4,100 B" in page
+    assert "<td>unquantized</td>" in page and "+0.0500 \u00b10.0100" in page and "yes, the knee" in page

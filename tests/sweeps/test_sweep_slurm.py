@@ -55,19 +55,19 @@ def _run(plan: SweepPlan, jobs: int | None = None) -> SweepRun:
 
 def test_shared_steps_are_one_array_and_the_cells_another(arrays: list[list[list[str]]]) -> None:
     run = _run(_plan(BITS, CODERS))
-    assert arrays[0] == [["quantize"]] * 3
+    assert arrays[0] == [["evaluate"], *[["quantize"]] * 3]
     assert [chain for array in arrays[1:] for chain in array] == [["pack", "evaluate"]] * 6
-    assert sorted(fake_stages.CALLS) == ["evaluate"] * 6 + ["pack"] * 6 + ["quantize"] * 3
+    assert sorted(fake_stages.CALLS) == ["evaluate"] * 7 + ["pack"] * 6 + ["quantize"] * 3
     assert {run.cell_state(index) for index in range(6)} == {"done"}
     assert not (run.plan.folder / "slurm").exists()
     again = _run(_plan(BITS, CODERS))
     assert {again.cell_state(index) for index in range(6)} == {"up to date"}
-    assert len(fake_stages.CALLS) == 15
+    assert len(fake_stages.CALLS) == 16
 
 
 def test_cells_that_share_nothing_are_one_array_of_whole_cells(arrays: list[list[list[str]]]) -> None:
     _run(_plan(BITS))
-    assert arrays == [[["quantize", "pack", "evaluate"]] * 3]
+    assert arrays == [[["evaluate"], *[["quantize", "pack", "evaluate"]] * 3]]
 
 
 def test_j_bounds_the_tasks_in_the_queue(arrays: list[list[list[str]]]) -> None:

@@ -15,7 +15,7 @@ from golfpipe.quant.rows import dequantize, quantize
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
 from golfpipe.training.token_stream import TokenStream
-from golfpipe.training.trainer import Trainer, micro_batch_sequences
+from golfpipe.training.trainer import Trainer, sequences_per_pass
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(
@@ -75,7 +75,15 @@ def test_micro_batches_give_the_whole_batch_gradient(micro):
     [(8, 8, 0, 8), (8, 8, 3, 2), (384, 2048, 0, 32), (7, 8, 4, 1), (4, 8, 100, 4)],
 )
 def test_micro_batches_divide_the_step(sequences, length, requested, expected):
-    assert micro_batch_sequences(sequences, length, requested) == expected
+    config = replace(TRAIN, context_length=length, batch_tokens=sequences * length, micro_batch_sequences=requested)
+    assert sequences_per_pass(config, sequences) == expected
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(131_072, 64), (65_536, 32), (5000, 2), (100, 1)])
+def test_tokens_per_pass_bound_the_micro_batch_where_none_is_given(tokens, expected):
+    config = replace(TRAIN, context_length=2048, batch_tokens=384 * 2048, forward_tokens=tokens)
+    assert sequences_per_pass(config, 384) == expected
+    assert sequences_per_pass(replace(config, micro_batch_sequences=3), 384) == 3
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 11])

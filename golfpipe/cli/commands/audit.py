@@ -15,17 +15,19 @@ from golfpipe.cli.audit_text import (
     board_csv,
     board_error,
     board_table,
-    rule_table,
+    rule_lines,
     size_table,
 )
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import Device, OutputOptions
 from golfpipe.cli.progress import make_reporter
+from golfpipe.cli.room_options import RoomDevice, RoomSeconds, RoomTargets, RoomThreads, room_of
 from golfpipe.cli.table import paragraphs
 from golfpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from golfpipe.review.audit import Execution
+    from golfpipe.submission.trial.room import Room
 
 
 def audit(
@@ -40,15 +42,10 @@ def audit(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write the readable source of a record's script there, unexecuted."),
     ] = None,
-    device: Annotated[
-        Device, typer.Option(help="Device of --execute: auto takes cuda, then mps, then cpu.")
-    ] = Device.auto,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of --execute.")] = None,
-    targets: Annotated[
-        str | None,
-        typer.Option(metavar="N|all", help="Length of the text of --execute; default what the method needs."),
-    ] = None,
-    seconds: Annotated[float | None, typer.Option(min=1, help="Stop --execute after so long; default 2 h.")] = None,
+    device: RoomDevice = Device.auto,
+    threads: RoomThreads = None,
+    targets: RoomTargets = None,
+    seconds: RoomSeconds = None,
 ) -> Answer:
     """Show where the bytes are, what is left, and which rules hold.
 
@@ -72,26 +69,18 @@ def audit(
     """
     folders = [input_path(path) for path in paths]
     if len(folders) == 1:
-        execution = _execution(options, device.value, threads, targets, seconds) if execute else None
+        room = room_of(device, threads, targets, seconds)
+        execution = _execution(options, room) if execute else None
         return _audit_of_one(folders[0], execution, unpack, csv=csv, strict=strict)
     if execute or unpack is not None:
         raise UsageError("--execute and --unpack take one folder at a time")
     return _audit_of_many(folders, csv=csv, strict=strict)
 
 
-def _execution(
-    options: OutputOptions, device: str, threads: int | None, targets: str | None, seconds: float | None
-) -> Execution:
+def _execution(options: OutputOptions, room: Room) -> Execution:
     from golfpipe.review.audit import Execution
-    from golfpipe.submission.trial.start import TIME_LIMIT_SECONDS
 
-    return Execution(
-        device=device,
-        threads=threads,
-        targets=_parse_targets(targets) if targets is not None else None,
-        seconds=seconds or TIME_LIMIT_SECONDS,
-        reporter=make_reporter(quiet=options.quiet, verbose=options.verbose),
-    )
+    return Execution(room=room, reporter=make_reporter(quiet=options.quiet, verbose=options.verbose))
 
 
 def _audit_of_one(path: Path, execution: Execution | None, unpack: Path | None, *, csv: bool, strict: bool) -> Answer:
@@ -103,7 +92,7 @@ def _audit_of_one(path: Path, execution: Execution | None, unpack: Path | None, 
     lines = paragraphs(
         [f"{report.kind}  {report.path}"],
         size_table(report),
-        rule_table(report),
+        rule_lines(report.rules),
         *([note] for note in report.notes),
         [f"readable source: {path}" for path in sources],
     )
@@ -129,12 +118,3 @@ def _audit_of_many(folders: list[Path], *, csv: bool, strict: bool) -> Answer:
         extra={"folders": table},
         error=board_error([found for _, found in rows], strict=strict),
     )
-
-
-def _parse_targets(text: str) -> int:
-    """Return the number of targets, 0 for `all`. Raises UsageError."""
-    if text == "all":
-        return 0
-    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) < 1:
-        raise UsageError(f"--targets {text[:40]!r}: expected a number of at least 1, or all")
-    return int(text)

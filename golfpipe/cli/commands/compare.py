@@ -13,7 +13,7 @@ from golfpipe.cli.options import OutputOptions
 from golfpipe.cli.table import format_table
 
 if TYPE_CHECKING:
-    from golfpipe.review.comparison import Comparison
+    from golfpipe.submission.comparison import Comparison
 
 
 def compare(
@@ -34,7 +34,7 @@ def compare(
       golfpipe compare artifacts/demo/evaluate-train artifacts/demo/evaluate-pack
       golfpipe compare artifacts/demo/evaluate-train artifacts/demo/evaluate-pack --resamples 1000 --json
     """
-    from golfpipe.review.comparison import compare_evaluations
+    from golfpipe.submission.comparison import compare_evaluations
 
     comparison = compare_evaluations(input_path(first), input_path(second), resamples=resamples, seed=seed)
     paired = comparison.paired

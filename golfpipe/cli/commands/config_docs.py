@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +11,12 @@ import typer
 
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.completion import complete_key
+from golfpipe.cli.layout import paragraph, text_width
 from golfpipe.cli.options import OutputOptions
 from golfpipe.cli.table import shortened
 
 if TYPE_CHECKING:
     from golfpipe.review.setting_docs import SettingDocs
-
-WIDTH = 80
 
 
 def config_docs(
@@ -74,12 +73,12 @@ def _explained(docs: SettingDocs) -> str:
     lines = [_wrapped(docs.meaning)]
     for name, text in rows.items():
         if text:
-            lines += textwrap.wrap(f"{name:11}  {text}", WIDTH, initial_indent="  ", subsequent_indent=" " * 15)
+            lines += paragraph(f"{name:11}  {text}", text_width(sys.stdout), "  ", " " * 15)
     return "\n".join([docs.key, *lines])
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(paragraph(text, text_width(sys.stdout), "  "))
 
 
 def _first_sentence(docs: SettingDocs) -> str:

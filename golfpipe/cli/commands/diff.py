@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import textwrap
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path
+from golfpipe.cli.layout import text_width, wrapped
 from golfpipe.cli.options import OutputOptions
 from golfpipe.cli.table import format_metric, format_table, paragraphs, shortened
 
@@ -51,7 +52,7 @@ def diff(
     for which, only in (("first", found.only_first), ("second", found.only_second)):
         if only:
             text = f"only in the {which}: {', '.join(only)}"
-            parts[-1] += textwrap.wrap(text, 80, subsequent_indent="  ", break_on_hyphens=False)
+            parts[-1] += wrapped(text, text_width(sys.stdout))
     return Answer(
         lines=paragraphs(*parts),
         path=found.second,

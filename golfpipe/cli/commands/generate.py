@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import input_path
 from golfpipe.cli.options import Device, OutputOptions
-from golfpipe.cli.terminal import write_answer
+from golfpipe.cli.terminal import print_message, prompted_lines, write_answer
+from golfpipe.errors import UsageError
 from golfpipe.visible import visible
+
+if TYPE_CHECKING:
+    from golfpipe.review.generation import GenerationSettings, Generator
 
 
 def generate(
@@ -34,6 +40,9 @@ def generate(
     raw: Annotated[
         bool, typer.Option("--raw", help="Write control characters as they are; default as escapes like \\x1b.")
     ] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Go on from each line of stdin, until Ctrl-D; the model stays loaded.")
+    ] = False,
     device: Annotated[Device, typer.Option(help="auto takes cuda, then mps, then cpu.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> Answer:
@@ -41,27 +50,49 @@ def generate(
 
     Reads any model, and the tokenizer of its token_data. Writes the text to stdout as it is drawn; no files. An empty
     line stands where the model begins another document. Control characters are shown as escapes, since they act on a
-    terminal; --raw writes them.
+    terminal; --raw writes them. With --interactive every line is a prompt, and the n-th one after the first is drawn
+    with the seed S + n.
 
     \b
     Examples:
       golfpipe generate artifacts/demo/pack --prompt "The function returns" --tokens 40
       golfpipe generate artifacts/demo/train --tokens 40 --temperature 0.5 --top-k 40 --seed 7
+      golfpipe generate artifacts/demo/pack --interactive --tokens 40
     """
-    from golfpipe.review.generation import GenerationSettings, generate_text
+    from golfpipe.review.generation import GenerationSettings, Generator
 
-    prompt = prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # bytes that are no text
-    pieces = generate_text(
-        input_path(model),
-        GenerationSettings(prompt=prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed),
-        data=input_path(data) if data is not None else None,
-        device=device.value,
-        threads=threads,
+    if interactive and (options.json or prompt):
+        given = "--json" if options.json else "--prompt"
+        raise UsageError(f"--interactive and {given} exclude each other", hint=f"leave out {given}: lines are prompts")
+    settings = GenerationSettings(
+        prompt=_readable(prompt), tokens=tokens, temperature=temperature, top_k=top_k, seed=seed
     )
+    tokenizer_data = input_path(data) if data is not None else None
+    generator = Generator(input_path(model), data=tokenizer_data, device=device.value, threads=threads)
     if options.json:
-        return Answer(path=input_path(model), extra={"prompt": prompt, "text": "".join(pieces)})
-    for piece in itertools.chain([prompt], pieces):
+        text = "".join(generator.text(settings))
+        return Answer(path=input_path(model), extra={"prompt": settings.prompt, "text": text})
+    if interactive:
+        _go_on_from_lines(generator, settings, raw=raw, quiet=options.quiet)
+    else:
+        _write(generator, settings, raw=raw)
+    return Answer()
+
+
+def _go_on_from_lines(generator: Generator, settings: GenerationSettings, *, raw: bool, quiet: bool) -> None:
+    if not quiet and sys.stdin.isatty():
+        print_message("Type the beginning of a text; the model goes on. Ctrl-D ends.")
+    for number, line in enumerate(prompted_lines("> ")):
+        seed = (settings.seed + number) % 2**63  # within the range of seeds, whatever the first one was
+        _write(generator, replace(settings, prompt=_readable(line), seed=seed), raw=raw)
+
+
+def _write(generator: Generator, settings: GenerationSettings, *, raw: bool) -> None:
+    """Write the prompt and what follows as it is drawn, and end the line."""
+    for piece in itertools.chain([settings.prompt], generator.text(settings), ["\n"]):
         write_answer(piece if raw else visible(piece))
-    if options.quiet:
-        write_answer("\n")
-    return Answer(lines=[""])  # ends the line
+
+
+def _readable(text: str) -> str:
+    """Return the text with U+FFFD for bytes that are no text."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,10 +20,11 @@ def presets(
         Path | None, typer.Option(help="Pipeline file; default ./stages.yaml, else golfpipe's own.")
     ] = None,
 ) -> Answer:
-    """List the presets, with parameters and expected bytes.
+    """List the presets with parameters and expected bytes, and the machines with expected seconds of training.
 
     Reads stages.yaml (or --config). Writes nothing. Bytes are those at the preset's bit widths, before entropy coding,
-    which saves some more, and without the code.
+    which saves some more, and without the code. Seconds are those of training's clock, from the operations of a step
+    and the rate of each machine; `train --dry-run --measure` measures them on yours.
 
     \b
     Examples:
@@ -33,16 +35,29 @@ def presets(
     from golfpipe.review.overview import preset_facts
 
     settings = Settings(config_file=config)
-    facts = preset_facts(settings)
+    facts, stages = preset_facts(settings), settings.stages()
     rows = [
         [fact["name"], format_count(fact["parameters"]), format_bytes(fact["weight_bytes"]), fact["about"]]
         for fact in facts
     ]
-    default = settings.stages().default_preset
+    machines = list(stages.machines.values())
+    times = [[fact["name"], *map(_time, fact["training"].values())] for fact in facts if fact["training"]]
     return Answer(
         lines=paragraphs(
-            format_table(["preset", "parameters", "before coding", "about"], rows), [f"default: {default}"]
+            format_table(["preset", "parameters", "before coding", "about"], rows),
+            [f"default: {stages.default_preset}"],
+            *([format_table(["steps in seconds", *stages.machines], times)] if machines else []),
+            [f"--machine {machine.name}: {machine.about}; {machine.basis}" for machine in machines],
         ),
-        path=settings.stages().path,
-        extra={"presets": facts, "default_preset": default},
+        path=stages.path,
+        extra={
+            "presets": facts,
+            "machines": [asdict(machine) for machine in machines],
+            "default_preset": stages.default_preset,
+        },
     )
+
+
+def _time(training: dict[str, Any]) -> str:
+    """Return the steps and seconds of a training as '4,240 in 600 s'."""
+    return f"{training['steps']:,} in {training['seconds']:,.0f} s"

@@ -23,10 +23,10 @@ def report(
         bool, typer.Option("--markdown", help="Print Markdown for a pull request instead; with -o write it.")
     ] = False,
 ) -> Answer:
-    """Write one HTML page with curves, bytes and scores.
+    """Write one HTML page: verdict, curves, bytes, scores, sample text.
 
-    Reads the artifacts below the folders, and the results of sweeps there. Writes one self-contained file, by default
-    report.html in the first folder.
+    Reads the artifacts below the folders, and the results of sweeps there; of one run it also draws text from the
+    models. Writes one self-contained file, by default report.html in the first folder.
 
     \b
     Examples:
@@ -35,12 +35,15 @@ def report(
       golfpipe report artifacts/demo --markdown
     """
     from golfpipe.report.page import write_report
+    from golfpipe.report.run_data import read_runs
+    from golfpipe.review.samples import draw_samples
 
     paths = [input_path(folder) for folder in folders]
     if markdown:
         return _markdown(paths, output_path(out))
     reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
-    page = write_report(paths, output_path(out) or paths[0] / "report.html", reporter)
+    samples = draw_samples(read_runs(paths[0]), reporter) if len(paths) == 1 else None
+    page = write_report(paths, output_path(out) or paths[0] / "report.html", reporter, samples)
     return Answer(lines=[f"report  {page}"], path=page)
 
 

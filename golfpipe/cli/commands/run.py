@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics, rule_table, size_table
+from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics
 from golfpipe.cli.command import context_of, input_path, settings_of
+from golfpipe.cli.ending import ending
 from golfpipe.cli.options import WorkOptions
 from golfpipe.cli.step_text import result_table, step_lines
-from golfpipe.cli.table import paragraphs
 from golfpipe.reporter import beside_finished_work
 from golfpipe.store.metric_values import text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from golfpipe.jobs.job import Context
     from golfpipe.pipeline.runner import Step
-    from golfpipe.reporter import Reporter
     from golfpipe.review.audit import AuditReport
     from golfpipe.store.artifact import Artifact
 
@@ -32,19 +33,26 @@ def run(
         str | None, typer.Option("--from", metavar="STEP", help="Take the steps before this one as they are.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="STEP", help="Stop after this step.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Train once with each of these seeds; one submission of them all."),
+    ] = None,
 ) -> Answer:
     """Run the whole chain: text to a checked submission folder.
 
     Reads stages.yaml, and token_data if given. Writes one artifact per step in artifacts/NAME, and report.html there.
     Steps that are up to date are skipped; for the others it says why they run. Over the byte limit it goes on to the
-    audit and then exits 4.
+    audit and then exits 4. With --seeds there is one chain of steps for each seed, in artifacts/NAME/seed-N, and the
+    data is shared; the same command goes on with what is missing.
 
     \b
     Examples:
       golfpipe run
       golfpipe run --preset tiny --set train.max_steps=20 --name try --until pack
+      golfpipe run --seeds 1,2,3 --dry-run
     """
     from golfpipe.pipeline.runner import RunRequest, dry_run, plan_run, run_pipeline, step_fields
+    from golfpipe.pipeline.seeds import parse_seeds
 
     context = context_of(options)
     plan = plan_run(
@@ -55,6 +63,7 @@ def run(
             data=input_path(data) if data is not None else None,
             start=start,
             until=until,
+            seeds=parse_seeds(seeds) if seeds is not None else (),
         )
     )
     width = max(len(node.name) for node in (*plan.given, *plan.work))
@@ -69,30 +78,33 @@ def run(
     if options.preset is None and start is None:
         context.reporter.note(f"no --preset given: using {settings_of(options).stages().default_preset}")
     steps = run_pipeline(plan, lambda step: context.reporter.note("\n".join(step_lines(step, width))))
-    return _answer(steps, plan.folder, context.reporter)
+    return _answer(steps, plan.folder, context)
 
 
-def _answer(steps: list[Step], folder: Path, reporter: Reporter) -> Answer:
-    """Return the table of the steps, the audit, and the places of the results."""
+def _answer(steps: list[Step], folder: Path, context: Context) -> Answer:
+    """Return what the steps made, what it is worth, and the one thing to do next. The report has the rest."""
     from golfpipe.pipeline.runner import REPORT_FILE, step_fields
     from golfpipe.report.page import write_report
+    from golfpipe.report.run_data import read_runs
+    from golfpipe.report.verdict import gravest
     from golfpipe.review.audit import audit_path
+    from golfpipe.review.samples import draw_samples
 
     audited = _last(steps, "submission") or _last(steps, "packed_model")
     report = audit_path(audited.path) if audited is not None else None
-    page: Path | None = None
-    with beside_finished_work(reporter, f"{folder / REPORT_FILE}"):
-        page = write_report([folder], folder / REPORT_FILE, reporter)
+    page, numbers, judged = None, None, None
+    with beside_finished_work(context.reporter, f"{folder / REPORT_FILE}"):
+        runs = read_runs(folder)
+        numbers, judged = gravest(runs)
+        samples = draw_samples(runs, context.reporter, device=context.device, threads=context.threads)
+        page = write_report([folder], folder / REPORT_FILE, context.reporter, samples)
     submission = _last(steps, "submission")
     metrics, fields = _findings(report, submission)
-    parts = [result_table(steps)]
-    if report is not None:
-        parts += [size_table(report), rule_table(report)]
-    parts.append(_places(submission, page))
+    rules = report.rules if report is not None else ()
     refused = next((step.error for step in steps if step.error is not None), None)
     last = submission or next((step.artifact for step in reversed(steps) if step.artifact is not None), None)
     return Answer(
-        lines=["", *paragraphs(*parts)],
+        lines=["", *ending(result_table(steps), numbers, judged, rules, _records_folder(submission), page)],
         path=last.path if last is not None else folder,
         kind=last.manifest.kind if last is not None else None,
         digest=last.manifest.digest if last is not None else None,
@@ -101,6 +113,7 @@ def _answer(steps: list[Step], folder: Path, reporter: Reporter) -> Answer:
         extra={
             "stages": [step_fields(step) for step in steps],
             "report": str(page) if page is not None else None,
+            "verdict": asdict(judged) if judged is not None else None,
             **fields,
         },
         error=(audit_error(report, strict=False) if report is not None else None) or refused,
@@ -114,12 +127,10 @@ def _findings(report: AuditReport | None, submission: Artifact | None) -> tuple[
     return metrics | audit_metrics(report), audit_fields(report)
 
 
-def _places(submission: Artifact | None, page: Path | None) -> list[str]:
-    lines = []
-    if submission is not None:
-        folder = text(submission.manifest.provenance, "records_folder") or ""
-        lines.append(f"records folder  {submission.path / folder}")
-    return [*lines, f"report          {page if page is not None else 'not made'}"]
+def _records_folder(submission: Artifact | None) -> Path | None:
+    if submission is None:
+        return None
+    return submission.path / (text(submission.manifest.provenance, "records_folder") or "")
 
 
 def _last(steps: list[Step], kind: str) -> Artifact | None:

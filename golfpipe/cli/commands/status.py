@@ -120,6 +120,7 @@ def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
     known = {name: value for name in metrics if (value := measured(metrics, name)) is not None}
     templates = {
         "token_data": ("{train_tokens} train tokens", "{val_tokens} val"),
+        "weights": ("{values} values", "{tensors} tensors"),
         "trained_model": ("{parameters} parameters", "{steps} steps", "val_bpb {val_bpb:.4f}"),
         "quantized_model": ("relative error {relative_mse:.2%}",),
         "packed_model": ("{total_bytes:,} B of {limit_bytes:,} B",),
@@ -127,7 +128,7 @@ def key_numbers(kind: str, metrics: dict[str, Any]) -> str:
         "evaluation": ("val_bpb {val_bpb:.6f}", "{method}", "{scored_targets} targets"),
         "submission": ("val_bpb {val_bpb:.6f}", "{total_bytes:,} B"),
     }
-    names = ("train_tokens", "val_tokens", "parameters", "scored_targets")
+    names = ("train_tokens", "val_tokens", "parameters", "values", "scored_targets")
     counts = {name: format_count(value) for name in names if (value := number(metrics, name)) is not None}
     parts = []
     for template in templates.get(kind, ()):

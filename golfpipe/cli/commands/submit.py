@@ -21,7 +21,9 @@ def submit(
     options: StageOptions,
     track: Annotated[
         Track | None,
-        typer.Option(help="10min_16mb refuses what breaks a rule; non_record_16mb, the default, states it."),
+        typer.Option(
+            metavar="TRACK", help="10min_16mb refuses what breaks a rule; non_record_16mb, the default, states it."
+        ),
     ] = None,
     against: Annotated[
         str | None,

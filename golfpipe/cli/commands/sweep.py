@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from golfpipe.cli.options import StageOptions
 from golfpipe.cli.sweep_view import sweep_view
 from golfpipe.cli.table import format_metric, format_table, paragraphs
 from golfpipe.errors import StageFailed
+from golfpipe.report.sweep_points import short_names, shown_value, sweep_points, varied_keys
+from golfpipe.report.sweep_summary import SweepSummary, difference_text, summarize
+from golfpipe.store.metric_values import mapping
 
 if TYPE_CHECKING:
     from golfpipe.sweeps.grid import Grid
@@ -124,12 +127,17 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
     places = [f"results  {plan.folder / 'results.csv'}", f"plot     {plan.folder / 'pareto.png'}"]
     if not (plan.folder / "pareto.png").is_file():
         places = places[:1]
+    plain = [asdict(row) for row in rows]
+    summary = summarize(plain)
     return Answer(
-        lines=paragraphs(result_table(rows), _failures(plan, failed), places),
+        lines=paragraphs(
+            [summary.packed], result_table(plain), _explained(plain, summary), _failures(plan, failed),
+            _conclusion(summary), places,
+        ),
         path=plan.folder,
         kind="sweep",
         up_to_date=all(row.state == "up to date" for row in rows),
-        extra={"cells": [asdict(row) for row in rows]},
+        extra={"cells": plain},
         error=StageFailed(
             f"{len(failed)} of {len(rows)} cells failed",
             hint="the same command tries them again",
@@ -137,25 +145,57 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
         )
         if failed
         else None,
-    )
+    )  # fmt: skip
 
 
-def result_table(rows: list[CellResult]) -> list[str]:
-    """Return a row per cell, the best score first. A star marks cells that no other one dominates."""
-    keys = list(dict.fromkeys(key for row in rows for key in row.settings))
-    ranked = sorted(rows, key=lambda row: (row.val_bpb is None, row.val_bpb or 0.0, row.total_bytes or 0))
+def result_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for the unquantized weights and one per cell, the best score first."""
+    keys = varied_keys(rows) or list(mapping(rows[0], "settings"))
+    ranked = sorted(rows, key=lambda row: (row["val_bpb"] is None, row["val_bpb"] or 0.0, row["total_bytes"] or 0))
+    found = sweep_points(rows)
+    first = [
+        ["unquantized", *[""] * (len(keys) - 1), format_metric("val_bpb", score), "", "", ""]
+        for score in found.unquantized
+    ]
     lines = [
         [
-            *(json.dumps(row.settings[key]).strip('"') if key in row.settings else "-" for key in keys),
-            format_metric("val_bpb", row.val_bpb),
-            f"{row.total_bytes:,}" if row.total_bytes is not None else "-",
-            "*" if row.pareto else "",
-            "over the limit" if row.fits is False else "",
-            row.state,
+            *(shown_value(row["settings"][key]) if key in row["settings"] else "-" for key in keys),
+            format_metric("val_bpb", row["val_bpb"]),
+            difference_text(row) or "-",
+            f"{row['total_bytes']:,}" if row["total_bytes"] is not None else "-",
+            " ".join(_remarks(row)),
         ]
         for row in ranked
     ]
-    return format_table([*keys, "val_bpb", "bytes", "", "", ""], lines)
+    return format_table([*short_names(keys).values(), "val_bpb", "from unquantized", "bytes", ""], first + lines)
+
+
+def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
+    yield "*" if row["pareto"] else " "
+    if row["knee"]:
+        yield "knee"
+    if row["fits"] is False:
+        yield "over the limit"
+    if row["state"] not in ("done", "up to date"):
+        yield row["state"]
+
+
+def _explained(rows: Sequence[Mapping[str, Any]], summary: SweepSummary) -> list[str]:
+    """Return the words below the table that say what its signs mean; none for signs that it does not have."""
+    lines = ["* no other cell is as small and better"] if any(row["pareto"] for row in rows) else []
+    if any(row["low"] is not None for row in rows):
+        lines.append("+- half of the 95 % interval: what the choice of documents can do (paired bootstrap)")
+    if summary.no_noise is not None:
+        lines.append(f"the differences have no +- beside them: {summary.no_noise}")
+    return lines
+
+
+def _conclusion(summary: SweepSummary) -> list[str]:
+    lines = [f"best  {summary.best}"] if summary.best is not None else []
+    if summary.knee is None:
+        return lines
+    lines += [f"knee  {summary.knee}", f"      {summary.rule}"]
+    return [*lines, f"take the knee: {' && '.join(summary.commands)}"] if summary.commands else lines
 
 
 def _failures(plan: SweepPlan, failed: list[CellResult]) -> list[str]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golfpipe.cli.answer import Answer
-from golfpipe.cli.command import context_of, input_path, output_path, settings_of
+from golfpipe.cli.command import context_of, input_path, output_path, plan_answer, settings_of
 from golfpipe.cli.options import SharedOptions
-from golfpipe.cli.torchrun import Launch, work_together
+from golfpipe.cli.torchrun import Launch, wanted_processes, work_together
 from golfpipe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,12 +51,15 @@ def train(
         str | None,
         typer.Option(metavar="LOG", help="Repeat a run that the clock had steered: a trained model, or its log.jsonl."),
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --dry-run: run a few steps, to tell how long training takes.")
+    ] = False,
 ) -> Answer | Launch | None:
     """Train a model from token data.
 
     Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
     averaged weights and the log. If it is interrupted, it leaves a checkpoint from which the same command goes on. A
-    trained model is replaced only with --force.
+    trained model is replaced only with --force. --dry-run checks all that training would refuse, and tells the time.
 
     \b
     Examples:
@@ -65,17 +68,25 @@ def train(
       golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm --set train.max_steps=100
       golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
       golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
+      golfpipe train artifacts/data/demo --preset tiny --name try --dry-run --measure
     """
     from golfpipe.pipeline.training import prepare_training
 
     settings = settings_of(options, *_overrides(auto_batch, precision, qat_bits))
-    request = _request(options, settings, data=data, init=init, replay=replay, resume=resume)
-    job = prepare_training(request, name)
-    if qat_bits is not None:
-        _check_start(job)
+    job = prepare_training(_request(options, settings, data=data, init=init, replay=replay, resume=resume), name)
+    _check_start(job, qat_bits)
     if settings.preset is None and not resume:
         job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
-    return work_together(job, options)
+    return _plan(job, options, settings, measure) if options.dry_run or measure else work_together(job, options)
+
+
+def _plan(job: Job, options: SharedOptions, settings: Settings, measure: bool) -> Answer:
+    from golfpipe.pipeline.dry_run import plan_training
+
+    if not options.dry_run:
+        raise UsageError("--measure is for --dry-run", hint="golfpipe train ... --dry-run --measure")
+    machines = settings.stages().machines
+    return plan_answer(plan_training(job, wanted_processes(options), machines, settings.machine, measure=measure))
 
 
 def _overrides(auto_batch: bool, precision: str | None, qat_bits: float | None) -> list[str]:
@@ -107,9 +118,9 @@ def _request(
     )
 
 
-def _check_start(job: Job) -> None:
+def _check_start(job: Job, qat_bits: float | None) -> None:
     """Raise UsageError where quantization-aware training was asked for and would never start."""
-    if job.config.train.qat_start >= 1:
+    if qat_bits is not None and job.config.train.qat_start >= 1:
         raise UsageError(
             "--qat-bits has no effect with train.qat_start=1: quantization-aware training never starts",
             hint="--set train.qat_start=0.8",

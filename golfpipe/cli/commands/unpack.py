@@ -24,7 +24,7 @@ def unpack(
 
     Reads a packed_model and checks it as it decodes. Writes one file: fp16 tensors under their own names, with the
     architecture in the metadata. The file is not an artifact: fp16 rounds the decoded weights, so the packed model's
-    score is not that of the file.
+    score is not that of the file. Imported weights (import --as weights) come back in their own types instead.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def unpack(
     done = unpack_model(input_path(model), output_path(out))
     return Answer(
         lines=[
-            f"fp16 weights  {done.path}  ({format_bytes(done.file_bytes)}, {done.parameters:,} parameters)",
+            f"{done.form}  {done.path}  ({format_bytes(done.file_bytes)}, {done.parameters:,} parameters)",
             f"rounded to fp16: {done.rounded_share:.1%} of the weights, by at most {done.largest_error:.2g}",
         ],
         path=done.path,

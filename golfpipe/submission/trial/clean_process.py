@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -9,14 +10,13 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from golfpipe.data.shard_format import is_shard
+from golfpipe import openmp
 from golfpipe.errors import StageFailed
 from golfpipe.store.artifact import Artifact
-from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.submission.trial.findings import Opened, Watcher
 from golfpipe.submission.trial.strace_log import parse_strace, strace_command
 from golfpipe.units import format_seconds
@@ -27,7 +27,10 @@ PROGRAM = (
     f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from golfpipe.submission.trial.process import main; main()",
 )  # fmt: skip
 """The words that start the process; the request's file follows."""
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LANG")
+_KEPT_VARIABLES = (
+    *("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "LANG"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", *openmp.VARIABLES),
+)
 _SYSTEM = (
     "/proc",
     "/sys",
@@ -44,6 +47,8 @@ _SYSTEM = (
     "/nix",
 )
 _SHARED_MEMORY = "/dev/shm"
+DATA_VARIABLE = "GOLFPIPE_DATA"
+"""The variable in which a method finds the folder with the tokenizer and the validation shard."""
 
 
 class CleanProcesses:
@@ -86,7 +91,7 @@ class CleanProcesses:
     def _wait(self, command: list[str], home: Path) -> None:
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         environment |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        environment |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", DATA_VARIABLE: str(self.scratch / "data")}
         with (self.scratch / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 command,
@@ -115,12 +120,13 @@ class CleanProcesses:
         lines = (self.scratch / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return StageFailed(f"the process that executes the rules {how}: {lines[-1] if lines else 'no message'}")
 
-    def opened(self, packed: Artifact, data: Artifact) -> Opened:
-        """Return what both processes opened, apart from code and the submission's own files."""
-        allowed = _allowed_files(packed, self.scratch / "data")
-        forbidden = {os.path.realpath(data.path_of(name)) for name in data.manifest.files if is_shard(name, "train")}
+    def opened(self, own: Iterable[Path], data: Artifact) -> Opened:
+        """Return what both processes opened, apart from code, the method's own files and the copy of the data. The
+        files of the data itself are never the method's own."""
+        forbidden = {os.path.realpath(data.path_of(name)) for name in data.manifest.files}
+        allowed = _allowed_files([*own, *(self.scratch / "data").rglob("*")]) - forbidden
         files = {os.path.realpath(path) for path in self.files}
-        roots, searched = _code_roots(self.scratch), _import_path()
+        roots, searched = _code_roots(self.scratch), _import_path() | {os.path.dirname(path) for path in allowed}
 
         def is_code(path: str) -> bool:
             inside = any(_inside(path, root) for root in roots) and not _inside(path, _SHARED_MEMORY)
@@ -140,10 +146,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _allowed_files(packed: Artifact, data: Path) -> set[str]:
-    """Return the submission's own files: the packed model, and the copy of the data."""
-    paths = [*data.rglob("*"), packed.path / MANIFEST_NAME, packed.path / "packed.safetensors"]
-    return {os.path.realpath(path) for path in paths if path.is_file()}
+def _allowed_files(paths: Iterable[Path]) -> set[str]:
+    """Return the real paths of the files among `paths`, and of what Python keeps compiled of them."""
+    files = [path for path in paths if path.is_file()]
+    compiled = [importlib.util.cache_from_source(str(path)) for path in files if path.suffix == ".py"]
+    return {os.path.realpath(path) for path in [*map(str, files), *compiled]}
 
 
 def _import_path() -> set[str]:

@@ -68,7 +68,7 @@ class DataCopy:
 
 
 def on_file(scorer: Scorer, data: DataCopy) -> Scorer:
-    """Return the scorer with every text that it scores placed at the validation path before."""
+    """Return the scorer with every text that it is asked about placed at the validation path before."""
     return cast(Scorer, _OnFile(scorer, data))
 
 
@@ -81,6 +81,15 @@ class _OnFile:
 
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
         return self._placed(self._scorer.score)(tokens, on_scored)
+
+    def order(self, tokens: np.ndarray) -> np.ndarray:
+        if self._scorer.ordered:  # else nothing is asked that could read the file
+            self._data.place(tokens)
+        return self._scorer.order(tokens)
+
+    def probabilities(self, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        self._data.place(tokens)
+        return self._scorer.probabilities(tokens, targets)
 
     def trials(self) -> Sequence[Trial]:
         return [replace(trial, score=self._placed(trial.score)) for trial in self._scorer.trials()]

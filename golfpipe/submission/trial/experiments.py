@@ -11,7 +11,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from golfpipe.scoring.documents import document_starts
-from golfpipe.submission.trial.findings import BytesFound, Compared, CountFound, CutsFound, SumsFound
+from golfpipe.submission.trial.findings import (
+    BytesFound,
+    Compared,
+    CountFound,
+    CutsFound,
+    ProbabilitiesFound,
+    SumsFound,
+)
 from golfpipe.submission.trial.scorer import Scorer, Trial
 
 NUM_CUTS = 8
@@ -24,6 +31,10 @@ NUM_DOCUMENTS = 3
 """The number of documents that end in the text on trial, unless it would have to be twice as long for that."""
 BYTE_TOKENS = 5_000_000
 """The most tokens that are decoded for the byte table; more would say nothing new."""
+TOLD_POSITIONS = 100
+"""The number of positions at which a method is asked for its probabilities."""
+SAME_PROBABILITY = 1e-5
+"""The largest difference between equal probabilities, for batches of another shape."""
 DOCUMENT_ENDS_EVERY = 32
 """The mean distance of the BOS tokens in altered text whose documents move."""
 FIRST_END_WITHIN = 8
@@ -50,9 +61,13 @@ def cut_points(num_targets: int) -> list[int]:
     return sorted({max(2, cut) for cut in (*spread, num_targets - 4 * AFTER_LAST_CUT - 1, last)})
 
 
-def altered(tokens: np.ndarray, cut: int, trial: Trial, scorer: Scorer, source: np.random.Generator) -> np.ndarray:
-    """Return `tokens` with another token at every position from `cut` on. BOS tokens stay or move, as `trial` says."""
-    tail = tokens[cut:].astype(np.int64)
+def altered(
+    tokens: np.ndarray, order: np.ndarray, cut: int, trial: Trial, scorer: Scorer, source: np.random.Generator
+) -> np.ndarray:
+    """Return `tokens` with other ones for all targets but the first `cut - 1` in the order of scoring. In the order of
+    the stream these are all tokens from position `cut` on. BOS tokens stay or move, as `trial` says."""
+    places = np.sort(order[cut - 1 :]) + 1
+    tail = tokens[places].astype(np.int64)
     others = (tail + source.integers(1, scorer.vocab_size, len(tail))) % scorer.vocab_size
     next_id = (scorer.bos_id + 1) % scorer.vocab_size
     others[others == scorer.bos_id] = next_id
@@ -62,22 +77,31 @@ def altered(tokens: np.ndarray, cut: int, trial: Trial, scorer: Scorer, source: 
         others[int(source.integers(1, FIRST_END_WITHIN)) : FIRST_END_WITHIN][:1] = scorer.bos_id
     else:
         others[tail == scorer.bos_id] = scorer.bos_id
-    return np.concatenate((tokens[:cut], others.astype(tokens.dtype)))
+    other = tokens.copy()
+    other[places] = others
+    return other
 
 
-def check_cuts(scorer: Scorer, tokens: np.ndarray, *, seed: int = 0) -> CutsFound:
-    """Score the text, then again with all tokens after a cut replaced: no score before the cut may change."""
+def check_cuts(scorer: Scorer, tokens: np.ndarray, *, first_nats: np.ndarray | None = None, seed: int = 0) -> CutsFound:
+    """Score the text, then again with everything replaced that is scored after a cut: no score before the cut may
+    change, nor the order of what comes before it. first_nats: its scores when it was the first text of all [N]."""
     source = np.random.default_rng(seed)
-    compared, changed, largest, noise = 0, 0, 0.0, 0.0
-    cuts = cut_points(len(tokens) - 1)
+    compared, changed, reordered, largest, noise, early_noise = 0, 0, 0, 0.0, 0.0, 0.0
+    cuts, order = cut_points(len(tokens) - 1), scorer.order(tokens)
     for trial in scorer.trials():
         before = trial.score(tokens, silent)
-        noise = max(noise, _largest_difference(before, trial.score(tokens, silent)))
+        again = [trial.score(tokens, silent), *([first_nats] if first_nats is not None else [])]
+        first_nats = None  # which is of the first way to score only
+        noise = max(noise, *(_largest_difference(before, nats) for nats in again))
+        early = order[: len(order) // 2]
+        early_noise = max(early_noise, *(_largest_difference(before[early], nats[early]) for nats in again))
         for cut in cuts:
-            after = trial.score(altered(tokens, cut, trial, scorer, source), silent)
+            other = altered(tokens, order, cut, trial, scorer, source)
             # Target i is token i + 1. So the first cut - 1 targets, and all tokens that they may depend on, are as
             # before.
-            difference = _differences(before[: cut - 1], after[: cut - 1])
+            first = order[: cut - 1]
+            difference = _differences(before[first], trial.score(other, silent)[first])
+            reordered += not np.array_equal(scorer.order(other)[: cut - 1], first)
             compared += len(difference)
             changed += int((difference > CutsFound.TOLERANCE).sum())
             largest = max(largest, float(difference.max(initial=0.0)))
@@ -88,6 +112,8 @@ def check_cuts(scorer: Scorer, tokens: np.ndarray, *, seed: int = 0) -> CutsFoun
         changed=changed,
         largest_change_nats=largest,
         repeat_change_nats=noise,
+        early_repeat_change_nats=early_noise,
+        reordered=reordered,
     )
 
 
@@ -104,14 +130,23 @@ def check_shorter(scorer: Scorer, tokens: np.ndarray) -> Compared:
     score = scorer.trials()[-1].score
     fewer = (len(tokens) - 1) * 2 // 3
     comparable = min(fewer, scorer.comparable_targets(fewer))
+    if not comparable:
+        return Compared(compared=0, changed=0, largest_change_nats=0.0)
     after = score(tokens[: fewer + 1], silent)
     return compare(score(tokens, silent), after, comparable, scorer.same_nats)
 
 
 def restart_text(scorer: Scorer, tokens: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the text with its second half altered, for a process that never saw the other one, and the cut."""
+    """Return the text with the half of it altered that is scored last, for a process that never saw the other one, and
+    the cut."""
     cut = len(tokens) // 2
-    return altered(tokens, cut, scorer.trials()[0], scorer, np.random.default_rng(1)), cut
+    return altered(tokens, scorer.order(tokens), cut, scorer.trials()[0], scorer, np.random.default_rng(1)), cut
+
+
+def scores_in_order(scorer: Scorer, tokens: np.ndarray, nats: np.ndarray) -> np.ndarray:
+    """Return the scores of a text, the first one scored at the front."""
+    in_order: np.ndarray = nats[scorer.order(tokens)]
+    return in_order
 
 
 def check_count(scorer: Scorer, tokens: np.ndarray) -> tuple[CountFound, np.ndarray]:
@@ -149,10 +184,9 @@ def check_sums(scorer: Scorer, tokens: np.ndarray, *, seconds: float = SWAP_SECO
     more than one token then gets the probability that only the true one could have. `seconds` bounds the work; an
     incomplete sum can only show a failure.
     """
-    text = np.array(tokens[: SWAP_TARGETS + 1])
-    order = np.random.default_rng(0).permutation(scorer.vocab_size)
+    text = np.array((_longest_document(scorer, tokens) if scorer.ordered else tokens)[: SWAP_TARGETS + 1])
     started, total, tried = time.perf_counter(), 0.0, 0
-    for token in order:
+    for token in np.random.default_rng(0).permutation(scorer.vocab_size):
         text[-1] = token
         total += float(np.exp(-float(scorer.score(text, silent)[-1])))
         tried += 1
@@ -165,6 +199,33 @@ def check_sums(scorer: Scorer, tokens: np.ndarray, *, seconds: float = SWAP_SECO
         vocab_size=scorer.vocab_size,
         positions=len(during),
         largest_deviation=max((abs(value - 1) for value in during), default=0.0),
+    )
+
+
+def check_probabilities(scorer: Scorer, tokens: np.ndarray, nats: np.ndarray) -> ProbabilitiesFound | None:
+    """Compare the distributions that the method tells with 1, with its scores, and with those that it tells where the
+    token itself, and everything scored later, is another one. nats: its scores [N]."""
+    order = scorer.order(tokens)
+    targets = np.unique(np.linspace(0, len(order) - 1, min(len(order), TOLD_POSITIONS)).astype(np.int64))
+    told = scorer.probabilities(tokens, targets)
+    if told is None:
+        return None
+    sums = np.where((told >= 0).all(axis=1), told.sum(axis=1), np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own = -np.log(told[np.arange(len(targets)), tokens[targets + 1]])
+    source, changed, cuts = np.random.default_rng(2), 0, cut_points(len(order))
+    for cut in cuts:
+        target = order[cut - 1 : cut]
+        other = altered(tokens, order, cut, scorer.trials()[0], scorer, source)
+        before, after = (scorer.probabilities(text, target) for text in (tokens, other))
+        assert before is not None and after is not None
+        changed += not np.allclose(before, after, rtol=0, atol=SAME_PROBABILITY)
+    return ProbabilitiesFound(
+        positions=len(targets),
+        largest_deviation=float(_differences(sums, np.ones(len(sums))).max(initial=0.0)),
+        largest_mismatch_nats=_largest_difference(own, nats[targets]),
+        altered=len(cuts),
+        changed=changed,
     )
 
 
@@ -188,6 +249,12 @@ def document_sums(nats: np.ndarray, tokens: np.ndarray, bos_id: int, *, within: 
     return [float(nats[start:end].sum()) for start, end in zip(starts.tolist(), ends, strict=False)]
 
 
+def _longest_document(scorer: Scorer, tokens: np.ndarray) -> np.ndarray:
+    """A text whose last target is scored last in any order of documents."""
+    starts = document_starts(tokens, scorer.bos_id)
+    return max(np.split(tokens, starts[1:]), key=len)
+
+
 def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
     """Yield the documents, BOS first. The last one, which may be cut off, counts only if it is the only one."""
     starts = document_starts(tokens, bos_id).tolist()
@@ -198,8 +265,10 @@ def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
 
 
 def _differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return absolute differences; infinite where one is not a number."""
-    difference = np.abs(before.astype(np.float64) - after.astype(np.float64))
+    """Return absolute differences; infinite where one of two is not a number."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(before.astype(np.float64) - after.astype(np.float64))
+    difference[np.isnan(before) & np.isnan(after)] = 0.0
     return np.where(np.isnan(difference), np.inf, difference)
 
 

@@ -10,7 +10,7 @@ Watcher = Literal["strace", "audit hook"]
 
 @dataclass(frozen=True, kw_only=True)
 class CutsFound:
-    """What became of scores before a cut when the tokens after it were replaced."""
+    """What became of scores before a cut when everything that is scored after it was replaced."""
 
     TOLERANCE: ClassVar[float] = 4e-6
     """The largest difference in nats between equal scores, for batches of another shape."""
@@ -23,7 +23,12 @@ class CutsFound:
     changed: int
     largest_change_nats: float
     repeat_change_nats: float
-    """The largest difference between two runs on the same text, which only rounding by chance can cause."""
+    """The largest difference between two runs on the same text, which rounding by chance causes, or what the method
+    keeps from one text to the next."""
+    early_repeat_change_nats: float = 0.0
+    """The same among the targets that are scored first, which are half of all."""
+    reordered: int = 0
+    """The number of cuts at which the method's own order of what comes before the cut changed."""
 
     @property
     def repeats(self) -> bool:
@@ -91,6 +96,28 @@ class SumsFound:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbabilitiesFound:
+    """Distributions that the method told, beside its scores."""
+
+    SAME_NATS: ClassVar[float] = 1e-4
+    """The largest difference in nats between a score and the told probability, for rounding in fp32."""
+
+    positions: int
+    largest_deviation: float
+    """The largest deviation of a sum from 1; infinite where a probability is negative or no number."""
+    largest_mismatch_nats: float
+    """The largest difference between a target's score and what its distribution gives it."""
+    altered: int
+    """The number of positions whose own token, and everything that is scored later, was replaced."""
+    changed: int
+    """The number of these at which the distribution changed."""
+
+    @property
+    def agree(self) -> bool:
+        return self.largest_deviation <= SumsFound.TOLERANCE and self.largest_mismatch_nats <= self.SAME_NATS
+
+
+@dataclass(frozen=True, kw_only=True)
 class BytesFound:
     """The byte table compared with decoded documents."""
 
@@ -102,14 +129,15 @@ class BytesFound:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What the process opened besides artifact, code, tokenizer and validation shards."""
+    """What the process opened besides code, the method's own files, tokenizer and validation shards."""
 
     watcher: Watcher
     files: tuple[str, ...]
     sockets: tuple[str, ...]
     """Sockets, inherited handles and other ways to data that show no file."""
     allowed_files: int
-    """The number of the submission's own files that were opened; 0 would mean that the watcher is blind."""
+    """The number of the method's own files that were opened, the copy of the data included; 0 would mean that the
+    watcher is blind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +156,14 @@ class Reproduced:
 
 @dataclass(frozen=True, kw_only=True)
 class Executed:
-    """The findings on one evaluation's method, run in a clean process from the packed file."""
+    """The findings on one method, run in a clean process from the packed file or from the user's own."""
 
     method: str
     adapts: bool
-    packed_bytes: int
+    ordered: bool = False
+    """True if the method says itself in which order it scores."""
+    own_bytes: int
+    """The size of the packed file, or of all files that the user's method may open."""
     split_targets: int
     """The number of targets of the whole split; `count.targets` of them were tried."""
     cuts: CutsFound
@@ -142,11 +173,25 @@ class Executed:
     """An altered text scored in a process that never saw the other one."""
     count: CountFound
     sums: SumsFound
+    probabilities: ProbabilitiesFound | None = None
+    """None where the method tells scores alone."""
     bytes: BytesFound
     opened: Opened
     reproduced: Reproduced
     notes: tuple[str, ...]
     seconds: float
+
+    @property
+    def keeps_state(self) -> bool:
+        """True if targets get other scores when their text comes again, but the same in a process of its own: no
+        rounding by chance does that."""
+        again = self.cuts.early_repeat_change_nats > CutsFound.TOLERANCE
+        return again and self.restarted.compared > 0 and not self.restarted.changed
+
+    @property
+    def normalized(self) -> bool:
+        """True if the probabilities sum to one, and the scores are those of the probabilities that the method tells."""
+        return self.sums.one and (self.probabilities is None or self.probabilities.agree)
 
     @property
     def learned_early(self) -> bool:

@@ -20,16 +20,15 @@ from golfpipe.loading.weights import COMPUTE_DTYPES
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import load_network
 from golfpipe.optim.process_group import ALONE
-from golfpipe.scoring.byte_table import target_bytes
 from golfpipe.scoring.score import score_windows
 from golfpipe.scoring.windows import batch_windows, plan_windows
-from golfpipe.submission.trial.scorer import OnScored, Trial
+from golfpipe.submission.trial.scorer import OnScored, TextOf, Trial, stream_order
 
 MAX_PROBES = 200
 """Positions at which the sum over the vocabulary is taken inside the method."""
 
 
-class PackedScorer:
+class PackedScorer(TextOf):
     """A Scorer over the weights in a packed file."""
 
     def __init__(
@@ -44,8 +43,9 @@ class PackedScorer:
     ) -> None:
         """`config`: of the evaluation, or of the packed model that it is one of. `adapted`: test-time training had a
         part in it."""
+        super().__init__(tokenizer)
         self._windows, self._ttt, self._seed = config.evaluate, config.ttt if adapted else None, config.seed
-        self.vocab_size, self.bos_id, self.adapts = model.vocab_size, model.bos_id, adapted
+        self.adapts, self.ordered = adapted, False
         self.name: str = self._windows.method
         self.wanted_targets, self.same_nats = self._windows.targets_of_several_windows, Method.same_nats
         if self._ttt is not None:
@@ -55,7 +55,7 @@ class PackedScorer:
             self.same_nats = method.same_nats
         self.probability_sums: list[float] = []
         self.scores_computed = 0
-        self._tokenizer, self._device = tokenizer, device
+        self._device = device
         self._weights = {name: tensor.to(device) for name, tensor in weights.items()}
         self._network = load_network(model, weights).to(device)
         self._plain_nats = self._network.nats
@@ -68,11 +68,11 @@ class PackedScorer:
         self._reset(self._windows.precision)
         return self._plain(tokens, on_scored)
 
-    def sizes(self, tokens: np.ndarray) -> np.ndarray:
-        return target_bytes(self._tokenizer.byte_table, tokens[:-1], tokens[1:])
+    def order(self, tokens: np.ndarray) -> np.ndarray:
+        return stream_order(tokens)
 
-    def decoded_bytes(self, document: np.ndarray) -> int:
-        return len(self._tokenizer.decode(document).encode("utf-8"))
+    def probabilities(self, tokens: np.ndarray, targets: np.ndarray) -> None:
+        """Return None: `probability_sums` are taken inside of the network."""
 
     def comparable_targets(self, num_targets: int) -> int:
         if self._ttt is None:

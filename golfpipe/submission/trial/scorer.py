@@ -8,23 +8,30 @@ from typing import Protocol
 
 import numpy as np
 
+from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.scoring.byte_table import target_bytes
+
+# Shapes: N targets, T told targets, V vocabulary
+
 OnScored = Callable[[int, float], None]
 """The hook that scoring methods call, with the number of targets just scored and the sum of their nats."""
 
 
 Score = Callable[[np.ndarray, OnScored], np.ndarray]
-"""A way to score: tokens -> the nats of every target, float32 [len(tokens) - 1]."""
+"""A way to score: tokens -> the nats of every target, floats [len(tokens) - 1]."""
 
 
 class Scorer(Protocol):
-    """Scores texts, each call from the same packed weights: what one call learned must be gone in the next."""
+    """Scores texts, each call from the same weights: what one call learned must be gone in the next."""
 
     name: str
     """A name for people to read: sliding, score_first_lora, ..."""
     vocab_size: int
     bos_id: int
     adapts: bool
-    """True if it learns from the text while, or before, it scores."""
+    """True if it may learn from the text while, or before, it scores."""
+    ordered: bool
+    """True if it says itself in which order it scores; else it is that of the stream."""
     wanted_targets: int
     """The length of a text in which everything that the method does has happened, the first update included."""
     probability_sums: list[float]
@@ -36,7 +43,14 @@ class Scorer(Protocol):
     """Nats by which rounding may change a score where the text has another length."""
 
     def score(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
-        """Return the nats of every target, float32 [len(tokens) - 1]."""
+        """Return the nats of every target, floats [len(tokens) - 1]."""
+
+    def order(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the targets in the order in which they are scored, integers [len(tokens) - 1]."""
+
+    def probabilities(self, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return the probabilities of every token of the vocabulary at these targets [T, V]; None where the method
+        does not tell them."""
 
     def sizes(self, tokens: np.ndarray) -> np.ndarray:
         """Return the bytes that each target counts for [len(tokens) - 1]."""
@@ -57,8 +71,28 @@ class Trial:
 
     A method that treats each document by itself is tried twice: with its own batches while documents keep their places,
     and document by document while they move. In the second case batches would change shape, and rounding with them,
-    which Adam makes large.
+    which Adam makes large. Where a method chooses the order of the documents, they keep their places: their lengths
+    are known to it before it scores.
     """
 
     score: Score
     moves_documents: bool
+
+
+class TextOf:
+    """What a scorer knows of its text by the tokenizer alone."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.vocab_size, self.bos_id = tokenizer.vocab_size, tokenizer.bos_id
+
+    def sizes(self, tokens: np.ndarray) -> np.ndarray:
+        return target_bytes(self._tokenizer.byte_table, tokens[:-1], tokens[1:])
+
+    def decoded_bytes(self, document: np.ndarray) -> int:
+        return len(self._tokenizer.decode(document).encode("utf-8"))
+
+
+def stream_order(tokens: np.ndarray) -> np.ndarray:
+    """Return the targets from the first to the last, int64 [len(tokens) - 1]."""
+    return np.arange(len(tokens) - 1)

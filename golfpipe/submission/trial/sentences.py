@@ -18,7 +18,7 @@ def knows_too_much(run: Executed) -> str:
             "has seen a token before it scores it: put in the target's place one after the other,"
             f" {run.sums.swapped_tokens:,} tokens get probabilities that sum to {run.sums.swapped_sum:.7f}"
         )
-    return f"its scores know tokens that come later: {cut_sentence(run.cuts)}"
+    return f"its scores know tokens that come later: {cut_sentence(run)}"
 
 
 def changed_scores(found: Compared | CutsFound) -> str:
@@ -26,15 +26,27 @@ def changed_scores(found: Compared | CutsFound) -> str:
     return f"{found.changed:,} of {found.compared:,} scores change, by up to {found.largest_change_nats:.2g} nats"
 
 
-def cut_sentence(cuts: CutsFound) -> str:
+def cut_sentence(run: Executed) -> str:
     """Say what became of the scores before the cuts."""
+    cuts = run.cuts
     how = (
         changed_scores(cuts)
         if cuts.changed
         else f"all {cuts.compared:,} scores of {cuts.targets:,} targets stay as they were"
         + (f" within {cuts.largest_change_nats:.2g} nats" if cuts.largest_change_nats else "")
     )
-    return f"with all tokens after a cut replaced, at {cuts.cuts} cuts, {how}"
+    replaced = "everything replaced that is scored after a cut" if run.ordered else "all tokens after a cut replaced"
+    return f"with {replaced}, at {cuts.cuts} cuts, {how}"
+
+
+def order_sentence(run: Executed) -> str:
+    """Say what it means for the scores that a method chooses the order."""
+    return (
+        "; scores depend on the order that order() gives: documents keep their places here, so the method knows their"
+        " lengths before it scores"
+        if run.ordered
+        else ""
+    )
 
 
 def sum_sentence(run: Executed) -> str:
@@ -46,5 +58,16 @@ def sum_sentence(run: Executed) -> str:
         else ""
     )
     tried = f"{sums.swapped_tokens:,}" if sums.complete else f"{sums.swapped_tokens:,} of {sums.vocab_size:,}"
-    swapped = f"the probabilities sum to {sums.swapped_sum:.7f}{inside}"
+    swapped = f"the probabilities sum to {sums.swapped_sum:.7f}{inside}{_told_sentence(run)}"
     return f"with each of {tried} tokens put in the target's place, {swapped}"
+
+
+def _told_sentence(run: Executed) -> str:
+    """Say how the distributions that the method tells agree with 1 and with its scores."""
+    told = run.probabilities
+    if told is None:
+        return ""
+    return (
+        f"; probabilities() at {told.positions} positions sums within {told.largest_deviation:.1e} of 1, and gives the"
+        f" targets their scores within {told.largest_mismatch_nats:.1e} nats"
+    )

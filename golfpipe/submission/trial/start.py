@@ -1,14 +1,9 @@
-"""Run an evaluation's method again, in a clean process, on altered text, as rules 3, 4, 5, 6 and 10 need it.
-
-The process gets an empty working folder and home, only the variables by which libraries and devices are found, and a
-copy of the data in which the validation shard holds what is scored. strace watches what it opens where that works, else
-an audit hook inside it. A second process scores one altered text from the start.
-"""
+"""Run an evaluation's method again, on altered text, as rules 3, 4, 5, 6 and 10 need it, or the user's own method."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,90 +15,59 @@ from golfpipe.config.schema import known_part
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.loading.lineage import Lineage
 from golfpipe.store.artifact import Artifact
+from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.store.metric_values import mapping, text
 from golfpipe.submission.sizes import packed_file_bytes
-from golfpipe.submission.trial.clean_process import PROGRAM, CleanProcesses
-from golfpipe.submission.trial.experiments import BYTE_TOKENS, compare
-from golfpipe.submission.trial.findings import (
-    BytesFound,
-    Compared,
-    CountFound,
-    CutsFound,
-    Executed,
-    Reproduced,
-    SumsFound,
-)
+from golfpipe.submission.trial.findings import Executed, Reproduced
+from golfpipe.submission.trial.room import Room
 
 _SAME_NATS = 1e-5
 """Nats per target by which a plain evaluation may differ when it is run again."""
-TIME_LIMIT_SECONDS = 7200
-"""The seconds after which the processes are stopped."""
 
 
-def execute(
-    lineage: Lineage,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    targets: int | None = None,
-    seconds: float = TIME_LIMIT_SECONDS,
-    program: Sequence[str] = PROGRAM,
-    use_strace: bool = True,
-) -> Executed:
+def execute(lineage: Lineage, *, room: Room | None = None) -> Executed:
     """Put the method behind an evaluation, or a plain evaluation of a packed model, on trial.
 
-    `targets`: the length of the text, 0 for the whole split, None for what the method needs to show all that it does.
     Raises UsageError where nothing is packed or the data is not found, StageFailed where the process fails or takes
-    longer than `seconds`.
+    too long.
     """
-    from golfpipe.submission.trial.data_copy import copy_data  # which reads tokens with torch's help
-
     packed, data = lineage.packed, lineage.data
     if packed is None:
         raise UsageError(
-            "there is no packed model to execute", hint="golfpipe pack, then audit --execute its evaluation"
+            "there is no packed model to execute", hint="`golfpipe pack` makes one; then audit --execute its evaluation"
         )
     if data is None:
         raise ArtifactError(f"{packed.path}: the token data that it was scored on is not found near by")
     packed_bytes = packed_file_bytes(packed)
-    with tempfile.TemporaryDirectory(prefix="golfpipe-execute-") as name:
-        scratch = Path(name).resolve()
-        most = 0 if targets == 0 else max(BYTE_TOKENS, targets or 0)
-        split_targets, from_sidecar = copy_data(data, scratch / "data", most)
-        request = _request(lineage, packed, scratch) | {
-            "device": device,
-            "threads": threads,
-            "targets": split_targets if targets == 0 else targets,
-            "from_sidecar": from_sidecar,
-        }
-        processes = CleanProcesses(scratch, program, use_strace, seconds)
-        found = processes.run("first", request)
-        processes.run("second", request | {"restarted": True})
-        opened = processes.opened(packed, data)
-        restarted = compare(
-            np.load(scratch / "first.npy"), np.load(scratch / "second.npy"), found["restart_cut"] - 1,
-            CutsFound.TOLERANCE,
-        )  # fmt: skip
-    return Executed(
-        method=found["method"],
-        adapts=found["adapts"],
-        packed_bytes=packed_bytes,
-        split_targets=split_targets,
-        cuts=CutsFound(**found["cuts"]),
-        shorter=Compared(**found["shorter"]),
-        restarted=restarted,
-        count=CountFound(**found["count"]),
-        sums=SumsFound(**found["sums"]),
-        bytes=BytesFound(**found["bytes"]),
-        opened=opened,
-        reproduced=_reproduced(lineage, found["document_nats"]),
+    own = (packed.path / MANIFEST_NAME, packed.path / "packed.safetensors")
+    executed, document_nats = (room or Room()).put_on_trial(_request(lineage, packed), own, data)
+    return replace(
+        executed,
+        own_bytes=packed_bytes,
+        reproduced=_reproduced(lineage, document_nats),
         notes=_notes(lineage, packed),
-        seconds=round(found["seconds"], 3),
     )
 
 
-def _request(lineage: Lineage, packed: Artifact, scratch: Path) -> dict[str, Any]:
-    """Return the request, with the settings of the stages that made the score or that a packed model carries."""
+def execute_file(file: Path, data: Artifact, *, own: Sequence[Path] = (), room: Room | None = None) -> Executed:
+    """Put the scoring method in the user's Python file on trial. `own`: other files, or folders of them, that it may
+    open, such as its weights.
+
+    Raises UsageError for a file that is none or has no function `score`, StageFailed where it raises, gives something
+    else than numbers, or takes too long.
+    """
+    for path in (file, *own):
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file", path=str(path))
+    if not file.is_file():
+        raise UsageError(f"{file}: expected a Python file with a function score(tokens)", path=str(file))
+    request = {"method": "file", "file": str(file.resolve())}
+    return (room or Room()).put_on_trial(request, (file.resolve(), *own), data)[0]
+
+
+def _request(lineage: Lineage, packed: Artifact) -> dict[str, Any]:
+    """Return the description of the method, with the settings of the stages that made the score or that a packed model
+    carries."""
     scored = lineage.evaluation or packed
     learned = scored if lineage.score_first else lineage.adapted
     config = dict(scored.manifest.config)
@@ -112,11 +76,10 @@ def _request(lineage: Lineage, packed: Artifact, scratch: Path) -> dict[str, Any
         METHODS.check(f"{learned.path}: ttt.method", text(mapping(config, "ttt"), "method") or "")
     known, _ = known_part(config)
     return {
+        "method": "packed",
         "packed": str(packed.path.resolve()),
-        "data": str(scratch / "data"),
         "config": known,
         "adapted": learned is not None,
-        "restarted": False,
     }
 
 

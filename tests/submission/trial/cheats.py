@@ -22,7 +22,7 @@ from golfpipe.store.artifact import open_artifact
 from golfpipe.submission.trial.experiments import silent
 from golfpipe.submission.trial.packed_scorer import PackedScorer
 from golfpipe.submission.trial.process import packed_scorer
-from golfpipe.submission.trial.scorer import Trial
+from golfpipe.submission.trial.scorer import Trial, stream_order
 
 
 class PeeksAhead(PackedScorer):
@@ -211,7 +211,7 @@ def keeps_it_on_disk(request):
 class Uniform:
     """Every token is as likely as any other. A Scorer need not be a network."""
 
-    name, vocab_size, bos_id, adapts, wanted_targets = "uniform", 384, 1, False, 0
+    name, vocab_size, bos_id, adapts, ordered, wanted_targets = "uniform", 384, 1, False, False, 0
     probability_sums: tuple[float, ...] = ()
     scores_computed, same_nats = 0, 1e-5
 
@@ -219,6 +219,12 @@ class Uniform:
         nats = np.full(len(tokens) - 1, np.log(self.vocab_size))
         on_scored(len(nats), float(nats.sum()))
         return nats
+
+    def order(self, tokens):
+        return stream_order(tokens)
+
+    def probabilities(self, tokens, targets):
+        return np.full((len(targets), self.vocab_size), 1 / self.vocab_size)
 
     def sizes(self, tokens):
         return np.zeros(len(tokens) - 1, dtype=np.int64)

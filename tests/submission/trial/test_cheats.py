@@ -26,7 +26,7 @@ from golfpipe.submission.trial.experiments import (
 )
 from golfpipe.submission.trial.findings import CutsFound
 from golfpipe.submission.trial.packed_scorer import PackedScorer
-from golfpipe.submission.trial.scorer import Trial
+from golfpipe.submission.trial.scorer import Trial, stream_order
 
 LORA = ("ttt.method=score_first_lora", "ttt.score_first_lora.context_length=48", "ttt.score_first_lora.chunk_tokens=32")
 SGD = ("ttt.method=score_first_sgd",)
@@ -212,7 +212,7 @@ def test_cuts_cover_a_thousand_targets_and_the_last_update():
 def test_every_token_after_the_cut_is_another_one_or_a_kept_document_start(make, moves):
     scorer, tokens = make()
     trial = Trial(score=scorer.score, moves_documents=moves)
-    other = altered(tokens, 500, trial, scorer, np.random.default_rng(0))
+    other = altered(tokens, stream_order(tokens), 500, trial, scorer, np.random.default_rng(0))
     assert (other[:500] == tokens[:500]).all()
     same = other[500:] == tokens[500:]
     starts = tokens[500:] == scorer.bos_id

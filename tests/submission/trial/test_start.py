@@ -16,6 +16,7 @@ import pytest
 from golfpipe.cli.app import main
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
 from golfpipe.loading.lineage import trace
+from golfpipe.submission.trial.room import Room
 from golfpipe.submission.trial.start import execute
 from golfpipe.submission.trial.strace_log import parse_strace, strace_command
 
@@ -30,6 +31,10 @@ def child_with(build: str) -> list[str]:
         f" from golfpipe.submission.trial.process import main; main({build})"
     )
     return [sys.executable, "-I", "-c", code]
+
+
+def quick_room(**more) -> Room:
+    return Room(device="cpu", threads=1, **more)
 
 
 def test_the_audit_executes_and_every_rule_that_needs_it_passes(chain, evaluation, capsys):
@@ -55,7 +60,7 @@ def test_forbidden_files_and_sockets_are_seen(chain, evaluation, use_strace):
     answers = chain.data.path.parent / "answers.json"
     answers.write_text("{}")
     build = f"cheats.opens_things({str(answers)!r})"
-    found = execute(trace(evaluation), device="cpu", threads=1, program=child_with(build), use_strace=use_strace)
+    found = execute(trace(evaluation), room=quick_room(program=child_with(build), use_strace=use_strace))
     assert found.opened.watcher == ("strace" if use_strace else "audit hook")
     names = {Path(path).name for path in found.opened.files}
     assert "answers.json" in names and any("train_" in name for name in names)
@@ -91,7 +96,14 @@ def test_scores_of_other_weights_than_the_packed_ones_are_noticed(chain, evaluat
 
 def _result_of(monkeypatch, lineage, *, document_nats):
     """What `execute` makes of a process that ended with these scores."""
-    empty = {"method": "sliding", "adapts": False, "seconds": 1.0, "restart_cut": 5}
+    empty = {
+        "method": "sliding",
+        "adapts": False,
+        "ordered": False,
+        "probabilities": None,
+        "seconds": 1.0,
+        "restart_cut": 5,
+    }
     same = {"compared": 9, "changed": 0, "largest_change_nats": 0.0}
     parts = {
         "cuts": {
@@ -118,6 +130,7 @@ def _result_of(monkeypatch, lineage, *, document_nats):
             "positions": 0,
             "largest_deviation": 0.0,
         },
+        "probabilities": None,
         "bytes": {"documents": 1, "wrong_documents": 0, "table_bytes": 1, "decoded_bytes": 1},
     }
 
@@ -125,14 +138,14 @@ def _result_of(monkeypatch, lineage, *, document_nats):
         np.save(processes.scratch / f"{name}.npy", np.zeros(9))
         return empty | parts | {"document_nats": document_nats}
 
-    monkeypatch.setattr("golfpipe.submission.trial.start.CleanProcesses.run", run)
-    return execute(lineage, use_strace=False)
+    monkeypatch.setattr("golfpipe.submission.trial.room.CleanProcesses.run", run)
+    return execute(lineage, room=Room(use_strace=False))
 
 
 def test_a_process_that_fails_says_why(chain, evaluation):
     program = [sys.executable, "-I", "-c", "raise SystemExit('no such thing')"]
     with pytest.raises(StageFailed, match="ended with 1: no such thing"):
-        execute(trace(evaluation), program=program, use_strace=False)
+        execute(trace(evaluation), room=Room(program=program, use_strace=False))
 
 
 def test_what_is_not_packed_or_has_no_data_is_refused(chain, evaluation):
@@ -220,12 +233,15 @@ def test_a_clean_process_inherits_no_handle_and_one_that_does_is_told(tmp_path):
 def test_a_process_that_takes_too_long_is_stopped(chain, evaluation):
     started = time.monotonic()
     with pytest.raises(StageFailed, match=r"took more than 1\.5 s and was stopped") as caught:
-        execute(trace(evaluation), seconds=1.5, program=child_with("cheats.takes_for_ever"), use_strace=False)
+        execute(
+            trace(evaluation),
+            room=Room(seconds=1.5, program=child_with("cheats.takes_for_ever"), use_strace=False),
+        )
     assert "--seconds" in (caught.value.hint or "") and time.monotonic() - started < 60
 
 
 def test_what_is_kept_from_the_whole_file_shows_in_another_process(chain, evaluation):
-    found = execute(trace(evaluation), device="cpu", threads=1, program=child_with("cheats.keeps_it_in_a_module"))
+    found = execute(trace(evaluation), room=quick_room(program=child_with("cheats.keeps_it_in_a_module")))
     assert found.restarted.changed > 400 and found.restarted.largest_change_nats > 1e-3
     assert found.cuts.repeats and found.cuts.changed == 0  # one process alone does not show it
 

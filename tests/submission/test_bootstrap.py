@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from golfpipe.review import bootstrap
-from golfpipe.review.bootstrap import paired_bootstrap
+from golfpipe.submission import bootstrap
+from golfpipe.submission.bootstrap import paired_bootstrap
 
 
 def _scores(documents: int, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

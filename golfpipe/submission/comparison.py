@@ -6,21 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from golfpipe.config.resolve import changed_keys
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.extras import require
-from golfpipe.review.bootstrap import PairedDifference, paired_bootstrap
-from golfpipe.stages.evaluation import DOCUMENTS
+from golfpipe.loading.document_scores import read_document_scores
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.metric_values import needed_number
-from golfpipe.store.tensors import check_tensors
+from golfpipe.submission.bootstrap import PairedDifference, paired_bootstrap
 
 WINDOW_METRICS = ("method", "context_length", "stride")
 """Metrics of an evaluation that say in which windows it scored."""
-_DOCUMENT_DTYPES = {"nats": torch.float64, "targets": torch.int64, "bytes": torch.int64}
-_MOST_PER_DOCUMENT = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +42,7 @@ def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, s
     left, right = open_artifact(first, "evaluation"), open_artifact(second, "evaluation")
     _check_comparable(left, right)
     one, other = (needed_number(artifact.manifest.metrics, "val_bpb", artifact.path) for artifact in (left, right))
-    a, b = _documents(left), _documents(right)
+    a, b = read_document_scores(left), read_document_scores(right)
     if any(not np.array_equal(a[name], b[name]) for name in ("targets", "bytes")):
         raise ArtifactError(
             f"{right.path}: its documents differ from those of {left.path}, though the data is the same"
@@ -76,18 +72,3 @@ def _check_comparable(left: Artifact, right: Artifact) -> None:
             f"{left.path} and {right.path} scored in different windows: {'; '.join(changed_keys(*windows))}",
             hint="evaluate both with the same evaluate.method, context_length, stride and max_targets",
         )
-
-
-def _documents(evaluation: Artifact) -> dict[str, np.ndarray]:
-    name, tensors = str(evaluation.path / DOCUMENTS), evaluation.read_tensors(DOCUMENTS)
-    length = tuple(tensors["nats"].shape[:1]) if "nats" in tensors else (0,)
-    check_tensors(tensors, dict.fromkeys(_DOCUMENT_DTYPES, length), name)
-    for key, dtype in _DOCUMENT_DTYPES.items():
-        if tensors[key].dtype != dtype:
-            raise ArtifactError(f"{name}: tensor {key} is {tensors[key].dtype}, expected {dtype}")
-    for key, least in (("targets", 1), ("bytes", 0)):
-        if tensors[key].numel() == 0 or int(tensors[key].min()) < least or int(tensors[key].max()) > _MOST_PER_DOCUMENT:
-            raise ArtifactError(f"{name}: tensor {key} is empty or holds numbers that are no counts")
-    if int(tensors["bytes"].sum()) == 0:
-        raise ArtifactError(f"{name}: tensor bytes says that no document has text")
-    return {key: tensor.numpy() for key, tensor in tensors.items()}

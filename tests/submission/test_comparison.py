@@ -11,7 +11,7 @@ import pytest
 from golfpipe.cli.app import main
 from golfpipe.data.text_files import find_text_files
 from golfpipe.errors import UsageError
-from golfpipe.review.comparison import compare_evaluations
+from golfpipe.submission.comparison import compare_evaluations
 
 
 @pytest.fixture(scope="module")
