@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from golfpipe.openmp import shorten_waiting
+from golfpipe.openmp import others_use_the_cores, shorten_waiting
 from golfpipe.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ __all__ = [
     "write_report",
 ]
 
-shorten_waiting(os.environ)  # before anything loads torch
+shorten_waiting(os.environ, others_use_the_cores())  # before anything loads torch
 
 
 _ELSEWHERE = {

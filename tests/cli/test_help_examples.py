@@ -5,6 +5,7 @@ Stages cost nothing here, because the docs and the README run them all; what loo
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -95,6 +96,8 @@ def test_every_example_runs_as_written(
         request.getfixturevalue("hub")
     if command == "config init":
         Path("stages.yaml").unlink()  # a folder in which nobody wrote one yet
+    if "--interactive" in line:
+        monkeypatch.setattr("sys.stdin", io.StringIO("The function returns\n"))
     if "evaluate-train" in line:
         assert main(["evaluate", "artifacts/demo/train", "-q"]) == 0
     if "shard-" in line:

@@ -56,7 +56,7 @@ def trial(
 
         return Answer(lines=TEMPLATE.read_text(encoding="utf-8").splitlines())
     if scorer is None or data is None:
-        raise UsageError("expected SCORER.py and DATA", hint="golfpipe trial --example > scorer.py writes one")
+        raise UsageError("expected SCORER.py and DATA", hint="this writes one: golfpipe trial --example > scorer.py")
     from golfpipe.review.trial import trial as put_on_trial
 
     room = room_of(device, threads, targets, seconds)
