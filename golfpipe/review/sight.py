@@ -96,5 +96,7 @@ def _holds_text(root: Path) -> bool:
 
 
 def _in_words(kind: Kind) -> str:
+    if kind == "weights":
+        return "imported weights"
     words = kind.replace("_", " ")
     return words if kind == "token_data" else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -49,20 +49,19 @@ def trial(
     \b
     Examples:
       golfpipe trial --example > scorer.py
-      golfpipe trial scorer.py artifacts/data/demo
-      golfpipe trial scorer.py artifacts/data/demo --targets 3000 --strict
+      golfpipe trial scorer.py artifacts/data/demo --targets 2000 --strict
     """
     if example:
         from golfpipe.submission.trial.file_scorer import TEMPLATE
 
         return Answer(lines=TEMPLATE.read_text(encoding="utf-8").splitlines())
     if scorer is None or data is None:
-        raise UsageError("expected SCORER.py and DATA", hint="golfpipe trial --example > scorer.py writes one")
+        raise UsageError("expected SCORER.py and DATA", hint="this writes one: golfpipe trial --example > scorer.py")
     from golfpipe.review.trial import trial as put_on_trial
 
     room = room_of(device, threads, targets, seconds)
-    make_reporter(quiet=options.quiet, verbose=options.verbose).note(f"running {scorer}, which is not sandboxed")
-    report = put_on_trial(input_path(scorer), input_path(data), allow=allow or (), room=room)
+    reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
+    report = put_on_trial(input_path(scorer), input_path(data), allow=allow or (), room=room, reporter=reporter)
     return _answer(report, strict=strict)
 
 
