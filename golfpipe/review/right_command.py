@@ -34,6 +34,7 @@ _STEPS: dict[Kind, str] = {
 }
 """The kinds in a run, the one that most people mean first, and the step that writes each by default."""
 _NEXT: dict[Kind, tuple[str, Kind]] = {
+    "weights": ("quantize", "quantized_model"),
     "trained_model": ("quantize", "quantized_model"),
     "quantized_model": ("pack", "packed_model"),
     "packed_model": ("evaluate", "evaluation"),
@@ -120,6 +121,8 @@ def find_way(sight: Sight, wanted: Sequence[str]) -> Way | None:
         return None
     if sight.sort is None:
         return _from_nothing(sight, wanted)
+    if sight.sort == "weights" and not {*wanted} <= {"quantized_model", "packed_model"}:
+        return None  # they have no architecture, and the error says so
     made = _made_from(sight, Way(why=f"this is {sight.what}"), wanted)
     return made if made is not None else _instead(sight)
 
