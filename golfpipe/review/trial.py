@@ -78,12 +78,7 @@ def _score(data: Artifact, executed: Executed) -> tuple[float, float]:
 
 
 def _notes(file: Path, executed: Executed) -> tuple[str, ...]:
-    watched = (
+    return (
         f"Python is not sandboxed: {file.name} ran with your rights. What it opened was watched by"
-        f" {executed.opened.watcher}, not prevented."
+        f" {executed.opened.watcher}, not prevented.",
     )
-    order = (
-        "Scores depend on the order that order() gives: the method knows before it scores where documents begin, and so"
-        " how long they are."
-    )
-    return (watched, order) if executed.ordered else (watched,)
