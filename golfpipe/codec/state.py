@@ -7,7 +7,7 @@ The payload's description is {"weights": [LINE, ...]} with a line for each tenso
     [name, number]                       the same tensor as that of line `number`, counted from 0
 
 Pieces have numbers for names. Exact pieces hold the tensor's bytes; all others the fp32 numbers that are then rounded
-to its type.
+to its type, which is a float type.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ DTYPE_BYTES = {
 WEIGHTS = "weights"
 """The one key of the description."""
 _MAX_AXES = 64
+_MAX_VALUES = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +93,13 @@ def read_tensors(model: Mapping[str, Any], entries: Iterable[Stored]) -> list[St
         own = [waiting.pop() for _ in range(min(tensor.pieces, len(waiting)))]
         held = sum(math.prod(entry.shape) * _value_bytes(entry, tensor.dtype) for entry in own)
         expected = 0 if tensor.same_as is not None else tensor.num_values * DTYPE_BYTES[tensor.dtype]
-        whole = len(own) == 1 or all(entry.bits not in EXACT_DTYPES for entry in own)
-        if len(own) != tensor.pieces or held != expected or not whole:
+        exact = sum(entry.bits in EXACT_DTYPES for entry in own)
+        fits = exact == len(own) or (exact == 0 and tensor.dtype.startswith(("float", "bfloat")))
+        if len(own) != tensor.pieces or held != expected or not fits:
             raise ArtifactError(
                 f"packed payload, tensor {tensor.name[:100]!r}: {len(own)} pieces of {held} bytes in all, expected"
-                f" {tensor.pieces} pieces of {expected} bytes for {list(tensor.shape)[:8]} numbers of {tensor.dtype}"
+                f" {tensor.pieces} pieces of one kind and {expected} bytes for {list(tensor.shape)[:8]} numbers of"
+                f" {tensor.dtype}"
             )
     if waiting:
         raise ArtifactError(f"packed payload: {len(waiting)} pieces belong to no tensor")
@@ -138,9 +141,11 @@ def _decoded(
             continue
         parts = (next(pieces) for _ in range(tensor.pieces))
         found = [format_of(piece.bits).weights(piece).reshape(-1) for piece in parts]
-        values_N = found[0] if len(found) == 1 else np.concatenate(found or [np.empty(0, dtype=np.uint8)])
-        if values_N.dtype != np.float32:  # the bytes of an exact piece, or of a tensor without values
-            yield tensor, values_N.view(np.uint8)
+        if not found or found[0].dtype != np.float32:  # the bytes of exact pieces, or of a tensor without values
+            found = [np.empty(0, dtype=np.uint8)] if not found else [values.view(np.uint8) for values in found]
+        values_N = found[0] if len(found) == 1 else np.concatenate(found)
+        if values_N.dtype == np.uint8:
+            yield tensor, values_N
         else:
             shape, axis = tensor.shape, tensor.axis
             values = values_N.reshape(shape[axis : axis + 1] + shape[:axis] + shape[axis + 1 :])
@@ -149,9 +154,7 @@ def _decoded(
 
 def _value_bytes(entry: Stored, dtype: str) -> int:
     """Return how many of a tensor's bytes a value of the piece stands for."""
-    if entry.bits in EXACT_DTYPES:
-        return np.dtype(EXACT_DTYPES[entry.bits]).itemsize
-    return DTYPE_BYTES[dtype] if dtype.startswith(("float", "bfloat")) else 0
+    return np.dtype(EXACT_DTYPES[entry.bits]).itemsize if entry.bits in EXACT_DTYPES else DTYPE_BYTES[dtype]
 
 
 def _read_line(line: Any, before: list[StoredTensor]) -> StoredTensor:
@@ -163,7 +166,8 @@ def _read_line(line: Any, before: list[StoredTensor]) -> StoredTensor:
         case [str(name), str(dtype), list(shape), int(pieces), int(axis)] if (
             dtype in DTYPE_BYTES
             and len(shape) <= _MAX_AXES
-            and all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
+            and all(type(size) is int and size >= 0 for size in shape)
+            and math.prod(size or 1 for size in shape) < _MAX_VALUES  # empty tensors have strides, too
             and type(pieces) is int
             and pieces >= 0
             and type(axis) is int

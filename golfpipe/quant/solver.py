@@ -20,7 +20,11 @@ TOLERANCE = 0.001
 """A size within this share below the target is a hit."""
 
 _AIM = 0.0003
-_MAX_PASSES = 12
+_MAX_PASSES = 32
+_MOST_INTERPOLATIONS = 12
+"""The interval of levels is halved after so many passes: sizes that leap mislead interpolation."""
+_NARROW, _NARROWEST = 1 / LOG_STEPS, 1 / (16 * LOG_STEPS)
+"""Intervals of levels in which at most one step of a tensor changes, and hardly ever those of two."""
 _COARSEST, _FINEST = 8.0, -7.0
 """Levels in octaves of the step around one root mean square: all codes zero, and 9 bits a weight."""
 _MAX_SHIFT = 0.08
@@ -44,18 +48,18 @@ def solve_level(
 ) -> tuple[dict[str, Piece], Solution]:
     """Return pieces of all tensors whose measured size is within TOLERANCE below target, and how they were found.
 
-    Where a few tensors are all there is, their sizes may leave a gap there, since steps are 0.27 % apart; the largest
-    size below the target is then taken. measure gives the exact size with these pieces, in the unit of target (bytes);
-    start is the level to try first. Raises StageFailed, naming the smallest reachable size, where even codes of zero
-    are too many, and where the search does not settle.
+    Where a few tensors are all there is, their sizes may leave a gap there, since steps are 0.27 % apart and weights of
+    a coarse type take few values; the largest size below the target is then taken. measure gives the exact size with
+    these pieces, in the unit of target (bytes); start is the level to try first. Raises StageFailed, naming the
+    smallest reachable size, where even codes of zero are too many, and where the search does not settle.
     """
     expected = _ExpectedBytes(tensors)
     centers = sorted(tensor.level_of_step(1.0) for tensor in tensors)
     coarsest, finest = centers[-1] + _COARSEST, centers[0] + _FINEST
     level = start if start is not None else expected.level_of(target, finest, coarsest)
-    below: tuple[float, float] | None = None  # (level, size) of the largest size that fits
-    above: tuple[float, float] | None = None
-    fitting: dict[str, Piece] | None = None
+    below: tuple[float, float] | None = None  # (level, size) of the finest level that fits
+    above: tuple[float, float] | None = None  # of the coarsest level that does not
+    best: tuple[float, float] | None = None  # of the largest size that fits; a finer level may give a smaller one
     for passes in range(1, _MAX_PASSES + 1):
         pieces: dict[str, Piece] = {}  # those of the last pass are not held through the next one
         pieces = quantize_all({tensor.name: (tensor, level) for tensor in tensors})
@@ -68,13 +72,15 @@ def solve_level(
             below = (level, size)
             if level <= finest:
                 return pieces, Solution(level, size, passes, False)
-            fitting = dict(pieces) if size >= target * (1 - _NEAR) else None
+            best = below if best is None or size > best[1] else best
         if abs(size / target - 1) < _NEAR:
             shifted = _shift_some(tensors, pieces, level, quantize_all, measure, target, size)
             if shifted is not None:
                 return pieces, Solution(level, shifted, passes, True)
-        if below is not None and above is not None and fitting is not None and below[0] - above[0] < 1 / LOG_STEPS:
-            return fitting, Solution(*below, passes, True)
+        width = below[0] - above[0] if below is not None and above is not None else math.inf
+        if best is not None and width < (_NARROW if best[1] >= target * (1 - _NEAR) else _NARROWEST):
+            pieces = {}
+            return quantize_all({tensor.name: (tensor, best[0]) for tensor in tensors}), Solution(*best, passes, True)
         if size > target and level >= coarsest:
             raise StageFailed(
                 f"a target of {target:.0f} bytes cannot be reached: with every code at zero {size:.0f} bytes remain",
@@ -119,7 +125,7 @@ def _next_level(
 ) -> float:
     """The level to try after this one."""
     if below is not None and above is not None and above[1] > below[1]:
-        share = (above[1] - aim) / (above[1] - below[1])
+        share = (above[1] - aim) / (above[1] - below[1]) if passes <= _MOST_INTERPOLATIONS else 0.5
         return above[0] + min(max(share, 0.02), 0.98) * (below[0] - above[0])
     # The expectation's own ratio of sizes; farther each time where it does not lead across the target.
     found = expected.level_of(aim * expected.at(level) / size, *bounds)

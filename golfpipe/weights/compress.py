@@ -77,10 +77,11 @@ def compress(
 ) -> bytes | tuple[bytes, dict[str, Tensor]]:
     """Return a state dict as bytes, from which `decompress` makes one with the same names, shapes and types.
 
-    target_bytes: the most bytes of the result, which comes within a thousandth of it; or bits: coded bits per coded
-    weight. rules: what becomes of tensors by name (golfpipe.weights.rules). calibration: what errors cost; without one
-    every tensor tolerates the same error relative to its size. method: a quantizer with open-ended codes. show is
-    called with the table of sizes, as in show=print. return_weights: return what `decompress` will give, too.
+    target_bytes: the most bytes of the result, which comes within a thousandth of it (of one tensor alone, or of a
+    coarse type: as near as its sizes come); or bits: coded bits per coded weight. rules: what becomes of tensors by
+    name (golfpipe.weights.rules). calibration: what errors cost; without one every tensor tolerates the same error
+    relative to its size. method: a quantizer with open-ended codes. show is called with the table of sizes, as in
+    show=print. return_weights: return what `decompress` will give, too.
 
     Raises ConfigError for arguments that contradict each other or the tensors, StageFailed for NaN and for a target
     that is out of reach.

@@ -27,8 +27,9 @@ def decompress(data: bytes) -> dict[str, Tensor]:
 def _tensor(stored: StoredTensor, values: np.ndarray | None) -> Tensor:
     assert values is not None
     dtype: torch.dtype = getattr(torch, stored.dtype)
-    if not stored.num_values:
-        return torch.empty(stored.shape, dtype=dtype)
+    if not stored.num_values:  # a view, since torch.empty warns that complex32 is experimental
+        return torch.empty(0, dtype=torch.uint8).view(dtype).reshape(stored.shape)
     if values.dtype == np.uint8:
         return torch.from_numpy(values).view(dtype).reshape(stored.shape)
-    return torch.from_numpy(values).to(dtype).contiguous()
+    most = min(torch.finfo(dtype).max, torch.finfo(torch.float32).max)  # a code may lie beyond it, unlike its weight
+    return torch.from_numpy(values).clamp(-most, most).to(dtype).contiguous()

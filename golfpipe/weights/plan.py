@@ -137,8 +137,10 @@ def _how(name: str, tensor: Tensor, rule: Rule | None) -> tuple[How, str]:
         return "exact", "empty"
     if not tensor.is_floating_point():
         return "exact", "complex" if tensor.is_complex() else "whole numbers"
-    if rule == "exact":
-        return "exact", "rule"
+    if rule == "exact" or (rule is None and tensor.dtype == torch.float8_e8m0fnu):
+        return "exact", "rule" if rule else "powers of two"
+    if rule in ("coded", "table") and tensor.ndim == 0:
+        rule = None  # no codes are as short as the number
     largest = _largest(tensor)
     if math.isnan(largest):
         raise StageFailed(

@@ -16,9 +16,9 @@ from golfpipe.choices import unknown_name
 from golfpipe.errors import ConfigError
 
 Word = Literal["coded", "table", "fp16", "exact", "transposed"]
-"""coded: to codes, whatever its size; table: also, and finer without calibration, as a token table needs it; fp16:
-rounded to that; exact: every bit as it is; transposed: coded as a matrix [inputs, outputs], the other way round than
-nn.Linear's."""
+"""coded: to codes, whatever its size (a scalar is stored as without a rule); table: also, and finer without
+calibration, as a token table needs it; fp16: rounded to that; exact: every bit as it is; transposed: coded as a matrix
+[inputs, outputs], the other way round than nn.Linear's."""
 
 
 @dataclass(frozen=True, slots=True)

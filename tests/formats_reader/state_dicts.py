@@ -21,12 +21,22 @@ WIDTHS = {
 """The bytes of a number of each of PyTorch's types that a state dict may have."""
 FLOATS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
 EIGHT_BITS = {
-    "float8_e4m3fn": (3, 7, 0x7E, 0x7E),
-    "float8_e5m2": (2, 15, 0x7B, 0x7C),
-    "float8_e4m3fnuz": (3, 8, 0x7F, 0x80),
-    "float8_e5m2fnuz": (2, 16, 0x7F, 0x80),
+    "float8_e4m3fn": (3, 7),
+    "float8_e5m2": (2, 15),
+    "float8_e4m3fnuz": (3, 8),
+    "float8_e5m2fnuz": (2, 16),
 }
-"""Bits of the fraction, bias of the exponent, the largest number's code, and the code of everything above it."""
+"""Bits of the fraction, and the bias of the exponent."""
+LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 2.0**128 - 2.0**120,
+    "float8_e4m3fn": 448.0,
+    "float8_e5m2": 57344.0,
+    "float8_e4m3fnuz": 240.0,
+    "float8_e5m2fnuz": 57344.0,
+    "float8_e8m0fnu": 2.0**127,
+}
+"""The largest finite numbers of types that do not hold all fp32 numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +75,12 @@ def read_state_dict(payload: bytes) -> dict[str, Tensor]:
 
 
 def _tensor(dtype: str, shape: tuple[int, ...], pieces: list[Piece], axis: int) -> Tensor:
-    if len(pieces) == 1 and pieces[0].exact:
-        data = pieces[0].numbers.tobytes()
+    require(math.prod(size or 1 for size in shape) < 1 << 40, "there are too many numbers")
+    if pieces and pieces[0].exact:
+        require(all(piece.exact for piece in pieces), "the pieces are of two kinds")
+        data = b"".join(piece.numbers.tobytes() for piece in pieces)
     else:
-        require(not any(piece.exact for piece in pieces), "an exact piece is one of several")
+        require(not any(piece.exact for piece in pieces), "the pieces are of two kinds")
         flat = np.concatenate([np.zeros(0, np.float32), *(piece.numbers.reshape(-1) for piece in pieces)])
         require(len(flat) == math.prod(shape), "the pieces have another number of weights")
         moved = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
@@ -80,28 +92,29 @@ def _tensor(dtype: str, shape: tuple[int, ...], pieces: list[Piece], axis: int) 
 
 def _rounded(weights: NDArray[np.float32], dtype: str) -> bytes:
     """The bytes of fp32 numbers in another type."""
+    if dtype in LARGEST:
+        weights = np.clip(weights, np.float32(-LARGEST[dtype]), np.float32(LARGEST[dtype]))
     if dtype == "bfloat16":
         bits = np.ascontiguousarray(weights).view("<u4").astype(np.uint64)
         return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes()
     if dtype == "float8_e8m0fnu":
-        between = 1.5 * 2.0 ** np.arange(-127, 128)
+        between = 1.5 * 2.0 ** np.arange(-127, 127)
         return np.searchsorted(between, np.abs(weights), side="right").astype(np.uint8).tobytes()
     if dtype in EIGHT_BITS:
-        return _eight_bits(weights.astype(np.float64), *EIGHT_BITS[dtype]).astype(np.uint8).tobytes()
+        return _eight_bits(weights.astype(np.float64), dtype).astype(np.uint8).tobytes()
     require(dtype in FLOATS, "fp32 weights belong to a tensor of another type")
-    with np.errstate(over="ignore"):
-        return weights.astype(FLOATS[dtype]).tobytes()
+    return weights.astype(FLOATS[dtype]).tobytes()
 
 
-def _eight_bits(weights: Numbers, fraction_bits: int, bias: int, largest: int, above: int) -> Numbers:
+def _eight_bits(weights: Numbers, dtype: str) -> Numbers:
     """The codes of the nearest numbers of a type; of two equally near ones the even code."""
-    exponents, fractions = np.divmod(np.arange(largest + 2), 1 << fraction_bits)
+    fraction_bits, bias = EIGHT_BITS[dtype]
+    exponents, fractions = np.divmod(np.arange(0x80), 1 << fraction_bits)
     normal = exponents > 0
     numbers = np.ldexp(normal + fractions / (1 << fraction_bits), np.where(normal, exponents, 1) - bias)
+    numbers = numbers[numbers <= LARGEST[dtype]]
     between = (numbers[:-1] + numbers[1:]) / 2
     below, to = (np.searchsorted(between, np.abs(weights), side=side) for side in ("left", "right"))
     codes = np.where(below % 2 == 0, below, to)
-    signs = 0x80 * np.signbit(weights)
-    if above == 0x80:  # these types have one zero, and the code of the other one is NaN
-        return np.where(codes > largest, above, np.where(codes > 0, codes | signs, 0))
-    return np.where(codes > largest, above, codes) | signs
+    signed = codes | 0x80 * np.signbit(weights)
+    return np.where(codes > 0, signed, 0) if dtype.endswith("uz") else signed  # these types have one zero

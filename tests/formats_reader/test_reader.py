@@ -159,6 +159,7 @@ def test_rounding(dtype: str) -> None:
     """Numbers of all sizes, those of the type, and those halfway between two of the type and beside them."""
     generator = np.random.default_rng(0)
     weights = [generator.standard_normal(2000) * np.exp(generator.uniform(-20, 14, 2000)), np.array([0.0, -0.0])]
+    weights.append(np.array([1, -1]) * np.finfo(np.float32).max)
     target = getattr(torch, dtype)
     if target.itemsize < 4:
         codes = torch.arange(1 << 8 * target.itemsize).to(torch.uint8 if target.itemsize == 1 else torch.uint16)
@@ -174,4 +175,5 @@ def test_rounding(dtype: str) -> None:
         "tensors": [["0", [len(flat)], 32, [len(stream)]]],
     }
     data = writer.payload(2, 0, header, stream)
-    assert _reader(data) == _package(data) == {"w": _bits(torch.from_numpy(flat).to(target))}
+    most = min(torch.finfo(target).max, torch.finfo(torch.float32).max)
+    assert _reader(data) == _package(data) == {"w": _bits(torch.from_numpy(flat).clamp(-most, most).to(target))}

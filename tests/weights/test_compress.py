@@ -219,3 +219,32 @@ def test_a_single_tensor_whose_sizes_leave_a_gap_at_the_target_gets_the_largest_
     shown = []
     compress(state, bits=2.0, show=shown.append)
     assert 1.98 < shown[0].lines[0].bits <= 2.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_coarse_types_whose_sizes_leap_get_the_largest_size_below_any_target(dtype):
+    state, sizes = {"w": gaussian(96, 100, deviation=1.0).to(dtype)}, []
+    for target in (600, 800, 1000, 1200, 1400):
+        sizes.append(len(compress(state, target_bytes=target, method="rate", rules={"w": "coded"})))
+        assert target * 0.7 < sizes[-1] <= target
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("rule", ["coded", "table"])
+@pytest.mark.parametrize("value", [0.3, 1e9, 0.0, -math.inf])
+def test_a_scalar_is_stored_as_without_a_rule(rule, value):
+    state = {"x": torch.tensor(value), "w": gaussian(100, 100)}
+    restored = decompress(compress(state, bits=3.0, rules={"*": rule}))
+    assert same_bits(restored["x"], decompress(compress(state, bits=3.0))["x"])
+    assert float(restored["x"]) == pytest.approx(value, rel=1e-3)
+
+
+def test_scalars_have_no_axis_that_a_rule_could_name():
+    for rule in ("transposed", split(0)):
+        with pytest.raises(ConfigError, match="'x'"):
+            compress({"x": torch.tensor(0.3)}, bits=3.0, rules={"x": rule})
+
+
+def test_powers_of_two_keep_every_bit():
+    state = {"w": gaussian(100, 100, deviation=1.0).to(torch.float8_e8m0fnu)}
+    assert same_bits(decompress(compress(state, bits=3.0))["w"], state["w"])
