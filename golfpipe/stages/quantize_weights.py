@@ -72,7 +72,7 @@ def _report(plans: list[Plan], pieces: list[Piece]) -> list[dict[str, Any]]:
     waiting, lines = iter(pieces), []
     for plan in plans:
         own = [next(waiting) for _ in range(num_pieces(plan))]
-        values, size = sum(piece.num_values for piece in own), sum(ideal_bytes(piece) for piece in own)
+        values, size = plan.tensor.numel() if own else 0, sum(ideal_bytes(piece) for piece in own)
         coded, kept = plan.how == "coded", plans[plan.same_as] if plan.same_as is not None else plan
         lines.append(
             {

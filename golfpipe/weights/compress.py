@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
@@ -13,7 +13,7 @@ from golfpipe.codec.coders import CODERS
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import encode_payload, payload_pieces, read_header
 from golfpipe.codec.pieces import EXACT_DTYPES, Piece
-from golfpipe.codec.state import DTYPE_BYTES, StoredTensor, describe
+from golfpipe.codec.state import StoredTensor, describe
 from golfpipe.errors import ConfigError, StageFailed
 from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.calibrator import Calibrator
@@ -23,7 +23,7 @@ from golfpipe.quant.quantizer import QuantizeWork, Solution, Target
 from golfpipe.quant.target import StreamCache
 from golfpipe.weights.costs import block_costs
 from golfpipe.weights.decompress import decompress
-from golfpipe.weights.plan import Plan, blocks_of, cut, plan_state
+from golfpipe.weights.plan import Plan, blocks_of, cut, exact_layout, plan_state
 from golfpipe.weights.rules import Rule
 from golfpipe.weights.size_table import SizeTable, size_table
 
@@ -132,9 +132,8 @@ def quantize_plans(
     blocks: dict[str, Tensor] = {}
     classes: dict[str, TensorClass] = {}
     for plan in plans:
-        for _ in range(num_pieces(plan) if plan.how != "coded" else 0):
-            name = str(len(fixed) + len(blocks))
-            fixed[name] = _fixed_piece(name, plan)
+        for piece in _fixed_pieces(len(fixed) + len(blocks), plan):
+            fixed[piece.name] = piece
         for part_RC in cut(plan, plan.tensor):
             for block_RC in part_RC.split(blocks_of(part_RC.shape)):
                 name = str(len(fixed) + len(blocks))
@@ -194,7 +193,9 @@ def _target(
 def num_pieces(plan: Plan) -> int:
     if plan.how == "coded":
         return sum(len(blocks_of(part.shape)) for part in plan.parts)
-    return 0 if plan.how == "same" or not plan.tensor.numel() else 1
+    if plan.how == "exact":
+        return len(exact_layout(plan))
+    return 0 if plan.how == "same" else 1
 
 
 def _is_table(plan: Plan, measured: CalibrationData | None, vocabulary: int) -> bool:
@@ -204,15 +205,21 @@ def _is_table(plan: Plan, measured: CalibrationData | None, vocabulary: int) -> 
     return plan.name not in measured.moments and plan.tensor.ndim == 2 and len(plan.tensor) == vocabulary
 
 
-def _fixed_piece(name: str, plan: Plan) -> Piece:
-    """Return the piece of a tensor whose values are kept in fp16 or bit by bit."""
+def _fixed_pieces(number: int, plan: Plan) -> Iterator[Piece]:
+    """Yield the pieces of a tensor whose values are kept in fp16 or bit by bit, numbered from `number` on."""
+    if plan.how not in ("fp16", "exact"):
+        return
     flat_N = plan.tensor.resolve_conj().resolve_neg().cpu().reshape(-1).contiguous()
     if plan.how == "fp16":
-        return Piece(name=name, shape=(len(flat_N),), bits=16, floats=flat_N.to(torch.float16).numpy())
-    width = min(DTYPE_BYTES[plan.dtype], 8)
-    bits = next(bits for bits, dtype in EXACT_DTYPES.items() if np.dtype(dtype).itemsize == width)
-    raw = flat_N.view(torch.uint8).numpy().view(EXACT_DTYPES[bits])
-    return Piece(name=name, shape=(len(raw),), bits=bits, raw=raw)
+        yield Piece(name=str(number), shape=(len(flat_N),), bits=16, floats=flat_N.to(torch.float16).numpy())
+        return
+    start = 0
+    for width, count in exact_layout(plan):
+        bits = next(bits for bits, dtype in EXACT_DTYPES.items() if np.dtype(dtype).itemsize == width)
+        end = start + width * count
+        raw = flat_N.view(torch.uint8).numpy()[start:end].view(EXACT_DTYPES[bits])
+        yield Piece(name=str(number), shape=(count,), bits=bits, raw=raw)
+        number, start = number + 1, end
 
 
 def _check(payload: bytes, pieces: Sequence[Piece], target_bytes: float | None) -> None:

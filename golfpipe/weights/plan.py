@@ -29,6 +29,9 @@ _LEAST, _MOST = 2.0**-24, 2.0**40
 _FEW_VALUES = 16
 """Tensors of at most that many different values are kept exactly: their codes would cost as much and err."""
 _PROBE_VALUES = 4_096
+_MANY_VALUES = 1 << 22
+"""Tensors of at least that many values are kept exactly in numbers of 8 bytes: masks take next to nothing, and a
+payload must not hold many times as many numbers as it has bytes."""
 _NARROW, _WIDE, _FLAT_WIDTH = 32, 16_384, 1_024
 """Rows of fewer or of more values say nothing about rows or would take the search for ever; values are then laid out in
 rows of 1,024."""
@@ -109,6 +112,14 @@ def blocks_of(shape: tuple[int, ...]) -> list[int]:
     num_rows, width = shape
     at_once = max(1, BLOCK_VALUES // width)
     return [min(at_once, num_rows - start) for start in range(0, num_rows, at_once)]
+
+
+def exact_layout(plan: Plan) -> list[tuple[int, int]]:
+    """Return the pieces of a tensor that is kept bit by bit: (bytes of a number, numbers) of each."""
+    width, num_values = DTYPE_BYTES[plan.dtype], plan.tensor.numel()
+    own = min(width, 8)
+    wide, rest = divmod(num_values * width, 8) if num_values >= _MANY_VALUES else (0, num_values * width)
+    return [(size, count) for size, count in ((8, wide), (own, rest // own)) if count]
 
 
 def _check_tensor(name: object, tensor: object) -> None:

@@ -16,12 +16,13 @@ from random_states import random_state
 from reader import read_pieces
 from safetensors.numpy import load_file
 from small_chain import ROOT
-from state_dicts import EIGHT_BITS, read_state_dict
+from state_dicts import EIGHT_BITS, WIDTHS, read_state_dict
 from torch import Tensor, nn
 
 from golfpipe import Calibration, compress, decompress, split
 from golfpipe.errors import ArtifactError
 from golfpipe.loading.weights import load_weights
+from golfpipe.weights import plan as planning
 
 PAGE = (ROOT / "docs" / "file-formats.md").read_text(encoding="utf-8")
 EXAMPLES = {
@@ -109,6 +110,16 @@ def test_state_dicts_of_random_tensors(seed: int) -> None:
     tensors = _reader(data)
     assert tensors == {name: _bits(weight) for name, weight in weights.items()} == _package(data)
     assert list(tensors or ()) == list(state)
+
+
+def test_exact_tensors_of_several_pieces(monkeypatch) -> None:
+    monkeypatch.setattr(planning, "_MANY_VALUES", 3)
+    state = {f"{dtype}.{n}": torch.arange(n * 16, dtype=torch.uint8) for dtype in WIDTHS for n in (1, 5)}
+    state = {name: t[: len(t) // 16 * WIDTHS[name[:-2]]].view(getattr(torch, name[:-2])) for name, t in state.items()}
+    state |= {"mask": torch.zeros(37, dtype=torch.bool), "two axes": torch.ones(3, 5, dtype=torch.int16)}
+    data = compress(state, bits=3.0, rules={"*": "exact"})
+    assert len(read_pieces(data)[1]) > len(state)
+    assert _reader(data) == _package(data) == {name: _bits(tensor) for name, tensor in state.items()}
 
 
 def test_two_names_of_one_tensor_and_the_classes_of_a_calibration() -> None:

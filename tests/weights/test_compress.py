@@ -200,6 +200,25 @@ def test_large_tensors_are_coded_in_blocks_of_rows(monkeypatch):
     assert sum(line.num_bytes for line in shown[0].lines) + shown[0].header_bytes == len(data)
 
 
+def test_masks_of_any_size_are_stored():
+    state = {"mask": torch.zeros(70_000_003, dtype=torch.bool)}
+    state["mask"][-2:] = True
+    data = compress(state, bits=3.0)
+    assert len(data) < 300 and same_bits(decompress(data)["mask"], state["mask"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int16, torch.float32, torch.complex64, torch.complex128], ids=str)
+def test_large_exact_tensors_take_numbers_of_8_bytes_and_those_that_remain(monkeypatch, dtype):
+    monkeypatch.setattr(planning, "_MANY_VALUES", 50)
+    state = {f"{count}": gaussian(count).gt(0).to(dtype) for count in range(44, 66)}
+    state["w"] = gaussian(100, 100)
+    shown = []
+    restored = decompress(compress(state, bits=3.0, rules={"[0-9]*": "exact"}, show=shown.append))
+    assert all(same_bits(restored[name], state[name]) for name in state if name != "w")
+    assert relative_error(restored["w"], state["w"]) < 0.05
+    assert all(line.num_bytes for line in shown[0].lines)
+
+
 def test_any_change_of_the_bytes_is_refused():
     data = compress(model_state(), bits=3.0)
     rng = np.random.default_rng(0)
