@@ -99,6 +99,8 @@ def read_table(data: bytes) -> tuple[np.ndarray, int]:
             )
         frequencies_S[symbol] = value
     frequencies_S[last] = TABLE_TOTAL - used
+    if reader.take(-reader.position % 8):
+        raise ArtifactError("frequency table: its last byte is not filled with zeros")
     return frequencies_S, 2 + (reader.position + 7) // 8
 
 

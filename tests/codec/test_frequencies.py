@@ -70,6 +70,14 @@ def test_reading_any_bytes_gives_a_table_or_an_artifact_error(data):
     assert frequencies.sum() == TABLE_TOTAL and frequencies.min() >= 0 and used <= len(data)
 
 
+def test_what_fills_the_last_byte_of_a_table_is_zero():
+    table = bytes.fromhex("03 05 ac 00 5f f8")  # 29 bits and three that fill the last byte
+    read_table(table)
+    for filling in range(1, 8):
+        with pytest.raises(ArtifactError, match="not filled with zeros"):
+            read_table(table[:-1] + bytes([table[-1] | filling]))
+
+
 @pytest.mark.parametrize("data", ["", "05", "0503", "0305", "0305d0", "0305acffff", "0305a80004", "0304cfffff"])
 def test_malformed_tables_are_refused(data):
     with pytest.raises(ArtifactError, match="frequency table"):

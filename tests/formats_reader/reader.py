@@ -215,11 +215,14 @@ def _written_table(stream: Bytes) -> tuple[int, list[int]]:
     bits = stream.bits()
     k = _whole(bits, 4)
     require(k <= 12, "k is above 12")
-    frequencies, before = [], 0
+    frequencies, before, read = [], 0, 4
     for _ in range(first, last):
-        v = sum(1 for _ in iter(lambda: next(bits), 0)) << k | _whole(bits, k)
+        ones = sum(1 for _ in iter(lambda: next(bits), 0))
+        v = ones << k | _whole(bits, k)
+        read += ones + 1 + k
         before += -(v + 1) // 2 if v % 2 else v // 2
         frequencies.append(before)
+    require(_whole(bits, -read % 8) == 0, "the last byte is not filled with zeros")
     frequencies.append(WRITTEN_TOTAL - sum(frequencies))
     require(min(frequencies) >= 0 and frequencies[0] > 0 and frequencies[-1] > 0, "a frequency is too small")
     return first, frequencies
