@@ -36,6 +36,6 @@ class TextImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
         return self.modules.get(fullname, "")
 
 
-def install(modules: Mapping[str, str]) -> None:
-    """Let `import` find these modules first, before any installed package of the same name."""
-    sys.meta_path.insert(0, TextImporter(modules))
+def install(modules: Mapping[str, str], *, last: bool = False) -> None:
+    """Let `import` find these modules first, before any installed package of the same name, or last of all."""
+    sys.meta_path.insert(len(sys.meta_path) if last else 0, TextImporter(modules))
