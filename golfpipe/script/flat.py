@@ -8,7 +8,8 @@ flat_choices.py is the Table that knows what to do with it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 
 from golfpipe.script.modules import OWN, own_imports
@@ -27,8 +28,11 @@ def flat(trees: Mapping[str, ast.Module], chosen: Mapping[str, str], public: Map
     body: list[ast.stmt] = []
     for module in _in_order(trees):
         body += _Renamed(names.of[module], objects).visit(trees[module]).body
-    imports = [ast.parse(f"{text} as {name}").body[0] for text, name in names.foreign.items()]
-    return ast.fix_missing_locations(ast.Module([*imports, *body], []))
+    used = {node.id for part in body for node in ast.walk(part) if isinstance(node, ast.Name)}
+    imports = [ast.parse(f"{text} as {name}").body[0] for text, name in names.foreign.items() if name in used]
+    module = ast.Module([*imports, *body], [])
+    _make_positional(module, public)
+    return ast.fix_missing_locations(module)
 
 
 class _Names:
@@ -140,7 +144,28 @@ class _Renamed(ast.NodeTransformer):
                 yield changed
 
 
+def _make_positional(tree: ast.Module, public: Collection[str]) -> None:
+    """Mark parameters that no call names as positional, so that their names can become short.
+
+    A call of a definition by its name names that one's parameters; any other call may name those of any function.
+    """
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    named: defaultdict[str, set[str]] = defaultdict(set)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            callee = node.func.id if isinstance(node.func, ast.Name) else ""
+            named[callee if callee in functions or callee in classes else ""].update(k.arg or "" for k in node.keywords)
+    anywhere = named[""].union(*(named[name] for name in classes))
+    offered = {part for node in tree.body if getattr(node, "name", "") in public for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node not in offered:
+            arguments, taken = node.args, anywhere | named[node.name]
+            while arguments.args and arguments.args[0].arg not in taken:
+                arguments.posonlyargs.append(arguments.args.pop(0))
+
+
 def _in_order(trees: Mapping[str, ast.Module]) -> Iterator[str]:
     """Yield the modules, each after those that it imports at its top."""
-    below = {name: {found for found in own_imports(tree.body) if found in trees} for name, tree in trees.items()}
+    below = {name: [found for found in own_imports(tree.body) if found in trees] for name, tree in trees.items()}
     yield from TopologicalSorter(below).static_order()

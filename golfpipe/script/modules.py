@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,8 @@ def stripped(name: str, text: str) -> str:
 
 
 class _WithoutChecks(ast.NodeTransformer):
-    """Drops `if ...: raise` and `except ...: raise` of golfpipe's own errors, validation (every __post_init__, and calls
-    of functions named check_... for their own sake), overloads, and annotations."""
+    """Drops every `raise` of golfpipe's own errors with its `if` or `except`, validation (every __post_init__, and calls
+    of functions named check_... for their own sake), overloads, abstract methods, and annotations."""
 
     def __init__(self, errors: set[str], kept: Kept) -> None:
         self.errors, self.kept = errors, kept
@@ -98,11 +98,16 @@ class _WithoutChecks(ast.NodeTransformer):
         return None if not node.orelse and self._refuses(node.body) else self.generic_visit(node)
 
     def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
-        self.generic_visit(node)
         is_check = all(self._refuses(handler.body) for handler in node.handlers)
+        handlers, node.handlers = node.handlers, []
+        self.generic_visit(node)
+        node.handlers = handlers
         return node.body if is_check and not node.orelse and not node.finalbody else node
 
-    def _refuses(self, body: list[ast.stmt]) -> bool:
+    def visit_Raise(self, node: ast.Raise) -> ast.AST | None:
+        return None if self._refuses([node]) else node
+
+    def _refuses(self, body: Sequence[ast.stmt]) -> bool:
         last = body[-1]
         error = last.exc.func if isinstance(last, ast.Raise) and isinstance(last.exc, ast.Call) else None
         return isinstance(error, ast.Name) and error.id in self.errors
@@ -114,7 +119,8 @@ class _WithoutChecks(ast.NodeTransformer):
         return None if is_check else self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
-        if node.name == "__post_init__" or any(ast.unparse(part) == "overload" for part in node.decorator_list):
+        marks = {ast.unparse(part) for part in node.decorator_list}
+        if node.name == "__post_init__" or marks & {"overload", "abstractmethod"}:
             return None
         node.returns = None
         errors, self.errors = self.errors, set() if node.name in self.kept.functions else self.errors
@@ -124,16 +130,15 @@ class _WithoutChecks(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         """Of the fields' annotations dataclasses only ask whether they are there, or a ClassVar's."""
-        for part in list(node.body):
-            if isinstance(part, ast.AnnAssign):
-                is_field = "ClassVar" not in ast.unparse(part.annotation)
-                if is_field:
-                    part.annotation = ast.Constant(0)
-                elif part.value is None:
-                    node.body.remove(part)
-                else:
-                    node.body[node.body.index(part)] = ast.Assign([part.target], part.value)
+        for part in node.body:
+            if isinstance(part, ast.AnnAssign) and "ClassVar" not in ast.unparse(part.annotation):
+                part.annotation = ast.Constant(0)
         return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if isinstance(node.annotation, ast.Constant):
+            return self.generic_visit(node)
+        return self.generic_visit(ast.Assign([node.target], node.value)) if node.value is not None else None
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None

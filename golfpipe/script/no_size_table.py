@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+SizeTable = Any
+
 
 def size_table(*what: Any) -> Any:
     """Raise ValueError."""

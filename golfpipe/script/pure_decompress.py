@@ -36,12 +36,12 @@ def _array(stored: StoredTensor, values: np.ndarray | None) -> np.ndarray:
         if is_bfloat16:
             return _from_high_halves(values.view(np.uint16)).reshape(stored.shape)
         return values.view(stored.dtype).reshape(stored.shape)
-    return _rounded_to_bfloat16(values) if is_bfloat16 else np.ascontiguousarray(values.astype(stored.dtype))
+    return _rounded_to_bfloat16(values) if is_bfloat16 else values.astype(stored.dtype, order="C")
 
 
 def _rounded_to_bfloat16(values: np.ndarray) -> np.ndarray:
     """Return finite fp32 numbers rounded to bf16, halves to even."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
+    bits = values.astype(np.float32, order="C").view(np.uint32)
     return _from_high_halves((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
 
 

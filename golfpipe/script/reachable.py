@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from golfpipe.script.modules import OWN
 
-Roots = Mapping[str, Iterable[str] | None]
-"""Module -> the names that are used from outside; None for all of its names."""
+Roots = Mapping[str, Collection[str]]
+"""Module -> the names that are used from outside. Classes among them are kept whole."""
 
 _PLAIN_BASES = {"ABC", "Protocol", "Exception"}
 """Foreign bases that call no methods of the classes that inherit from them."""
@@ -26,9 +26,9 @@ def reachable(trees: Mapping[str, ast.Module], roots: Roots) -> dict[str, ast.Mo
 
     Modules of which nothing is left are not among them. The trees are changed.
     """
-    search = _Search(trees)
+    search = _Search(trees, roots)
     for module, names in roots.items():
-        for name in search.defined[module] if names is None else names:
+        for name in names:
             search.need(module, name)
     pruned = {name: _pruned(tree, search.reached, name) for name, tree in trees.items()}
     return {name: tree for name, tree in pruned.items() if any(map(_does_something, tree.body))}
@@ -37,7 +37,8 @@ def reachable(trees: Mapping[str, ast.Module], roots: Roots) -> dict[str, ast.Mo
 class _Search:
     """Follows names from definition to definition."""
 
-    def __init__(self, trees: Mapping[str, ast.Module]) -> None:
+    def __init__(self, trees: Mapping[str, ast.Module], roots: Roots) -> None:
+        self._trees, self._roots = trees, roots
         self.defined: dict[str, dict[str, list[ast.AST]]] = {}
         self.reached: set[tuple[str, str] | ast.AST] = set()
         self._attributes: set[str] = set()
@@ -48,7 +49,6 @@ class _Search:
                 for name in _names_of(statement):
                     self.defined[module][name].append(statement)
         self._started: set[str] = set()
-        self._trees = trees
 
     def need(self, module: str, name: str) -> None:
         """Reach a name of a module; names that it does not define are builtins or locals."""
@@ -71,12 +71,14 @@ class _Search:
 
     def _reach_class(self, module: str, node: ast.ClassDef) -> None:
         bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-        foreign = len(bases) < len(node.bases) or not all(self._is_plain(module, base) for base in bases)
+        whole = len(bases) < len(node.bases) or not all(self._is_plain(module, base) for base in bases)
+        whole |= node.name in self._roots.get(module, ())
+        by_keyword = any("kw_only=True" in ast.unparse(part) for part in node.decorator_list)
         for part in (*node.decorator_list, *node.bases, *node.keywords):
             self._scan(module, part)
         for part in node.body:
-            name = member_name(part)
-            if foreign or name is None or name in self._attributes:
+            name = _member_name(part, by_keyword=by_keyword)
+            if whole or name is None or name in self._attributes:
                 self.reached.add(part)
                 self._scan(module, part)
             else:
@@ -97,6 +99,8 @@ class _Search:
                 self.need(module, node.id)
             elif isinstance(node, ast.Attribute):
                 self._take(node.attr)
+            elif isinstance(node, ast.keyword):
+                self._take(node.arg or "")
             elif isinstance(node, ast.MatchClass):
                 for name in node.kwd_attrs:
                     self._take(name)
@@ -111,14 +115,16 @@ class _Search:
             self._scan(module, part)
 
 
-def member_name(part: ast.stmt) -> str | None:
-    """Return the name of a method or plain attribute of a class; None for what every object needs."""
+def _member_name(part: ast.stmt, *, by_keyword: bool) -> str | None:
+    """Return the name of a method, a plain attribute, or a field with a default where fields are given by keyword alone;
+    None for what every object needs."""
+    name = None
     if isinstance(part, ast.FunctionDef):
-        return None if part.name.startswith("__") else part.name
-    if isinstance(part, ast.Assign) and len(part.targets) == 1 and isinstance(part.targets[0], ast.Name):
-        name = part.targets[0].id
-        return None if name.startswith("__") else name
-    return None
+        name = part.name
+    elif isinstance(part, ast.Assign) or (isinstance(part, ast.AnnAssign) and by_keyword and part.value is not None):
+        target = part.targets[0] if isinstance(part, ast.Assign) else part.target
+        name = target.id if isinstance(target, ast.Name) else None
+    return name if name is not None and not name.startswith("__") else None
 
 
 def _names_of(statement: ast.stmt) -> list[str]:
