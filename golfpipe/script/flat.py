@@ -1,4 +1,4 @@
-"""Many modules as one: their definitions one after the other, under names that are unique, without imports of each other.
+"""Many modules as one: their definitions one after the other, under unique names, without imports of each other.
 
 It holds for modules that import `from golfpipe.x import name` (a module's name, never a module), and whose tables of
 choices (choices.Table) are literals. A module's name in such a table becomes a function that gives the chosen object;
@@ -15,7 +15,9 @@ from graphlib import TopologicalSorter
 from golfpipe.script.modules import OWN, own_imports
 
 
-def flat(trees: Mapping[str, ast.Module], chosen: Mapping[str, str], public: Mapping[str, tuple[str, str]]) -> ast.Module:
+def flat(
+    trees: Mapping[str, ast.Module], chosen: Mapping[str, str], public: Mapping[str, tuple[str, str]]
+) -> ast.Module:
     """Return one module with the definitions of all.
 
     chosen: module that a table names -> the object in it. public: name in the result -> (module, name there); all other
@@ -30,9 +32,9 @@ def flat(trees: Mapping[str, ast.Module], chosen: Mapping[str, str], public: Map
         body += _Renamed(names.of[module], objects).visit(trees[module]).body
     used = {node.id for part in body for node in ast.walk(part) if isinstance(node, ast.Name)}
     imports = [ast.parse(f"{text} as {name}").body[0] for text, name in names.foreign.items() if name in used]
-    module = ast.Module([*imports, *body], [])
-    _make_positional(module, public)
-    return ast.fix_missing_locations(module)
+    whole = ast.Module([*imports, *body], [])
+    _make_positional(whole, public)
+    return ast.fix_missing_locations(whole)
 
 
 class _Names:
@@ -55,10 +57,10 @@ class _Names:
                 for part in ast.walk(node):
                     if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                         names[part.id] = self._name(module, part.id)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "__future__":
-                for alias in node.names:
-                    names[alias.asname or alias.name] = self._imported(node, alias.name)
+        for found in ast.walk(tree):
+            if isinstance(found, ast.Import | ast.ImportFrom) and getattr(found, "module", "") != "__future__":
+                for alias in found.names:
+                    names[alias.asname or alias.name] = self._imported(found, alias.name)
 
     def _imported(self, node: ast.Import | ast.ImportFrom, name: str) -> str:
         if isinstance(node, ast.Import):

@@ -60,7 +60,8 @@ def bare(name: str, text: str, kept: Kept = NO_CHECKS) -> ast.Module:
     run that nothing refuses computes the same with and without the checks.
     """
     tree = _without_type_checking(ast.parse(text, name))
-    return ast.fix_missing_locations(_WithoutChecks(_golfpipe_errors(tree) - kept.errors, kept).visit(tree))
+    _WithoutChecks(_golfpipe_errors(tree) - kept.errors, kept).visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 def minified(tree: ast.Module, preserved: Collection[str] | None = None) -> str:
@@ -88,8 +89,8 @@ def stripped(name: str, text: str) -> str:
 
 
 class _WithoutChecks(ast.NodeTransformer):
-    """Drops every `raise` of golfpipe's own errors with its `if` or `except`, validation (every __post_init__, and calls
-    of functions named check_... for their own sake), overloads, abstract methods, and annotations."""
+    """Drops every `raise` of golfpipe's own errors with its `if` or `except`, validation (every __post_init__, and
+    calls of functions named check_... for their own sake), overloads, abstract methods, and annotations."""
 
     def __init__(self, errors: set[str], kept: Kept) -> None:
         self.errors, self.kept = errors, kept

@@ -1,4 +1,4 @@
-"""What golfpipe's readers use of the library constriction, in plain Python: the same symbols, about a hundred times slower.
+"""What golfpipe's readers use of the library constriction, in plain Python: the same symbols, and far slower.
 
 It takes constriction's place in readers that shall need nothing but NumPy. The arithmetic is that of
 docs/file-formats.md, in whole numbers.

@@ -39,7 +39,7 @@ class _Search:
 
     def __init__(self, trees: Mapping[str, ast.Module], roots: Roots) -> None:
         self._trees, self._roots = trees, roots
-        self.defined: dict[str, dict[str, list[ast.AST]]] = {}
+        self.defined: dict[str, dict[str, list[ast.stmt]]] = {}
         self.reached: set[tuple[str, str] | ast.AST] = set()
         self._attributes: set[str] = set()
         self._members: defaultdict[str, list[tuple[str, ast.AST]]] = defaultdict(list)
@@ -74,8 +74,8 @@ class _Search:
         whole = len(bases) < len(node.bases) or not all(self._is_plain(module, base) for base in bases)
         whole |= node.name in self._roots.get(module, ())
         by_keyword = any("kw_only=True" in ast.unparse(part) for part in node.decorator_list)
-        for part in (*node.decorator_list, *node.bases, *node.keywords):
-            self._scan(module, part)
+        for above in (*node.decorator_list, *node.bases, *node.keywords):
+            self._scan(module, above)
         for part in node.body:
             name = _member_name(part, by_keyword=by_keyword)
             if whole or name is None or name in self._attributes:
@@ -88,8 +88,7 @@ class _Search:
         if base in _PLAIN_BASES:
             return True
         return any(
-            isinstance(node, ast.ClassDef)
-            or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OWN))
+            isinstance(node, ast.ClassDef) or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OWN))
             for node in self.defined[module].get(base, [])
         )
 
@@ -116,8 +115,8 @@ class _Search:
 
 
 def _member_name(part: ast.stmt, *, by_keyword: bool) -> str | None:
-    """Return the name of a method, a plain attribute, or a field with a default where fields are given by keyword alone;
-    None for what every object needs."""
+    """Return the name of a method, a plain attribute, or a field with a default where fields are given by keyword
+    alone; None for what every object needs."""
     name = None
     if isinstance(part, ast.FunctionDef):
         name = part.name
@@ -136,7 +135,9 @@ def _names_of(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Assign | ast.AnnAssign):
-        return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        return [
+            node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        ]
     return []
 
 
@@ -159,9 +160,7 @@ def _kept(body: list[ast.stmt], reached: set[tuple[str, str] | ast.AST], module:
             continue
         if isinstance(statement, ast.Import | ast.ImportFrom) and names:
             statement.names = [
-                alias
-                for alias, name in zip(statement.names, names, strict=True)
-                if (module, name) in reached
+                alias for alias, name in zip(statement.names, names, strict=True) if (module, name) in reached
             ]
         if isinstance(statement, ast.ClassDef):
             statement.body = [part for part in statement.body if part in reached] or [ast.Pass()]

@@ -1,8 +1,8 @@
 """One self-contained file with `decompress`, or with the compressor too, for scripts that run without golfpipe.
 
-Like the submission's script it holds golfpipe's own modules, so there is one implementation. Layout `readable` keeps the
-text of each module, imported under a package name of its own, so that it meets neither an installed golfpipe nor another
-file of this kind. Layout `compressed` has all that can be reached, flat, without documentation and checks.
+Like the submission's script it holds golfpipe's own modules, so there is one implementation. Layout `readable` keeps
+the text of each module, imported under a package name of its own, so that it meets neither an installed golfpipe nor
+another file of this kind. Layout `compressed` has all that can be reached, flat, without documentation and checks.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from golfpipe.codec.coders import CODERS
 from golfpipe.codec.formats import FORMATS
 from golfpipe.config.submit import Layout
 from golfpipe.errors import UsageError
-from golfpipe.quant.config import OPEN_METHOD
 from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.script.flat import flat
 from golfpipe.script.layouts import module_literals, self_unpacking
 from golfpipe.script.modules import IMPORTER, OWN, Kept, bare, minified, needed_modules, read_source
 from golfpipe.script.reachable import reachable
+from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.version import __version__
 
 What = Literal["decompress", "compress"]
@@ -35,7 +36,8 @@ _READS = {
     **{FORMATS.module(name): "FORMAT" for name in FORMATS.names},
 }
 """The modules behind all payloads, which no import names, and the object in each."""
-_WRITES = {QUANTIZERS.module(name): "QUANTIZER" for name in (OPEN_METHOD, "rate")}
+_WRITES = {QUANTIZERS.module(name): "QUANTIZER" for name in QUANTIZERS.names if QUANTIZERS.load(name).is_open}
+"""The quantizers that can meet a size."""
 _CHECKS = Kept(errors=frozenset({"StageFailed"}), functions=frozenset({"_check_front", "_check"}))
 """What a compressed file refuses: bytes that are not whole, weights that cannot be coded, a size out of reach."""
 _PURE_ANS = "golfpipe.script.pure_ans"
@@ -89,7 +91,7 @@ _WRITER = _File(
     },
     chosen=_READS | _WRITES,
     substitutes={"golfpipe.weights.size_table": "golfpipe.script.no_size_table"},
-    about="compress(state_dict, ...) gives bytes, decompress(data) the state dict. Calibration measures what errors cost.",
+    about="compress(state_dict, ...) gives bytes, decompress(data) the state dict; Calibration measures errors' costs.",
 )
 
 
@@ -107,6 +109,21 @@ def vendored_file(what: What, layout: Layout, *, pure: bool = False) -> bytes:
     return first.encode() + (_compressed(file) if layout == "compressed" else _readable(file, first))
 
 
+def write_vendored(path: Path, content: bytes) -> None:
+    """Write a vendored file. Raises UsageError for a folder, and for a file that is not a vendored one."""
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder, but vendor writes one file", hint="-o codec.py", path=str(path))
+    with writing(path):
+        if path.exists() and not path.read_bytes().startswith(MARK.encode()):
+            raise UsageError(
+                f"{path}: is something else, and vendor replaces only what it wrote",
+                hint="-o NAME.py names another file",
+                path=str(path),
+            )
+        make_folder(path.parent)
+    write_file(path, content)
+
+
 def _readable(file: _File, first: str) -> bytes:
     """Return the modules as they are, under a package name that other contents do not have."""
     modules = needed_modules(file.roots, file.text_of)
@@ -118,8 +135,9 @@ def _readable(file: _File, first: str) -> bytes:
     texts = {f"{package}.{name.removeprefix(OWN)}": renamed(text) for name, text in modules.items()}
     heading = f'''"""{file.about}
 
-Written by `{first.removeprefix("# ").strip()}`, do not edit: below are the modules of golfpipe {__version__} that it
-needs, each as its own text. It needs {file.needs}, and no golfpipe.
+Written by `{first.removeprefix("# ").strip()}`; do not edit.
+
+Below are modules of golfpipe {__version__}, each as its own text. They need {file.needs}, and no golfpipe.
 """
 '''
     imports = [
