@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -24,6 +25,9 @@ from golfpipe.codec.state import DTYPE_BYTES
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.script.vendor import vendored_file
 from golfpipe.stages.verify_script import BARRIER
+
+pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf")
+vendored = functools.cache(vendored_file)  # making one takes a second
 
 FILES = [
     (what, layout, pure)
@@ -79,7 +83,7 @@ for number, path in enumerate(sorted(folder.glob("pure_*.py" if pure else "torch
         state = torch.load(folder / "state.pt")
         calibration.add("bank.1", state["bank"][0])
         options = {"rules": {"bank": module.split(0)}, "calibration": calibration}
-        made, weights = module.compress(state, target_bytes=12_000, return_weights=True, **options)
+        made, weights = module.compress(state, target_bytes=24_000, return_weights=True, **options)
         assert all(torch.equal(weights[name], module.decompress(made)[name]) for name in weights)
         try:
             module.compress({"w": torch.full((99, 99), torch.nan)}, bits=3)
@@ -138,7 +142,9 @@ def packed_model(coder: str) -> bytes:
         for states in (0, -4, -8)
     ]
     for bits, dtype in ((16, np.float16), (32, np.float32)):
-        pieces.append(Piece(name=f"float.{bits}", shape=(7, 5), bits=bits, floats=random.normal(size=(7, 5)).astype(dtype)))
+        pieces.append(
+            Piece(name=f"float.{bits}", shape=(7, 5), bits=bits, floats=random.normal(size=(7, 5)).astype(dtype))
+        )
     return encode_payload({"layers": 2}, pieces, coder=coder)
 
 
@@ -153,7 +159,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vendored")
     for what, layout, pure in FILES:
         name = f"{'pure' if pure else 'torch'}_{what}_{layout}.py"
-        (folder / name).write_bytes(vendored_file(what, layout, pure=pure))
+        (folder / name).write_bytes(vendored(what, layout, pure=pure))
     payloads = {name: compress(state, bits=3.0) for name, state in states().items()}
     payloads |= {coder: packed_model(coder) for coder in ("range", "nibble")}
     payloads["scalar codes"] = compress(states()["types"], bits=2.0, method="rate")
@@ -161,7 +167,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.payload").write_bytes(payload)
     damaged = bytearray(payloads["range"])
     damaged[-9] ^= 4
-    for name, payload in {"cut": payloads["types"][:-1], "damaged": damaged, "nothing": b"", "other": b"PK" * 99}.items():
+    for name, payload in {
+        "cut": payloads["types"][:-1],
+        "damaged": damaged,
+        "nothing": b"",
+        "other": b"PK" * 99,
+    }.items():
         (folder / f"{name}.payload").write_bytes(payload)
     trained = network()
     torch.save(trained.state_dict(), folder / "network.pt")
@@ -172,7 +183,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_child(folder: Path, kind: str) -> dict:
     done = subprocess.run(
-        [sys.executable, "-I", "-W", "error", "-c", _CHILD, kind, str(folder)],
+        [sys.executable, "-I", "-W", "error", "-W", "ignore:ComplexHalf", "-c", _CHILD, kind, str(folder)],
         env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -226,8 +237,6 @@ def test_readers_with_numpy_alone_give_the_same_values(folder: Path, with_numpy:
     right = expected(folder, arrays=True)
     right["fp8"] = "TypeError: few: NumPy has no float8_e4m3fn; a reader that is not pure gives it"
     right["half complex"] = "TypeError: z: NumPy has no complex32; a reader that is not pure gives it"
-    right = {name: {k: ["bool" if v[0] == "bool" else v[0], *v[1:]] for k, v in d.items()} if isinstance(d, dict) else d
-             for name, d in right.items()}  # fmt: skip
     assert len(with_numpy) == 2
     for read, _ in with_numpy.values():
         assert read == right
@@ -239,7 +248,7 @@ def test_the_compressors_write_the_bytes_of_the_package(folder: Path, with_torch
     with Calibration(trained) as calibration:
         calibration.observe(trained(torch.arange(64)))
     calibration.add("bank.1", state["bank"][0])
-    right = compress(state, target_bytes=12_000, rules={"bank": split(0)}, calibration=calibration)
+    right = compress(state, target_bytes=24_000, rules={"bank": split(0)}, calibration=calibration)
     made = [made for _, made in with_torch.values() if made is not None]
     assert len(made) == 2
     for written, refusal in made:
@@ -249,9 +258,23 @@ def test_the_compressors_write_the_bytes_of_the_package(folder: Path, with_torch
 
 @pytest.mark.parametrize(("what", "pure"), MOST_BYTES)
 def test_compressed_files_are_small(what, pure: bool) -> None:
-    content = vendored_file(what, "compressed", pure=pure)
+    content = vendored(what, "compressed", pure=pure)
     assert len(content) <= MOST_BYTES[what, pure], len(content)
-    assert content == vendored_file(what, "compressed", pure=pure) and content.isascii()
+    assert content.isascii()
+
+
+@pytest.mark.parametrize("layout", ["readable", "compressed"])
+def test_every_process_makes_the_same_bytes(layout) -> None:
+    code = f"from golfpipe.script.vendor import *; print(vendored_file('decompress', {layout!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith(repr(vendored("decompress", layout)))
 
 
 def test_a_pure_compressor_is_refused() -> None:
@@ -265,7 +288,7 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     before = set(sys.modules)
     path = tmp_path / "my codec.py"
-    path.write_bytes(vendored_file("decompress", "readable"))
+    path.write_bytes(vendored("decompress", "readable"))
     spec = importlib.util.spec_from_file_location("mine", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -286,17 +309,20 @@ def test_a_file_and_an_installed_golfpipe_do_not_meet(imported: ModuleType) -> N
         imported.decompress(b"nothing")
 
 
-def test_the_command_writes_prints_and_replaces_only_its_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_writes_prints_and_replaces_only_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golfpipe.script.vendor.vendored_file", vendored)
     out = tmp_path / "new" / "codec.py"
     assert main(["vendor", "decompress", "-o", str(out)]) == 0
-    assert out.read_bytes() == vendored_file("decompress", "readable")
+    assert out.read_bytes() == vendored("decompress", "readable")
     assert f"{out.stat().st_size:,} B" in capsys.readouterr().out
     assert main(["vendor", "compress", "-o", str(out), "--compressed", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert out.read_bytes() == vendored_file("compress", "compressed")
+    assert out.read_bytes() == vendored("compress", "compressed")
     assert answer["metrics"]["file_bytes"] == out.stat().st_size and answer["artifact"] == str(out)
     assert main(["vendor", "decompress", "--pure"]) == 0
-    assert capsys.readouterr().out.encode() == vendored_file("decompress", "readable", pure=True)
+    assert capsys.readouterr().out.encode() == vendored("decompress", "readable", pure=True)
     mine = tmp_path / "train_gpt.py"
     mine.write_text("print('years of work')\n")
     for place in (mine, tmp_path):
