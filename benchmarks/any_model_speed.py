@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.child import ROOT, clock, measured, peak_memory_bytes
+from benchmarks.child import CLOCK, ROOT, clock, measured, peak_memory_bytes
 from golfpipe import Calibration, compress, decompress, split
 from golfpipe.weights.rules import Rule
 
@@ -133,7 +133,7 @@ def main() -> None:
                 "decompress": measured("benchmarks.any_model_speed:decompress_case", file).returned,
             }
             print(name, json.dumps(results[name], indent=1), flush=True)
-            results["cpus"], results["load"] = os.cpu_count(), os.getloadavg()[0]
+            results["cpus"], results["load"], results["clock"] = os.cpu_count(), os.getloadavg()[0], CLOCK
             RESULT.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 
 

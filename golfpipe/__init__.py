@@ -1,7 +1,8 @@
 """golfpipe: train, quantize, pack, adapt and score language models that fit in a byte limit.
 
-The functions of `golfpipe.api`, and the compressor for weights of any model, can be imported from here, and are loaded
-when first used: `from golfpipe import train, quantize, pack`, `from golfpipe import compress, decompress`.
+The functions of `golfpipe.api`, the compressor for weights of any model, and the trial of any scoring method can be
+imported from here, and are loaded when first used: `from golfpipe import train, quantize, pack`, `from golfpipe import
+compress, decompress`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from golfpipe.openmp import shorten_waiting
+from golfpipe.openmp import others_use_the_cores, shorten_waiting
 from golfpipe.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         unpack,
         write_report,
     )
+    from golfpipe.review.trial import trial
     from golfpipe.weights.calibration import Calibration
     from golfpipe.weights.compress import compress
     from golfpipe.weights.decompress import decompress
@@ -62,19 +64,21 @@ __all__ = [
     "sweep",
     "tokenize",
     "train",
+    "trial",
     "ttt",
     "unpack",
     "write_report",
 ]
 
-shorten_waiting(os.environ)  # before anything loads torch
+shorten_waiting(os.environ, others_use_the_cores())  # before anything loads torch
 
 
-_WEIGHTS = {
+_ELSEWHERE = {
     "Calibration": "golfpipe.weights.calibration",
     "compress": "golfpipe.weights.compress",
     "decompress": "golfpipe.weights.decompress",
     "split": "golfpipe.weights.rules",
+    "trial": "golfpipe.review.trial",
 }
 """What comes from elsewhere than golfpipe.api."""
 
@@ -84,7 +88,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'golfpipe' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_WEIGHTS.get(name, "golfpipe.api")), name)
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "golfpipe.api")), name)
 
 
 def __dir__() -> list[str]:

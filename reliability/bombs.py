@@ -117,7 +117,7 @@ def _outcome(read: Callable[[], Any]) -> str:
         with silence():
             read()
     except BaseException as error:
-        known = _as_golfpipe_error(error, "audit")
+        known = _as_golfpipe_error(error, Mode.of(["audit"]))
         if known is None:
             return f"traceback {type(error).__name__}: {error}"
         with silence():

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from golfpipe.cli.app import main
-from golfpipe.cli.failure import _as_golfpipe_error
+from golfpipe.cli.failure import Mode, _as_golfpipe_error
 from golfpipe.config.resolve import flatten, load_stages, resolve_config
 from golfpipe.config.schema import PipelineConfig, all_keys, plain_config
 from golfpipe.pipeline.graph import build_graph
@@ -102,7 +102,7 @@ def _case(rng: random.Random, keys: list[str], through_command: bool) -> tuple[s
         resolved = resolve_config(stages, preset=preset, overrides=overrides)
         build_graph(stages.pipeline, resolved.config)
     except Exception as error:
-        known = _as_golfpipe_error(error, "audit")
+        known = _as_golfpipe_error(error, Mode.of(["audit"]))
         code = known.exit_code if known is not None else 1
         return f"exit {code}", None if code == 2 else f"{words}: {type(error).__name__}: {str(error)[:300]}"
     return "exit 0", None

@@ -51,7 +51,6 @@ COMMANDS = (
     "status {run} --verify",
     "status artifacts/locked",
     "diff {run}/pack {run}/pack-nibble",
-    "diff {run} artifacts/begun",
     "compare {run}/evaluate-train {run}/evaluate-pack",
     "audit {run}/evaluate-pack",
     "audit {run}",
@@ -76,6 +75,7 @@ COMMANDS = (
     "evaluate {run}/pack {data} -o made/evaluate",
     "train {data} -o made/train",
     "train --resume --name begun",
+    "diff {run} artifacts/begun",
     "train --resume --name locked",
     "run {data} --name small --dry-run",
 )

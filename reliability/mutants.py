@@ -244,7 +244,7 @@ class Bench:
     def _refusal(
         self, subject: Subject, name: str, error: BaseException, forged: bool, touched: list[Path], field: str
     ) -> tuple[str, str | None, int]:
-        known = _as_golfpipe_error(error, "audit")
+        known = _as_golfpipe_error(error, Mode.of(["audit"]))
         if known is None:
             return "traceback", f"{name}: {_where(error)}", 1
         with silence():

@@ -29,7 +29,7 @@ HIDDEN = {"\x1b", "\x07", "\x08", "\x7f", "\x85", "\x90", "\x9b", "\x9c", "\r", 
           "\U000e0041"}  # fmt: skip
 """The characters of the payloads that act unseen."""
 _FORGED_LINES = (
-    "error: forged", "val_bpb:0.1", "forged", "--index-url", "#SBATCH", "-e git+", "__import__", "# forged", "- forged",
+    "error: forged", "val_bpb:0.1", "forged", "--index-url", "#SBATCH", "-e git+", "__import__", "- forged",
     "1. forged",
 )  # fmt: skip
 

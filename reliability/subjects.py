@@ -28,6 +28,7 @@ from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.jobs.job import Context
 from golfpipe.jobs.registry import MODEL_KINDS
 from golfpipe.jobs.unfinished import read_begun
+from golfpipe.loading.document_scores import read_document_scores as documents_of
 from golfpipe.loading.replay_log import read_replay
 from golfpipe.loading.weights import load_weights
 from golfpipe.pipeline.data_sources import inspect_data
@@ -45,7 +46,6 @@ from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import canonical_json
 from golfpipe.store.manifest import MANIFEST_NAME, timeless
-from golfpipe.submission.comparison import _documents as documents_of
 from reliability.specimens import SmallRun, texts
 
 QUIET = OutputOptions(quiet=True)

@@ -1,15 +1,12 @@
-"""Functions run in several real processes that have met through gloo, as torchrun's would; and one in a terminal."""
+"""Functions run in several real processes that have met through gloo, as torchrun's would."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import select
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,33 +23,6 @@ def in_processes(function: Callable[..., Any], folder: Path, size: int = 2) -> l
     finished = run_processes(words, size)
     assert all(process.returncode == 0 for process in finished), "\n".join(process.stderr for process in finished)
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(size)]
-
-
-def in_terminal(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]], seconds: float = 60) -> tuple[bytes, int]:
-    """Run the command in a terminal of its own, and for each step wait for a text to be shown, then type the other one.
-    Returns all that was shown, and the exit code."""
-    import pty  # not on every system
-
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execvp(words[0], list(words))
-    shown, seen, waiting = b"", 0, list(steps)
-    deadline = time.monotonic() + seconds
-    try:
-        while time.monotonic() < deadline:
-            if select.select([terminal], [], [], 0.1)[0]:
-                try:
-                    shown += os.read(terminal, 4096)
-                except OSError:  # Linux says so that the command has left the terminal
-                    break
-            if waiting and waiting[0][0] in shown[seen:]:
-                os.write(terminal, waiting.pop(0)[1])
-                seen = len(shown)
-        else:
-            os.kill(process, signal.SIGKILL)
-    finally:
-        os.close(terminal)
-    return shown, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def run_processes(

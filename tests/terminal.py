@@ -1,4 +1,4 @@
-"""A terminal of any size for a command in this process: what it shows, as lines."""
+"""A terminal for a command: of any size in this process, for the lines that it shows; or of its own, to type into."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import fcntl
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import termios
 import threading
+import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -40,3 +44,28 @@ def _read(descriptor: int, into: list[bytes]) -> None:
     with contextlib.suppress(OSError):  # the other end was closed
         while data := os.read(descriptor, 1 << 16):
             into.append(data)
+
+
+def in_terminal(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]], seconds: float = 60) -> tuple[bytes, int]:
+    """Run the command in a terminal of its own, and for each step wait for a text to be shown, then type the other one.
+    Returns all that was shown, and the exit code."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvp(words[0], list(words))
+    shown, seen, waiting = b"", 0, list(steps)
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(terminal, 4096)
+                except OSError:  # Linux says so that the command has left the terminal
+                    break
+            if waiting and waiting[0][0] in shown[seen:]:
+                os.write(terminal, waiting.pop(0)[1])
+                seen = len(shown)
+        else:
+            os.kill(process, signal.SIGKILL)
+    finally:
+        os.close(terminal)
+    return shown, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

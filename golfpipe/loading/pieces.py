@@ -36,7 +36,7 @@ def refuse_bare_weights(artifact: Artifact) -> None:
     if artifact.manifest.kind == "weights" or is_state(artifact.manifest.model):
         raise ArtifactError(
             f"{artifact.path}: weights without an architecture, which golfpipe cannot run",
-            hint="score them in your own script: golfpipe unpack writes a packed model as safetensors of their names",
+            hint="score them in your own script: `golfpipe unpack` writes a packed model as safetensors of their names",
             path=str(artifact.path),
         )
 

@@ -56,5 +56,5 @@ class CoreWatch:
             return None
         return (
             f"other processes use the cores: the {self.threads} threads here spent {waited / (ran + waited):.0%} of"
-            " their time waiting for one. Threads wait for each other as well, so that fewer may be faster: --threads 1"
+            " their time waiting for one. --threads 1 leaves the others more, and may be faster"
         )

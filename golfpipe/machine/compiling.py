@@ -29,9 +29,10 @@ def compiles(
     key: str, choice: Literal["auto", "on", "off"], device: torch.device, flops: float, reporter: Reporter
 ) -> bool:
     """Return True if work of `flops` operations is to be compiled, and warn in one line where it cannot be."""
+    unusable = _unusable_cache()
     if choice == "off" or (choice == "auto" and flops < AUTO_FLOPS.get(device.type, math.inf)):
         return False
-    obstacle = compile_obstacle(device) or _failure(device)
+    obstacle = unusable or compile_obstacle(device) or _failure(device)
     if obstacle is not None:
         reporter.warn(f"{key}={choice}: {obstacle}; goes on uncompiled")
         return False
@@ -110,13 +111,29 @@ def _compilers() -> list[str]:
     return [named] if named else ["g++", "clang++", "c++"]
 
 
+def _unusable_cache() -> str | None:
+    """Say why the folder that $TORCHINDUCTOR_CACHE_DIR names cannot be used, and forget it; None where it can.
+
+    torch makes it as soon as an optimizer is built, compiled or not. Where it cannot, it stays half loaded, and fails.
+    """
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    try:
+        if named:
+            os.makedirs(named, exist_ok=True)
+    except OSError as error:
+        del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        return f"TORCHINDUCTOR_CACHE_DIR={named} cannot be made ({error.strerror})"
+    return None
+
+
 def _failure(device: torch.device) -> str | None:
     """Say how compiling a function of one line fails, since a compiler or the folder of compiled code may be broken;
     None where it works."""
     cache = compile_cache()
     assert cache is not None  # compile_obstacle has looked
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     try:
+        os.makedirs(cache, exist_ok=True)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         torch.compile(lambda x: x * 2 + 1, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # a broken installation can raise anything
         return f"torch.compile fails with its cache in {cache} ({failure_text(error)})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ from golfpipe.data.token_data import load_tokenizer
 from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.machine.devices import cpu_count
-from golfpipe.pipeline.single import ARTIFACTS, checked_name
+from golfpipe.pipeline.data_places import is_read_only, only_tokenizer, tokenized_folder
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
-
-WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-"""The permission bits themselves are looked at: an administrator could write where they forbid it, and should not."""
 
 
 def tokenize_arguments(
@@ -46,11 +42,6 @@ def tokenize_arguments(
     return arguments, digest, tokenized_folder(sources[0], name)
 
 
-def tokenized_folder(first: Path, name: str | None = None) -> Path:
-    """Return where `data tokenize` writes by default: a folder named after the first source. Raises UsageError."""
-    return ARTIFACTS / "data" / checked_name(name or first.resolve().stem or "text")
-
-
 def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:
     """Return the arguments of `data add` and their digest. Raises UsageError, DataError."""
     if not folder.is_dir():
@@ -62,7 +53,7 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
         shards += list_sidecars(list_shards(folder, split), split)
     model = tokenizer if tokenizer is not None else only_tokenizer(folder)
     in_place = out is None or out.resolve() == folder.resolve()
-    if in_place and not folder.stat().st_mode & WRITE_BITS:
+    if in_place and is_read_only(folder):
         raise UsageError(
             f"{folder}: is read-only, and the manifest would be written into it",
             hint=f"-o artifacts/data/{folder.resolve().name} writes an artifact elsewhere that points to it",
@@ -75,20 +66,6 @@ def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tup
         )
     digest = files_digest([*shards, model], *(path.name for path in shards), model.name)
     return {"folder": folder, "tokenizer": model, "in_place": in_place}, digest
-
-
-def only_tokenizer(folder: Path) -> Path:
-    """Return the only *.model file in the folder. Raises UsageError where there is none, or more than one."""
-    models = sorted(path for path in folder.glob("*.model") if path.is_file())
-    if len(models) != 1:
-        found = ", ".join(path.name for path in models) or "no *.model file"
-        raise UsageError(
-            f"{folder}: which tokenizer? found {found}",
-            hint="--tokenizer FILE",
-            path=str(folder),
-            wanted=("token_data", "shards"),
-        )
-    return models[0]
 
 
 def inspect_data(

@@ -18,7 +18,7 @@ from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.graph import DATA, build_graph, select
 from golfpipe.pipeline.node import Node
 from golfpipe.pipeline.seeds import checked_seeds, decided_by_seed, seed_folders
-from golfpipe.pipeline.settings import Settings, inherited_settings, tokenizer_settings
+from golfpipe.pipeline.settings import Settings, inherited_settings, machine_of, tokenizer_settings
 from golfpipe.pipeline.single import ARTIFACTS, DEMO_DATA, checked_name
 from golfpipe.pipeline.text_digest import demo_digest
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
@@ -117,6 +117,11 @@ def plan_run(request: RunRequest) -> RunPlan:
         context=request.context,
         any_vocabulary=resolved.origin["model.vocab_size"] == "default",
     )
+    machine = machine_of(settings)
+    if machine is not None and machine.processes > 1:
+        request.context.reporter.warn(
+            f"run works in one process; train, ttt and evaluate take {machine.processes} with --machine {machine.name}"
+        )
     for node in work:
         plan.config_of(node)  # raises ConfigError for a seed that no generator takes
     return plan

@@ -51,7 +51,7 @@ def _missing_step(run: RunData) -> Next | None:
         return _words("quantize", _shown(run, trained)), "makes the weights small"
     if packed is None and quantized is not None:
         return _words("pack", _shown(run, quantized)), "makes the file whose bytes count"
-    if packed is not None and run.headline is None:
+    if packed is not None and run.headline is None and packed.manifest.model is not None:
         return _words("evaluate", _shown(run, packed)), "scores the packed model"
     return None
 

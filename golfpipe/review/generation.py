@@ -56,8 +56,8 @@ class Generator:
         """
         select_threads(threads)
         source = open_artifact(model, *SCORED_KINDS)
-        self._tokenizer = _tokenizer(source, data)
         config = model_config(source)
+        self._tokenizer = _tokenizer(source, data)
         check_vocabulary(config, self._tokenizer)
         self._network = load_network(config, load_weights(source)).to(torch.device(select_device(device)))
         train = source.manifest.config.get("train", {})

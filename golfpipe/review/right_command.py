@@ -15,7 +15,7 @@ from pathlib import Path
 from golfpipe.errors import ArtifactError, GolfpipeError
 from golfpipe.jobs.registry import SCORED_KINDS
 from golfpipe.jobs.unfinished import read_begun
-from golfpipe.pipeline.data_sources import WRITE_BITS, only_tokenizer, tokenized_folder
+from golfpipe.pipeline.data_places import is_read_only, only_tokenizer, tokenized_folder
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.report.run_data import RunData
 from golfpipe.review.sight import Sight, look
@@ -34,6 +34,7 @@ _STEPS: dict[Kind, str] = {
 }
 """The kinds in a run, the one that most people mean first, and the step that writes each by default."""
 _NEXT: dict[Kind, tuple[str, Kind]] = {
+    "weights": ("quantize", "quantized_model"),
     "trained_model": ("quantize", "quantized_model"),
     "quantized_model": ("pack", "packed_model"),
     "packed_model": ("evaluate", "evaluation"),
@@ -93,6 +94,8 @@ def _repeated(words: Sequence[str], wrong: Sight, right: Path, wanted: Sequence[
             way = find_way(look(Path(word)), wanted)
             if way is not None and way.path is not None and not way.commands:
                 repeated[place] = str(way.path)
+    if words[0] in ("run", "train") and "token_data" in wanted and not {"--name", "-o", "--out"} & set(words):
+        repeated += ["--name", right.resolve().name]  # the preset's name may be that of a run of other data
     return tuple(repeated)
 
 
@@ -113,11 +116,13 @@ def _is_argument(words: Sequence[str], place: int) -> bool:
 
 def find_way(sight: Sight, wanted: Sequence[str]) -> Way | None:
     """Return the way from what lies there to the first of what was wanted that can be reached; None where that is
-    what lies there, or where the error knows better. Raises GolfpipeError."""
-    if sight.sort in wanted or (sight.artifact is not None and "artifact" in wanted):
+    what lies there, or where the error knows better, as for weights that no command can run. Raises GolfpipeError."""
+    if sight.sort in ("weights", *wanted) or (sight.artifact is not None and "artifact" in wanted):
         return None
     if sight.sort is None:
         return _from_nothing(sight, wanted)
+    if sight.sort == "weights" and not {*wanted} <= {"quantized_model", "packed_model"}:
+        return None  # they have no architecture, and the error says so
     made = _made_from(sight, Way(why=f"this is {sight.what}"), wanted)
     return made if made is not None else _instead(sight)
 
@@ -162,7 +167,7 @@ def _made_token_data(sight: Sight, way: Way) -> tuple[Way, Path]:
     except GolfpipeError:
         words += ["--tokenizer", "FILE"]
     out = path
-    if not path.stat().st_mode & WRITE_BITS:
+    if is_read_only(path):
         out = ARTIFACTS / "data" / path.resolve().name
         words += ["-o", str(out)]
     return way.after(*words, path=out), out

@@ -97,4 +97,4 @@ def _holds_text(root: Path) -> bool:
 
 def _in_words(kind: Kind) -> str:
     words = kind.replace("_", " ")
-    return words if kind == "token_data" else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return words if kind in ("token_data", "weights") else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -102,8 +102,10 @@ def run_status(folder: Path, settings: Settings | None = None, *, verify: bool =
             path=str(folder),
             wanted=("run",),
         )
+    kinds = {made.manifest.kind for made in found.values()}
+    is_run = "weights" not in kinds or "trained_model" in kinds  # no step of the pipeline makes anything of weights
     plan = _plan(folder, settings, stages, found, seeds)
-    lines = [_line(step, found) for step in _steps(plan)]
+    lines = [_line(step, found) for step in _steps(plan)] if is_run else []
     named = {line.name for line in lines}
     lines += [_other_line(name, artifact, found) for name, artifact in sorted(found.items()) if name not in named]
     lines += [

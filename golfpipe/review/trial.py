@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.submission.rules import RuleResult, check_rules
@@ -38,20 +39,29 @@ class TrialReport:
         return tuple(rule for rule in self.rules if rule.status == "fail")
 
 
-def trial(file: Path, data: Path, *, allow: Sequence[Path] = (), room: Room | None = None) -> TrialReport:
+def trial(
+    file: Path | str,
+    data: Artifact | Path | str,
+    *,
+    allow: Sequence[Path | str] = (),
+    room: Room | None = None,
+    reporter: Reporter | None = None,
+) -> TrialReport:
     """Run the scoring method in a Python file on the validation split of token data, and judge it.
 
     The file is code, and runs with the rights of whoever calls this: it is watched, not held back. `allow`: other files
-    and folders that it may open. Raises UsageError for a file without a function `score`, StageFailed where it raises,
-    and ArtifactError for damaged data.
+    and folders that it may open. `room`: the device, the length of the text and the like. Raises UsageError for a file
+    without a function `score`, StageFailed where it raises, and ArtifactError for damaged data.
     """
-    artifact = open_artifact(data, "token_data")
-    executed = execute_file(file, artifact, own=allow, room=room)
+    file = Path(file)
+    artifact = data if isinstance(data, Artifact) else open_artifact(Path(data), "token_data")
+    (reporter or SilentReporter()).note(f"running {file}, which is not sandboxed")
+    executed = execute_file(file, artifact, own=[Path(path) for path in allow], room=room)
     rules = check_rules(Facts(runs=(RunFacts(executed=executed),)))
     loss, bpb = _score(artifact, executed)
     return TrialReport(
         file=file,
-        data=data,
+        data=artifact.path,
         executed=executed,
         rules=tuple(rule for rule in rules if rule.number in METHOD_RULES),
         val_loss_nats=loss,
@@ -68,12 +78,7 @@ def _score(data: Artifact, executed: Executed) -> tuple[float, float]:
 
 
 def _notes(file: Path, executed: Executed) -> tuple[str, ...]:
-    watched = (
+    return (
         f"Python is not sandboxed: {file.name} ran with your rights. What it opened was watched by"
-        f" {executed.opened.watcher}, not prevented."
+        f" {executed.opened.watcher}, not prevented.",
     )
-    order = (
-        "Scores depend on the order that order() gives: the method knows before it scores where documents begin, and so"
-        " how long they are."
-    )
-    return (watched, order) if executed.ordered else (watched,)

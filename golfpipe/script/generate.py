@@ -79,9 +79,9 @@ def _last_lines(settings: Settings) -> str:
 
 import os
 
-from {_OPENMP} import shorten_waiting
+from {_OPENMP} import others_use_the_cores, shorten_waiting
 
-shorten_waiting(os.environ)
+shorten_waiting(os.environ, others_use_the_cores())
 
 from {_ENTRY} import main
 {imports}

@@ -7,15 +7,19 @@ golfpipe pack artifacts/demo/quantize --limit-bytes 500000   # exit 4 where it d
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from golfpipe.codec.container import decode_payload, encode_payload, read_header
 from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import Piece
-from golfpipe.errors import StageFailed
+from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import architecture, packed_file, pieces_by_tensor, read_pieces
 from golfpipe.machine.devices import select_threads
+from golfpipe.store.artifact import Artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
+from golfpipe.store.metric_values import text
 
 PACKED = "packed.safetensors"
 
@@ -26,13 +30,14 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     source, settings = job.inputs["model"], job.config.pack
     pieces = read_pieces(source)
     model = architecture(source)
+    tensors = pieces_by_tensor(model, pieces)
+    classes = _classes(source, tensors)
     with job.context.reporter.task("pack", len(pieces), "tensors") as task:
         payload = encode_payload(model, pieces.values(), coder=settings.coder)
         content = packed_file(payload)
         task.advance(len(pieces))
     out.write(PACKED, content)
     header = read_header(payload)
-    classes = {line["name"]: line["class"] for line in source.read_json("report.json")["tensors"]}
     piece_bytes = header.piece_bytes
     sizes = [
         {
@@ -42,9 +47,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             "values": sum(piece.num_values for piece in own),
             "bytes": sum(piece_bytes[piece.name] for piece in own),
         }
-        for name, own in pieces_by_tensor(model, pieces).items()
+        for name, own in tensors.items()
     ]
-    out.write_json("sizes.json", {"header_bytes": len(content) - sum(s["bytes"] for s in sizes), "tensors": sizes})
+    header_bytes = len(content) - sum(piece_bytes[piece.name] for own in tensors.values() for piece in own)
+    out.write_json("sizes.json", {"header_bytes": header_bytes, "tensors": sizes})
     _, decoded = decode_payload(payload)
     if not all(_same_piece(decoded[name], piece) for name, piece in pieces.items()):
         raise StageFailed(
@@ -64,6 +70,22 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         },
         model=model,
     )
+
+
+def _classes(source: Artifact, names: Collection[str]) -> dict[str, str]:
+    """Return the class of each of the tensors, as quantize reported it. Raises ArtifactError."""
+    report = source.read_json("report.json")
+    lines = report.get("tensors") if isinstance(report, dict) else None
+    listed = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    found = {text(line, "name"): text(line, "class") for line in listed}
+    classes = {name: found_class for name in names if (found_class := found.get(name)) is not None}
+    missing = [name for name in names if name not in classes]
+    if missing:
+        raise ArtifactError(
+            f"{source.path / 'report.json'}: field tensors: no class of {missing[0]}",
+            hint="run golfpipe quantize again with --force",
+        )
+    return classes
 
 
 def _same_piece(left: Piece, right: Piece) -> bool:

@@ -34,6 +34,8 @@ from golfpipe.store.recorded_path import recorded_path
 if TYPE_CHECKING:
     from torch import Tensor
 
+_NOT_RUN = "golfpipe cannot run weights without an architecture; `golfpipe quantize` and `golfpipe pack` take them"
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -131,9 +133,7 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     if kinds and manifest.kind not in kinds:
         raise ArtifactError(
             f"{path}: kind {manifest.kind}, expected {' or '.join(kinds)}",
-            hint="golfpipe cannot run weights without an architecture; golfpipe quantize and pack take them"
-            if manifest.kind == "weights"
-            else None,
+            hint=_NOT_RUN if manifest.kind == "weights" else None,
             path=str(path),
             wanted=wanted,
         )

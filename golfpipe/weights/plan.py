@@ -86,7 +86,7 @@ def plan_state(state: Mapping[str, Tensor], rules: Mapping[str, Rule], measured:
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if tensor.numel() and place in seen:
             first = plans[seen[place]]
-            why = f"the same tensor as {first.name}"
+            why = f"as {first.name}"
             plans.append(Plan(name=name, tensor=tensor, how="same", why=why, same_as=seen[place]))
             continue
         seen[place] = len(plans)
@@ -136,7 +136,7 @@ def _how(name: str, tensor: Tensor, rule: Rule | None) -> tuple[How, str]:
     if tensor.numel() == 0:
         return "exact", "empty"
     if not tensor.is_floating_point():
-        return "exact", "no real numbers" if tensor.is_complex() else "whole numbers"
+        return "exact", "complex" if tensor.is_complex() else "whole numbers"
     if rule == "exact":
         return "exact", "rule"
     largest = _largest(tensor)
@@ -150,12 +150,12 @@ def _how(name: str, tensor: Tensor, rule: Rule | None) -> tuple[How, str]:
         raise ConfigError(f'{name}: the rule is "fp16", but its largest number is {largest:g}')
     if rule == "fp16" or (rule is None and tensor.numel() <= MOST_EXACT_VALUES):
         if tensor.element_size() > 2 or tensor.dtype == torch.float16:
-            return ("fp16", "rule" if rule else "few values") if fits_fp16 else ("exact", "few values, beyond fp16")
+            return ("fp16", "rule" if rule else "few values") if fits_fp16 else ("exact", "beyond fp16")
         return "exact", "few values"
     if not math.isfinite(largest) or not (largest == 0 or _LEAST <= largest <= _MOST):
         return "exact", f"magnitude {largest:g}"
     if rule is None and _has_few_values(tensor):
-        return "exact", f"at most {_FEW_VALUES} different values"
+        return "exact", f"{_FEW_VALUES} values or fewer"
     return "coded", "rule" if rule else "matrix" if tensor.ndim > 1 else "vector"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from golfpipe.weights.plan import Plan
 _LARGE = 0.01
 """The share of the bytes from which on a tensor gets a suggestion."""
 _MOST_LINES = 40
-_NAME_WIDTH = 36
+_NAME_WIDTH, _STORED_WIDTH = 26, 26
+"""A line fits a terminal of 80 characters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,10 +52,12 @@ class SizeTable:
         for line in by_size[:_MOST_LINES]:
             name = visible_line(line.name) or "''"
             name = name if len(name) <= _NAME_WIDTH else f"..{name[2 - _NAME_WIDTH :]}"
+            stored = visible_line(line.stored)[:_STORED_WIDTH]
             share = line.num_bytes / self.total_bytes
-            rows.append(f"{name:{_NAME_WIDTH}} {line.num_bytes:>11,} {share:>6.1%} {line.bits:>6.2f}  {line.stored}")
-            if line.suggestion:
-                rows.append(f"    {line.suggestion}")
+            rows.append(
+                f"{name:{_NAME_WIDTH}} {line.num_bytes:>11,} {share:>6.1%} {line.bits:>6.2f}  {stored}".rstrip()
+            )
+            rows += textwrap.wrap(line.suggestion, 80, initial_indent="    ", subsequent_indent="    ")
         rest = by_size[_MOST_LINES:]
         if rest:
             rows.append(f"{f'{len(rest)} more tensors':{_NAME_WIDTH}} {sum(line.num_bytes for line in rest):>11,}")
@@ -74,16 +78,16 @@ def size_table(
         entries, num_bytes = header.entries[start : start + count], sum(sizes[start : start + count])
         start += count
         kinds = {OPEN_STATES[entry.bits] for entry in entries if entry.bits in OPEN_STATES}
-        coded = f"{len(plan.parts)} parts coded" if len(plan.parts) > 1 else "coded"
-        words = {"coded": coded, "fp16": "fp16", "exact": "exactly", "same": "once"}[plan.how]
+        coded = f"coded, {len(plan.parts)} parts" if len(plan.parts) > 1 else "coded"
         states = f", {max(kinds)} states" if kinds and max(kinds) > 1 else ""
+        stored = f"{coded}{states}" if plan.how == "coded" else f"{plan.how} ({plan.why})"
         values = plan.tensor.numel()
         lines.append(
             SizeLine(
                 name=plan.name,
                 dtype=plan.dtype,
                 shape=tuple(plan.tensor.shape),
-                stored=f"{words}{states} ({plan.why})",
+                stored=stored,
                 num_bytes=num_bytes,
                 bits=8 * num_bytes / values if values else 0.0,
                 suggestion=_suggestion(plan, measured) if num_bytes > _LARGE * total else "",

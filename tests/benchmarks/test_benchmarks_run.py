@@ -13,6 +13,7 @@ import torch
 from small_chain import ROOT, SMALL_TRAIN, write_small_stages, write_texts
 
 from benchmarks import (
+    any_model_speed,
     attention,
     command_line,
     evaluation,
@@ -54,6 +55,16 @@ def test_training_scoring_and_adapting(one_thread) -> None:
         assert (
             found["speedup_over_plain"] == found["seconds"]["plain"]["median"] / found["seconds"]["golfpipe"]["median"]
         )
+
+
+def test_the_compressor(one_thread, tmp_path, monkeypatch) -> None:
+    def toy() -> dict[str, torch.Tensor]:
+        return {"x_bank": torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0)), "gain": torch.ones(4)}
+
+    monkeypatch.setitem(any_model_speed.CASES, "toy", (toy, True, {"rules": any_model_speed.BANKS, "target": 0.5}))
+    found = any_model_speed.compress_case("toy", str(tmp_path / "data"))
+    assert found["values"] == 8196 and found["target_bytes"] * 0.99 < found["payload_bytes"] <= found["target_bytes"]
+    assert len(any_model_speed.decompress_case(str(tmp_path / "data"))["seconds"]) == 3
 
 
 def test_attention_and_reading(one_thread, tmp_path, monkeypatch) -> None:

@@ -214,7 +214,8 @@ def test_mistakes_are_one_message_and_an_exit_code(golfpipe: Any, line: str, cod
 def test_hints_name_the_way_out(golfpipe: Any) -> None:
     assert "hint: did you mean demo?" in golfpipe(f"train {TEXT} --preset dmeo").err
     golfpipe(f"train {TEXT} --name a")
-    assert "hint: did you mean artifacts/a/train?" in golfpipe("quantize artifacts/a/trian").err
+    near = "nothing is here, but artifacts/a/train is a trained model; try: golfpipe quantize artifacts/a/train"
+    assert f"hint: {near}" in golfpipe("quantize artifacts/a/trian").err
     assert "hint: did you mean range?" in golfpipe("quantize artifacts/a/train --set pack.coder=rnage").err
     assert "hint: did you mean pack?" in golfpipe("sweep artifacts/a/train --grid pack.coder=range --stages pakc").err
     assert "--force replaces it" in golfpipe(f"train {TEXT} --name a --set train.max_steps=2").err

@@ -5,6 +5,7 @@ Stages cost nothing here, because the docs and the README run them all; what loo
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from executed_numbers import HONEST
 from fake_hub import FakeHub, serving
 from safetensors.torch import save_file
 from shell_lines import run_line
@@ -25,9 +27,10 @@ from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.data.shard_format import shard_header
 from golfpipe.jobs.registry import STAGES
+from golfpipe.submission.trial.file_scorer import TEMPLATE
 
 REAL = {
-    "run", "audit", "compare", "generate", "unpack", "report", "status", "ls", "diff", "clean",
+    "run", "audit", "trial", "compare", "generate", "unpack", "report", "status", "ls", "diff", "clean",
     "data inspect", "data add", "data fetch",
 }  # fmt: skip
 """Commands that read artifacts or files for what is in them."""
@@ -49,6 +52,7 @@ def examples_folder(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     for name in ("fineweb_1024_bpe.model", "sp.model"):
         shutil.copy(tokenizer, name)
     shutil.copy("my-texts/lines.jsonl", "corpus.jsonl")
+    shutil.copy(TEMPLATE, "scorer.py")
     shutil.copytree("my-texts", "texts")
     model = resolve_config(load_stages(), preset="16l").config.model
     torch.save(state(model), "final_model.pt")
@@ -92,6 +96,8 @@ def test_every_example_runs_as_written(
         request.getfixturevalue("hub")
     if command == "config init":
         Path("stages.yaml").unlink()  # a folder in which nobody wrote one yet
+    if "--interactive" in line:
+        monkeypatch.setattr("sys.stdin", io.StringIO("The function returns\n"))
     if "evaluate-train" in line:
         assert main(["evaluate", "artifacts/demo/train", "-q"]) == 0
     if "shard-" in line:
@@ -102,6 +108,8 @@ def test_every_example_runs_as_written(
     if command not in REAL:
         for name, stage in STAGES.items():
             monkeypatch.setitem(STAGES, name, replace(stage, module="fake_stages"))
+    if command == "trial":
+        monkeypatch.setattr("golfpipe.review.trial.execute_file", lambda file, data, **more: HONEST)
     if command == "sweep":
         pytest.importorskip("submitit")
         in_this_process(monkeypatch)

@@ -17,11 +17,13 @@ from pathlib import Path
 import fake_stages
 import pytest
 import torch
+from executed_numbers import HONEST
 from printed_commands import commands_in, parse
 from small_chain import ROOT
 
 from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.jobs.registry import STAGES
+from golfpipe.submission.trial.file_scorer import TEMPLATE
 
 INPUTS = {
     "a text file": "my-texts/3.txt",
@@ -63,6 +65,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "diff PATH artifacts/a": ("a run", *ARTIFACTS),
     "compare PATH artifacts/a/evaluate-pack": ("an evaluation",),
     "audit PATH": ("a run", *ARTIFACTS),
+    "trial scorer.py PATH": ("token data",),
     "generate PATH --tokens 2": MODELS,
     "unpack PATH": ("a packed model",),
     "clean PATH": ("a run", *ARTIFACTS),
@@ -73,7 +76,7 @@ TAKES: dict[str, tuple[str, ...]] = {
 PATHLESS = {"data demo", "data fetch", "config docs", "config init", "presets", "doctor"}
 
 
-LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep")
+LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep", "trial")
 DRY = (["data", "tokenize"], ["data", "add"], ["data", "demo"])
 
 
@@ -98,6 +101,7 @@ def prepare(folder: Path) -> None:
     for path in (*data.glob("*.bin"), *data.glob("*.model")):
         shutil.copy(path, shards)
     (folder / "empty").mkdir()
+    shutil.copy(TEMPLATE, folder / "scorer.py")
     torch.save({"weight": torch.zeros(3)}, folder / "final_model.pt")
 
 
@@ -112,6 +116,7 @@ def work(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, stage in STAGES.items():
             if name != "data-add":
                 patch.setitem(STAGES, name, replace(stage, module="fake_stages"))
+        patch.setattr("golfpipe.review.trial.execute_file", lambda file, data, **more: HONEST)
         yield folder
 
 
@@ -124,7 +129,7 @@ def answers(work: Path) -> list[Answer]:
             continue
         code, said = run(shlex.split(command.replace("PATH", INPUTS[given])))
         assert code, (command, given)
-        error, *hints = [line for line in said.splitlines() if not line.startswith("no --preset given")]
+        error, *hints = [line for line in said.splitlines() if line.startswith(("error: ", "hint: "))]
         assert error.startswith("error: "), (command, given, error)
         assert len(hints) == 1 and hints[0].startswith("hint: "), (command, given, error, hints)
         found.append(Answer(command, given, code, hints[0].removeprefix("hint: ")))
@@ -165,7 +170,7 @@ def page(answers: list[Answer]) -> Iterator[str]:
         yield f"\n## {given[0].upper()}{given[1:]}: `{INPUTS[given]}`\n"
         if taken:
             yield f"Taken by {', '.join(taken)}.\n"
-        yield "| `golfpipe ...` | exit code | what it tells you to do |\n|---|---|---|"
+        yield "| command | exit code | what it tells you to do |\n|---|---|---|"
         for answer in group:
             command = answer.command.replace("PATH", INPUTS[given])
             yield f"| `{command}` | {answer.code} | {_in_quotes(answer.hint)} |"
@@ -210,7 +215,7 @@ def _run(answer: Answer, looked: set[str]) -> None:
     command that reads what is in artifacts runs once."""
     for line in answer.lines:
         words = shlex.split(line)[1:]
-        if words[0] == "import" or words[:2] == ["data", "fetch"]:
+        if words[0] in ("import", "trial") or words[:2] == ["data", "fetch"]:
             return
         code, said = run(
             [*words, "--dry-run"] if words[0] in STAGES or words[:2] in DRY or words[0] == "run" else words
@@ -220,5 +225,5 @@ def _run(answer: Answer, looked: set[str]) -> None:
             shutil.copytree("artifacts/data/x", f"artifacts/data/{Path(words[2]).stem}", dirs_exist_ok=True)
         elif words[:2] == ["data", "add"]:
             assert run(words)[0] == 0
-        elif words[0] == "run" and "--name" in words:
+        elif words[0] == "run" and line != answer.lines[-1]:
             shutil.copytree("artifacts/demo", f"artifacts/{words[words.index('--name') + 1]}", dirs_exist_ok=True)

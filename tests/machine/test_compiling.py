@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -78,6 +79,16 @@ def test_without_a_folder_for_compiled_code_it_goes_on_uncompiled(tmp_path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file"))  # needs no home folder
     assert compile_cache() == str(tmp_path / "file")
+
+
+@pytest.mark.parametrize("choice", ["on", "auto", "off"])
+def test_a_folder_for_compiled_code_that_cannot_be_made_is_not_left_to_torch(tmp_path, monkeypatch, choice):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    notes = RecordingReporter()
+    assert not compiles("train.compile", choice, CPU, 1.0, notes)
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ  # or torch would fail with any optimizer
+    assert [str(tmp_path / "file" / "cache") in line for line in notes.warnings] == [True] * (choice == "on")
 
 
 def test_a_run_that_cannot_compile_says_so_once_and_goes_on(chain, fresh, no_compiler):

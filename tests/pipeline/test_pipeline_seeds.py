@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from fake_stages import make_artifact
+from recording_reporter import RecordingReporter
 
 import golfpipe
 from golfpipe.cli.app import main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.errors import ConfigError, GolfpipeError, UsageError
+from golfpipe.jobs.job import Context
 from golfpipe.pipeline.graph import build_graph, select
 from golfpipe.pipeline.node import Node
 from golfpipe.pipeline.runner import RunRequest, Step, dry_run, plan_run, run_pipeline
@@ -150,6 +152,13 @@ def test_a_run_of_one_seed_and_one_of_several_do_not_mix(workspace: Path) -> Non
 def test_without_a_name_the_folder_is_not_that_of_one_seed(workspace: Path) -> None:
     assert plan_run(_request(name=None)).folder.name == "demo-seeds"
     assert plan_run(_request(name=None, seeds=())).folder.name == "demo"
+
+
+def test_a_machine_of_eight_processes_is_told_that_a_run_has_one(workspace: Path) -> None:
+    reporter = RecordingReporter()
+    settings = Settings(machine="gpus-8x80gb")
+    plan_run(RunRequest(settings=settings, context=Context(reporter=reporter), data=Path("text")))
+    assert reporter.warnings == ["run works in one process; train, ttt and evaluate take 8 with --machine gpus-8x80gb"]
 
 
 @pytest.mark.parametrize("text", ["", "1,", "one", "1;2", "1.5"])

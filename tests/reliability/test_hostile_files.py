@@ -34,6 +34,8 @@ SHORT_INJECTIONS = {
     "terminal as name of manifest.json: files.train.log (lines)",
     "everything as name of manifest.json: config.pack.code_bytes_reserve (lines)",
     "everything as name of manifest.json: digest (lines)",
+    "HTML as value of report.json: tensors.*.name (lines)",
+    "everything as name of report.json: tensors (lines)",
 }
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from processes import in_terminal
 from safetensors import safe_open
 from safetensors.torch import save_file
+from terminal import in_terminal
 
 from golfpipe.cli.app import main
 from golfpipe.review import generation

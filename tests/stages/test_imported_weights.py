@@ -97,6 +97,11 @@ def test_what_needs_the_architecture_says_so(folder, capsys, command, form):
     assert "without an architecture" in text and ("golfpipe unpack" in text or "golfpipe quantize" in text)
 
 
+def test_status_shows_what_there_is_as_no_run_of_the_pipeline(folder, capsys):
+    code, answer = told(capsys, "status", str(folder / "run"))
+    assert code == 0 and [step["state"] for step in answer["stages"]] == ["as made"] * 3
+
+
 def test_submit_takes_no_weights(folder, capsys):
     code, answer = told(capsys, "submit", str(folder / "run" / "import"))
     assert code == 3 and "without an architecture" in answer["error"]["hint"]

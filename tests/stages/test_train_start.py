@@ -132,7 +132,7 @@ REFUSED = {
     "vocabulary": ["--set", "model.vocab_size=1024"],
     "device": ["--device", "cuda"],
     "context": ["--set", "train.context_length=100000"],
-    "tracker": ["--set", "train.track=wandb"],
+    "tracker": ["--set", "train.track=mlflow"],
 }
 
 

@@ -20,6 +20,7 @@ from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request
 from golfpipe.pipeline.training import prepare_training
+from golfpipe.store.artifact import open_artifact
 from golfpipe.sweeps import processes
 from golfpipe.sweeps.executor import make_workers
 from golfpipe.sweeps.grid import parse_grid
@@ -202,3 +203,23 @@ def test_mistakes_are_found_before_anything_runs(grid: str, more: Any, error: ty
 def test_a_sweep_needs_a_grid() -> None:
     with pytest.raises(UsageError, match="needs a grid"):
         plan_sweep(SweepRequest(model=TRAIN, grids=[]))
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_cells_under_a_target_calibrate_where_the_training_data_is_at_hand(at_hand: bool) -> None:
+    data = Path("artifacts/data/full")
+    make_artifact(data, "token_data", metrics={"train_tokens": 5000})
+    run_job(prepare_training(Request(stage="train", inputs={"data": data}), "b"))
+    if not at_hand:
+        (data / "content.txt").unlink()  # a shard that is not on this machine
+    grid = [parse_grid(["quantize.target_bytes=none,60e3"])]
+    plan = plan_sweep(SweepRequest(model=Path("artifacts/b/train"), grids=grid, stages=("quantize",)))
+    _run(plan)
+    found = {}
+    for step in plan.steps.values():
+        manifest = open_artifact(step.out).manifest
+        settings = manifest.config["quantize"]
+        found[settings["target_bytes"]] = (settings["calibration"], manifest.input("data") is not None)
+        command = next(words for words in map(shlex.split, commands(plan)) if str(step.out) in words)
+        assert (str(data.resolve()) in command or str(data) in command) == found[settings["target_bytes"]][1]
+    assert found == {"none": ("none", False), 60_000.0: ("train", True) if at_hand else ("none", False)}

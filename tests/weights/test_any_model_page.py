@@ -1,5 +1,6 @@
 """docs/any-model.md: every block runs as written, in order, at the end of a script as other people write them."""
 
+import json
 import re
 import runpy
 import shutil
@@ -10,6 +11,25 @@ from shell_lines import run_line
 from small_chain import ROOT
 
 PAGE = ROOT / "docs" / "any-model.md"
+
+
+def test_the_page_states_the_measured_times_and_memory_and_they_keep_the_limits() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "any_model_speed.json").read_text())
+    plain, calibrated = results["bank36m"], results["bank36m calibrated"]
+    for found in (plain["compress"], calibrated["compress"]):
+        assert found["values"] > 35e6 and found["seconds"] < 180 and found["peak_memory_bytes"] < 3e9
+        assert found["target_bytes"] * 0.999 <= found["payload_bytes"] <= found["target_bytes"]
+    stated = [
+        f"{plain['compress']['seconds']:.0f} s of it",
+        f"{plain['compress']['peak_memory_bytes'] / 1e9:.2f} GB",
+        f"calibrated {calibrated['compress']['seconds']:.0f} s",
+        f"{calibrated['compress']['peak_memory_bytes'] / 1e9:.1f} GB",
+    ]
+    seconds = [*plain["decompress"]["seconds"], *calibrated["decompress"]["seconds"]]
+    stated.append(f"{min(seconds):.1f} to {max(seconds):.1f} s")
+    assert max(seconds) < 2
+    text = " ".join(PAGE.read_text().split())
+    assert [number for number in stated if number not in text] == []
 
 
 def test_the_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

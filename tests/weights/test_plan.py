@@ -125,4 +125,4 @@ def test_the_table_adds_up_and_advises_on_what_is_large():
     assert not lines["w"].suggestion and not lines["small"].suggestion
     text = str(table)
     assert "not calibrated" in text and text.index("gain ") < text.index("bank ") < text.index("small ")
-    assert f"{len(data):>11,}" in text and max(map(len, text.splitlines())) < 120
+    assert f"{len(data):>11,}" in text and max(map(len, text.splitlines())) <= 80

@@ -67,23 +67,24 @@ def generate(
     settings = GenerationSettings(
         prompt=_readable(prompt), tokens=tokens, temperature=temperature, top_k=top_k, seed=seed
     )
-    generator = Generator(
-        input_path(model),
-        data=input_path(data) if data is not None else None,
-        device=device.value,
-        threads=threads,
-    )
+    tokenizer_data = input_path(data) if data is not None else None
+    generator = Generator(input_path(model), data=tokenizer_data, device=device.value, threads=threads)
     if options.json:
         text = "".join(generator.text(settings))
         return Answer(path=input_path(model), extra={"prompt": settings.prompt, "text": text})
-    if not interactive:
+    if interactive:
+        _go_on_from_lines(generator, settings, raw=raw, quiet=options.quiet)
+    else:
         _write(generator, settings, raw=raw)
-        return Answer()
-    if not options.quiet and sys.stdin.isatty():
+    return Answer()
+
+
+def _go_on_from_lines(generator: Generator, settings: GenerationSettings, *, raw: bool, quiet: bool) -> None:
+    if not quiet and sys.stdin.isatty():
         print_message("Type the beginning of a text; the model goes on. Ctrl-D ends.")
     for number, line in enumerate(prompted_lines("> ")):
-        _write(generator, replace(settings, prompt=_readable(line), seed=_later(seed, number)), raw=raw)
-    return Answer()
+        seed = (settings.seed + number) % 2**63  # within the range of seeds, whatever the first one was
+        _write(generator, replace(settings, prompt=_readable(line), seed=seed), raw=raw)
 
 
 def _write(generator: Generator, settings: GenerationSettings, *, raw: bool) -> None:
@@ -95,8 +96,3 @@ def _write(generator: Generator, settings: GenerationSettings, *, raw: bool) -> 
 def _readable(text: str) -> str:
     """Return the text with U+FFFD for bytes that are no text."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _later(seed: int, lines: int) -> int:
-    """Return the seed of a later line: within the range of seeds, whatever the first one was."""
-    return (seed + lines) % 2**63

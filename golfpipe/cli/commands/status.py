@@ -55,8 +55,7 @@ def status(
     found = run_status(path, settings_of(options), verify=verify)
     lines = [_row(line) for line in found.lines if line.in_pipeline]
     others = [_row(line) for line in found.lines if not line.in_pipeline]
-    if others:
-        lines += [["", "", "", ""], *others]
+    lines += [["", "", "", ""], *others] if lines and others else others
     return Answer(
         lines=paragraphs([str(found.folder), *format_table(["step", "state", "", "why"], lines)], [_summary(found)]),
         path=found.folder,

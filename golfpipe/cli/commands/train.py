@@ -59,8 +59,7 @@ def train(
 
     Reads token_data, with --init also a model, with --replay a log. Writes a trained_model in artifacts/NAME/train: the
     averaged weights and the log. If it is interrupted, it leaves a checkpoint from which the same command goes on. A
-    trained model is replaced only with --force. --dry-run checks all that the training would refuse before its first
-    step, and estimates the time; with --measure a few steps tell it.
+    trained model is replaced only with --force. --dry-run checks all that training would refuse, and tells the time.
 
     \b
     Examples:
@@ -74,22 +73,18 @@ def train(
     from golfpipe.pipeline.training import prepare_training
 
     settings = settings_of(options, *_overrides(auto_batch, precision, qat_bits))
-    request = _request(options, settings, data=data, init=init, replay=replay, resume=resume)
-    job = prepare_training(request, name)
-    if qat_bits is not None:
-        _check_start(job)
-    if measure and not options.dry_run:
-        raise UsageError("--measure is for --dry-run", hint="golfpipe train ... --dry-run --measure")
+    job = prepare_training(_request(options, settings, data=data, init=init, replay=replay, resume=resume), name)
+    _check_start(job, qat_bits)
     if settings.preset is None and not resume:
         job.context.reporter.note(f"no --preset given: using {settings.stages().default_preset}")
-    if options.dry_run:
-        return _plan(job, options, settings, measure)
-    return work_together(job, options)
+    return _plan(job, options, settings, measure) if options.dry_run or measure else work_together(job, options)
 
 
 def _plan(job: Job, options: SharedOptions, settings: Settings, measure: bool) -> Answer:
     from golfpipe.pipeline.dry_run import plan_training
 
+    if not options.dry_run:
+        raise UsageError("--measure is for --dry-run", hint="golfpipe train ... --dry-run --measure")
     machines = settings.stages().machines
     return plan_answer(plan_training(job, wanted_processes(options), machines, settings.machine, measure=measure))
 
@@ -123,9 +118,9 @@ def _request(
     )
 
 
-def _check_start(job: Job) -> None:
+def _check_start(job: Job, qat_bits: float | None) -> None:
     """Raise UsageError where quantization-aware training was asked for and would never start."""
-    if job.config.train.qat_start >= 1:
+    if qat_bits is not None and job.config.train.qat_start >= 1:
         raise UsageError(
             "--qat-bits has no effect with train.qat_start=1: quantization-aware training never starts",
             hint="--set train.qat_start=0.8",

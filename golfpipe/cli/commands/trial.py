@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.audit_text import rule_lines, rules_error
 from golfpipe.cli.command import input_path
+from golfpipe.cli.layout import paragraph, text_width
 from golfpipe.cli.options import Device, OutputOptions
 from golfpipe.cli.progress import make_reporter
 from golfpipe.cli.room_options import RoomDevice, RoomSeconds, RoomTargets, RoomThreads, room_of
@@ -49,20 +51,19 @@ def trial(
     \b
     Examples:
       golfpipe trial --example > scorer.py
-      golfpipe trial scorer.py artifacts/data/demo
-      golfpipe trial scorer.py artifacts/data/demo --targets 3000 --strict
+      golfpipe trial scorer.py artifacts/data/demo --targets 2000 --strict
     """
     if example:
         from golfpipe.submission.trial.file_scorer import TEMPLATE
 
         return Answer(lines=TEMPLATE.read_text(encoding="utf-8").splitlines())
     if scorer is None or data is None:
-        raise UsageError("expected SCORER.py and DATA", hint="golfpipe trial --example > scorer.py writes one")
+        raise UsageError("expected SCORER.py and DATA", hint="this writes one: golfpipe trial --example > scorer.py")
     from golfpipe.review.trial import trial as put_on_trial
 
     room = room_of(device, threads, targets, seconds)
-    make_reporter(quiet=options.quiet, verbose=options.verbose).note(f"running {scorer}, which is not sandboxed")
-    report = put_on_trial(input_path(scorer), input_path(data), allow=allow or (), room=room)
+    reporter = make_reporter(quiet=options.quiet, verbose=options.verbose)
+    report = put_on_trial(input_path(scorer), input_path(data), allow=allow or (), room=room, reporter=reporter)
     return _answer(report, strict=strict)
 
 
@@ -72,8 +73,13 @@ def _answer(report: TrialReport, *, strict: bool) -> Answer:
         f"{found.method} on {found.count.targets:,} of {found.split_targets:,} targets of {report.data}:"
         f" {report.val_loss_nats:.5f} nats per target, {report.val_bpb:.5f} bits per byte"
     )
+    width = text_width(sys.stdout, 120)
     return Answer(
-        lines=paragraphs([about], rule_lines(report.rules), *([note] for note in report.notes)),
+        lines=paragraphs(
+            paragraph(about, width),
+            rule_lines(report.rules),
+            *(paragraph(note, width) for note in report.notes),
+        ),
         path=report.file,
         metrics={
             "targets": found.count.targets,

@@ -108,7 +108,7 @@ class CleanProcesses:
                 _kill(process)
                 raise StageFailed(
                     f"executing the rules took more than {format_seconds(self.seconds)} and was stopped",
-                    hint="audit --seconds gives it longer; --targets tries a shorter text",
+                    hint="--seconds gives it longer; --targets tries a shorter text",
                 ) from error
             except BaseException:
                 _kill(process)

@@ -213,7 +213,8 @@ def check_probabilities(scorer: Scorer, tokens: np.ndarray, nats: np.ndarray) ->
     sums = np.where((told >= 0).all(axis=1), told.sum(axis=1), np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = -np.log(told[np.arange(len(targets)), tokens[targets + 1]])
-    source, changed, cuts = np.random.default_rng(2), 0, cut_points(len(order))
+    source, changed = np.random.default_rng(2), 0
+    cuts = [cut for cut in cut_points(len(order)) if cut <= len(order)]
     for cut in cuts:
         target = order[cut - 1 : cut]
         other = altered(tokens, order, cut, scorer.trials()[0], scorer, source)

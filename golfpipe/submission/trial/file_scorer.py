@@ -26,7 +26,7 @@ TEMPLATE = Path(__file__).with_name("example_scorer.py")
 """A scorer that passes, to start from."""
 ORDERED_TARGETS = 4096
 """The least length of a trial in which documents change their order: a few of them must lie in it."""
-_HINT = "golfpipe trial --example prints a file to start from"
+_HINT = "this prints a file to start from: golfpipe trial --example"
 
 
 class FileScorer(TextOf):

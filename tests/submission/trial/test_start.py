@@ -76,7 +76,7 @@ def test_forbidden_files_and_sockets_are_seen(chain, evaluation, use_strace):
 @pytest.mark.skipif(not HAS_STRACE, reason="no strace")
 def test_processes_that_share_what_they_made_themselves_may(chain, evaluation):
     program = child_with("cheats.shares_with_its_own_processes")
-    found = execute(trace(evaluation), device="cpu", threads=1, program=program)
+    found = execute(trace(evaluation), room=quick_room(program=program))
     assert (found.opened.watcher, found.opened.sockets) == ("strace", ())
     assert not [path for path in found.opened.files if path.startswith("/dev/shm")]
 

@@ -1,0 +1,36 @@
+"""Where the data commands find a tokenizer, and where they write. Torch-free: hints ask, too."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from golfpipe.errors import UsageError
+from golfpipe.pipeline.single import ARTIFACTS, checked_name
+
+_WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+"""The permission bits themselves are looked at: an administrator could write where they forbid it, and should not."""
+
+
+def is_read_only(folder: Path) -> bool:
+    """Return True for a folder into which nobody may write."""
+    return not folder.stat().st_mode & _WRITE_BITS
+
+
+def tokenized_folder(first: Path, name: str | None = None) -> Path:
+    """Return where `data tokenize` writes by default: a folder named after the first source. Raises UsageError."""
+    return ARTIFACTS / "data" / checked_name(name or first.resolve().stem or "text")
+
+
+def only_tokenizer(folder: Path) -> Path:
+    """Return the only *.model file in the folder. Raises UsageError where there is none, or more than one."""
+    models = sorted(path for path in folder.glob("*.model") if path.is_file())
+    if len(models) != 1:
+        found = ", ".join(path.name for path in models) or "no *.model file"
+        raise UsageError(
+            f"{folder}: which tokenizer? found {found}",
+            hint="--tokenizer FILE",
+            path=str(folder),
+            wanted=("token_data", "shards"),
+        )
+    return models[0]
