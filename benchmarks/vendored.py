@@ -4,7 +4,7 @@ python -m benchmarks.vendored        # benchmarks/results/vendored.json, and a t
 
 Weights in banks and a table (1.9 M values, Gaussian, with a spread by row), calibrated, to 3 bits a value. Package and
 files take turns in one process, one thread, and the least of some CPU seconds counts: so that the machine may be busy
-with other work.
+with other work. The pure reader is also timed on the 36 M values of any_model_speed, coded without a trellis.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 import golfpipe
-from benchmarks.any_model_speed import bank_calibration
+from benchmarks.any_model_speed import BANKS, BITS, bank_calibration, bank_model
 from benchmarks.child import ROOT
 from golfpipe.config.submit import Layout
 from golfpipe.script.vendor import What, vendored_file
@@ -109,8 +109,15 @@ def main() -> None:
     reading = least_seconds({name: partial(m.decompress, data) for name, m in readers.items()}, 15)
     reading |= least_seconds({name: partial(m.decompress, data) for name, m in pure.items()}, 3)
     writing = least_seconds({name: partial(packed, module) for name, module in makers.items()}, 3)
+    large = golfpipe.compress(bank_model(), bits=BITS, rules=BANKS, method="rate")
+    large_readers = {"package": golfpipe, **pure}
+    reading_large = least_seconds({name: partial(m.decompress, large) for name, m in large_readers.items()}, 2)
     rows["package"] = {}
-    for key, found in (("decompress_seconds", reading), ("compress_seconds", writing)):
+    for key, found in (
+        ("decompress_seconds", reading),
+        ("compress_seconds", writing),
+        ("large_seconds", reading_large),
+    ):
         for name, seconds in found.items():
             rows[name][key] = seconds
     result = {"values": values, "payload_bytes": len(data), "files": rows, "load": os.getloadavg()[0]}
