@@ -1,12 +1,13 @@
 """One self-contained train_gpt.py for one configuration: the modules themselves, the import hook, the settings.
 
 The script holds the entry, every module that the entry imports, and the modules that its settings name (a quantizer, a
-coder, a test-time training method). Layout `readable` keeps the modules' text as it is; `compressed` strips each one
-(see `modules.stripped`) and packs the whole file.
+coder, a test-time training method). Layout `readable` keeps the modules' text as it is; `compressed` leaves out what
+nothing reaches, strips the rest (modules.py) and packs the whole file.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.settle import settled
 from golfpipe.script.entry import Settings, chosen_modules
 from golfpipe.script.layouts import module_literals, self_unpacking
-from golfpipe.script.modules import IMPORTER, ReadSource, needed_modules, read_source, stripped
+from golfpipe.script.modules import IMPORTER, ReadSource, bare, minified, needed_modules, read_source
+from golfpipe.script.reachable import reachable, used_names
 
 Adaptation = Literal["none", "ttt"]
 """What had a part in the score: nothing but the packed model, or test-time training as ttt.method says."""
@@ -66,9 +68,22 @@ def generate_script(settings: Settings, layout: Layout, read: ReadSource = read_
     modules = needed_modules([_OPENMP, _ENTRY, *chosen_modules(settings)], read)
     if layout == "readable":
         return "\n\n".join((_HEADING, module_literals(modules), read(IMPORTER), _last_lines(settings))).encode()
-    small = {name: stripped(name, text) for name, text in modules.items()}
-    importer = stripped(IMPORTER, read(IMPORTER))
+    roots = _roots(settings)
+    trees = {name: bare(name, text) for name, text in {**modules, IMPORTER: read(IMPORTER)}.items()}
+    found = reachable(trees, roots)
+    used = used_names(found, roots)
+    small = {name: minified(tree, used[name]) for name, tree in found.items()}
+    importer = small.pop(IMPORTER)
     return self_unpacking(f"{importer}\nMODULES={small!r}\n{_last_lines(settings)}")
+
+
+def _roots(settings: Settings) -> dict[str, set[str] | None]:
+    """Return what the last lines import, and what is imported by its module's name: of that, everything."""
+    roots: dict[str, set[str] | None] = {IMPORTER: {"install"}}
+    for node in ast.parse(_last_lines(settings)).body:
+        if isinstance(node, ast.ImportFrom):
+            roots[str(node.module)] = {alias.name for alias in node.names} | (roots.get(str(node.module)) or set())
+    return roots | dict.fromkeys(chosen_modules(settings))
 
 
 def _last_lines(settings: Settings) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,12 +79,6 @@ def minified(tree: ast.Module, preserved: Collection[str] | None = None) -> str:
         # Dataclasses read the annotations of their fields.
         remove_annotations=python_minifier.RemoveAnnotationsOptions(remove_class_attribute_annotations=False),
     )
-
-
-@functools.lru_cache(maxsize=512)
-def stripped(name: str, text: str) -> str:
-    """Return a module's text without documentation, annotations, checks of user input, and with short local names."""
-    return minified(bare(name, text))
 
 
 class _WithoutChecks(ast.NodeTransformer):

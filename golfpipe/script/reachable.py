@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from golfpipe.script.modules import OWN
 
-Roots = Mapping[str, Collection[str]]
-"""Module -> the names that are used from outside. Classes among them are kept whole."""
+Roots = Mapping[str, Collection[str] | None]
+"""Module -> the names that are used from outside, None for all of its names. Classes among them are kept whole."""
 
 _PLAIN_BASES = {"ABC", "Protocol", "Exception"}
 """Foreign bases that call no methods of the classes that inherit from them."""
@@ -26,18 +26,31 @@ def reachable(trees: Mapping[str, ast.Module], roots: Roots) -> dict[str, ast.Mo
 
     Modules of which nothing is left are not among them. The trees are changed.
     """
-    search = _Search(trees, roots)
-    for module, names in roots.items():
+    offered = {module: _all_names(trees[module]) if names is None else names for module, names in roots.items()}
+    search = _Search(trees, offered)
+    for module, names in offered.items():
         for name in names:
             search.need(module, name)
     pruned = {name: _pruned(tree, search.reached, name) for name, tree in trees.items()}
     return {name: tree for name, tree in pruned.items() if any(map(_does_something, tree.body))}
 
 
+def used_names(trees: Mapping[str, ast.Module], roots: Roots) -> dict[str, set[str]]:
+    """Return module -> its names that other modules import, or that are roots."""
+    used = {
+        name: set(roots.get(name, ()) or (_all_names(tree) if name in roots else ())) for name, tree in trees.items()
+    }
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in used:
+                used[node.module].update(alias.name for alias in node.names)
+    return used
+
+
 class _Search:
     """Follows names from definition to definition."""
 
-    def __init__(self, trees: Mapping[str, ast.Module], roots: Roots) -> None:
+    def __init__(self, trees: Mapping[str, ast.Module], roots: Mapping[str, Collection[str]]) -> None:
         self._trees, self._roots = trees, roots
         self.defined: dict[str, dict[str, list[ast.stmt]]] = {}
         self.reached: set[tuple[str, str] | ast.AST] = set()
@@ -124,6 +137,10 @@ def _member_name(part: ast.stmt, *, by_keyword: bool) -> str | None:
         target = part.targets[0] if isinstance(part, ast.Assign) else part.target
         name = target.id if isinstance(target, ast.Name) else None
     return name if name is not None and not name.startswith("__") else None
+
+
+def _all_names(tree: ast.Module) -> list[str]:
+    return [name for statement in tree.body for name in _names_of(statement)]
 
 
 def _names_of(statement: ast.stmt) -> list[str]:
