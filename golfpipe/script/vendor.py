@@ -40,8 +40,7 @@ _WRITES = {QUANTIZERS.module(name): "QUANTIZER" for name in QUANTIZERS.names if 
 """The quantizers that can meet a size."""
 _CHECKS = Kept(errors=frozenset({"StageFailed"}), functions=frozenset({"_check_front", "_check"}))
 """What a compressed file refuses: bytes that are not whole, weights that cannot be coded, a size out of reach."""
-_PURE_ANS = "golfpipe.script.pure_ans"
-_CHOICES, _FLAT_CHOICES = "golfpipe.choices", "golfpipe.script.flat_choices"
+_STAND_INS = "golfpipe.script.stand_ins"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +75,8 @@ _READER = _File(
     about="decompress(data) gives the state dict that golfpipe's compress made the bytes from.",
 )
 _PURE_READER = _File(
-    offers={"decompress": ("golfpipe.script.pure_decompress", "decompress"), "ArtifactError": _ARTIFACT_ERROR},
-    substitutes={"constriction": f"from {_PURE_ANS} import constriction\n"},
+    offers={"decompress": (f"{_STAND_INS}.pure_decompress", "decompress"), "ArtifactError": _ARTIFACT_ERROR},
+    substitutes={"constriction": f"from {_STAND_INS}.pure_ans import constriction\n"},
     about="decompress(data) gives NumPy arrays of the state dict that golfpipe's compress made the bytes from.",
     needs="NumPy",
 )
@@ -90,7 +89,7 @@ _WRITER = _File(
         "StageFailed": ("golfpipe.errors", "StageFailed"),
     },
     chosen=_READS | _WRITES,
-    substitutes={"golfpipe.weights.size_table": "golfpipe.script.no_size_table"},
+    substitutes={"golfpipe.weights.size_table": f"{_STAND_INS}.no_size_table"},
     about="compress(state_dict, ...) gives bytes, decompress(data) the state dict; Calibration measures errors' costs.",
 )
 
@@ -152,7 +151,7 @@ def _compressed(file: _File) -> bytes:
     """Return all that is reached, as one module that unpacks itself."""
 
     def text_of(module: str) -> str:
-        return file.text_of(_FLAT_CHOICES if module == _CHOICES else module)
+        return file.text_of(f"{_STAND_INS}.flat_choices" if module == "golfpipe.choices" else module)
 
     modules = needed_modules(file.roots, text_of)
     trees = reachable({name: bare(name, text, _CHECKS) for name, text in modules.items()}, file.roots)
