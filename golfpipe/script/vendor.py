@@ -28,8 +28,8 @@ from golfpipe.version import __version__
 
 What = Literal["decompress", "compress"]
 
-MARK = "# golfpipe vendor "
-"""How each of these files begins."""
+_MARK = b"# golfpipe vendor "
+"""How each of these files begins. The options follow in that line, and the digest of all behind it."""
 
 _READS = {
     **{CODERS.module(name): "CODER" for name in CODERS.names},
@@ -104,16 +104,17 @@ def vendored_file(what: What, layout: Layout, *, pure: bool = False) -> bytes:
             "a compressor cannot do without torch and constriction", hint="--pure is for `golfpipe vendor decompress`"
         )
     file = _WRITER if what == "compress" else _PURE_READER if pure else _READER
-    first = f"{MARK}{what}{' --pure' if pure else ''}{' --compressed' if layout == 'compressed' else ''}\n"
-    return first.encode() + (_compressed(file) if layout == "compressed" else _readable(file, first))
+    options = f"{what}{' --pure' if pure else ''}{' --compressed' if layout == 'compressed' else ''}"
+    content = _compressed(file) if layout == "compressed" else _readable(file, options)
+    return _MARK + f"{options} {_digest(content)}\n".encode() + content
 
 
 def write_vendored(path: Path, content: bytes) -> None:
-    """Write a vendored file. Raises UsageError for a folder, and for a file that is not a vendored one."""
+    """Write a vendored file. Raises UsageError for a folder, and for a file that is not a vendored one as it was."""
     if path.is_dir():
         raise UsageError(f"{path}: a folder, but vendor writes one file", hint="-o codec.py", path=str(path))
     with writing(path):
-        if path.exists() and not path.read_bytes().startswith(MARK.encode()):
+        if path.exists() and not _is_vendored(path.read_bytes()):
             raise UsageError(
                 f"{path}: is something else, and vendor replaces only what it wrote",
                 hint="-o NAME.py names another file",
@@ -123,10 +124,19 @@ def write_vendored(path: Path, content: bytes) -> None:
     write_file(path, content)
 
 
-def _readable(file: _File, first: str) -> bytes:
+def _is_vendored(content: bytes) -> bool:
+    first, _, rest = content.partition(b"\n")
+    return first.startswith(_MARK) and first.endswith(f" {_digest(rest)}".encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def _readable(file: _File, options: str) -> bytes:
     """Return the modules as they are, under a package name that other contents do not have."""
     modules = needed_modules(file.roots, file.text_of)
-    package = f"golfpipe_{hashlib.sha256(repr(modules).encode()).hexdigest()[:8]}"
+    package = f"golfpipe_{_digest(repr(modules).encode())}"
 
     def renamed(text: str) -> str:
         return re.sub(rf'(from |"){re.escape(OWN)}(?=[a-z_.]+(?: import|"))', rf"\g<1>{package}.", text)
@@ -134,7 +144,7 @@ def _readable(file: _File, first: str) -> bytes:
     texts = {f"{package}.{name.removeprefix(OWN)}": renamed(text) for name, text in modules.items()}
     heading = f'''"""{file.about}
 
-Written by `{first.removeprefix("# ").strip()}`; do not edit.
+Written by `golfpipe vendor {options}`.
 
 Below are modules of golfpipe {__version__}, each as its own text. They need {file.needs}, and no golfpipe.
 """
@@ -156,4 +166,4 @@ def _compressed(file: _File) -> bytes:
     modules = needed_modules(file.roots, text_of)
     trees = reachable({name: bare(name, text, _CHECKS) for name, text in modules.items()}, file.roots)
     text = minified(flat(trees, file.chosen, file.offers), file.offers)
-    return self_unpacking(f"{text}\n__all__={list(file.offers)!r}")
+    return self_unpacking(f"{text}\n__all__={list(file.offers)!r}", apart=True)

@@ -309,6 +309,18 @@ def test_a_file_and_an_installed_golfpipe_do_not_meet(imported: ModuleType) -> N
         imported.decompress(b"nothing")
 
 
+def test_a_compressed_file_can_begin_a_script() -> None:
+    weight = 0.05 * torch.randn(120, 96, generator=torch.Generator().manual_seed(0))
+    data = compress({"w": weight}, bits=3.0)
+    own = "\n".join(f"{letter} = {letter.upper()} = None" for letter in "abcdefghijklmnopqrstuvwxyz")
+    space: dict = {"__name__": "somewhere", "data": data}
+    code = f"{vendored('decompress', 'compressed').decode()}\n{own}\nstate = decompress(data)"
+    exec(compile(code, "script", "exec", dont_inherit=True), space)
+    assert torch.equal(space["state"]["w"], decompress(data)["w"])
+    shown = {name for name in space if len(name) > 1} - {"__builtins__", "__name__", "data", "state"}
+    assert shown == {"base64", "lzma", "_golf", "__all__", *space["__all__"]}
+
+
 def test_the_command_writes_prints_and_replaces_only_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,8 +337,11 @@ def test_the_command_writes_prints_and_replaces_only_its_own(
     assert capsys.readouterr().out.encode() == vendored("decompress", "readable", pure=True)
     mine = tmp_path / "train_gpt.py"
     mine.write_text("print('years of work')\n")
-    for place in (mine, tmp_path):
+    changed = tmp_path / "changed.py"
+    changed.write_bytes(out.read_bytes() + b"print('mine')\n")
+    for place in (mine, changed, tmp_path):
         assert main(["vendor", "decompress", "-o", str(place)]) == 2
     assert "vendor replaces only what it wrote" in capsys.readouterr().err
+    assert changed.read_bytes().endswith(b"print('mine')\n")
     assert mine.read_text() == "print('years of work')\n"
     assert main(["vendor", "compress", "--pure", "-o", str(out)]) == 2
