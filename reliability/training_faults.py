@@ -20,7 +20,7 @@ import torch
 
 from golfpipe.cli.app import main
 from golfpipe.data.shard_format import SHARD_HEADER_BYTES
-from golfpipe.stages import train as stage
+from golfpipe.stages import training_start
 from golfpipe.store.artifact import open_artifact
 from golfpipe.training.guarded import GuardedTrainer
 from reliability.stage_commands import content_of, run_child, run_words, words_of, workplace
@@ -137,7 +137,7 @@ def _troubled(words: list[str], trouble: Trouble, step: int) -> int:
             super().__init__(*arguments, **options)
             self.loss_of = trouble.wrap(self, self.loss_of, step)
 
-    with mock.patch.object(stage, "GuardedTrainer", Troubled):
+    with mock.patch.object(training_start, "GuardedTrainer", Troubled):
         return main(words)
 
 

@@ -81,7 +81,7 @@ def array_layout(shape: tuple[int, ...], bits: int) -> dict[str, tuple[np.dtype,
             return {"codes": (np.dtype(np.int8), (num_rows, width)), "scales": (np.dtype(np.float16), (num_rows, 1))}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, weakref_slot=True)
 class Piece:
     """One tensor as it is stored. Raises ArtifactError where the parts contradict each other."""
 

@@ -18,9 +18,6 @@ class CalibrationData:
     """Tensor name -> fp32 [R, C], F in nats per token and squared weight."""
     moments: dict[str, Tensor]
     """Name of each linear map's weight -> [C, C], E[x x^T] over tokens, summed over the layers that use it."""
-    typical_cost: float = 1.0
-    """What one weight's squared error costs in nats where it is as large as its tensor's mean square, for tensors
-    without a Fisher diagonal. Any number will do where none has one: only the relation of tensors matters."""
 
 
 def rows_of(gradient: Tensor) -> Tensor:

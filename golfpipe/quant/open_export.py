@@ -108,7 +108,7 @@ def _sensitivity(
     by_diagonal: bool,
 ) -> Sensitivity:
     if calibration is not None:
-        found = measured_sensitivity(name, w_RC, calibration, config.damping, by_diagonal=by_diagonal)
+        found = measured_sensitivity(name, calibration, config.damping, by_diagonal=by_diagonal)
         weight = _TOKEN_TABLE_WEIGHT if tensor_class == "token_table" else 1.0
         return Sensitivity(found.row_R * weight, found.column_C, found.factor)
     flat = flat_sensitivity(w_RC)

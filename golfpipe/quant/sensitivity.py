@@ -46,18 +46,13 @@ def flat_sensitivity(w_RC: Tensor) -> Sensitivity:
     return Sensitivity(np.full(w_RC.shape[0], 1 / mean_square), np.ones(w_RC.shape[1]), None)
 
 
-def measured_sensitivity(
-    name: str, w_RC: Tensor, data: CalibrationData, damping: float, *, by_diagonal: bool
-) -> Sensitivity:
+def measured_sensitivity(name: str, data: CalibrationData, damping: float, *, by_diagonal: bool) -> Sensitivity:
     """Return the sensitivity that gradients show and, for a linear map, its inputs; by_diagonal: see feedback_factor.
 
-    A tensor without a Fisher diagonal tolerates the same error of its outputs (or, its inputs not known either, of
-    itself) as others relative to their mean square. Raises StageFailed where the moments are useless.
+    Raises StageFailed where the moments are useless.
     """
-    moments = data.moments.get(name)
-    if name not in data.fisher:
-        return _relative_sensitivity(name, w_RC, moments, data.typical_cost, damping, by_diagonal=by_diagonal)
     fisher = data.fisher[name].double().cpu().numpy()
+    moments = data.moments.get(name)
     mean = max(float(fisher.mean()), 1e-30)
     num_columns = fisher.shape[1]
     row_R = (fisher.sum(axis=1) + _PRIOR_VALUES * mean) / (num_columns + _PRIOR_VALUES)
@@ -65,26 +60,8 @@ def measured_sensitivity(
         # Columns relative to what the rows explain; a vector's few values are too noisy to tell apart.
         weighted_C = (fisher / row_R[:, None]).sum(axis=0) if len(row_R) > 1 else np.ones(num_columns)
         return Sensitivity(row_R, (weighted_C + _PRIOR_VALUES) / (max(len(row_R), 1) + _PRIOR_VALUES), None)
-    factor, column_C = _feedback(name, moments, damping, by_diagonal=by_diagonal)
-    diagonal = max(float(moments.diagonal().double().mean()), 1e-30)
-    return Sensitivity(row_R / diagonal, column_C, factor)
-
-
-def _relative_sensitivity(
-    name: str, w_RC: Tensor, moments: Tensor | None, cost: float, damping: float, *, by_diagonal: bool
-) -> Sensitivity:
-    if moments is None:
-        flat = flat_sensitivity(w_RC)
-        return Sensitivity(flat.row_R * cost, flat.column_C, None)
-    factor, column_C = _feedback(name, moments, damping, by_diagonal=by_diagonal)
-    power = float(((w_RC @ moments.to(w_RC)) * w_RC).double().sum())
-    per_row = cost * w_RC.numel() / power if power > 0 else 1.0
-    return Sensitivity(np.full(len(w_RC), per_row), column_C, factor)
-
-
-def _feedback(name: str, moments: Tensor, damping: float, *, by_diagonal: bool) -> tuple[FeedbackFactor, np.ndarray]:
-    """Return the factor, and the cost of each column in the tensor's own order, fp64 [C]."""
     factor = feedback_factor(moments, damping, by_diagonal=by_diagonal, name=name)
-    column_C = np.empty(len(moments))
+    diagonal = max(float(moments.diagonal().double().mean()), 1e-30)
+    column_C = np.empty(num_columns)
     column_C[factor.order_C.cpu().numpy()] = factor.weight_C.cpu().numpy()
-    return factor, column_C
+    return Sensitivity(row_R / diagonal, column_C, factor)

@@ -57,6 +57,7 @@ def solve_level(
     above: tuple[float, float] | None = None
     fitting: dict[str, Piece] | None = None
     for passes in range(1, _MAX_PASSES + 1):
+        pieces: dict[str, Piece] = {}  # those of the last pass are not held through the next one
         pieces = quantize_all({tensor.name: (tensor, level) for tensor in tensors})
         size = measure(pieces)
         if target * (1 - TOLERANCE) <= size <= target:

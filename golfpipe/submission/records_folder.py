@@ -6,6 +6,7 @@ import re
 import unicodedata
 from pathlib import Path, PurePosixPath
 
+from golfpipe.errors import ArtifactError
 from golfpipe.store.artifact import Artifact
 
 SUBMISSION_FILE = "submission.json"
@@ -25,6 +26,11 @@ def log_name(seed: int) -> str:
 
 
 def records_folder(submission: Artifact) -> Path:
-    """Return the folder to hand in, inside a submission artifact."""
-    name = next(name for name in sorted(submission.manifest.files) if PurePosixPath(name).name == SUBMISSION_FILE)
-    return submission.path / PurePosixPath(name).parent
+    """Return the folder to hand in, inside a submission artifact. Raises ArtifactError where there is none."""
+    for name in sorted(submission.manifest.files):
+        if PurePosixPath(name).name == SUBMISSION_FILE:
+            return submission.path / PurePosixPath(name).parent
+    raise ArtifactError(
+        f"{submission.path}: its manifest lists no {SUBMISSION_FILE}, which a submission has",
+        hint="run golfpipe submit again with --force",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from golfpipe.choices import unknown_name
@@ -17,11 +18,14 @@ def block_costs(plans: Sequence[Plan], data: CalibrationData, names: Sequence[st
     """Return the calibration by the names of the coded blocks, which are given in the order of the plans.
 
     A part without moments of its own takes those of its whole tensor, as the parts of a fused query, key and value do.
-    Raises ConfigError for a name that no tensor has, and for sizes that do not agree.
+    A block without a Fisher diagonal gets one by which it tolerates the same error of its outputs (or, its inputs not
+    known either, of itself) as others relative to their mean square. Raises ConfigError for a name that no tensor has,
+    and for sizes that do not agree.
     """
     _check_names(plans, data)
     fisher: dict[str, Tensor] = {}
     moments: dict[str, Tensor] = {}
+    unknown: dict[str, Tensor] = {}
     log_costs: list[float] = []
     waiting = iter(names)
     for plan in plans:
@@ -38,12 +42,27 @@ def block_costs(plans: Sequence[Plan], data: CalibrationData, names: Sequence[st
             for num_rows, name in zip(blocks_of(part.shape), waiting, strict=False):
                 if fisher_RC is not None and seen:
                     fisher[name] = fisher_RC[start : start + num_rows]
+                else:
+                    unknown[name] = weight_RC[start : start + num_rows]
                 inputs = part_moments(plan, part, data.moments)
                 if inputs is not None:
                     moments[name] = inputs
                 start += num_rows
     typical = math.exp(math.fsum(log_costs) / len(log_costs)) if log_costs else 1.0
-    return CalibrationData(fisher, moments, typical)
+    for name, block_RC in unknown.items():
+        cost = typical * _per_relative_error(block_RC, moments.get(name))
+        fisher[name] = torch.full((1, 1), cost).expand(block_RC.shape)
+    return CalibrationData(fisher, moments)
+
+
+def _per_relative_error(block_RC: Tensor, moments: Tensor | None) -> float:
+    """Return the Fisher diagonal by which the error of all outputs, or of all weights, costs 1 where it is as large as
+    their mean square."""
+    w_RC = block_RC.float()
+    if moments is None:
+        return 1 / (float(w_RC.square().mean()) or 1.0)
+    power = float(((w_RC @ moments.to(w_RC)) * w_RC).double().sum())
+    return w_RC.numel() * float(moments.diagonal().double().mean()) / power if power > 0 else 1.0
 
 
 def part_moments(plan: Plan, part: Part, moments: Mapping[str, Tensor]) -> Tensor | None:

@@ -98,6 +98,8 @@ def test_texts_of_strangers_come_to_nothing(held, tmp_path):
     every = injections.all_injections(held)
     chosen = [one for one in every if str(one) in SHORT_INJECTIONS]
     assert len(chosen) == len(SHORT_INJECTIONS) and len(every) > 3000
+    # A file of the records folder, whose name has the date of the day in it.
+    chosen.append(next(one for one in every if str(one).startswith("pip as name") and "submission.json" in str(one)))
     found = injections.run_on(held, tmp_path, chosen)
     assert found["failures"] == []
     assert {"README.md", "launch_modal.py", "report.html", "requirements.txt"} <= found["files_changed"].keys()
