@@ -37,9 +37,10 @@ def reachable(trees: Mapping[str, ast.Module], roots: Roots) -> dict[str, ast.Mo
 
 def used_names(trees: Mapping[str, ast.Module], roots: Roots) -> dict[str, set[str]]:
     """Return module -> its names that other modules import, or that are roots."""
-    used = {
-        name: set(roots.get(name, ()) or (_all_names(tree) if name in roots else ())) for name, tree in trees.items()
-    }
+    used: dict[str, set[str]] = {}
+    for name, tree in trees.items():
+        names = roots.get(name, ())
+        used[name] = set(_all_names(tree) if names is None else names)
     for tree in trees.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module in used:
@@ -75,8 +76,7 @@ class _Search:
         self.reached.add((module, name))
         for statement in self.defined[module][name]:
             if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(OWN):
-                original = next(a.name for a in statement.names if (a.asname or a.name) == name)
-                self.need(str(statement.module), original)
+                self.need(str(statement.module), _original(statement, name))
             elif isinstance(statement, ast.ClassDef):
                 self._reach_class(module, statement)
             elif not isinstance(statement, ast.Import | ast.ImportFrom):
@@ -98,12 +98,13 @@ class _Search:
                 self._members[name].append((module, part))
 
     def _is_plain(self, module: str, base: str) -> bool:
-        if base in _PLAIN_BASES:
-            return True
-        return any(
-            isinstance(node, ast.ClassDef) or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OWN))
-            for node in self.defined[module].get(base, [])
-        )
+        """Return True for a base whose methods only golfpipe calls, all the way up."""
+        for node in self.defined[module].get(base, ()):
+            if isinstance(node, ast.ClassDef):
+                return all(isinstance(part, ast.Name) and self._is_plain(module, part.id) for part in node.bases)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OWN):
+                return self._is_plain(str(node.module), _original(node, base))
+        return base in _PLAIN_BASES
 
     def _scan(self, module: str, tree: ast.AST) -> None:
         for node in ast.walk(tree):
@@ -125,6 +126,11 @@ class _Search:
         for module, part in self._members.pop(attribute, ()):
             self.reached.add(part)
             self._scan(module, part)
+
+
+def _original(statement: ast.ImportFrom, name: str) -> str:
+    """Return the name, in its own module, of what a statement imports as `name`."""
+    return next(alias.name for alias in statement.names if (alias.asname or alias.name) == name)
 
 
 def _member_name(part: ast.stmt, *, by_keyword: bool) -> str | None:

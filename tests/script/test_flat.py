@@ -171,8 +171,10 @@ def test_classes_of_foreign_bases_and_offered_ones_are_kept_whole() -> None:
 import threading
 class Foreign(threading.Thread):
     def run(self): pass
+class Heir(Foreign):
+    def getName(self): pass
 class Offered:
-    def use(self): return Foreign
+    def use(self): return Foreign, Heir
     def _help(self): pass
 class Own:
     def use_not(self): pass
@@ -182,5 +184,5 @@ def main(): return Offered, Child
 """
     (tree,) = reachable(trees({"m": text}), {"golfpipe.m": {"main", "Offered"}}).values()
     kept = ast.unparse(tree)
-    assert "def run" in kept and "def use" in kept and "def _help" in kept
+    assert "def getName" in kept and "def run" in kept and "def use" in kept and "def _help" in kept
     assert "use_not" not in kept and "neither" not in kept
