@@ -81,9 +81,7 @@ def _attempt(attack: Attack, base: Path, root: Path) -> tuple[int, str, str | No
             return code, message, f"changed {', '.join(wrong[:3])}"
         if not attack.is_harmless(place):
             return code, message, "what was written is not harmless"
-        if "this is a bug" in message or code == 1:
-            return code, message, f"exit {code}"
-        if (code == 0) != attack.succeeds:
+        if "this is a bug" in message or (code == 0) != attack.succeeds:
             return code, message, f"exit {code}"
         return code, message, None
 
