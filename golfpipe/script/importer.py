@@ -23,7 +23,10 @@ class TextImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if fullname in self.modules or any(name.startswith(fullname + ".") for name in self.modules):
-            return importlib.util.spec_from_loader(fullname, self)
+            spec = importlib.util.spec_from_loader(fullname, self)
+            if spec is not None and spec.submodule_search_locations:
+                spec.submodule_search_locations.clear()  # no folder, or files there could take a module's place
+            return spec
         return None
 
     def is_package(self, fullname: str) -> bool:

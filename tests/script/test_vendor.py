@@ -287,6 +287,9 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     """A readable file, imported where golfpipe is installed, too."""
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    for name in ("codec", "errors", "weights"):  # as files beside it may be called
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not mine')\n")
     path = tmp_path / "my codec.py"
     path.write_bytes(vendored("decompress", "readable"))
     spec = importlib.util.spec_from_file_location("mine", path)

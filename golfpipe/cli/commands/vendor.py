@@ -37,7 +37,7 @@ def vendor_decompress(
     Examples:
       golfpipe vendor decompress -o codec.py
       golfpipe vendor decompress -o codec_small.py --compressed
-      golfpipe vendor decompress --pure > codec_numpy.py
+      golfpipe vendor decompress --pure -o codec_numpy.py
     """
     return _answer("decompress", out, compressed=compressed, pure=pure)
 
