@@ -48,12 +48,14 @@ def _read(descriptor: int, into: list[bytes]) -> None:
 
 def in_terminal(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]], seconds: float = 60) -> tuple[bytes, int]:
     """Run the command in a terminal of its own, and for each step wait for a text to be shown, then type the other one.
-    Returns all that was shown, and the exit code."""
+    The last one is typed again every three seconds, as a person would: a Ctrl-C that comes between readline's prompt
+    and its wait for a key is lost. Returns all that was shown, and the exit code."""
     process, terminal = pty.fork()
     if process == 0:
         os.execvp(words[0], list(words))
     shown, seen, waiting = b"", 0, list(steps)
-    deadline = time.monotonic() + seconds
+    typed = time.monotonic()
+    deadline = typed + seconds
     try:
         while time.monotonic() < deadline:
             if select.select([terminal], [], [], 0.1)[0]:
@@ -63,7 +65,10 @@ def in_terminal(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]], seco
                     break
             if waiting and waiting[0][0] in shown[seen:]:
                 os.write(terminal, waiting.pop(0)[1])
-                seen = len(shown)
+                seen, typed = len(shown), time.monotonic()
+            elif not waiting and time.monotonic() > typed + 3:
+                os.write(terminal, steps[-1][1])
+                typed = time.monotonic()
         else:
             os.kill(process, signal.SIGKILL)
     finally:

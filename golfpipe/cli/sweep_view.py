@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from golfpipe.cli.progress import BarReporter
 from golfpipe.cli.table import format_metric
-from golfpipe.report.sweep_points import label, varied_keys
 from golfpipe.units import format_seconds
 from golfpipe.visible import visible_line
 
@@ -98,6 +97,7 @@ def _table(plan: SweepPlan, run: SweepRun, most: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from golfpipe.report.sweep_points import label, varied_keys
     from golfpipe.sweeps.results import collect
 
     rows = collect(run)

@@ -108,6 +108,8 @@ def test_metrics_carry_their_units(name: str, value: object, text: str) -> None:
 
 
 def test_the_mode_is_read_from_the_words() -> None:
-    assert Mode.of(["train", "--json", "-qv"]) == Mode(json=True, quiet=True, verbose=True, command="train")
-    assert Mode.of(["train", "--", "--json"]) == Mode(json=False, quiet=False, verbose=False, command="train")
+    words = ["train", "--json", "-qv"]
+    assert Mode.of(words) == Mode(json=True, quiet=True, verbose=True, command="train", words=tuple(words))
+    words = ["train", "--", "--json"]
+    assert Mode.of(words) == Mode(json=False, quiet=False, verbose=False, command="train", words=tuple(words))
     assert Mode.of(["train", "-o", "q", "--quiet"]).quiet

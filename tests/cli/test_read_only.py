@@ -60,8 +60,8 @@ def test_up_to_date_steps_write_nothing(place: Path, capsys: pytest.CaptureFixtu
 def test_a_run_that_is_up_to_date_warns_of_its_report(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("golfpipe.report.page.read_run", lambda folder: folder)  # the fake stages have no numbers
-    monkeypatch.setattr("golfpipe.report.page.page", lambda runs, reporter: "a page")
+    monkeypatch.setattr("golfpipe.report.page.read_runs", lambda folder: [folder])  # the fake stages have no numbers
+    monkeypatch.setattr("golfpipe.report.page.page", lambda runs, reporter, samples: "a page")
     assert main(shlex.split(RUN)) == 0
     Path("artifacts/a/report.html").unlink()
     capsys.readouterr()

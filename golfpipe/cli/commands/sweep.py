@@ -17,11 +17,10 @@ from golfpipe.cli.options import StageOptions
 from golfpipe.cli.sweep_view import sweep_view
 from golfpipe.cli.table import format_metric, format_table, paragraphs
 from golfpipe.errors import StageFailed
-from golfpipe.report.sweep_points import short_names, shown_value, sweep_points, varied_keys
-from golfpipe.report.sweep_summary import SweepSummary, difference_text, summarize
 from golfpipe.store.metric_values import mapping
 
 if TYPE_CHECKING:
+    from golfpipe.report.sweep_summary import SweepSummary
     from golfpipe.sweeps.grid import Grid
     from golfpipe.sweeps.plan import SweepPlan
     from golfpipe.sweeps.results import CellResult
@@ -116,6 +115,7 @@ def _plan(
 
 
 def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
+    from golfpipe.report.sweep_summary import summarize
     from golfpipe.sweeps.results import run_recorded
 
     if not quiet:
@@ -150,6 +150,9 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
 
 def result_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for the unquantized weights and one per cell, the best score first."""
+    from golfpipe.report.sweep_points import short_names, shown_value, sweep_points, varied_keys
+    from golfpipe.report.sweep_summary import difference_text
+
     keys = varied_keys(rows) or list(mapping(rows[0], "settings"))
     ranked = sorted(rows, key=lambda row: (row["val_bpb"] is None, row["val_bpb"] or 0.0, row["total_bytes"] or 0))
     found = sweep_points(rows)

@@ -45,8 +45,8 @@ def trial(
     the validation file, shorter texts, every token in a target's place, counts, a process of its own, and what it
     opens. Methods that take documents in another order say so with order(), and are tried in it.
 
-    Your file runs with your rights: Python is not sandboxed. A rule that fails changes the exit code (to 5) only with
-    --strict.
+    Reads the file and token_data. Writes nothing. Your file runs with your rights: Python is not sandboxed. A rule that
+    fails changes the exit code (to 5) only with --strict.
 
     \b
     Examples:
