@@ -37,7 +37,8 @@ def on_terminal(words: list[str], columns: int, rows: int = 24) -> list[str]:
         stream.flush()
     reader.join()
     os.close(ours)
-    return [line.rstrip() for line in _ACTS.sub("", b"".join(read).decode()).replace("\r\n", "\n").split("\n")]
+    shown = _ACTS.sub("", b"".join(read).decode()).replace("\r\n", "\n")
+    return [line.rstrip() for line in re.split("[\r\n]", shown)]  # a bar writes over its own line
 
 
 def _read(descriptor: int, into: list[bytes]) -> None:

@@ -44,6 +44,7 @@ from golfpipe.cli.commands.train import train
 from golfpipe.cli.commands.trial import trial
 from golfpipe.cli.commands.ttt import ttt
 from golfpipe.cli.commands.unpack import unpack
+from golfpipe.cli.commands.vendor import vendor_compress, vendor_decompress
 from golfpipe.cli.completion import bash_equals_signs
 from golfpipe.cli.failure import Mode, interruption, show_answer, show_failure
 from golfpipe.cli.narrow_help import HelpfulCommand, HelpfulGroup
@@ -76,6 +77,7 @@ class _PipelineOrder(HelpfulGroup):
 
 app = typer.Typer(**_typer_settings | {"cls": _PipelineOrder})
 data_app = typer.Typer(**_typer_settings, help="Text to token shards: demo, tokenize, add, fetch, inspect.")
+vendor_app = typer.Typer(**_typer_settings, help="Write a file that reads or makes packed bytes without golfpipe.")
 config_app = typer.Typer(**_typer_settings, help="Show and explain the settings; write a file of your own.")
 
 _Command = Callable[..., Any]
@@ -103,6 +105,8 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
     (app, "trial", REVIEW, trial),
     (app, "generate", REVIEW, generate),
     (app, "unpack", REVIEW, unpack),
+    (vendor_app, "decompress", None, vendor_decompress),
+    (vendor_app, "compress", None, vendor_compress),
     (app, "clean", REVIEW, clean),
     (app, "report", REVIEW, report),
     (config_app, "show", None, config_show),
@@ -113,13 +117,13 @@ COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
 )
 """Each command's group, name, panel of the help, and function."""
 
-GROUPS = ((data_app, "data", STEPS), (config_app, "config", HELP))
+GROUPS = ((data_app, "data", STEPS), (vendor_app, "vendor", REVIEW), (config_app, "config", HELP))
 
 # fmt: off
 PIPELINE_ORDER = (
     "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
-    "ls", "status", "sweep", "diff", "compare", "audit", "trial", "generate", "unpack", "clean", "report",
-    "config", "presets", "doctor",
+    "ls", "status", "sweep", "diff", "compare", "audit", "trial", "generate", "unpack", "vendor", "clean",
+    "report", "config", "presets", "doctor",
 )
 # fmt: on
 

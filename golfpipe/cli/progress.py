@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from golfpipe.reporter import Reporter
 
+WIDE = 72
+"""Columns of a terminal from which on a bar, its rate and the time so far have room beside what is left."""
 INTERVAL_SECONDS = 10.0
 """Seconds between the lines of one task where there is no terminal."""
 
@@ -199,14 +201,13 @@ def _make_progress(console: Console) -> Progress:
             speed = task.finished_speed or task.speed
             return Text(f"{format_count(float(f'{speed:.3g}'))} {task.fields['unit']}/s" if speed else "")
 
-    return Progress(
+    wide = console.width >= WIDE
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
+        *([BarColumn(bar_width=30)] if wide else []),
         TextColumn("{task.fields[shown]}", markup=False),
-        RateColumn(),
-        TimeElapsedColumn(),
+        *([RateColumn(), TimeElapsedColumn()] if wide else []),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
-        console=console,
-        transient=False,
-    )
+    ]
+    return Progress(*columns, console=console, transient=False)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from golfpipe.codec.container import PayloadHeader, payload_pieces, read_header
+from golfpipe.codec.container import PayloadEntry, PayloadHeader, payload_pieces, read_header
 from golfpipe.codec.formats import format_of
 from golfpipe.codec.pieces import EXACT_DTYPES
 from golfpipe.errors import ArtifactError
@@ -120,15 +120,24 @@ def read_lines(model: Mapping[str, Any]) -> list[StoredTensor]:
 
 
 def decode_state(payload: bytes) -> Iterator[tuple[StoredTensor, np.ndarray | None]]:
-    """Decode the tensors one by one, in the order of the state dict.
+    """Decode the tensors one by one, in the order of the state dict; those of a packed model of golfpipe are fp32.
 
     The values are fp32 of the tensor's shape, to be rounded to its type, or uint8 where they are the tensor's bytes;
     None for a tensor that is the same as an earlier one. Raises ArtifactError for anything that is not exactly a
-    payload of a state dict.
+    payload.
     """
     header = read_header(payload)
-    tensors = read_tensors(header.model, header.entries)
+    tensors = read_tensors(header.model, header.entries) if is_state(header.model) else _model_tensors(header.entries)
     return _decoded(payload, header, tensors)
+
+
+def _model_tensors(entries: Iterable[PayloadEntry]) -> list[StoredTensor]:
+    """Return the tensors of a packed model, which are a piece each. Raises ArtifactError for exact pieces, whose type
+    no architecture tells."""
+    for entry in entries:
+        if entry.bits in EXACT_DTYPES:
+            raise ArtifactError(f"packed payload, tensor {entry.name!r}: bits of numbers whose type is not known")
+    return [StoredTensor(name=entry.name, dtype="float32", shape=entry.shape, pieces=1) for entry in entries]
 
 
 def _decoded(

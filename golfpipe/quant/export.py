@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from golfpipe.codec.pieces import Piece
@@ -16,9 +14,9 @@ from golfpipe.quant.config import QuantizeConfig, TensorClass
 from golfpipe.quant.dequantize import dequantize_piece
 from golfpipe.quant.policy import assign_classes, assign_schemes
 from golfpipe.quant.prune import prune_smallest
-from golfpipe.quant.quantizer import Quantized, Quantizer, QuantizeWork, Solution, Target
-from golfpipe.quant.quantizers import QUANTIZERS
+from golfpipe.quant.quantizer import QuantizeWork, Solution, Target
 from golfpipe.quant.report import TensorReport, report_piece
+from golfpipe.quant.run import run_quantizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,28 +78,6 @@ def quantize_weights(
     found = run_quantizer(work)
     pieces = {name: found.pieces[name] for name in weights}
     return QuantizedWeights(pieces, found.solution, weights, classes, found.ratio_index, len(config.clip_ratios))
-
-
-def run_quantizer(work: QuantizeWork) -> Quantized:
-    """Quantize with the quantizer that the settings name. Raises StageFailed as Quantizer.quantize does."""
-    quantizer: Quantizer = QUANTIZERS.load(work.settings.quantizer)
-    with _one_thread() if quantizer.searches_columns else nullcontext():
-        return quantizer.quantize(work)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Use one torch thread within the block.
-
-    The steps of a search column by column are too short to share: two threads on two busy cores took 14 times as long,
-    and a Python thread per core took longer than one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _prune(weight: Tensor, config: QuantizeConfig) -> Tensor:

@@ -1,38 +1,18 @@
-"""The size that a configuration asks for, how it is measured while the solver looks for it, and the thread it takes."""
+"""The size that a configuration asks for, how it is measured while the solver looks for it."""
 
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from golfpipe.codec.coder import Coder
 from golfpipe.codec.coders import CODERS
 from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import encode_payload
-from golfpipe.codec.pieces import Piece
+from golfpipe.codec.stream_cache import StreamCache
 from golfpipe.quant.config import MATRIX_CLASSES, QuantizeConfig, target_bytes_of
 from golfpipe.quant.policy import assign_classes
 from golfpipe.quant.quantizer import Target
-
-
-class StreamCache:
-    """The coded streams of the last piece of each name: the solver codes most pieces once and asks for sizes often.
-
-    It holds streams, not pieces, whose codes are several times as large.
-    """
-
-    def __init__(self, coder: Coder) -> None:
-        self._coder = coder
-        self._last: dict[str, tuple[weakref.ref[Piece], list[bytes]]] = {}
-
-    def streams_of(self, piece: Piece) -> list[bytes]:
-        """Return what the coder's `encode` returns."""
-        known = self._last.get(piece.name)
-        if known is None or known[0]() is not piece:
-            known = self._last[piece.name] = (weakref.ref(piece), self._coder.encode(piece))
-        return known[1]
 
 
 def size_target(

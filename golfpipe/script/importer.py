@@ -23,7 +23,10 @@ class TextImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if fullname in self.modules or any(name.startswith(fullname + ".") for name in self.modules):
-            return importlib.util.spec_from_loader(fullname, self)
+            spec = importlib.util.spec_from_loader(fullname, self)
+            if spec is not None and spec.submodule_search_locations:
+                spec.submodule_search_locations.clear()  # no folder, or files there could take a module's place
+            return spec
         return None
 
     def is_package(self, fullname: str) -> bool:
@@ -36,6 +39,6 @@ class TextImporter(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
         return self.modules.get(fullname, "")
 
 
-def install(modules: Mapping[str, str]) -> None:
-    """Let `import` find these modules first, before any installed package of the same name."""
-    sys.meta_path.insert(0, TextImporter(modules))
+def install(modules: Mapping[str, str], *, last: bool = False) -> None:
+    """Let `import` find these modules first, before any installed package of the same name, or last of all."""
+    sys.meta_path.insert(len(sys.meta_path) if last else 0, TextImporter(modules))

@@ -14,13 +14,13 @@ from golfpipe.codec.config import PackConfig
 from golfpipe.codec.container import encode_payload, payload_pieces, read_header
 from golfpipe.codec.pieces import EXACT_DTYPES, Piece
 from golfpipe.codec.state import StoredTensor, describe
+from golfpipe.codec.stream_cache import StreamCache
 from golfpipe.errors import ConfigError, StageFailed
 from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.calibrator import Calibrator
 from golfpipe.quant.config import OPEN_METHOD, ClassScheme, QuantizeConfig, TensorClass, target_bytes_of
-from golfpipe.quant.export import run_quantizer
 from golfpipe.quant.quantizer import QuantizeWork, Solution, Target
-from golfpipe.quant.target import StreamCache
+from golfpipe.quant.run import run_quantizer
 from golfpipe.weights.costs import block_costs
 from golfpipe.weights.decompress import decompress
 from golfpipe.weights.plan import Plan, blocks_of, cut, exact_layout, plan_state

@@ -12,8 +12,8 @@ from golfpipe.codec.state import StoredTensor, decode_state
 def decompress(data: bytes) -> dict[str, Tensor]:
     """Return the state dict that `compress` made the bytes from: names, shapes and types as they were, on the CPU.
 
-    A tensor that was there under two names is one tensor again. Raises ArtifactError for anything that is not exactly
-    a whole payload of a state dict.
+    A tensor that was there under two names is one tensor again. The payload of a packed model of golfpipe gives its
+    weights in fp32. Raises ArtifactError for anything that is not exactly a whole payload.
     """
     state: dict[str, Tensor] = {}
     lines: list[Tensor] = []

@@ -73,7 +73,10 @@ TAKES: dict[str, tuple[str, ...]] = {
     "config show PATH": ARTIFACTS,
 }
 """Each command, and what it takes; on the rest it must answer."""
-PATHLESS = {"data demo", "data fetch", "config docs", "config init", "presets", "doctor"}
+PATHLESS = {
+    *("data demo", "data fetch", "config docs", "config init", "presets", "doctor"),
+    *("vendor decompress", "vendor compress"),
+}
 
 
 LOOKS = ("generate", "compare", "unpack", "report", "audit", "diff", "sweep", "trial")

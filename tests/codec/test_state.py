@@ -82,6 +82,15 @@ def test_other_descriptions_and_left_over_pieces_are_refused():
             list(decode_state(encode_payload(model, pieces(), coder="range")))
 
 
+def test_the_tensors_of_a_packed_model_are_fp32_by_their_names():
+    payload = encode_payload({"layers": 2}, pieces()[:3], coder="nibble")
+    found = {tensor.name: values for tensor, values in decode_state(payload)}
+    assert list(found) == ["0", "1", "2"] and all(values.dtype == np.float32 for values in found.values())
+    assert found["0"].tolist() == [[1, -2, 0], [0, 3, 1]] and found["2"].tolist() == [1, 2, 3, 4]
+    with pytest.raises(ArtifactError, match="'3': bits of numbers whose type is not known"):
+        decode_state(encode_payload({"layers": 2}, pieces(), coder="range"))
+
+
 def test_exact_and_coded_pieces_do_not_mix_in_a_tensor():
     own = [pieces()[0], Piece(name="1", shape=(3,), bits=132, raw=np.arange(3, dtype=np.uint32))]
     with pytest.raises(ArtifactError, match="2 pieces of 36 bytes"):

@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,37 @@ def test_the_page_states_the_measured_times_and_memory_and_they_keep_the_limits(
     assert [number for number in stated if number not in text] == []
 
 
+def test_the_page_states_the_measured_vendored_files() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "vendored.json").read_text())
+    files = results["files"]
+    package = files.pop("package")
+    rows = {
+        name: f"| `{name}` | {row['bytes']:,.0f} | {row['decompress_seconds']:.3f} s |"
+        + (f" {row['compress_seconds']:.2f} s |" if "compress_seconds" in row else "  |")
+        for name, row in files.items()
+    }
+    for name, row in files.items():
+        for kind in ("decompress_seconds", "compress_seconds"):
+            assert "--pure" in name or row.get(kind, 0) <= 1.1 * package[kind]
+    assert files["decompress --compressed"]["bytes"] <= 9_000 and files["compress --compressed"]["bytes"] <= 22_000
+    stated = [*rows.values(), f"{package['decompress_seconds']:.3f} s | {package['compress_seconds']:.2f} s |"]
+    pure = min(row["large_seconds"] for row in files.values() if "large_seconds" in row)
+    stated.append(f"takes {pure:.1f} s for the 36 M values")
+    stated.append(f"the package takes {package['large_seconds']:.1f} s")
+    text = PAGE.read_text()
+    assert [line for line in stated if line not in text] == []
+
+
 def test_the_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     shutil.copy(ROOT / "tests" / "train_gpt.py", tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])  # the vendored files add to it
+    for name in ("codec", "compressor"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     names = runpy.run_path("train_gpt.py")
     blocks = re.findall(r"^```(python|shell)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert [language for language, _ in blocks] == ["python"] * 4 + ["shell"]
+    assert [language for language, _ in blocks] == ["python"] * 4 + ["shell", "shell", "python"]
     for language, block in blocks:
         if language == "python":
             exec(compile(block, str(PAGE), "exec"), names)
