@@ -113,6 +113,7 @@ def states() -> dict[str, dict[str, torch.Tensor]]:
         "mask": (torch.arange(9000) % 7 == 0).reshape(3, 3000),
         "kernel": torch.randn(40, 30, 3, 3, generator=generator),
         "vector": torch.randn(9000, generator=generator),
+        "codes beyond fp16": ((1 - weight.abs()) * 65504 * weight.sign()).half(),
     }
     fp8 = {"few": few.to(torch.float8_e4m3fn), "large": weight.to(torch.float8_e5m2)}
     return {"types": {**types, **large, **other}, "fp8": fp8, "half complex": {"z": few.to(torch.complex32)}}
