@@ -144,7 +144,7 @@ def _readable(file: _File, options: str) -> bytes:
     texts = {f"{package}.{name.removeprefix(OWN)}": renamed(text) for name, text in modules.items()}
     heading = f'''"""{file.about}
 
-Written by `golfpipe vendor {options}`.
+Written by golfpipe's command vendor, with {options}.
 
 Below are modules of golfpipe {__version__}, each as its own text. They need {file.needs}, and no golfpipe.
 """

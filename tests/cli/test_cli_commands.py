@@ -18,7 +18,7 @@ import pytest
 from fake_stages import make_artifact
 
 from golfpipe.cli.answer import KNOWN_METRICS
-from golfpipe.cli.app import COMMANDS, main
+from golfpipe.cli.app import COMMANDS, GROUPS, main
 from golfpipe.cli.failure import _MEMORY_HINTS, Mode, show_failure
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.errors import Interrupted, StageFailed
@@ -63,7 +63,7 @@ def golfpipe(
 
 
 def _commands() -> list[str]:
-    groups = {id(app): name for app, name in ((COMMANDS[1][0], "data "), (COMMANDS[-3][0], "config "))}
+    groups = {id(group): f"{name} " for group, name, _ in GROUPS}
     return [groups.get(id(app), "") + name for app, name, _, _ in COMMANDS]
 
 
