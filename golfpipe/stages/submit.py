@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from golfpipe.config.schema import build_config
+from golfpipe.config.schema import PipelineConfig, build_config
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
 from golfpipe.extras import require
@@ -24,13 +24,13 @@ from golfpipe.jobs.job import Job
 from golfpipe.loading.lineage import Lineage, effective_config, trace
 from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
-from golfpipe.stages.verify_script import Verification, verify
-from golfpipe.store.artifact import Artifact
+from golfpipe.stages.verify_script import Verification, reduced_settings, verify
+from golfpipe.store.artifact import Artifact, refuse_rehearsals
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, version
 from golfpipe.submission.assemble import Draft, draft, draft_record, empty_fields, folder_files
-from golfpipe.submission.facts import Facts, device_of, gather
+from golfpipe.submission.facts import Expected, Facts, device_of, gather
 from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name, log_name
@@ -39,6 +39,26 @@ from golfpipe.submission.trial.findings import Executed
 from golfpipe.submission.trial.room import Room
 from golfpipe.submission.trial.start import execute
 from golfpipe.units import format_bytes
+
+REHEARSAL_DEVIATION = (
+    "Rehearsal: one step of training and few targets. No score, time or size of the weights here is a result; the rules"
+    " are judged as for the run that was rehearsed."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed:
+    """What a rehearsal stands for."""
+
+    config: PipelineConfig
+    """The settings of the run itself, which the script holds."""
+    cuts: Mapping[str, int | float]
+    """The numbers, by dotted key, in place of those of the run, with which the script is verified, too."""
+    expected: Expected
+
+    def cuts_of(self, adaptation: Adaptation) -> dict[str, int | float]:
+        """Return the cuts of what the script holds."""
+        return {key: value for key, value in self.cuts.items() if adaptation == "ttt" or not key.startswith("ttt.")}
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
@@ -53,12 +73,23 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
     facts = gather(lineages, track=track, has_folder=True)
     _check_seeds(lineages, facts)
-    refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
+    rehearsed = _rehearsed(job)
+    if rehearsed is not None:
+        facts = facts.as_expected(rehearsed.expected)
+    else:
+        refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
     script, verification = _script(job, lineages)
     facts = facts.with_script(len(script) if script is not None else None)
     refuse_over_limit(facts)
     record = verification.record() if verification is not None else None
-    made = draft(_heading(job, lineages[0]), lineages, facts, script=script, verification=record)
+    made = draft(
+        _heading(job, lineages[0]),
+        lineages,
+        facts,
+        script=script,
+        verification=record,
+        rehearsal=rehearsed is not None,
+    )
     executed, failure = _executed(job, lineages)
     facts = replace(
         facts.with_executed(executed),
@@ -67,6 +98,8 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     )
     judgment = judge(facts)
     refuse_broken_rules(judgment, track)
+    if rehearsed is not None:
+        judgment = replace(judgment, deviations=(REHEARSAL_DEVIATION, *judgment.deviations))
     if failure is not None:
         raise failure
     if made.compared is not None:
@@ -88,10 +121,19 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     )
 
 
+def _rehearsed(job: Job) -> Rehearsed | None:
+    """Return what a rehearsal stands for; None for a submission of results. Raises UsageError where results of a
+    rehearsal are submitted."""
+    rehearsed: Rehearsed | None = job.arguments.get("rehearsed")
+    if rehearsed is None:
+        refuse_rehearsals(*job.inputs.values())
+    return rehearsed
+
+
 def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verification | None]:
     """train_gpt.py for the first seed, and on request what running it showed. No script where there can be none."""
-    lineage, settings = lineages[0], job.config.submit
-    config = build_config(effective_config(lineage))
+    lineage, settings, rehearsed = lineages[0], job.config.submit, _rehearsed(job)
+    config = rehearsed.config if rehearsed is not None else build_config(effective_config(lineage))
     obstacle = next(filter(None, map(_origin_obstacle, lineages)), None) or script_obstacle(config)
     if obstacle is not None:
         job.context.reporter.warn(f"no train_gpt.py: {obstacle}")
@@ -109,7 +151,8 @@ def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verifi
     if lineage.data is None:
         raise UsageError("--verify needs the token data, which was not found", hint="bring the data artifact back")
     with job.context.reporter.task("verify train_gpt.py", 1, "scripts") as task:
-        verification = verify(script, config, adaptation, lineage.data)
+        changes = rehearsed.cuts_of(adaptation) if rehearsed is not None else reduced_settings(config, adaptation)
+        verification = verify(script, config, adaptation, lineage.data, changes)
         task.advance(1)
     for difference in verification.differences:
         job.context.reporter.warn(f"train_gpt.py differs from the stages: {difference}")

@@ -48,6 +48,8 @@ class Draft:
     """The content of train_gpt.py."""
     verification: Mapping[str, Any] | None = None
     """What running the script beside the stages showed; None if it was not run."""
+    rehearsal: bool = False
+    """True where no number is a result."""
 
 
 def draft(
@@ -57,6 +59,7 @@ def draft(
     *,
     script: bytes | None = None,
     verification: Mapping[str, Any] | None = None,
+    rehearsal: bool = False,
 ) -> Draft:
     """Gather results, logs and settings. The settings are those of the first seed; rule 9 says whether others agree.
 
@@ -83,6 +86,7 @@ def draft(
         sections=sections,
         script=script,
         verification=verification,
+        rehearsal=rehearsal,
     )
 
 
@@ -158,7 +162,8 @@ def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:
     record = submission_json(
         made.heading, made.results, technique_lines(made.config, made.sections), judgment, made.compared
     )
-    return record if made.verification is None else {**record, "script_verification": dict(made.verification)}
+    checked = {"script_verification": dict(made.verification)} if made.verification is not None else {}
+    return {**record, **checked, **({"rehearsal": True} if made.rehearsal else {})}
 
 
 def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:

@@ -10,9 +10,11 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics
 from golfpipe.cli.command import context_of, input_path, settings_of
-from golfpipe.cli.ending import ending
+from golfpipe.cli.ending import ending, labeled
 from golfpipe.cli.options import WorkOptions
+from golfpipe.cli.rehearsal_text import real_command, rehearsal_fields, rehearsal_lines
 from golfpipe.cli.step_text import result_table, step_lines
+from golfpipe.errors import UsageError
 from golfpipe.reporter import beside_finished_work
 from golfpipe.store.metric_values import text
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from golfpipe.jobs.job import Context
-    from golfpipe.pipeline.runner import Step
+    from golfpipe.pipeline.runner import RunPlan, Step
     from golfpipe.review.audit import AuditReport
     from golfpipe.store.artifact import Artifact
 
@@ -37,19 +39,24 @@ def run(
         str | None,
         typer.Option(metavar="N,N,...", help="Train once with each of these seeds; one submission of them all."),
     ] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Try every step at one step of training, in a folder of its own.")
+    ] = False,
 ) -> Answer:
     """Run the whole chain: text to a checked submission folder.
 
     Reads stages.yaml, and token_data if given. Writes one artifact per step in artifacts/NAME, and report.html there.
     Steps that are up to date are skipped; for the others it says why they run. Over the byte limit it goes on to the
     audit and then exits 4. With --seeds there is one chain of steps for each seed, in artifacts/NAME/seed-N, and the
-    data is shared; the same command goes on with what is missing.
+    data is shared; the same command goes on with what is missing. With --rehearse every step does the least that shows
+    that it works, in artifacts/NAME-rehearsal, and the end says what the run will take.
 
     \b
     Examples:
       golfpipe run
       golfpipe run --preset tiny --set train.max_steps=20 --name try --until pack
       golfpipe run --seeds 1,2,3 --dry-run
+      golfpipe run --rehearse --machine gpu-80gb
     """
     from golfpipe.pipeline.runner import RunRequest, dry_run, plan_run, run_pipeline, step_fields
     from golfpipe.pipeline.seeds import parse_seeds
@@ -66,6 +73,8 @@ def run(
             seeds=parse_seeds(seeds) if seeds is not None else (),
         )
     )
+    if rehearse:
+        return _rehearsal(plan, options, start)
     width = max(len(node.name) for node in (*plan.given, *plan.work))
     if options.dry_run:
         steps = dry_run(plan)
@@ -79,6 +88,32 @@ def run(
         context.reporter.note(f"no --preset given: using {settings_of(options).stages().default_preset}")
     steps = run_pipeline(plan, lambda step: context.reporter.note("\n".join(step_lines(step, width))))
     return _answer(steps, plan.folder, context)
+
+
+def _rehearsal(run: RunPlan, options: WorkOptions, start: str | None) -> Answer:
+    """Rehearse the run, or with --dry-run say with which settings."""
+    from golfpipe.pipeline.rehearsal import cuts, gravest_error, machine_behind, rehearsal_of, rehearse
+    from golfpipe.pipeline.runner import step_fields
+
+    if start is not None:
+        raise UsageError("--rehearse and --from contradict each other: a rehearsal tries every step")
+    command, width = real_command(run.context.argv), max(len(node.name) for node in run.work)
+    cut = [f"{key}={value:g}" for key, value in cuts(run.config).items()]
+    fields: dict[str, Any] = {"rehearsal": True, "cuts": cuts(run.config), "command": command}
+    folder = rehearsal_of(run).folder
+    if options.dry_run:
+        return Answer(
+            lines=[f"would rehearse in {folder}", *labeled("cut", ", ".join(cut), most=9)], path=folder, extra=fields
+        )
+    settings, say = settings_of(options), run.context.reporter.note
+    machine = machine_behind(run, settings)
+    done = rehearse(run, settings, lambda step: say("\n".join(step_lines(step, width))))
+    return Answer(
+        lines=["", *rehearsal_lines(done, cut, machine.name if machine is not None else None, command)],
+        path=folder,
+        extra={"stages": [step_fields(each.step) | rehearsal_fields(each) for each in done], **fields},
+        error=gravest_error(done),
+    )
 
 
 def _answer(steps: list[Step], folder: Path, context: Context) -> Answer:
