@@ -91,16 +91,11 @@ def setting_value(plain: Plain, key: str) -> Any:
 
 def with_changes(config: Any, changes: Mapping[str, Any]) -> Any:
     """Return a copy of a configuration with the values of dotted keys replaced."""
-    inner: dict[str, dict[str, Any]] = {}
-    own: dict[str, Any] = {}
     for key, value in changes.items():
-        name, dot, rest = key.partition(".")
-        if dot:
-            inner.setdefault(name, {})[rest] = value
-        else:
-            own[name] = value
-    own |= {name: with_changes(getattr(config, name), part) for name, part in inner.items()}
-    return dataclasses.replace(config, **own)
+        name, _, rest = key.partition(".")
+        inner = with_changes(getattr(config, name), {rest: value}) if rest else value
+        config = dataclasses.replace(config, **{name: inner})
+    return config
 
 
 def differing(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from golfpipe.errors import UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.machine.devices import device_name, select_device
 from golfpipe.machine.memory import peak_memory_bytes
-from golfpipe.store.manifest import REHEARSAL, InputRef, Manifest
+from golfpipe.store.manifest import InputRef, Manifest
 from golfpipe.version import __version__, source_commit
 
 _PACKAGES = ("torch", "numpy", "safetensors", "sentencepiece", "constriction")
@@ -34,7 +34,7 @@ def provenance_of(job: Job, started: float, seconds: float) -> dict[str, Any]:
         "seed": job.config.seed,
         "argv": list(job.context.argv),
         "data": _data_behind(job),
-        **({REHEARSAL: True} if _is_rehearsed(job) else {}),
+        **({"rehearsal": True} if _is_rehearsed(job) else {}),
         "started_unix": round(started, 3),
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak_memory_bytes(),

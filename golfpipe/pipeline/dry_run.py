@@ -77,7 +77,7 @@ def plan_training(job: Job, processes: int, machines: dict[str, Machine], named:
         step = measured_step_seconds(job, processes)
         alone = f" by one of {processes} processes alone" if processes > 1 else ""
         return _timed(plan, job, step, f"measured here on {2 * REPEATS + 1} short steps{alone}")
-    machine = machines[named] if named is not None else like_this_one(machines, job.context.device, processes)
+    machine = machines[named] if named is not None else _like_this_one(machines, job, processes)
     if machine is None:
         return plan
     step = machine.step_seconds(step_operations(job.config))
@@ -92,11 +92,10 @@ def _timed(plan: Plan, job: Job, step_seconds: float, basis: str) -> Plan:
     return replace(plan, seconds=time.seconds, steps=time.steps, seconds_basis=basis)
 
 
-def like_this_one(machines: dict[str, Machine], device_name: str, processes: int = 1) -> Machine | None:
-    """Return the first of the machines with the device and as many processes; None where there is none."""
+def _like_this_one(machines: dict[str, Machine], job: Job, processes: int) -> Machine | None:
     from golfpipe.machine.devices import select_device
 
-    device = select_device(device_name)
+    device = select_device(job.context.device)
     fitting = (machine for machine in machines.values() if (machine.device, machine.processes) == (device, processes))
     return next(fitting, None)
 

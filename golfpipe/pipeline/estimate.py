@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.jobs.registry import Stage
-from golfpipe.model.config import ModelConfig, forward_flops, parameter_count, parameter_shapes, possible_names
+from golfpipe.model.config import ModelConfig, forward_flops, parameter_count, parameter_shapes
 from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.training.config import TrainConfig
@@ -47,32 +46,6 @@ def step_operations(config: PipelineConfig) -> float:
     """The operations of one training step: three times those of a forward pass over its tokens, the optimizer's not
     counted."""
     return 3 * forward_flops(config.model, config.train.context_length) * config.train.batch_tokens
-
-
-@functools.lru_cache(maxsize=1)
-def gaussian_file_bytes(config: PipelineConfig) -> int:
-    """Return the size of packed.safetensors where Gaussian weights are quantized and packed as the settings say.
-
-    Training makes weights whose codes take less: 1 to 7 % less was measured (presets `demo`, `tiny`, `16l`). Under a
-    target in bytes it is the target, which packing meets.
-    """
-    import torch
-
-    from golfpipe.codec.container import encode_payload
-    from golfpipe.loading.pieces import packed_file
-    from golfpipe.quant.export import quantize_weights
-
-    if config.quantize.target_bytes != "none":
-        return weight_bytes(config)
-    generator, shapes = torch.Generator().manual_seed(0), parameter_shapes(config.model)
-    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    # Nothing is known of the inputs of such weights, and a search that would ask for them finds codes of this size.
-    settings = config.quantize
-    if not settings.is_open:
-        settings = replace(settings, method="gptq_lite", calibration="none")
-    quantized = quantize_weights(weights, settings, universe=possible_names(config.model))
-    payload = encode_payload(plain_config(config.model), quantized.pieces.values(), coder=config.pack.coder)
-    return len(packed_file(payload))
 
 
 def scored_tokens(num_targets: int, windows: EvaluateConfig) -> int:

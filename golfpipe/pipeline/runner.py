@@ -10,16 +10,7 @@ from typing import Any, Literal
 
 from golfpipe.config.resolve import Resolved, StagesFile
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.errors import (
-    ArtifactError,
-    Busy,
-    GolfpipeError,
-    Interrupted,
-    OverLimit,
-    RuleBroken,
-    StageFailed,
-    UsageError,
-)
+from golfpipe.errors import ArtifactError, Busy, GolfpipeError, Interrupted, OverLimit, RuleBroken, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import settled_by
@@ -38,6 +29,7 @@ from golfpipe.store.recorded_path import recorded_path
 State = Literal["up to date", "stale", "missing", "given", "done", "nothing to do", "refused", "failed", "not reached"]
 """A rehearsal alone goes on after a step that failed, and does not reach what depends on it."""
 REPORT_FILE = "report.html"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 CARRIER_KINDS: tuple[Kind, ...] = ("evaluation", "adapted_model", "packed_model", "quantized_model", "trained_model")
 """Kinds whose manifests carry the settings of a whole run, the latest in the chain first."""
@@ -98,6 +90,19 @@ class RunPlan:
     def config_of(self, node: Node) -> PipelineConfig:
         """Return the settings of one step, with the seed of its chain."""
         return self.config if node.seed is None else replace(self.config, seed=node.seed)
+
+    def job(self, node: Node, found: Mapping[str, Artifact], arguments: Mapping[str, Any] = _NONE) -> Job:
+        """Return the job of a step. `found` holds the artifacts of the steps that it reads, by their names."""
+        assert node.stage is not None
+        return Job(
+            stage=node.stage,
+            config=self.config_of(node),
+            inputs={role: found[name] for role, name in node.inputs.items()},
+            out=self.out(node),
+            arguments=arguments,
+            argument_digest=_argument_digest(node),
+            context=self.context,
+        )
 
     def out(self, node: Node) -> Path:
         """Return where the node's artifact is or will be."""
@@ -281,31 +286,19 @@ def inspect_step(plan: RunPlan, node: Node, found: dict[str, Artifact], pending:
     return Step(node=node, out=out, state="up to date", artifact=existing)
 
 
-def run_step(
-    plan: RunPlan, step: Step, found: dict[str, Artifact], arguments: Mapping[str, Any] = MappingProxyType({})
-) -> Step:
+def run_step(plan: RunPlan, step: Step, found: dict[str, Artifact], arguments: Mapping[str, Any] = _NONE) -> Step:
     """Run a step that has work, with further arguments of its stage. A submission that breaks a limit or rule is noted
     in the step that comes back, and in a rehearsal any failure is; else what the stage raises is raised."""
     node = step.node
-    assert node.stage is not None
-    job = Job(
-        stage=node.stage,
-        config=plan.config_of(node),
-        inputs={role: found[name] for role, name in node.inputs.items()},
-        out=step.out,
-        arguments=arguments,
-        argument_digest=_argument_digest(node),
-        context=plan.context,
-    )
     try:
-        outcome = run_job(job)
+        outcome = run_job(plan.job(node, found, arguments))
     except (OverLimit, RuleBroken) as error:
         # Only `submit` raises these, and the table and the audit, which come next, are what the user needs now.
         return Step(node=node, out=step.out, state="refused", reasons=(error.message,), error=error)
     except Exception as error:
         if not plan.context.rehearsal or isinstance(error, Interrupted | Busy):
             raise
-        failure = error if isinstance(error, GolfpipeError) else StageFailed(f"{type(error).__name__}: {error}")
+        failure = error if isinstance(error, GolfpipeError) else GolfpipeError(f"{type(error).__name__}: {error}")
         return Step(node=node, out=step.out, state="failed", reasons=(failure.message,), error=failure)
     return Step(node=node, out=step.out, state="done", reasons=step.reasons, artifact=outcome.artifact)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, version
 from golfpipe.submission.assemble import Draft, draft, draft_record, empty_fields, folder_files
-from golfpipe.submission.facts import Expected, Facts, device_of, gather
+from golfpipe.submission.facts import Facts, device_of, gather
 from golfpipe.submission.judgment import judge, refuse_broken_rules, refuse_over_limit
 from golfpipe.submission.record import Heading
 from golfpipe.submission.records_folder import folder_name, log_name
@@ -40,29 +40,10 @@ from golfpipe.submission.trial.room import Room
 from golfpipe.submission.trial.start import execute
 from golfpipe.units import format_bytes
 
-REHEARSAL_DEVIATION = (
-    "Rehearsal: one step of training and few targets. No score, time or size of the weights here is a result; the rules"
-    " are judged as for the run that was rehearsed."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rehearsed:
-    """What a rehearsal stands for."""
-
-    config: PipelineConfig
-    """The settings of the run itself, which the script holds."""
-    cuts: Mapping[str, int | float]
-    """The numbers, by dotted key, in place of those of the run, with which the script is verified, too."""
-    expected: Expected
-
-    def cuts_of(self, adaptation: Adaptation) -> dict[str, int | float]:
-        """Return the cuts of what the script holds."""
-        return {key: value for key, value in self.cuts.items() if adaptation == "ttt" or not key.startswith("ttt.")}
-
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Inputs: roles evaluation, evaluation-2, ...; one per seed.
+    """Inputs: roles evaluation, evaluation-2, ...; one per seed. Of a rehearsal, the argument `rehearsed` is the
+    configuration of the run, which the script holds, and `cuts` are the numbers with which the script is verified.
 
     Raises UsageError for evaluations that cannot be submitted, OverLimit, RuleBroken on track 10min_16mb, StageFailed
     where a comparison with a record is asked for and scipy is not installed.
@@ -73,23 +54,17 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
     facts = gather(lineages, track=track, has_folder=True)
     _check_seeds(lineages, facts)
-    rehearsed = _rehearsed(job)
-    if rehearsed is not None:
-        facts = facts.as_expected(rehearsed.expected)
+    rehearsed: PipelineConfig | None = job.arguments.get("rehearsed")
+    if rehearsed is None:
+        refuse_rehearsals(*job.inputs.values())
     else:
-        refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
+        facts = facts.of_rehearsed_run(rehearsed.evaluate.max_targets)
+    refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
     script, verification = _script(job, lineages)
     facts = facts.with_script(len(script) if script is not None else None)
     refuse_over_limit(facts)
     record = verification.record() if verification is not None else None
-    made = draft(
-        _heading(job, lineages[0]),
-        lineages,
-        facts,
-        script=script,
-        verification=record,
-        rehearsal=rehearsed is not None,
-    )
+    made = draft(_heading(job, lineages[0]), lineages, facts, script=script, verification=record)
     executed, failure = _executed(job, lineages)
     facts = replace(
         facts.with_executed(executed),
@@ -98,8 +73,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     )
     judgment = judge(facts)
     refuse_broken_rules(judgment, track)
-    if rehearsed is not None:
-        judgment = replace(judgment, deviations=(REHEARSAL_DEVIATION, *judgment.deviations))
+    judgment = replace(judgment, rehearsal=rehearsed is not None)
     if failure is not None:
         raise failure
     if made.compared is not None:
@@ -121,19 +95,10 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     )
 
 
-def _rehearsed(job: Job) -> Rehearsed | None:
-    """Return what a rehearsal stands for; None for a submission of results. Raises UsageError where results of a
-    rehearsal are submitted."""
-    rehearsed: Rehearsed | None = job.arguments.get("rehearsed")
-    if rehearsed is None:
-        refuse_rehearsals(*job.inputs.values())
-    return rehearsed
-
-
 def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verification | None]:
     """train_gpt.py for the first seed, and on request what running it showed. No script where there can be none."""
-    lineage, settings, rehearsed = lineages[0], job.config.submit, _rehearsed(job)
-    config = rehearsed.config if rehearsed is not None else build_config(effective_config(lineage))
+    lineage, settings = lineages[0], job.config.submit
+    config = job.arguments.get("rehearsed") or build_config(effective_config(lineage))
     obstacle = next(filter(None, map(_origin_obstacle, lineages)), None) or script_obstacle(config)
     if obstacle is not None:
         job.context.reporter.warn(f"no train_gpt.py: {obstacle}")
@@ -151,7 +116,7 @@ def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verifi
     if lineage.data is None:
         raise UsageError("--verify needs the token data, which was not found", hint="bring the data artifact back")
     with job.context.reporter.task("verify train_gpt.py", 1, "scripts") as task:
-        changes = rehearsed.cuts_of(adaptation) if rehearsed is not None else reduced_settings(config, adaptation)
+        changes = job.arguments.get("cuts") or reduced_settings(config, adaptation)
         verification = verify(script, config, adaptation, lineage.data, changes)
         task.advance(1)
     for difference in verification.differences:

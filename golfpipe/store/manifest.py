@@ -21,8 +21,6 @@ from golfpipe.store.recorded_path import well_formed_json
 SCHEMA = 2
 """The version of the manifest's form: 2 has a checksum of the manifest itself; 1, without it, is still read."""
 MANIFEST_NAME = "manifest.json"
-REHEARSAL = "rehearsal"
-"""The field of the provenance that marks the artifacts of a rehearsal."""
 MAX_MANIFEST_BYTES = 32_000_000
 """The most bytes that are read of a manifest: far above any real one, but a bound on the reader's memory."""
 
@@ -111,7 +109,7 @@ class Manifest:
     @property
     def is_rehearsal(self) -> bool:
         """True for what `run --rehearse` made, and for what was made from that: its numbers are no result."""
-        return self.provenance.get(REHEARSAL) is True
+        return self.provenance.get("rehearsal") is True
 
     def input(self, role: str) -> InputRef | None:
         """Return the first input with that role."""

@@ -19,6 +19,7 @@ from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launch
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
+from golfpipe.submission.score_parts import parts_of
 from golfpipe.submission.seed_results import SeedResult, seed_result
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
@@ -48,8 +49,6 @@ class Draft:
     """The content of train_gpt.py."""
     verification: Mapping[str, Any] | None = None
     """What running the script beside the stages showed; None if it was not run."""
-    rehearsal: bool = False
-    """True where no number is a result."""
 
 
 def draft(
@@ -59,7 +58,6 @@ def draft(
     *,
     script: bytes | None = None,
     verification: Mapping[str, Any] | None = None,
-    rehearsal: bool = False,
 ) -> Draft:
     """Gather results, logs and settings. The settings are those of the first seed; rule 9 says whether others agree.
 
@@ -86,7 +84,6 @@ def draft(
         sections=sections,
         script=script,
         verification=verification,
-        rehearsal=rehearsal,
     )
 
 
@@ -123,6 +120,7 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
         files=listing,
         compared=made.compared,
         verification=made.verification,
+        parts=parts_of(made.lineages),
     )
     record = json.dumps(_record(made, judgment), indent=2, ensure_ascii=False, allow_nan=False)
     return {
@@ -162,8 +160,7 @@ def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:
     record = submission_json(
         made.heading, made.results, technique_lines(made.config, made.sections), judgment, made.compared
     )
-    checked = {"script_verification": dict(made.verification)} if made.verification is not None else {}
-    return {**record, **checked, **({"rehearsal": True} if made.rehearsal else {})}
+    return record if made.verification is None else {**record, "script_verification": dict(made.verification)}
 
 
 def _log(lineage: Lineage, result: SeedResult, code_measured: bool) -> str:

@@ -101,9 +101,16 @@ class Facts:
         runs = tuple(replace(run, code_bytes=script_bytes, code_measured=True) for run in self.runs)
         return replace(self, runs=runs, script_bytes=script_bytes)
 
-    def as_expected(self, expected: Expected) -> Facts:
-        """Return the facts with what is expected of the run in place of what its rehearsal took."""
-        return replace(self, runs=tuple(_as_expected(run, expected) for run in self.runs))
+    def of_rehearsed_run(self, max_targets: int) -> Facts:
+        """Return the facts of a run of which only the rehearsal is there: nothing is timed yet, and as many targets
+        will be scored as evaluate.max_targets says."""
+        unknown = (replace(run, train_seconds=None, eval_seconds=None, scored_bytes=None) for run in self.runs)
+        scored = [min(max_targets or run.split_targets or 0, run.split_targets or 0) for run in self.runs]
+        runs = (
+            replace(run, scored_targets=targets, whole_split=targets == run.split_targets)
+            for run, targets in zip(unknown, scored, strict=True)
+        )
+        return replace(self, runs=tuple(runs))
 
     def with_executed(self, executed: Sequence[Executed]) -> Facts:
         """Return the facts with what running the methods showed, one per run; none where they were not run."""
@@ -111,20 +118,6 @@ class Facts:
             return self
         runs = (replace(run, executed=found) for run, found in zip(self.runs, executed, strict=True))
         return replace(self, runs=tuple(runs))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expected:
-    """What a run is expected to be that only its rehearsal was made of. None means not known."""
-
-    packed_bytes: int | None = None
-    machine: str | None = None
-    """The machine that the seconds are expected on."""
-    train_seconds: float | None = None
-    eval_seconds: float | None = None
-    """The seconds of evaluation, test-time training included."""
-    max_targets: int = 0
-    """The setting evaluate.max_targets; 0 means the whole split."""
 
 
 def gather(lineages: Sequence[Lineage], *, track: str | None = None, has_folder: bool = False) -> Facts:
@@ -168,24 +161,6 @@ def gather_run(lineage: Lineage) -> RunFacts:
         vocab_size=count(model or {}, "vocab_size"),
         scored_bytes=count(scores, "scored_bytes"),
         split_bytes=count(lineage.data.manifest.metrics, "val_bytes") if lineage.data is not None else None,
-    )
-
-
-def _as_expected(run: RunFacts, expected: Expected) -> RunFacts:
-    whole = not expected.max_targets or expected.max_targets >= (run.split_targets or 0)
-    device = f"no machine yet, but expected on {expected.machine}" if expected.machine is not None else None
-    return replace(
-        run,
-        packed_bytes=expected.packed_bytes or run.packed_bytes,
-        train_seconds=expected.train_seconds,
-        calibration_seconds=0.0,
-        eval_seconds=expected.eval_seconds,
-        adapt_seconds=0.0,
-        device=device,
-        eval_device=device,
-        scored_targets=run.split_targets if whole else expected.max_targets,
-        scored_bytes=run.scored_bytes if run.whole_split else None,
-        whole_split=whole,
     )
 
 

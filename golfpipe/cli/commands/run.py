@@ -10,9 +10,9 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics
 from golfpipe.cli.command import context_of, input_path, settings_of
-from golfpipe.cli.ending import ending, labeled
+from golfpipe.cli.ending import ending
 from golfpipe.cli.options import WorkOptions
-from golfpipe.cli.rehearsal_text import real_command, rehearsal_fields, rehearsal_lines
+from golfpipe.cli.rehearsal_text import real_command, rehearsal_lines, state_of
 from golfpipe.cli.step_text import result_table, step_lines
 from golfpipe.errors import UsageError
 from golfpipe.reporter import beside_finished_work
@@ -49,7 +49,7 @@ def run(
     Steps that are up to date are skipped; for the others it says why they run. Over the byte limit it goes on to the
     audit and then exits 4. With --seeds there is one chain of steps for each seed, in artifacts/NAME/seed-N, and the
     data is shared; the same command goes on with what is missing. With --rehearse every step does the least that shows
-    that it works, in artifacts/NAME-rehearsal, and the end says what the run will take.
+    that it works, in artifacts/NAME-rehearsal.
 
     \b
     Examples:
@@ -91,28 +91,28 @@ def run(
 
 
 def _rehearsal(run: RunPlan, options: WorkOptions, start: str | None) -> Answer:
-    """Rehearse the run, or with --dry-run say with which settings."""
-    from golfpipe.pipeline.rehearsal import cuts, gravest_error, machine_behind, rehearsal_of, rehearse
+    """Rehearse the run, and return what became of each step and what it will take."""
+    from golfpipe.pipeline.rehearsal import cuts, rehearsal_of, rehearse
     from golfpipe.pipeline.runner import step_fields
+    from golfpipe.pipeline.settings import machine_of
 
-    if start is not None:
-        raise UsageError("--rehearse and --from contradict each other: a rehearsal tries every step")
+    if start is not None or options.dry_run:
+        raise UsageError("--rehearse tries every step, and takes neither --from nor --dry-run")
     command, width = real_command(run.context.argv), max(len(node.name) for node in run.work)
-    cut = [f"{key}={value:g}" for key, value in cuts(run.config).items()]
-    fields: dict[str, Any] = {"rehearsal": True, "cuts": cuts(run.config), "command": command}
-    folder = rehearsal_of(run).folder
-    if options.dry_run:
-        return Answer(
-            lines=[f"would rehearse in {folder}", *labeled("cut", ", ".join(cut), most=9)], path=folder, extra=fields
-        )
-    settings, say = settings_of(options), run.context.reporter.note
-    machine = machine_behind(run, settings)
-    done = rehearse(run, settings, lambda step: say("\n".join(step_lines(step, width))))
+    say, cut = run.context.reporter.note, cuts(run.config)
+    done = rehearse(run, machine_of(settings_of(options)), lambda step: say("\n".join(step_lines(step, width))))
+    stages = [
+        step_fields(each.step)
+        | {"rehearsal": state_of(each), "expected": dict(each.expected)}
+        | {"error": each.error.message if each.error is not None else None}
+        for each in done
+    ]
+    named = [f"{key}={value:g}" for key, value in cut.items()]
     return Answer(
-        lines=["", *rehearsal_lines(done, cut, machine.name if machine is not None else None, command)],
-        path=folder,
-        extra={"stages": [step_fields(each.step) | rehearsal_fields(each) for each in done], **fields},
-        error=gravest_error(done),
+        lines=["", *rehearsal_lines(done, named, options.machine, command)],
+        path=rehearsal_of(run).folder,
+        extra={"rehearsal": True, "stages": stages, "cuts": cut, "command": command},
+        error=next((each.error for each in done if each.error is not None), None),
     )
 
 
