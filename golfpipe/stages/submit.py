@@ -57,9 +57,9 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     rehearsed: PipelineConfig | None = job.arguments.get("rehearsed")
     if rehearsed is None:
         refuse_rehearsals(*job.inputs.values())
+        refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
     else:
         facts = facts.of_rehearsed_run(rehearsed.evaluate.max_targets)
-    refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
     script, verification = _script(job, lineages)
     facts = facts.with_script(len(script) if script is not None else None)
     refuse_over_limit(facts)

@@ -48,10 +48,11 @@ def score_parts(scores: Scores) -> list[Part]:
     The model's part is its bits per *token* in windows side by side. The tokenizer's turns them into bits per byte:
     a token stands for several. The others are differences to what the step before them scored.
     """
-    quantized, adapted = _steps([scores.trained, scores.packed if scores.adapted else scores.final, scores.final])
-    known = [bpb for bpb in (scores.trained, scores.packed, scores.final) if bpb is not None]
+    levels = [scores.trained, scores.packed if scores.adapted else scores.final, scores.final]
+    quantized, adapted = _steps(levels)
     bytes_per_token = Fraction(scores.final_nats / math.log(2)) / Fraction(scores.final)
-    base = Fraction(known[0]) - (scores.window_change or 0)
+    first = next(level for level in levels if level is not None)
+    base = Fraction(first) - (scores.window_change or 0)
     return [
         Part(name="model", bpb=base * bytes_per_token, about="bits per token"),
         Part(
@@ -118,10 +119,11 @@ def _scores(lineage: Lineage) -> Scores | None:
 
 def _command(part: str, lineage: Lineage) -> str:
     """Return the command that measures a part of the score; empty where nothing is missing, or the model is."""
-    apart = part == "window"
-    model = lineage.packed if part == "test-time training" else lineage.trained or (lineage.packed if apart else None)
-    missing = {"window": side_by_side, "quantization": before_quantization, "test-time training": after_quantization}
-    if model is None or lineage.evaluation is None or missing[part](lineage) is not None:
+    apart, forms = part == "window", [(lineage.trained, before_quantization), (lineage.packed, after_quantization)]
+    missing = side_by_side(lineage) is None
+    wanting = (form for form, score in forms if form is not None and (missing if apart else score(lineage) is None))
+    model = next(wanting, None)
+    if model is None or lineage.evaluation is None:
         return ""
     wanted = mapping(lineage.evaluation.manifest.config, "evaluate") | ({"method": "chunked"} if apart else {})
     own, shown = mapping(model.manifest.config, "evaluate"), _below_here(model.path)

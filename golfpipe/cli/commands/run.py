@@ -56,7 +56,6 @@ def run(
       golfpipe run
       golfpipe run --preset tiny --set train.max_steps=20 --name try --until pack
       golfpipe run --seeds 1,2,3 --dry-run
-      golfpipe run --rehearse --machine gpu-80gb
     """
     from golfpipe.pipeline.runner import RunRequest, dry_run, plan_run, run_pipeline, step_fields
     from golfpipe.pipeline.seeds import parse_seeds
