@@ -17,8 +17,9 @@ def test_the_whole_chain_is_rehearsed_on_one_screen(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     words = ["run", "artifacts/data/demo", "--name", "b", "--rehearse", "--machine", "laptop", "--threads", "1"]
-    method = ["--set", "ttt.method=score_first_sgd"]
-    assert main([*words, *method]) == 0
+    words += ["--set", "ttt.method=score_first_sgd"]
+    monkeypatch.setattr("sys.argv", ["golfpipe", *words])
+    assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
     assert "the run, on laptop" in lines[1]
