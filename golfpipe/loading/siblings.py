@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+from golfpipe.config.later import without_idle
 from golfpipe.jobs.registry import STAGES, without_keys
 from golfpipe.loading.lineage import Lineage
 from golfpipe.store.artifact import Artifact
@@ -71,7 +72,8 @@ def measure(evaluation: Artifact, *, chunked: bool = False) -> tuple[Any, ...]:
     `chunked` it is what it would be with windows side by side, which have no stride."""
     manifest = evaluation.manifest
     ignored = ("evaluate.method", "evaluate.stride") if chunked else ()
-    settings = without_keys({"evaluate": mapping(manifest.config, "evaluate")}, (*STAGES["evaluate"].neutral, *ignored))
+    own = without_idle({"evaluate": mapping(manifest.config, "evaluate")})
+    settings = without_keys(own, (*STAGES["evaluate"].neutral, *ignored))
     data = manifest.input("data")
     return settings, manifest.metrics.get("scored_targets"), data.digest if data is not None else None
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 
 from golfpipe.codec.container import encode_payload
-from golfpipe.config.schema import PipelineConfig, plain_config
+from golfpipe.config.later import plain_model
+from golfpipe.config.schema import PipelineConfig
 from golfpipe.loading.pieces import packed_file
 from golfpipe.model.config import parameter_shapes, possible_names
 from golfpipe.quant.config import QuantizeConfig, target_bytes_of
@@ -28,4 +29,4 @@ def expected_file_bytes(config: PipelineConfig) -> int:
     generator, shapes = torch.Generator().manual_seed(0), parameter_shapes(config.model)
     weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     quantized = quantize_weights(weights, settings, universe=possible_names(config.model))
-    return len(packed_file(encode_payload(plain_config(config.model), quantized.pieces.values(), coder=pack.coder)))
+    return len(packed_file(encode_payload(plain_model(config.model), quantized.pieces.values(), coder=pack.coder)))

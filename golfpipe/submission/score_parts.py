@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from golfpipe.config.later import with_idle
 from golfpipe.config.override import override_text
 from golfpipe.loading.lineage import Lineage
 from golfpipe.loading.siblings import after_adaptation, after_quantization, before_quantization, side_by_side
@@ -126,7 +127,7 @@ def _command(part: str, lineage: Lineage) -> str:
     if model is None or lineage.evaluation is None:
         return ""
     wanted = mapping(lineage.evaluation.manifest.config, "evaluate") | ({"method": "chunked"} if apart else {})
-    own, shown = mapping(model.manifest.config, "evaluate"), _below_here(model.path)
+    own, shown = mapping(with_idle(model.manifest.config), "evaluate"), _below_here(model.path)
     words = ["-o", str(shown.with_name(f"evaluate-{shown.name}-side-by-side"))] if apart else []
     for key, value in wanted.items():
         if own.get(key) != value:
