@@ -61,7 +61,9 @@ def score_parts(scores: Scores) -> list[Part]:
         ),
         Part(name="window", bpb=scores.window_change),
         Part(name="quantization", bpb=quantized),
-        Part(name="test-time training", bpb=adapted if scores.adapted else Fraction(0)),
+        Part(name="test-time training", bpb=adapted)
+        if scores.adapted
+        else Part(name="test-time training", bpb=Fraction(0), about="none in this score"),
     ]
 
 

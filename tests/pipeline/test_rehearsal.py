@@ -125,6 +125,14 @@ def test_steps_that_do_not_depend_on_a_failure_go_on(
     assert found["pack"].step.reasons == ("needs quantize",)
 
 
+def test_every_seed_is_rehearsed(plan: RunPlan) -> None:
+    request = RunRequest(settings=Settings(), context=Context(), name="s", data=Path("text"), seeds=(1, 2))
+    found = _rehearse(plan_run(request))
+    assert {each.step.state for each in found.values()} == {"given", "done"}
+    assert found["seed-2/train"].step.artifact.path == Path("artifacts/s-rehearsal/seed-2/train")
+    assert len(found["submit"].step.artifact.manifest.inputs) == 2
+
+
 def test_an_interrupt_ends_it(plan: RunPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     _break(monkeypatch, "pack", Interrupted("stopped"))
     with pytest.raises(Interrupted):
