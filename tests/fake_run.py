@@ -57,6 +57,7 @@ class FakeRun:
     train_log: bool = True
     overrides: tuple[str, ...] = ()
     evaluate_earlier_forms: bool = True
+    rehearsal: bool = False
     extra_train_metrics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -198,9 +199,9 @@ class FakeRun:
             "scored_bytes": BYTES if self.scored_targets == TARGETS else BYTES // 6,
             "split_targets": TARGETS,
             "whole_split": self.scored_targets == TARGETS,
-            "method": "sliding",
+            "method": self.config.evaluate.method,
             "context_length": 256,
-            "stride": 64,
+            "stride": 64 if self.config.evaluate.method == "sliding" else None,
             "protocol": protocol,
             "eligible": protocol != "pre_eval",
             "eval_seconds": self.eval_seconds,
@@ -241,7 +242,7 @@ class FakeRun:
             key=job_key(STAGES[stage], self.config, {role: a.manifest.digest for role, a in inputs.items()}),
             config=plain_config(self.config),
             inputs=tuple(artifact.reference(role) for role, artifact in inputs.items()),
-            provenance=PROVENANCE,
+            provenance=PROVENANCE | ({"rehearsal": True} if self.rehearsal else {}),
         )
         return Artifact(out, manifest)
 

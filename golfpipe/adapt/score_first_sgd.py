@@ -6,9 +6,10 @@ windows are scored, all its targets are, and only then is it trained on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from golfpipe.adapt.method import Method, Recipe, Work
 from golfpipe.errors import StageFailed
@@ -45,6 +46,7 @@ class ScoreFirstSgd(Method):
     about = "SGD on all weights, each chunk scored before it is learned from"
     told = ("momentum",)
     score_first = True
+    shortened: ClassVar[Mapping[str, int | float]] = {"epochs": 1, "chunk_tokens": 512}
 
     def loss_batch(self, recipe: SgdRecipe) -> tuple[int, int]:
         return recipe.batch_sequences, recipe.context_length

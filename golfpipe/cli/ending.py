@@ -29,8 +29,8 @@ def ending(
     """Return the lines below the progress of a run. `steps` is the table of the steps."""
     found = _judgment(verdict) if verdict is not None else []
     places = [
-        *(_labeled("records", str(records)) if records is not None else []),
-        *_labeled("report", str(page) if page is not None else "not made"),
+        *(labeled("records", str(records)) if records is not None else []),
+        *labeled("report", str(page) if page is not None else "not made"),
         *([f"next ({verdict.purpose}):", verdict.command] if verdict is not None else []),
     ]
     worth = worth_table(numbers) if numbers is not None else []
@@ -56,10 +56,10 @@ def worth_table(numbers: Numbers) -> list[str]:
 def _judgment(verdict: Verdict) -> list[str]:
     """Return the gravest of what looks wrong: all of it may not fit on a screen."""
     if not verdict.wrong:
-        return _labeled("verdict", "Nothing looks wrong.")
+        return labeled("verdict", "Nothing looks wrong.")
     gravest, *others = verdict.wrong
     more = f" The report tells {len(others)} more." if others else ""
-    return _labeled("wrong", f"{gravest}{more}", most=3)
+    return labeled("wrong", f"{gravest}{more}", most=3)
 
 
 def _rules(rules: Sequence[RuleResult]) -> list[str]:
@@ -71,10 +71,10 @@ def _rules(rules: Sequence[RuleResult]) -> list[str]:
     if of["fail"]:
         first = of["fail"][0]
         text += f": {first.number}. {first.evidence}"
-    return _labeled("rules", text, most=2)
+    return labeled("rules", text, most=2)
 
 
-def _labeled(label: str, text: str, most: int = 1) -> list[str]:
+def labeled(label: str, text: str, most: int = 1) -> list[str]:
     """Return a text behind its label, in at most so many lines. What has no spaces stays whole, for it may be a
     path."""
     width = max(60, min(120, shutil.get_terminal_size().columns))

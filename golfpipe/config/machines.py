@@ -34,7 +34,11 @@ class Machine:
 
     def step_seconds(self, operations: float) -> float:
         """Return the time of a training step of so many operations."""
-        return max(operations / (self.tflops * 1e12), self.least_step_ms / 1000)
+        return max(self.seconds(operations), self.least_step_ms / 1000)
+
+    def seconds(self, operations: float) -> float:
+        """Return the time of work of so many operations that is cut as the machine likes it."""
+        return operations / (self.tflops * 1e12)
 
 
 def read_machine(name: str, body: dict[str, Any], where: Path) -> Machine:

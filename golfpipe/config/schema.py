@@ -6,8 +6,10 @@ import dataclasses
 import functools
 import json
 import math
+import operator
 import re
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +87,20 @@ def setting_value(plain: Plain, key: str) -> Any:
     for part in key.split("."):
         value = value[part]
     return value
+
+
+def with_changes(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a copy of a configuration with the values of dotted keys replaced."""
+    for key, value in changes.items():
+        name, _, rest = key.partition(".")
+        inner = with_changes(getattr(config, name), {rest: value}) if rest else value
+        config = dataclasses.replace(config, **{name: inner})
+    return config
+
+
+def differing(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values, by dotted key, that the configuration does not have already."""
+    return {key: value for key, value in values.items() if operator.attrgetter(key)(config) != value}
 
 
 def section_type(owner: type, name: str) -> type | None:

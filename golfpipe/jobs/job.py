@@ -26,6 +26,8 @@ class Context:
     threads: int | None = None
     force: bool = False
     resume: bool = False
+    rehearsal: bool = False
+    """True: what is made is a rehearsal's, and its manifest says so, as do those of whatever is made from it."""
     reporter: Reporter = field(default_factory=SilentReporter)
     argv: tuple[str, ...] = ()
     processes: ProcessGroup | None = None

@@ -34,6 +34,7 @@ def provenance_of(job: Job, started: float, seconds: float) -> dict[str, Any]:
         "seed": job.config.seed,
         "argv": list(job.context.argv),
         "data": _data_behind(job),
+        **({"rehearsal": True} if _is_rehearsed(job) else {}),
         "started_unix": round(started, 3),
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak_memory_bytes(),
@@ -55,6 +56,10 @@ def data_reference(manifest: Manifest) -> InputRef | None:
         return InputRef(**carried) if isinstance(carried, dict) else own
     except (TypeError, ValueError):  # edited by hand: provenance is outside the digest
         return own
+
+
+def _is_rehearsed(job: Job) -> bool:
+    return job.context.rehearsal or any(artifact.manifest.is_rehearsal for artifact in job.inputs.values())
 
 
 def _device_used(job: Job) -> dict[str, Any]:

@@ -104,6 +104,14 @@ def pieces_by_tensor(model: Plain, pieces: Mapping[str, Piece]) -> dict[str, lis
     return {tensor.name: [next(waiting) for _ in range(tensor.pieces)] for tensor in tensors}
 
 
+def values_by_tensor(model: Plain, pieces: Mapping[str, Piece]) -> dict[str, int]:
+    """Return the number of values of each tensor. Pieces of bits as they are may hold several values in a number, or a
+    part of one. Raises ArtifactError."""
+    if not is_state(model):
+        return {name: piece.num_values for name, piece in pieces.items()}
+    return {tensor.name: tensor.num_values for tensor in read_tensors(model, pieces.values())}
+
+
 def read_payload(artifact: Artifact) -> bytes:
     """Return the payload in packed.safetensors, not checked itself. Raises ArtifactError."""
     name = str(artifact.path / "packed.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 from golfpipe.config.later import without_idle
@@ -35,10 +36,23 @@ def after_adaptation(lineage: Lineage) -> float | None:
     return number(evaluation.manifest.metrics, "val_bpb")
 
 
-def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
+def side_by_side(lineage: Lineage) -> Fraction | None:
+    """Return how many bits per byte more the windows of the evaluation give than windows side by side of the same
+    length (evaluate.method=chunked), on the first form of the model that was scored in both; None where none was."""
+    evaluation = lineage.evaluation
+    if evaluation is not None and evaluation.manifest.metrics.get("method") == "chunked":
+        return Fraction(0)
+    for model in (lineage.trained, lineage.packed, lineage.quantized):
+        both = _bpb(lineage, model), _bpb(lineage, model, chunked=True)
+        if both[0] is not None and both[1] is not None:
+            return Fraction(both[0]) - Fraction(both[1])
+    return None
+
+
+def _bpb(lineage: Lineage, model: Artifact | None, *, chunked: bool = False) -> float | None:
     if lineage.evaluation is None or model is None:
         return None
-    wanted = measure(lineage.evaluation)
+    wanted = measure(lineage.evaluation, chunked=chunked)
     for candidate in _nearby_evaluations(lineage):
         manifest = candidate.manifest
         reference = manifest.input("model")
@@ -46,17 +60,20 @@ def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
             reference is not None
             and reference.digest == model.manifest.digest
             and manifest.metrics.get("protocol") == "none"
-            and measure(candidate) == wanted
+            and (not chunked or manifest.metrics.get("method") == "chunked")
+            and measure(candidate, chunked=chunked) == wanted
         ):
             return number(manifest.metrics, "val_bpb")
     return None
 
 
-def measure(evaluation: Artifact) -> tuple[Any, ...]:
-    """Return what must agree for two scores to be comparable: settings, number of targets, digest of the data."""
+def measure(evaluation: Artifact, *, chunked: bool = False) -> tuple[Any, ...]:
+    """Return what must agree for two scores to be comparable: settings, number of targets, digest of the data. With
+    `chunked` it is what it would be with windows side by side, which have no stride."""
     manifest = evaluation.manifest
+    ignored = ("evaluate.method", "evaluate.stride") if chunked else ()
     own = without_idle({"evaluate": mapping(manifest.config, "evaluate")})
-    settings = without_keys(own, STAGES["evaluate"].neutral)
+    settings = without_keys(own, (*STAGES["evaluate"].neutral, *ignored))
     data = manifest.input("data")
     return settings, manifest.metrics.get("scored_targets"), data.digest if data is not None else None
 

@@ -10,6 +10,7 @@ from golfpipe.config.schema import PipelineConfig, plain_config
 from golfpipe.jobs.registry import Stage
 from golfpipe.model.config import ModelConfig, forward_flops, parameter_count, parameter_shapes
 from golfpipe.quant.config import MATRIX_CLASSES, ClassScheme, target_bytes_of
+from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.training.config import TrainConfig
 
 FLOAT_BYTES = 4
@@ -45,6 +46,31 @@ def step_operations(config: PipelineConfig) -> float:
     """The operations of one training step: three times those of a forward pass over its tokens, the optimizer's not
     counted."""
     return 3 * forward_flops(config.model, config.train.context_length) * config.train.batch_tokens
+
+
+def scored_tokens(num_targets: int, windows: EvaluateConfig) -> int:
+    """Return the tokens of all windows in which so many targets are scored (docs/stages/evaluate.md)."""
+    context = windows.context_length
+    if windows.method == "chunked" or num_targets <= context:
+        return num_targets
+    return context * (1 + -(-(num_targets - context) // windows.stride))
+
+
+def scoring_operations(config: PipelineConfig, num_targets: int) -> float:
+    """Return the operations of scoring so many targets: a forward pass over every window."""
+    windows = config.evaluate
+    return scored_tokens(num_targets, windows) * forward_flops(config.model, windows.context_length)
+
+
+def adaptation_operations(config: PipelineConfig, num_targets: int) -> float:
+    """Return the operations of test-time training on so many targets: three forward passes over each in each epoch, and
+    the scoring of methods that score in the windows of `evaluate`."""
+    method, recipe = config.ttt.chosen, config.ttt.recipe()
+    context = getattr(recipe, "context_length", config.evaluate.context_length)
+    learning = 3 * recipe.epochs * num_targets * forward_flops(config.model, context)
+    if method.by_document:  # a chunk is learned from with what stands before it in its document
+        return learning * max(1, context / getattr(recipe, "chunk_tokens", context))
+    return learning + (scoring_operations(config, num_targets) if method.score_first else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

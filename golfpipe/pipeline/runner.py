@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from golfpipe.config.resolve import Resolved, StagesFile
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.errors import ArtifactError, GolfpipeError, OverLimit, RuleBroken, UsageError
+from golfpipe.errors import ArtifactError, Busy, GolfpipeError, Interrupted, OverLimit, RuleBroken, UsageError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import settled_by
@@ -25,8 +26,10 @@ from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import Kind
 from golfpipe.store.recorded_path import recorded_path
 
-State = Literal["up to date", "stale", "missing", "given", "done", "nothing to do", "refused"]
+State = Literal["up to date", "stale", "missing", "given", "done", "nothing to do", "refused", "failed", "not reached"]
+"""A rehearsal alone goes on after a step that failed, and does not reach what depends on it."""
 REPORT_FILE = "report.html"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 CARRIER_KINDS: tuple[Kind, ...] = ("evaluation", "adapted_model", "packed_model", "quantized_model", "trained_model")
 """Kinds whose manifests carry the settings of a whole run, the latest in the chain first."""
@@ -88,11 +91,26 @@ class RunPlan:
         """Return the settings of one step, with the seed of its chain."""
         return self.config if node.seed is None else replace(self.config, seed=node.seed)
 
+    def job(self, node: Node, found: Mapping[str, Artifact], arguments: Mapping[str, Any] = _NONE) -> Job:
+        """Return the job of a step. `found` holds the artifacts of the steps that it reads, by their names."""
+        assert node.stage is not None
+        return Job(
+            stage=node.stage,
+            config=self.config_of(node),
+            inputs={role: found[name] for role, name in node.inputs.items()},
+            out=self.out(node),
+            arguments=arguments,
+            argument_digest=_argument_digest(node),
+            context=self.context,
+        )
+
     def out(self, node: Node) -> Path:
         """Return where the node's artifact is or will be."""
         if node.stage is None:
             return recorded_path(self.config.data.source)
-        return DEMO_DATA if node.output == "token_data" else self.folder / node.name
+        if node.output == "token_data" and not self.context.rehearsal:
+            return DEMO_DATA
+        return self.folder / node.name
 
 
 def plan_run(request: RunRequest) -> RunPlan:
@@ -168,7 +186,7 @@ def dry_run(plan: RunPlan) -> list[Step]:
     steps = [_given_step(plan, node, found) for node in plan.given]
     pending: set[str] = set()
     for node in plan.work:
-        step = _inspect(_fitted(plan, steps), node, found, pending)
+        step = inspect_step(fitted_plan(plan, steps), node, found, pending)
         if step.has_work:
             pending.add(node.name)
         elif step.artifact is not None:
@@ -188,18 +206,18 @@ def run_pipeline(plan: RunPlan, say: Callable[[Step], None]) -> list[Step]:
     for step in steps:
         say(step)
     for node in plan.work:
-        fitted = _fitted(plan, steps)
-        step = _inspect(fitted, node, found, pending=set())
+        fitted = fitted_plan(plan, steps)
+        step = inspect_step(fitted, node, found, pending=set())
         say(step)
         if step.has_work:
-            step = _run_step(fitted, step, found)
+            step = run_step(fitted, step, found)
         if step.artifact is not None:
             found[node.name] = step.artifact
         steps.append(step)
     return steps
 
 
-def _fitted(plan: RunPlan, steps: Sequence[Step]) -> RunPlan:
+def fitted_plan(plan: RunPlan, steps: Sequence[Step]) -> RunPlan:
     """Return the plan for the data that the steps so far have, if any."""
     data = next((step.artifact for step in steps if step.artifact and step.node.output == "token_data"), None)
     return plan.fitted_to(data) if data is not None else plan
@@ -243,7 +261,7 @@ def _given_step(plan: RunPlan, node: Node, found: dict[str, Artifact]) -> Step:
     return Step(node=node, out=plan.out(node), state="given", reasons=("before --from",), artifact=artifact)
 
 
-def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set[str]) -> Step:
+def inspect_step(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set[str]) -> Step:
     """Return whether the node has work, and why. `pending` holds the nodes that would run first."""
     out = plan.out(node)
     if node.idle_because is not None:
@@ -262,28 +280,26 @@ def _inspect(plan: RunPlan, node: Node, found: dict[str, Artifact], pending: set
     waiting = [name for name in node.inputs.values() if name in pending]
     reasons = [reason.replace("(pending)", f"(pending {', '.join(waiting)})") for reason in reasons]
     if not reasons and plan.context.force:
-        reasons = ["--force"]
+        reasons = ["rehearsed again"] if plan.context.rehearsal else ["--force"]
     if reasons:
         return Step(node=node, out=out, state="stale", reasons=tuple(reasons))
     return Step(node=node, out=out, state="up to date", artifact=existing)
 
 
-def _run_step(plan: RunPlan, step: Step, found: dict[str, Artifact]) -> Step:
+def run_step(plan: RunPlan, step: Step, found: dict[str, Artifact], arguments: Mapping[str, Any] = _NONE) -> Step:
+    """Run a step that has work, with further arguments of its stage. A submission that breaks a limit or rule is noted
+    in the step that comes back, and in a rehearsal any failure is; else what the stage raises is raised."""
     node = step.node
-    assert node.stage is not None
-    job = Job(
-        stage=node.stage,
-        config=plan.config_of(node),
-        inputs={role: found[name] for role, name in node.inputs.items()},
-        out=step.out,
-        argument_digest=_argument_digest(node),
-        context=plan.context,
-    )
     try:
-        outcome = run_job(job)
+        outcome = run_job(plan.job(node, found, arguments))
     except (OverLimit, RuleBroken) as error:
         # Only `submit` raises these, and the table and the audit, which come next, are what the user needs now.
         return Step(node=node, out=step.out, state="refused", reasons=(error.message,), error=error)
+    except Exception as error:
+        if not plan.context.rehearsal or isinstance(error, Interrupted | Busy):
+            raise
+        failure = error if isinstance(error, GolfpipeError) else GolfpipeError(f"{type(error).__name__}: {error}")
+        return Step(node=node, out=step.out, state="failed", reasons=(failure.message,), error=failure)
     return Step(node=node, out=step.out, state="done", reasons=step.reasons, artifact=outcome.artifact)
 
 

@@ -73,6 +73,8 @@ def parse_record(content: str | bytes, name: str) -> Record:
 
 
 def _record(values: Mapping[str, Any], name: str, problems: list[str]) -> Record:
+    if values.get("rehearsal") is True:
+        problems.append(f"{name} says that it is a rehearsal, so no number in it is a result")
     leaves = list(_leaves(values))
     seeds = dict.fromkeys(leaf.seed for leaf in leaves if leaf.seed is not None)
     statements = [found for leaf in leaves if (found := _statement(leaf, name)) is not None]

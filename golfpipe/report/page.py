@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golfpipe.errors import UsageError
+from golfpipe.loading.lineage import trace
 from golfpipe.report.run_data import RunData, Samples, read_runs
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, open_rules, provenance, run_rules
@@ -20,6 +21,7 @@ from golfpipe.report.verdict import gather_numbers, verdict
 from golfpipe.reporter import Reporter, SilentReporter
 from golfpipe.store.files import make_folder, write_file, writing
 from golfpipe.submission.quoting import render
+from golfpipe.submission.score_parts import parts_of
 from golfpipe.version import __version__
 
 
@@ -71,6 +73,7 @@ def page(runs: Sequence[RunData], reporter: Reporter, samples: Samples | None = 
         stages=[(run.name, [stage_row(stage) for stage in run.stages]) for run in runs],
         training=training,
         ladder=scores,
+        score_parts=[(run.name, parts) for run in runs if run.headline and (parts := parts_of([trace(run.headline)]))],
         sizes=sizes,
         sizes_basis=BASIS.get(sizes[-1][1].basis, "") if sizes else "",
         errors=quantization,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from golfpipe.config.schema import PipelineConfig, build_config
 from golfpipe.errors import ConfigError
 from golfpipe.loading.lineage import effective_config, trace
 from golfpipe.report.run_data import RunData
+from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import count, number, text
 from golfpipe.submission.technique import one_line
 from golfpipe.units import LIMIT_BYTES
@@ -74,7 +75,7 @@ def overview(run: RunData) -> Overview:
     training = trained.manifest.metrics if trained is not None else {}
     weights = run.first("weights")
     imported = weights.manifest.metrics if weights is not None and trained is None else {}
-    packing = packed.manifest.metrics if packed is not None else {}
+    packing = _packing(packed, run.first("submission"))
     scores = run.headline.manifest.metrics if run.headline is not None else training
     validated = run.headline is None and trained is not None
     config = run_config(run)
@@ -118,6 +119,15 @@ def form_name(metrics: dict[str, object]) -> str:
     if metrics.get("protocol") in ("score_first", "pre_eval"):
         return FORM_NAMES["adapted_model"]
     return FORM_NAMES.get(text(metrics, "model_kind") or "", "model")
+
+
+def _packing(packed: Artifact | None, submission: Artifact | None) -> dict[str, Any]:
+    """Return the metrics that tell the sizes: of the submission where it has this packed model, for it counts the
+    script's real bytes."""
+    packing = packed.manifest.metrics if packed is not None else {}
+    submitted = submission.manifest.metrics if submission is not None else {}
+    is_same = bool(packing) and submitted.get("packed_bytes") == packing.get("packed_bytes")
+    return submitted if is_same else packing
 
 
 def _sizes(packing: dict[str, object]) -> Sizes | None:

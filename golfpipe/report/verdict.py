@@ -99,6 +99,8 @@ class Verdict:
 def verdict(run: RunData, numbers: Numbers) -> Verdict:
     """Return the judgment of a run with these numbers."""
     wrong = what_looks_wrong(numbers)
+    if any(stage.manifest.is_rehearsal for stage in run.stages):
+        wrong.insert(0, "This is a rehearsal of one training step: no number here is a result.")
     standing = Standing(
         rise=numbers.rise,
         bearable_bytes=numbers.bearable_bytes,

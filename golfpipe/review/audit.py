@@ -17,7 +17,7 @@ from golfpipe.records.folder import Reading, is_records_folder, read_folder
 from golfpipe.records.summary import whole
 from golfpipe.records.verdicts import judge, missing_parts, usual_notes
 from golfpipe.reporter import Reporter, SilentReporter
-from golfpipe.store.artifact import Artifact, open_artifact, try_open
+from golfpipe.store.artifact import Artifact, open_artifact, refuse_rehearsals, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all, find_artifact
 from golfpipe.submission.facts import RunFacts, gather
@@ -119,7 +119,8 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
     if is_records_folder(path):
         owner = _owning_submission(path)
         if owner is not None:
-            return _audit_submission(owner, path, execution)
+            audited = _audit_rehearsal if owner.manifest.is_rehearsal else _audit_submission
+            return audited(owner, path, execution)
         if execution is not None:
             raise UsageError(
                 f"{path}: only golfpipe's own artifacts are executed; code that others wrote is never run",
@@ -129,6 +130,8 @@ def audit_path(path: Path, execution: Execution | None = None) -> AuditReport:
         return _folder_report(read_folder(path), (_ALONE,))
     artifact = open_artifact(path) if (path / MANIFEST_NAME).is_file() else _furthest(path) or open_artifact(path)
     path = artifact.path
+    if artifact.manifest.is_rehearsal:
+        return _audit_rehearsal(artifact, path, execution)
     if artifact.manifest.kind == "submission":
         return _audit_submission(artifact, path, execution)
     if artifact.manifest.kind == "token_data":
@@ -148,6 +151,15 @@ def _furthest(run: Path) -> Artifact | None:
         if of_kind:
             return of_kind[0]
     return None
+
+
+def _audit_rehearsal(artifact: Artifact, path: Path, execution: Execution | None) -> AuditReport:
+    """No rule is judged, nor is any size, on what only shows that the steps work."""
+    if execution is not None:
+        refuse_rehearsals(artifact)
+    artifact.verify()
+    reason = "A rehearsal of one training step: nothing here is a result."
+    return _report(artifact, path, _NO_TABLE, (), not_applicable(reason), (reason,))
 
 
 def _audit_chain(artifact: Artifact, path: Path, execution: Execution | None) -> AuditReport:

@@ -23,7 +23,7 @@ from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.store.metric_values import count, number
 from golfpipe.store.search import visible_children
 
-RunState = Literal["running", "damaged", "unfinished", "stale", "finished"]
+RunState = Literal["running", "damaged", "unfinished", "rehearsal", "stale", "finished"]
 DEPTH = 3
 """The most levels of folders below which a run is looked for."""
 _FORMS = ("trained", "quantized", "packed", "adapted", "adapted")
@@ -39,7 +39,8 @@ class RunLine:
     path: Path
     state: RunState
     """The first that holds: running (a process writes into it), damaged (a manifest is unreadable, or a file is missing
-    or cut short), unfinished (a step was interrupted), stale (an input was made again), finished."""
+    or cut short), unfinished (a step was interrupted), rehearsal (no number is a result), stale (an input was made
+    again), finished."""
     preset: str | None
     steps: int | None
     """Training steps; those that the log has, while training is not finished."""
@@ -161,6 +162,8 @@ def _state(found: _Found, look: Callable[[Path], Artifact | None]) -> RunState:
         return "damaged"
     if found.unfinished:
         return "unfinished"
+    if any(artifact.manifest.is_rehearsal for artifact in found.artifacts.values()):
+        return "rehearsal"
     return "stale" if any(_is_stale(artifact, found, look) for artifact in found.artifacts.values()) else "finished"
 
 

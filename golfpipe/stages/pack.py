@@ -14,7 +14,7 @@ from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import Piece
 from golfpipe.errors import ArtifactError, StageFailed
 from golfpipe.jobs.job import Job
-from golfpipe.loading.pieces import architecture, packed_file, pieces_by_tensor, read_pieces
+from golfpipe.loading.pieces import architecture, packed_file, pieces_by_tensor, read_pieces, values_by_tensor
 from golfpipe.machine.devices import select_threads
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.artifact_writer import ArtifactWriter
@@ -31,7 +31,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     pieces = read_pieces(source)
     model = architecture(source)
     tensors = pieces_by_tensor(model, pieces)
-    classes = _classes(source, tensors)
+    classes, values = _classes(source, tensors), values_by_tensor(model, pieces)
     with job.context.reporter.task("pack", len(pieces), "tensors") as task:
         payload = encode_payload(model, pieces.values(), coder=settings.coder)
         content = packed_file(payload)
@@ -44,7 +44,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             "name": name,
             "class": classes[name],
             "bits": min((piece.bits for piece in own), default=0),
-            "values": sum(piece.num_values for piece in own),
+            "values": values[name] if own else 0,
             "bytes": sum(piece_bytes[piece.name] for piece in own),
         }
         for name, own in tensors.items()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from golfpipe.config.schema import build_config
+from golfpipe.config.schema import PipelineConfig, build_config
 from golfpipe.config.submit import RECORD_TRACK
 from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageError
 from golfpipe.extras import require
@@ -24,8 +24,8 @@ from golfpipe.jobs.job import Job
 from golfpipe.loading.lineage import Lineage, effective_config, trace
 from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
-from golfpipe.stages.verify_script import Verification, verify
-from golfpipe.store.artifact import Artifact
+from golfpipe.stages.verify_script import Verification, reduced_settings, verify
+from golfpipe.store.artifact import Artifact, refuse_rehearsals
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.metric_values import mapping, version
@@ -42,7 +42,8 @@ from golfpipe.units import format_bytes
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Inputs: roles evaluation, evaluation-2, ...; one per seed.
+    """Inputs: roles evaluation, evaluation-2, ...; one per seed. Of a rehearsal, the argument `rehearsed` is the
+    configuration of the run, which the script holds, and `cuts` are the numbers with which the script is verified.
 
     Raises UsageError for evaluations that cannot be submitted, OverLimit, RuleBroken on track 10min_16mb, StageFailed
     where a comparison with a record is asked for and scipy is not installed.
@@ -53,7 +54,12 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     lineages = [_lineage(artifact) for role, artifact in job.inputs.items() if role.startswith("evaluation")]
     facts = gather(lineages, track=track, has_folder=True)
     _check_seeds(lineages, facts)
-    refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
+    rehearsed: PipelineConfig | None = job.arguments.get("rehearsed")
+    if rehearsed is None:
+        refuse_rehearsals(*job.inputs.values())
+        refuse_over_limit(facts)  # with the reserve for the script, before anything that takes time
+    else:
+        facts = facts.of_rehearsed_run(rehearsed.evaluate.max_targets)
     script, verification = _script(job, lineages)
     facts = facts.with_script(len(script) if script is not None else None)
     refuse_over_limit(facts)
@@ -67,6 +73,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     )
     judgment = judge(facts)
     refuse_broken_rules(judgment, track)
+    judgment = replace(judgment, rehearsal=rehearsed is not None)
     if failure is not None:
         raise failure
     if made.compared is not None:
@@ -91,7 +98,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verification | None]:
     """train_gpt.py for the first seed, and on request what running it showed. No script where there can be none."""
     lineage, settings = lineages[0], job.config.submit
-    config = build_config(effective_config(lineage))
+    config = job.arguments.get("rehearsed") or build_config(effective_config(lineage))
     obstacle = next(filter(None, map(_origin_obstacle, lineages)), None) or script_obstacle(config)
     if obstacle is not None:
         job.context.reporter.warn(f"no train_gpt.py: {obstacle}")
@@ -109,7 +116,8 @@ def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verifi
     if lineage.data is None:
         raise UsageError("--verify needs the token data, which was not found", hint="bring the data artifact back")
     with job.context.reporter.task("verify train_gpt.py", 1, "scripts") as task:
-        verification = verify(script, config, adaptation, lineage.data)
+        changes = job.arguments.get("cuts") or reduced_settings(config, adaptation)
+        verification = verify(script, config, adaptation, lineage.data, changes)
         task.advance(1)
     for difference in verification.differences:
         job.context.reporter.warn(f"train_gpt.py differs from the stages: {difference}")

@@ -22,7 +22,8 @@ from typing import Any
 import torch
 
 from golfpipe import openmp
-from golfpipe.config.schema import PipelineConfig
+from golfpipe.adapt.config import TttConfig
+from golfpipe.config.schema import PipelineConfig, differing, with_changes
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
@@ -102,10 +103,11 @@ class Verification:
         }
 
 
-def verify(script: bytes, config: PipelineConfig, adaptation: Adaptation, data: Artifact) -> Verification:
-    """Run the script and the stages. `config` is the run's, `data` its token data. Raises StageFailed with the script's
-    last lines if the script fails."""
-    changes = reduced_settings(config, adaptation)
+def verify(
+    script: bytes, config: PipelineConfig, adaptation: Adaptation, data: Artifact, changes: Mapping[str, int | float]
+) -> Verification:
+    """Run the script and the stages with these values, by dotted key, in place of the run's own. `config` is the run's,
+    `data` its token data. Raises StageFailed with the script's last lines if the script fails."""
     with tempfile.TemporaryDirectory(prefix="golfpipe-verify-") as folder:
         by_script = run_script(script, data, Path(folder, "script"), config.seed, changes)
         by_stages = run_stages(
@@ -127,31 +129,18 @@ def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str
         "evaluate.max_targets": targets,
     }
     if adaptation == "ttt":
-        for name, value in config.ttt.chosen.shortened.items():
-            # What `ttt` itself says is said over the method's own section.
-            section = "ttt" if getattr(config.ttt, name, None) is not None else f"ttt.{config.ttt.method}"
-            wanted[f"{section}.{name}"] = value
-    return {key: value for key, value in wanted.items() if _value(config, key) != value}
+        wanted |= shortened(config.ttt)
+    return differing(config, wanted)
 
 
-def _value(config: Any, key: str) -> Any:
-    for name in key.split("."):
-        config = getattr(config, name)
-    return config
-
-
-def with_changes(config: Any, changes: Mapping[str, int | float | str]) -> Any:
-    """Return a copy with dotted keys replaced."""
-    inner: dict[str, dict[str, int | float | str]] = {}
-    own: dict[str, Any] = {}
-    for key, value in changes.items():
-        name, dot, rest = key.partition(".")
-        if dot:
-            inner.setdefault(name, {})[rest] = value
-        else:
-            own[name] = value
-    own |= {name: with_changes(getattr(config, name), part) for name, part in inner.items()}
-    return dataclasses.replace(config, **own)
+def shortened(ttt: TttConfig) -> dict[str, int | float]:
+    """Return the values, by dotted key, with which the chosen method does the least that shows what it computes."""
+    found: dict[str, int | float] = {}
+    for name, value in ttt.chosen.shortened.items():
+        # What `ttt` itself says is said over the method's own section.
+        section = "ttt" if getattr(ttt, name, None) is not None else f"ttt.{ttt.method}"
+        found[f"{section}.{name}"] = min(value, getattr(ttt.recipe(), name))
+    return found
 
 
 def run_script(script: bytes, data: Artifact, folder: Path, seed: int, changes: Mapping[str, int | float]) -> Numbers:

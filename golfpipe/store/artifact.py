@@ -140,6 +140,17 @@ def open_artifact(path: Path, *kinds: Kind) -> Artifact:
     return Artifact(path, manifest)
 
 
+def refuse_rehearsals(*artifacts: Artifact) -> None:
+    """Raise UsageError where one of the artifacts is a rehearsal's, for what takes results only."""
+    rehearsed = next((artifact for artifact in artifacts if artifact.manifest.is_rehearsal), None)
+    if rehearsed is not None:
+        raise UsageError(
+            f"{rehearsed.path}: made by a rehearsal of one training step, so its numbers are no result",
+            hint="give what the run itself made: golfpipe run without --rehearse",
+            path=str(rehearsed.path),
+        )
+
+
 def check_usable(path: Path) -> None:
     """Check that the system can look for the path at all: it is not too long, holds no NUL, and may be entered. Raises
     UsageError."""

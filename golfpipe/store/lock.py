@@ -94,6 +94,7 @@ class Hold:
 @contextmanager
 def output_lock(out: Path) -> Iterator[Hold]:
     """Hold `out` inside the `with` block. Raises Busy (exit 75) at once where a process, even this one, has it."""
+    missing = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
     with writing(out):
         make_folder(out.parent)
     token = new_token()
@@ -109,6 +110,9 @@ def output_lock(out: Path) -> Iterator[Hold]:
         if beat.is_alive():
             beat.join()
         _release(path, hold.content)
+        with suppress(OSError):  # a folder stays that something was written into
+            for folder in missing:
+                folder.rmdir()
 
 
 def lock_path(out: Path) -> Path:

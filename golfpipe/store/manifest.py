@@ -106,6 +106,11 @@ class Manifest:
         whole = _MANIFEST.validate_json(well_formed_json(asdict(self)), strict=True)
         return replace(whole, checksum=_checksum(asdict(whole)))
 
+    @property
+    def is_rehearsal(self) -> bool:
+        """True for what `run --rehearse` made, and for what was made from that: its numbers are no result."""
+        return self.provenance.get("rehearsal") is True
+
     def input(self, role: str) -> InputRef | None:
         """Return the first input with that role."""
         return next((ref for ref in self.inputs if ref.role == role), None)

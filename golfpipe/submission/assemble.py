@@ -19,6 +19,7 @@ from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launch
 from golfpipe.submission.readme import readme_text
 from golfpipe.submission.record import Heading, submission_json
 from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISSION_FILE, log_name
+from golfpipe.submission.score_parts import parts_of
 from golfpipe.submission.seed_results import SeedResult, seed_result
 from golfpipe.submission.significance import Significance, significance
 from golfpipe.submission.technique import technique_lines
@@ -119,6 +120,7 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
         files=listing,
         compared=made.compared,
         verification=made.verification,
+        parts=parts_of(made.lineages),
     )
     record = json.dumps(_record(made, judgment), indent=2, ensure_ascii=False, allow_nan=False)
     return {

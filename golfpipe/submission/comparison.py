@@ -11,7 +11,7 @@ from golfpipe.config.resolve import changed_keys
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.extras import require
 from golfpipe.loading.document_scores import read_document_scores
-from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact import Artifact, open_artifact, refuse_rehearsals
 from golfpipe.store.metric_values import needed_number
 from golfpipe.submission.bootstrap import PairedDifference, paired_bootstrap
 
@@ -40,6 +40,7 @@ def compare_evaluations(first: Path, second: Path, *, resamples: int = 10_000, s
     and StageFailed without scipy."""
     require("scipy")
     left, right = open_artifact(first, "evaluation"), open_artifact(second, "evaluation")
+    refuse_rehearsals(left, right)
     _check_comparable(left, right)
     one, other = (needed_number(artifact.manifest.metrics, "val_bpb", artifact.path) for artifact in (left, right))
     a, b = read_document_scores(left), read_document_scores(right)

@@ -101,6 +101,17 @@ class Facts:
         runs = tuple(replace(run, code_bytes=script_bytes, code_measured=True) for run in self.runs)
         return replace(self, runs=runs, script_bytes=script_bytes)
 
+    def of_rehearsed_run(self, max_targets: int) -> Facts:
+        """Return the facts of a run of which only the rehearsal is there: nothing is timed yet, and as many targets
+        will be scored as evaluate.max_targets says."""
+        unknown = (replace(run, train_seconds=None, eval_seconds=None, scored_bytes=None) for run in self.runs)
+        scored = [min(max_targets or run.split_targets or 0, run.split_targets or 0) for run in self.runs]
+        runs = (
+            replace(run, scored_targets=targets, whole_split=targets == run.split_targets)
+            for run, targets in zip(unknown, scored, strict=True)
+        )
+        return replace(self, runs=tuple(runs))
+
     def with_executed(self, executed: Sequence[Executed]) -> Facts:
         """Return the facts with what running the methods showed, one per run; none where they were not run."""
         if not executed:

@@ -18,6 +18,8 @@ class Judgment:
     rules: tuple[RuleResult, ...]
     deviations: tuple[str, ...]
     """The departures from the challenge's rules, one sentence each."""
+    rehearsal: bool = False
+    """True where the rules are judged for a run of which only the rehearsal is there, so that no number is a result."""
 
     @property
     def failed(self) -> tuple[RuleResult, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.quoting import render
 from golfpipe.submission.record import Heading
+from golfpipe.submission.score_parts import Part
 from golfpipe.submission.seed_results import SeedResult, largest, spread
 from golfpipe.submission.significance import Significance
 from golfpipe.units import format_seconds
@@ -24,8 +25,10 @@ def readme_text(
     verification: Mapping[str, Any] | None = None,
     files: Sequence[tuple[str, str]],
     compared: Significance | None = None,
+    parts: Sequence[Part] = (),
 ) -> str:
-    """Return the text in Markdown. `files`: name and purpose, in Markdown, of each file beside the README."""
+    """Return the text in Markdown. `files`: name and purpose, in Markdown, of each file beside the README. `parts`:
+    those of the mean score."""
     columns = (
         [result.before_quantization_bpb for result in results],
         [result.after_quantization_bpb for result in results],
@@ -43,6 +46,7 @@ def readme_text(
         code_measured=code_measured,
         verification=verification,
         compared=compared,
+        parts=parts,
         technique=technique,
         judgment=judgment,
         unchecked_rules=sum(rule.status == "not checked" for rule in judgment.rules),

@@ -62,6 +62,7 @@ def submission_json(
         "pytorch_version": heading.pytorch_version,
         "technique_summary": " ".join(technique),
         "compliance": compliance(judgment),
+        **({"rehearsal": True} if judgment.rehearsal else {}),
         **({"significance": compared.as_json()} if compared is not None else {}),
     }
 

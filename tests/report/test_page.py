@@ -58,8 +58,8 @@ def page(whole: FakeRun) -> str:
 
 def test_a_whole_run_has_every_section_and_its_numbers(whole: FakeRun, page: str):
     assert headings(page) == [
-        "Verdict", "Stages", "Training", "Score per stage", "Where the bytes are", "Quantization error",
-        "Test-time training", "Rules", "Configuration", "Provenance",
+        "Verdict", "Stages", "Training", "Score per stage", "The score taken apart", "Where the bytes are",
+        "Quantization error", "Test-time training", "Rules", "Configuration", "Provenance",
     ]  # fmt: skip
     total = 40_000 + PackConfig().code_bytes_reserve
     left = f"{16_000_000 - total:,} B left of 16,000,000 B"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeRun
+from fake_stages import make_artifact
 
 from golfpipe.cli.app import COMMANDS
 from golfpipe.loading.warning_signs import MOST_EDGE_SHARE, Rise, Validation
@@ -141,3 +142,16 @@ def test_of_several_runs_the_one_with_most_trouble_is_told(tmp_path: Path):
     numbers, told = gravest(runs)
     assert numbers.over_limit and len(told.wrong) == 2
     assert gravest(runs[:1])[1].wrong == ()
+
+
+def test_the_script_of_a_submission_counts_instead_of_the_reserve(fake: FakeRun) -> None:
+    def total() -> int | None:
+        return gather_numbers(read_run(fake.folder), baselines=False).total_bytes
+
+    assert total() == fake.packed_size + fake.config.pack.code_bytes_reserve
+    sizes = {"packed_bytes": fake.packed_size, "code_bytes": 29_186, "total_bytes": fake.packed_size + 29_186}
+    make_artifact(fake.folder / "submit", "submission", metrics=sizes)
+    assert total() == fake.packed_size + 29_186
+    shutil.rmtree(fake.folder / "submit")
+    make_artifact(fake.folder / "submit", "submission", metrics=sizes | {"packed_bytes": 1})  # of another packed model
+    assert total() == fake.packed_size + fake.config.pack.code_bytes_reserve

@@ -12,6 +12,7 @@ import pytest
 from script_runs import Small, sources_with
 
 from golfpipe.config.resolve import load_stages, resolve_config
+from golfpipe.config.schema import with_changes
 from golfpipe.errors import StageFailed
 from golfpipe.script.entry import Settings, main, script_settings
 from golfpipe.script.generate import generate_script, script_obstacle, script_settings_of
@@ -23,7 +24,6 @@ from golfpipe.stages.verify_script import (
     reduced_settings,
     run_script,
     verify,
-    with_changes,
 )
 
 
@@ -226,13 +226,15 @@ def test_scripts_fit_the_reserve_of_their_preset(preset: str, overrides, adaptat
 def test_verify_compares_few_steps_of_both(small: Small) -> None:
     """Also of a run that compiles, which the script does on a GPU alone."""
     config = small.config("ttt.method=cosine", "train.compile=on", "ttt.compile=on", "evaluate.compile=on")
-    result = verify(generate_script(script_settings_of(config, "ttt"), "compressed"), config, "ttt", small.data)
+    script, changes = generate_script(script_settings_of(config, "ttt"), "compressed"), reduced_settings(config, "ttt")
+    result = verify(script, config, "ttt", small.data, changes)
     assert result.equal and result.settings["train.max_steps"] == 3
 
 
 def test_verify_names_what_differs(small: Small) -> None:
     read = sources_with("golfpipe.model.layers", r"NORM_EPS = 1\.1920929e-07", "NORM_EPS = 1e-3")
-    result = verify(whole_script(small, read), small.config("ttt.method=cosine"), "ttt", small.data)
+    config = small.config("ttt.method=cosine")
+    result = verify(whole_script(small, read), config, "ttt", small.data, reduced_settings(config, "ttt"))
     assert not result.equal
     assert [line.split(":")[0] for line in result.differences] == [
         "train_loss_nats", "packed_sha256", "val_loss_nats", "val_bpb",

@@ -53,6 +53,21 @@ def test_the_packed_file_has_the_size_asked_for_and_decompress_reads_it(folder):
     assert restored["head.weight"] is restored["tok_emb.weight"] and int(restored["steps"]) == 7
 
 
+def test_values_are_counted_as_the_tensor_has_them(tmp_path):
+    """Many narrow numbers are stored as fewer wide ones."""
+    counts = torch.arange(100_000, dtype=torch.int32)
+    torch.save({"counts": counts, "weight": torch.randn(64, 64)}, tmp_path / "theirs.pt")
+    run = tmp_path / "run"
+    for words in (
+        ["import", str(tmp_path / "theirs.pt"), "--as", "weights", "-o", str(run / "import")],
+        ["quantize", str(run / "import"), "--set", "quantize.target_bits=3"],
+        ["pack", str(run / "quantize")],
+    ):
+        assert main([*words, "-q"]) == 0
+    sizes = json.loads((run / "pack" / "sizes.json").read_text())["tensors"]
+    assert {line["name"]: line["values"] for line in sizes} == {"counts": 100_000, "weight": 4096}
+
+
 def test_sizes_and_reports_are_by_tensor_and_add_up(folder):
     run = folder / "run"
     sizes = json.loads((run / "pack" / "sizes.json").read_text())

@@ -272,3 +272,17 @@ def _write_lock(out: Path, owner: dict[str, object]) -> None:
 
 def _dead_pid() -> int:
     return 2**22 + 1  # above the largest that Linux gives
+
+
+def test_folders_that_stay_empty_go_again(tmp_path: Path) -> None:
+    out = tmp_path / "artifacts" / "run" / "train"
+    with output_lock(out):
+        assert out.parent.is_dir()
+    assert not (tmp_path / "artifacts").exists()
+    with output_lock(out):
+        (out.parent.parent / "kept").touch()
+    assert not out.parent.exists() and (tmp_path / "artifacts" / "kept").exists()
+    out.parent.mkdir()
+    with output_lock(out):
+        pass
+    assert out.parent.is_dir()

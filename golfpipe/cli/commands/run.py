@@ -12,7 +12,9 @@ from golfpipe.cli.audit_text import audit_error, audit_fields, audit_metrics
 from golfpipe.cli.command import context_of, input_path, settings_of
 from golfpipe.cli.ending import ending
 from golfpipe.cli.options import WorkOptions
+from golfpipe.cli.rehearsal_text import real_command, rehearsal_lines, state_of
 from golfpipe.cli.step_text import result_table, step_lines
+from golfpipe.errors import UsageError
 from golfpipe.reporter import beside_finished_work
 from golfpipe.store.metric_values import text
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from golfpipe.jobs.job import Context
-    from golfpipe.pipeline.runner import Step
+    from golfpipe.pipeline.runner import RunPlan, Step
     from golfpipe.review.audit import AuditReport
     from golfpipe.store.artifact import Artifact
 
@@ -37,13 +39,17 @@ def run(
         str | None,
         typer.Option(metavar="N,N,...", help="Train once with each of these seeds; one submission of them all."),
     ] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Try every step at one step of training, in a folder of its own.")
+    ] = False,
 ) -> Answer:
     """Run the whole chain: text to a checked submission folder.
 
     Reads stages.yaml, and token_data if given. Writes one artifact per step in artifacts/NAME, and report.html there.
     Steps that are up to date are skipped; for the others it says why they run. Over the byte limit it goes on to the
     audit and then exits 4. With --seeds there is one chain of steps for each seed, in artifacts/NAME/seed-N, and the
-    data is shared; the same command goes on with what is missing.
+    data is shared; the same command goes on with what is missing. With --rehearse every step does the least that shows
+    that it works, in artifacts/NAME-rehearsal.
 
     \b
     Examples:
@@ -66,6 +72,8 @@ def run(
             seeds=parse_seeds(seeds) if seeds is not None else (),
         )
     )
+    if rehearse:
+        return _rehearsal(plan, options, start)
     width = max(len(node.name) for node in (*plan.given, *plan.work))
     if options.dry_run:
         steps = dry_run(plan)
@@ -79,6 +87,32 @@ def run(
         context.reporter.note(f"no --preset given: using {settings_of(options).stages().default_preset}")
     steps = run_pipeline(plan, lambda step: context.reporter.note("\n".join(step_lines(step, width))))
     return _answer(steps, plan.folder, context)
+
+
+def _rehearsal(run: RunPlan, options: WorkOptions, start: str | None) -> Answer:
+    """Rehearse the run, and return what became of each step and what it will take."""
+    from golfpipe.pipeline.rehearsal import cuts, rehearsal_of, rehearse
+    from golfpipe.pipeline.runner import step_fields
+    from golfpipe.pipeline.settings import machine_of
+
+    if start is not None or options.dry_run:
+        raise UsageError("--rehearse tries every step, and takes neither --from nor --dry-run")
+    command, width = real_command(run.context.argv), max(len(node.name) for node in run.work)
+    say, cut = run.context.reporter.note, cuts(run.config)
+    done = rehearse(run, machine_of(settings_of(options)), lambda step: say("\n".join(step_lines(step, width))))
+    stages = [
+        step_fields(each.step)
+        | {"rehearsal": state_of(each), "expected": dict(each.expected)}
+        | {"error": each.error.message if each.error is not None else None}
+        for each in done
+    ]
+    named = [f"{key}={value:g}" for key, value in cut.items()]
+    return Answer(
+        lines=["", *rehearsal_lines(done, named, options.machine, command)],
+        path=rehearsal_of(run).folder,
+        extra={"rehearsal": True, "stages": stages, "cuts": cut, "command": command},
+        error=next((each.error for each in done if each.error is not None), None),
+    )
 
 
 def _answer(steps: list[Step], folder: Path, context: Context) -> Answer:

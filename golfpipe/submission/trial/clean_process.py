@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe import openmp
-from golfpipe.errors import StageFailed
+from golfpipe.errors import StageFailed, UsageError
 from golfpipe.store.artifact import Artifact
 from golfpipe.submission.trial.findings import Opened, Watcher
 from golfpipe.submission.trial.strace_log import parse_strace, strace_command
@@ -75,7 +75,8 @@ class CleanProcesses:
             raise self._failed("left no result")
         found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         if "error" in found:
-            raise StageFailed(f"executing the rules: {found['error']}", hint=found.get("hint"))
+            kind = UsageError if found.get("exit_code") == UsageError.exit_code else StageFailed
+            raise kind(f"executing the rules: {found['error']}", hint=found.get("hint"))
         self.files += found["files"]
         if strace is None:
             self.sockets += found["sockets"]

@@ -56,7 +56,7 @@ def main(build: Build | None = None) -> None:
     try:
         result = put_on_trial(request, build or _BUILDERS[request["method"]])
     except GolfpipeError as error:
-        result = {"error": error.message, "hint": error.hint}
+        result = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
     result |= {"files": sorted(set(hook.files)), "sockets": [*sorted(set(hook.sockets)), *inherited]}
     Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
 

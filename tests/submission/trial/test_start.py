@@ -17,7 +17,7 @@ from golfpipe.cli.app import main
 from golfpipe.errors import ArtifactError, StageFailed, UsageError
 from golfpipe.loading.lineage import trace
 from golfpipe.submission.trial.room import Room
-from golfpipe.submission.trial.start import execute
+from golfpipe.submission.trial.start import execute, execute_file
 from golfpipe.submission.trial.strace_log import parse_strace, strace_command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,6 +146,14 @@ def test_a_process_that_fails_says_why(chain, evaluation):
     program = [sys.executable, "-I", "-c", "raise SystemExit('no such thing')"]
     with pytest.raises(StageFailed, match="ended with 1: no such thing"):
         execute(trace(evaluation), room=Room(program=program, use_strace=False))
+
+
+def test_what_the_user_gave_wrong_is_told_apart_from_what_failed(tmp_path, chain):
+    scorer = tmp_path / "scorer.py"
+    scorer.write_text("def scores(tokens): return 0")
+    with pytest.raises(UsageError, match=r"expected a function score\(tokens, \.\.\.\), found None") as caught:
+        execute_file(scorer, chain.data, room=Room(targets=64, use_strace=False))
+    assert "--example" in caught.value.hint
 
 
 def test_what_is_not_packed_or_has_no_data_is_refused(chain, evaluation):
