@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import json
 import math
@@ -11,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from fake_run import FakeRun, submit_job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golfpipe.cli.app import app, main
-from golfpipe.config.resolve import load_stages
+from golfpipe.cli.app import main
 from golfpipe.errors import ArtifactError
 from golfpipe.jobs.run import run_job
 from golfpipe.report.svg import Drawing
@@ -75,12 +72,9 @@ def test_versions(value: str, known: bool) -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
         patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
         for section in ("stages", "sizes", "sweep"):  # matplotlib takes seconds
             patch.setattr(f"golfpipe.report.section_{section}.drawing", lambda draw, *, name, title: Drawing(title, []))
-        patch.setattr("golfpipe.cli.app.app", typer.main.get_command(app))
-        patch.setattr("golfpipe.pipeline.settings.load_stages", functools.cache(load_stages))
         made = FakeRun(tmp_path_factory.mktemp("base") / "alpha").build()
         run_job(submit_job([made.open("evaluate-pack")], made.folder / "submit"))
         yield made.folder

@@ -3,7 +3,6 @@ language would act on, and the files parse to the same tree as with a harmless w
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import tempfile
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from fake_run import FakeRun, submit_job
 
-from golfpipe.cli.app import app, main
+from golfpipe.cli.app import main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import build_config, plain_config
 from golfpipe.jobs.run import run_job
@@ -34,13 +32,9 @@ LAUNCHERS = 'submit.launchers=["torchrun","modal","slurm"]'
 @pytest.fixture(scope="module")
 def patched() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
         patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
         for section in ("stages", "sizes", "sweep"):  # matplotlib takes seconds; it escapes what it writes
             patch.setattr(f"golfpipe.report.section_{section}.drawing", lambda draw, *, name, title: Drawing(title, []))
-        # What every command does anew, whatever the run holds: the tree of commands, and stages.yaml.
-        patch.setattr("golfpipe.cli.app.app", typer.main.get_command(app))
-        patch.setattr("golfpipe.pipeline.settings.load_stages", functools.cache(load_stages))
         yield
 
 
