@@ -90,7 +90,8 @@ def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[],
         assert not HIDDEN & set(hostile[name]), f"{name}: control characters"
 
 
-def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(3))
+def test_every_text_field_in_turn(base: Path, tmp_path: Path, part: int) -> None:
     plain = outputs(base, tmp_path / "plain")
     assert REFUSED not in plain.values() and len(plain) == 10
     usual, texts = trees(plain), fields(base, str)
@@ -106,14 +107,15 @@ def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
                 path.write_bytes(content)
 
     reached, refused = set(), 0
-    for field in texts:
+    for field in texts[part::3]:
         made = outputs_with(EVERYTHING, field)
         changed = {name: text for name, text in made.items() if text != plain.get(name)}
         check(changed, usual, lambda field=field: outputs_with(HARMLESS, field))
         reached |= {name for name, text in changed.items() if text != REFUSED}
         refused += REFUSED in changed.values()
-    assert {"README.md", "submission.json", "config.yaml", "report.html", "report.md"} <= reached
-    assert refused > 10
+    assert {"config.yaml", "report.html", "report.md"} <= reached
+    assert part == 0 or {"README.md", "submission.json"} <= reached
+    assert refused > 3
 
 
 def test_the_name_of_the_run(patched: None, tmp_path: Path) -> None:
