@@ -116,7 +116,7 @@ def test_a_compiled_run_repeats_bit_for_bit(precision):
     torch.set_num_threads(2)
     tokens = np.random.default_rng(0).integers(0, 40, 50_000).astype(np.uint16)
     settings = TrainConfig(max_steps=6, batch_tokens=4096, context_length=256, qat_start=1.0, precision=precision)
-    dtype, model = COMPUTE_DTYPES[precision], replace(SMALL, model_dim=64, num_layers=1)
+    dtype, model = COMPUTE_DTYPES[precision], replace(SMALL, model_dim=64)
     try:
         for _ in range(2):
             network = build_network(model, dtype)
@@ -186,6 +186,14 @@ def test_only_the_shape_that_recurs_is_compiled(monkeypatch):
     assert calls == [(2, 3), (2, 3)]
 
 
+@pytest.fixture(scope="module")
+def no_compiled_code(tmp_path_factory):
+    """A folder for compiled code that has none of earlier tests; the compiler's own headers are compiled in it once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
+
 def network_and_text(model=SMALL):
     network = build_network(model)
     initialize(network, 0)
@@ -195,8 +203,7 @@ def network_and_text(model=SMALL):
 
 @quiet
 @needs_compiler
-def test_compiled_scores_are_the_uncompiled_ones(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_compiled_scores_are_the_uncompiled_ones(no_compiled_code):
     network, inputs, targets = network_and_text()
     with torch.inference_mode():
         found = compiled_for(network.last_nats, (2, 12))(inputs, targets, 4)
@@ -205,8 +212,7 @@ def test_compiled_scores_are_the_uncompiled_ones(tmp_path, monkeypatch):
 
 @quiet
 @needs_compiler
-def test_compiled_losses_are_the_uncompiled_ones(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_compiled_losses_are_the_uncompiled_ones(no_compiled_code):
     network, inputs, targets = network_and_text(replace(SMALL, num_layers=1))
     gradients = []
     for loss_of in (network, compiled_for(network, (2, 12))):
