@@ -1,47 +1,49 @@
-"""Run benchmarks and keep their results, each in a process of its own.
+"""Run benchmarks, each in a process of its own.
 
 python -m benchmarks                            # all of them, about 14 minutes on 2 cores
 python -m benchmarks train_step evaluation      # some by name
-python -m benchmarks --quick --output /tmp/x    # toy sizes: whether they run, no figures
-python -m benchmarks.tables                     # the results into docs/speed.md and docs/speed-tables.md
+python -m benchmarks --quick                    # toy sizes: whether they run, no figures
+python -m benchmarks --record                   # the results are kept, and go into docs/speed.md and speed-tables.md
 
 BENCHMARK_CLOCK=cpu OMP_NUM_THREADS=1 in the environment measures CPU seconds of one thread, where the machine is busy
-with other work. A result is benchmarks/results/NAME.json (or --output FOLDER) and a table on standard output.
+with other work. A result is a table on standard output and NAME.json in a folder (benchmarks/keep.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from benchmarks.child import peak_memory_bytes
+from benchmarks.keep import add_output_options, write_result
 from benchmarks.tables import NAMES, RESULTS, detail_table
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"any of {', '.join(NAMES)}; default all")
-    parser.add_argument("--quick", action="store_true", help="toy sizes, one repetition; kept only with --output")
-    parser.add_argument("--output", type=Path, help="folder for the results; default benchmarks/results")
+    parser.add_argument("--quick", action="store_true", help="toy sizes, one repetition")
+    add_output_options(parser)
     options = parser.parse_args()
+    if options.quick and options.output == RESULTS:
+        parser.error("--quick measures nothing that --record could keep")
     names = options.names or list(NAMES)
     if len(names) == 1:
         run_one(names[0], options.quick, options.output)
         return 0
-    words = (["--quick"] if options.quick else []) + (["--output", str(options.output)] if options.output else [])
+    words = [*(["--quick"] if options.quick else []), "--output", str(options.output)]
     codes = [
         subprocess.run([sys.executable, "-m", "benchmarks", name, *words], check=False).returncode for name in names
     ]
     return max(codes)
 
 
-def run_one(name: str, quick: bool, output: Path | None) -> None:
-    """Run one benchmark here, print its table, and keep its results unless they are a smoke run's."""
+def run_one(name: str, quick: bool, output: Path) -> None:
+    """Run one benchmark here, print its table, and write its result."""
     from benchmarks.timing import machine
     from golfpipe.version import source_commit
 
@@ -56,10 +58,7 @@ def run_one(name: str, quick: bool, output: Path | None) -> None:
         "results": results,
     }
     print(f"## {name}\n\n{detail_table(kept)}\n", flush=True)
-    folder = output or (None if quick else RESULTS)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n")
+    write_result(output, name, kept)
 
 
 if __name__ == "__main__":

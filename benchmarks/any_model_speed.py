@@ -1,6 +1,6 @@
 """Time and memory of compress and decompress for the weights of a model that golfpipe did not make.
 
-python -m benchmarks.any_model_speed [--only NAME]        # benchmarks/results/any_model_speed.json
+python -m benchmarks.any_model_speed [--only NAME]        # writes any_model_speed.json (benchmarks/keep.py)
 
 Each measurement is a process of its own. `bank36m` has the shapes of the public records: 11 layers in four banks and a
 table of 8,192 x 512, Gaussian, 36 M values. `bank36m calibrated` has second moments and Fisher diagonals of random
@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.child import CLOCK, ROOT, clock, measured, peak_memory_bytes
+from benchmarks.child import CLOCK, clock, measured, peak_memory_bytes
+from benchmarks.keep import add_output_options, read_result, write_result
 from golfpipe import Calibration, compress, decompress, split
 from golfpipe.weights.rules import Rule
 
-RESULT = ROOT / "benchmarks" / "results" / "any_model_speed.json"
 BITS = 3.0
 BANKS: dict[str, Rule] = {"*_bank": split(0)}
 
@@ -123,10 +123,11 @@ def decompress_case(file: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=list(CASES))
-    only = parser.parse_args().only or list(CASES)
-    results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    add_output_options(parser)
+    options = parser.parse_args()
+    results = read_result(options.output, "any_model_speed") or {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in only:
+        for name in options.only or CASES:
             file = str(Path(folder) / "data")
             results[name] = {
                 "compress": measured("benchmarks.any_model_speed:compress_case", name, file).returned,
@@ -134,7 +135,7 @@ def main() -> None:
             }
             print(name, json.dumps(results[name], indent=1), flush=True)
             results["cpus"], results["load"], results["clock"] = os.cpu_count(), os.getloadavg()[0], CLOCK
-            RESULT.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+            write_result(options.output, "any_model_speed", results)
 
 
 if __name__ == "__main__":

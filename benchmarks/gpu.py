@@ -1,11 +1,11 @@
 """The whole chain on one GPU: trains `16l` at context 2048 for some minutes, quantizes, packs, adapts and evaluates.
 
 python -m benchmarks.gpu ../shared/data/fineweb_sample                        # one CUDA device, 6 minutes
-python -m benchmarks.gpu ../shared/data/fineweb_sample --device cpu --steps 3 # at a small scale, kept nowhere
+python -m benchmarks.gpu ../shared/data/fineweb_sample --device cpu --steps 3 # at a small scale
 
 The folder holds FineWeb shards in the challenge's format and the tokenizer; a finished token_data artifact will do as
-well. Writes benchmarks/results/gpu.json: tokens/s, step time, model FLOPs utilization, peak memory, compile seconds,
-and the seconds of every stage.
+well. Writes gpu.json (benchmarks/keep.py says where): tokens/s, step time, model FLOPs utilization, peak memory,
+compile seconds, and the seconds of every stage.
 
 Model FLOPs of a trained token: 6 N + 6 L d T, with N the weights multiplied per token (`16l`: 42.6 M; tables are looked
 up and not multiplied, the shared K/V projections count in all 16 layers, the tied token table once, for the logits) and
@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from benchmarks.child import measured, peak_memory_bytes
+from benchmarks.keep import add_output_options, write_result
 from benchmarks.tables import RESULTS, detail_table
 from benchmarks.timing import machine
 from golfpipe.api import Artifact, evaluate, open_artifact, pack, quantize, train, ttt
@@ -75,8 +76,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180.0, help="of training, on a GPU")
     parser.add_argument("--steps", type=int, help="training steps instead of --seconds")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as JSON")
-    parser.add_argument("--output", type=Path, help="file for the result; default benchmarks/results/gpu.json on a GPU")
+    add_output_options(parser)
     options = parser.parse_args()
+    if options.device == "cpu" and options.output == RESULTS:
+        parser.error("--record keeps what was measured on a GPU")
     if options.device == "cuda" and not torch.cuda.is_available():
         print("no CUDA device here: --device cpu --steps 3 proves the program at a small scale", file=sys.stderr)
         return 1
@@ -98,9 +101,7 @@ def main() -> int:
         "results": results,
     }
     print(detail_table(kept))
-    output = options.output or (RESULTS / "gpu.json" if options.device == "cuda" else None)
-    if output is not None:
-        output.write_text(json.dumps(kept, indent=2) + "\n")
+    write_result(options.output, "gpu", kept)
     return 0
 
 

@@ -4,8 +4,8 @@ python -m benchmarks.own_text FOLDER          # texts, best in several languages
 
 FOLDER is tokenized, preset `demo` is trained on it, and the whole validation split is scored, as docs/tutorial.md does.
 The same tokenizer then encodes the documents in the order of the files, and their tokens are shuffled here, document
-by document. Documents, tokens and steps are the same in all. Writes benchmarks/results/own_text.json; some minutes on
-2 cores.
+by document. Documents, tokens and steps are the same in all. Writes own_text.json (benchmarks/keep.py says where); some
+minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.keep import add_output_options, write_result
 from benchmarks.same_work import golfpipe
 from benchmarks.timing import machine
 from golfpipe.data.shard_files import ShardFile, list_shards
@@ -24,19 +25,18 @@ from golfpipe.data.shard_format import SPLITS
 from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.version import source_commit
 
-RESULT = Path(__file__).parent / "results" / "own_text.json"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="text files and folders of them")
     parser.add_argument("--shuffles", type=int, default=1, help="how many orders are drawn by hand; default 1")
     parser.add_argument("--work", type=Path, default=Path("artifacts/own-text"))
+    add_output_options(parser)
     options = parser.parse_args()
     results = compare_orders(options.folder, options.work, options.shuffles)
     print(json.dumps(results, indent=2))
     kept = {"benchmark": "own_text", "commit": source_commit(), "machine": machine(), "results": results}
-    RESULT.write_text(json.dumps(kept, indent=2) + "\n")
+    write_result(options.output, "own_text", kept)
 
 
 def compare_orders(folder: Path, work: Path, shuffles: int) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ python -m benchmarks.same_work ../shared/data/fineweb_sample --seeds 0 1 2
 
 The folder holds FineWeb shards in the challenge's format and the tokenizer. The PR's code reached val_bpb 2.680 and
 2.690 (two seeds), 2.625 and 2.636 with its n-gram tables repaired, 2.627 and 2.638 after its quantization, in 669,000
-bytes. Writes benchmarks/results/same_work.json; about a minute per seed on 2 cores.
+bytes. Writes same_work.json (benchmarks/keep.py says where); about a minute per seed on 2 cores.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.keep import add_output_options, write_result
 from benchmarks.timing import machine
 
-RESULT = Path(__file__).parent / "results" / "same_work.json"
 SCORING = ("--set", "evaluate.method=chunked", "--set", "evaluate.context_length=256", "--set", "evaluate.stride=256",
            "--set", "evaluate.max_targets=99840")  # fmt: skip
 
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="FineWeb shards and tokenizer")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("artifacts/same-work"))
+    add_output_options(parser)
     options = parser.parse_args()
     tokenizer = next(iter(sorted(options.folder.glob("*.model"))))
     data = str(options.work / "data")
@@ -69,8 +70,7 @@ def main() -> None:
     means = {
         key: statistics.mean(row[key] for row in rows) for key in ("val_bpb_trained", "val_bpb_packed", "packed_bytes")
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"machine": machine(), "seeds": rows, "mean": means}, indent=2) + "\n")
+    write_result(options.output, "same_work", {"machine": machine(), "seeds": rows, "mean": means})
     print(json.dumps(means))
 
 

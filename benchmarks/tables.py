@@ -1,6 +1,6 @@
 """Results as Markdown: what was promised against what was measured, and the figures of each benchmark.
 
-python -m benchmarks.tables      # rewrites the tables in docs/speed.md and docs/speed-tables.md
+python -m benchmarks.tables      # rewrites the tables in docs/speed.md and docs/speed-tables.md, as --record does
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test compares them with the results.
 """
@@ -214,6 +214,11 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
-if __name__ == "__main__":
+def write_pages() -> None:
+    """Write the tables of the pages anew, from the kept results."""
     for page in PAGES:
         page.write_text(fill_page(page.read_text(), read_results()))
+
+
+if __name__ == "__main__":
+    write_pages()

@@ -1,6 +1,6 @@
 """Bytes and speed of the files that `golfpipe vendor` writes, against the package itself.
 
-python -m benchmarks.vendored        # benchmarks/results/vendored.json, and a table on standard output
+python -m benchmarks.vendored        # a table on standard output, and vendored.json (benchmarks/keep.py says where)
 
 Weights in banks and a table (1.9 M values, Gaussian, with a spread by row), calibrated, to 3 bits a value. Package and
 files take turns in one process, one thread, and the least of some CPU seconds counts: so that the machine may be busy
@@ -9,8 +9,8 @@ with other work. The pure reader is also timed on the 36 M values of any_model_s
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-import json
 import os
 import tempfile
 import time
@@ -25,11 +25,10 @@ from torch import Tensor
 
 import golfpipe
 from benchmarks.any_model_speed import BANKS, BITS, bank_calibration, bank_model
-from benchmarks.child import ROOT
+from benchmarks.keep import add_output_options, write_result
 from golfpipe.config.submit import Layout
 from golfpipe.script.vendor import What, vendored_file
 
-RESULT = ROOT / "benchmarks" / "results" / "vendored.json"
 FILES: tuple[tuple[What, Layout, bool], ...] = (
     ("decompress", "readable", False),
     ("decompress", "compressed", False),
@@ -87,7 +86,10 @@ def write_files(folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, Mo
 
 
 def main() -> None:
-    """Measure, print a table, and keep the result."""
+    """Measure, print a table, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_output_options(parser)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     state = small_banks()
     calibration = bank_calibration(state)
@@ -121,7 +123,7 @@ def main() -> None:
         for name, seconds in found.items():
             rows[name][key] = seconds
     result = {"values": values, "payload_bytes": len(data), "files": rows, "load": os.getloadavg()[0]}
-    RESULT.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_result(options.output, "vendored", result)
     print("| file | bytes | decompress | compress |\n|---|---:|---:|---:|")
     for name, row in rows.items():
         times = [f"{row[key]:.3f} s" if key in row else "" for key in ("decompress_seconds", "compress_seconds")]

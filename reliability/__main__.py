@@ -1,8 +1,8 @@
-"""Run the reliability programs and keep their results in benchmarks/results/reliability_<name>.json.
+"""Run the reliability programs; each writes reliability_<name>.json (benchmarks/keep.py says where).
 
 python -m reliability                                    # all of them, full counts
 python -m reliability mutants --count 100000 --seed 0    # one by name
-python -m reliability mutants --count 500 --dry          # a smoke run that keeps nothing
+python -m reliability --record                           # the results are kept in benchmarks/results
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import importlib
 import json
 import sys
 import time
-from pathlib import Path
 
+from benchmarks.keep import add_output_options, write_result
 from benchmarks.timing import machine
 
 # Name -> count of the full run. Each is a module of this package with `run(count, seed) -> dict`; the dict holds
@@ -33,7 +33,6 @@ PROGRAMS: dict[str, int] = {
     "configurations": 10_000,
     "byte_counts": 10_000,
 }
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 def main() -> int:
@@ -41,7 +40,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*PROGRAMS, []], help=f"any of {', '.join(PROGRAMS)}; default all")
     parser.add_argument("--count", type=int, help="cases; default that of the full run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--dry", action="store_true", help="results not kept")
+    add_output_options(parser)
     options = parser.parse_args()
     failed = 0
     for name in options.names or PROGRAMS:
@@ -56,11 +55,9 @@ def main() -> int:
             "machine": machine(),
             "results": results,
         }
-        text = json.dumps(kept, indent=2)
-        print(text, flush=True)
+        print(json.dumps(kept, indent=2), flush=True)
         failed += len(results["failures"])
-        if not options.dry:
-            (RESULTS / f"reliability_{name}.json").write_text(text + "\n")
+        write_result(options.output, f"reliability_{name}", kept)
     return 1 if failed else 0
 
 

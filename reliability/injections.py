@@ -26,7 +26,6 @@ from typing import Any, Literal
 from unittest import mock
 
 import torch
-import typer
 
 from golfpipe.cli import app as cli
 from golfpipe.pipeline.text_digest import demo_digest
@@ -271,5 +270,4 @@ def _the_same_each_time() -> Any:
             draw: Callable[..., Drawing] = lambda draw, *, name, title: Drawing(title, [])  # noqa: E731
             stack.enter_context(mock.patch(f"golfpipe.report.section_{section}.drawing", draw))
         stack.enter_context(mock.patch("golfpipe.pipeline.runner.demo_digest", functools.cache(demo_digest)))
-        stack.enter_context(mock.patch.object(cli, "app", typer.main.get_command(cli.app)))
         yield

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,18 @@ from small_chain import write_small_stages, write_texts
 from stage_chain import Chain, packed_chain
 
 from golfpipe.cli.app import main
+from golfpipe.data.demo_corpus import demo_documents
 from golfpipe.jobs.registry import STAGES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Nothing waits for the disk (reliability/ is about that), and the text that comes with Python is parsed once."""
+    documents = functools.cache(demo_documents)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        patch.setattr("golfpipe.stages.data_demo.demo_documents", lambda: list(documents()))
+        yield
 
 
 @pytest.fixture
@@ -77,8 +89,7 @@ def fake(tmp_path: Path) -> FakeRun:
 
 @pytest.fixture
 def quick_submissions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Submissions without what takes seconds: a generated script (they have none, and must say so), the trial of the
-    scoring method (a fake run has no weights), and waiting for the disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    """Submissions without what takes seconds: a generated script (they have none, and must say so), and the trial of
+    the scoring method (a fake run has no weights)."""
     monkeypatch.setattr("golfpipe.stages.submit.execute", lambda lineage, **more: HONEST)
     monkeypatch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")

@@ -6,9 +6,8 @@ import re
 import shlex
 from typing import Any
 
-import typer
-
-from golfpipe.cli.app import PIPELINE_ORDER, app
+from golfpipe.cli.app import PIPELINE_ORDER
+from golfpipe.cli.app import command as all_commands
 
 _FIRST = "|".join(sorted(name.partition(" ")[0] for name in PIPELINE_ORDER))
 _BARE = re.compile(rf"golfpipe (?:{_FIRST})\b[^\n]*")
@@ -28,7 +27,7 @@ def parse(command: str) -> None:
     One that is named in prose, alone or with an option (`golfpipe audit --execute`), must have that name and option."""
     words = shlex.split(re.sub(r"\$\(golfpipe [^)]*\)", "1", command), comments=True)
     assert words[0] == "golfpipe", command
-    _parse(typer.main.get_command(app), words)
+    _parse(all_commands(), words)
 
 
 def _parse(command: Any, words: list[str], parent: Any = None) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 from shell_lines import run_line
 from small_chain import ROOT, write_small_stages
 from sweep_inline import in_this_process
+
+from golfpipe.cli.app import main
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -36,17 +40,39 @@ def test_commands_run_as_written(
         run_line(command, capsys)
 
 
-def test_the_tutorial_from_nothing_to_a_submission(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_small_stages(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    in_this_process(monkeypatch)
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tutorial's folder after its first run."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    write_small_stages(folder)
     (texts,) = blocks("tutorial.md", "python")
-    exec(texts, {})
-    for command in commands("tutorial.md"):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(texts, {})
+        for command in parts_of_the_tutorial()["first"]:
+            assert main(shlex.split(command)[1:]) == 0
+    return folder
+
+
+def parts_of_the_tutorial() -> dict[str, list[str]]:
+    """Its commands in parts; each but the first needs what the first made, and no more."""
+    lines = commands("tutorial.md")
+    marks = (" status ", " sweep ", "--seeds")
+    status, sweep, seeds = (next(n for n, line in enumerate(lines) if mark in line) for mark in marks)
+    return {"first": lines[:status], "look": lines[status:sweep], "size": lines[sweep:seeds], "seeds": lines[seeds:]}
+
+
+@pytest.mark.parametrize("part", ["look", "size", "seeds"])
+def test_the_tutorial_from_nothing_to_a_submission(
+    part: str, tutorial: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tutorial, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    in_this_process(monkeypatch)
+    for command in parts_of_the_tutorial()[part]:
         run_line(command, capsys)
-    (submission,) = (tmp_path / "artifacts" / "chosen" / "submit").rglob("submission.json")
+    run = {"look": "first", "size": "chosen", "seeds": "both"}[part]
+    (submission,) = Path("artifacts", run).rglob("submission.json")
     assert json.loads(submission.read_text())["bytes_total"] > 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,7 +22,7 @@ from golfpipe.machine.doctor import PACKAGES, check_machine
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 COMMANDS = (
-    "run --preset demo --name a --threads 1",
+    "run artifacts/data/x --preset demo --name a --threads 1",
     "audit artifacts/a/submit",
     "report artifacts/a",
     "report artifacts/a --markdown",
@@ -31,7 +32,7 @@ COMMANDS = (
     "submit artifacts/a/evaluate-pack -o artifacts/b/submit --against 2.5",
     "data fetch -o artifacts/data/fetched",
     "sweep artifacts/a/train --grid quantize.mlp.bits=3,4 --executor slurm",
-    "train artifacts/data/demo --preset demo --name c --set train.track=trackio",
+    "train artifacts/data/x --preset demo --name c --set train.track=trackio",
 )
 WITHOUT = {6: "significance", 7: "significance", 8: "fetch", 9: "slurm", 10: "track"}
 """Number of the command -> the extra that it needs."""
@@ -96,8 +97,9 @@ def test_doctor_notes_what_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found[package].status == "note" and extra.command in found[package].found
 
 
-def test_the_whole_chain_works_without_them(tmp_path: Path) -> None:
+def test_the_whole_chain_works_without_them(finished_runs: Path, tmp_path: Path) -> None:
     write_small_stages(tmp_path)
+    shutil.copytree(finished_runs / "artifacts" / "data" / "x", tmp_path / "artifacts" / "data" / "x")
     done = subprocess.run([sys.executable, "-c", CODE], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     parts = re.split(r"^(\d+) (\d+)\n", done.stderr, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Every command of the README runs as written, in order, on a very small scale.
+"""Every command of the README runs as written, each block in order, on a very small scale.
 
 The set-up and test lines are what .ci/run executes; blocks that need published data or a GPU are marked `text`.
 """
@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 
+import pytest
 from shell_lines import run_line
-from small_chain import ROOT, write_small_stages, write_texts
+from small_chain import ROOT, write_small_stages
+from sweep_inline import in_this_process
 
 COVERED_BY_CI = ("python3 -m venv", ".venv/bin/pip")
 
@@ -17,19 +19,28 @@ def readme_blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
-def readme_commands() -> list[str]:
-    lines = [line for block in readme_blocks("sh") for line in block.splitlines() if line.strip()]
-    return [line for line in lines if not line.startswith(COVERED_BY_CI)]
+def readme_commands() -> list[list[str]]:
+    """The commands of each block that has some."""
+    blocks = [[line for line in block.splitlines() if line.strip()] for block in readme_blocks("sh")]
+    return [block for block in blocks if not block[0].startswith(COVERED_BY_CI)]
 
 
-def test_commands_run_as_written(tmp_path, monkeypatch, capsys):
+def test_the_first_commands_run_in_an_empty_folder(finished_runs, tmp_path, monkeypatch, capsys):
     write_small_stages(tmp_path)
-    write_texts(tmp_path)
     monkeypatch.chdir(tmp_path)
-    commands = readme_commands()
-    assert len(commands) >= 20
+    for command in readme_commands()[0]:
+        run_line(command, capsys)
+
+
+@pytest.mark.parametrize("commands", readme_commands()[1:], ids=lambda commands: commands[0])
+def test_the_others_run_where_runs_are_finished(commands, run_folder, monkeypatch, capsys):
+    in_this_process(monkeypatch)
     for command in commands:
         run_line(command, capsys)
+
+
+def test_there_are_many():
+    assert sum(map(len, readme_commands())) >= 20
 
 
 def test_ci_runs_the_set_up_and_test_lines():

@@ -1,7 +1,7 @@
 """A model that golfpipe did not make: its weights stored as the records do, and by golfpipe at equal bytes and equal
 loss.
 
-python -m benchmarks.any_model FOLDER        # shards and their tokenizer; writes benchmarks/results/any_model.json
+python -m benchmarks.any_model FOLDER        # shards and their tokenizer; writes any_model.json (benchmarks/keep.py)
 
 A looped GPT of 1.8 M parameters is trained on the text, once for each seed (artifacts/any-model keeps it). Every row is
 scored on the whole validation text in fp32. `equal loss` is the smallest size, to a hundredth, at which golfpipe's
@@ -26,11 +26,10 @@ from benchmarks.any_model.model import LoopedGPT
 from benchmarks.any_model.records_way import records_way, second_moments
 from benchmarks.any_model.text import Text, load_text
 from benchmarks.any_model.training import bits_per_byte, train, training_windows
-from benchmarks.child import ROOT
+from benchmarks.keep import add_output_options, write_result
 from benchmarks.timing import machine
 from golfpipe import Calibration, compress, decompress, split
 
-RESULT = ROOT / "benchmarks" / "results" / "any_model.json"
 BANKS = {"*_bank": split(0)}
 CALIBRATION_BATCHES = 16
 RESOLUTION = 0.01
@@ -43,11 +42,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--work", type=Path, default=Path("artifacts/any-model"))
+    add_output_options(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = load_text(options.folder, 4096, options.work / "text.npz")
     rows = [_seed_row(text, _trained(text, seed, options.steps, options.work), seed) for seed in options.seeds]
-    RESULT.write_text(json.dumps({"machine": machine(), "steps": options.steps, "seeds": rows}, indent=1) + "\n")
+    write_result(options.output, "any_model", {"machine": machine(), "steps": options.steps, "seeds": rows})
 
 
 def _trained(text: Text, seed: int, steps: int, work: Path) -> LoopedGPT:

@@ -1,23 +1,21 @@
-"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and
-results/quantization_tiny.json.
+"""Bytes against val_bpb of one or more checkpoints (seeds) under every quantizer: a table, and quantization_tiny.json.
 
 python -m benchmarks.quantization artifacts/data/mixed artifacts/tiny-s0/train artifacts/tiny-s1/train
 python -m benchmarks.quantization DATA MODEL --only "trellis 3" --max-targets 20000       # CPU, a minute
-python -m benchmarks.quantization DATA QAT-MODEL --anchor 2.3345 --results none         # gaps against a run without QAT
+python -m benchmarks.quantization DATA QAT-MODEL --anchor 2.3345         # gaps against a run without QAT
 """
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.keep import write_result
 from benchmarks.quantization.reference import reference_path
 from benchmarks.quantization.study import Cell, run_setting, score_trained, settings, study_parser
 from benchmarks.settings import preset
@@ -29,7 +27,6 @@ from golfpipe.scoring.score import score_windows, summarize
 from golfpipe.scoring.windows import batch_windows, plan_windows
 from golfpipe.store.artifact import Artifact, open_artifact
 
-RESULTS = Path(__file__).parents[1] / "results" / "quantization_tiny.json"
 REFERENCE = "reference (PR 951, zstd-22)"
 ROOM_BYTES = 15_950_000
 """Of a submission at the limit, for weights."""
@@ -41,7 +38,6 @@ def main() -> None:
     parser.add_argument("--only", default="", help="settings whose name contains this")
     parser.add_argument("--max-targets", type=int, default=0, help="0: the whole validation split")
     parser.add_argument("--anchor", type=float, default=math.nan, help="val_bpb of an equal-token run without QAT")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file to write; `none` writes none")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = open_artifact(arguments.data)
@@ -63,9 +59,8 @@ def main() -> None:
                 run_setting(setting, arguments.preset, m, data, w, base) for m, w in zip(models, works, strict=True)
             ]
             rows.append(_row(cells, anchors, parameter_count(model_config(models[0]))))
-    if str(arguments.results) != "none":
-        content = {"seeds": [m.manifest.config["seed"] for m in models], "val_bpb_trained": trained, "rows": rows}
-        arguments.results.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    seeds = [model.manifest.config["seed"] for model in models]
+    write_result(arguments.output, "quantization_tiny", {"seeds": seeds, "val_bpb_trained": trained, "rows": rows})
 
 
 def _row(cells: list[Cell], anchors: list[float], num_weights: int) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """Coded bytes of Gaussian weights against the rate-distortion bound, for the scalar and the trellis quantizers.
 
-python -m benchmarks.quantization.gaussian    # half a minute; writes results/quantization_gaussian.json
+python -m benchmarks.quantization.gaussian    # half a minute; writes quantization_gaussian.json (benchmarks/keep.py)
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
 from functools import partial
-from pathlib import Path
 
 import torch
 
+from benchmarks.keep import add_output_options, write_result
 from golfpipe.codec.formats import ideal_bytes
 from golfpipe.codec.pieces import OPEN_STATES
 from golfpipe.codec.range_coder import CODER
@@ -22,7 +22,6 @@ from golfpipe.quant.trellis_piece import trellis_piece
 
 SHAPE = (2048, 512)
 RATES = (2.0, 3.0, 4.0)
-RESULTS = Path(__file__).parents[1] / "results" / "quantization_gaussian.json"
 
 
 def measure(w_RC: torch.Tensor, states: int, rate: float) -> dict[str, float | int]:
@@ -46,6 +45,9 @@ def measure(w_RC: torch.Tensor, states: int, rate: float) -> dict[str, float | i
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_output_options(parser)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     w_RC = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
     rows = [measure(w_RC, states, rate) for states in OPEN_STATES.values() for rate in RATES]
@@ -57,7 +59,7 @@ def main() -> None:
             f"| {row['states']} | {row['bits']:.3f} | {row['relative_mse']:.5f} | {row['above_bound']:.3f}"
             f" | {row['above_ideal_share']:.4%} |"
         )
-    RESULTS.write_text(json.dumps({"shape": SHAPE, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    write_result(options.output, "quantization_gaussian", {"shape": SHAPE, "rows": rows})
 
 
 if __name__ == "__main__":

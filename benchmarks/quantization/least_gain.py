@@ -1,21 +1,20 @@
-"""How much a trellis must gain before a tensor gets one: gaps in bits per byte; results/quantization_least_gain.json.
+"""How much a trellis must gain before a tensor gets one: gaps in bits per byte; quantization_least_gain.json.
 
 python -m benchmarks.quantization.least_gain DATA artifacts/tiny-s0/train artifacts/tiny-s1/train  # a core, 25 minutes
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
+from benchmarks.keep import write_result
 from benchmarks.quantization.study import WHOLE_SPLIT, Setting, calibrated, run_setting, score_trained, study_parser
 from golfpipe.store.artifact import Artifact, open_artifact
 
-RESULTS = Path(__file__).parents[1] / "results" / "quantization_least_gain.json"
 CELLS = {0.0: (2, 2.25, 2.5, 3), 0.005: (2,), 0.01: (2, 2.25, 2.5, 3), 0.015: (2,), 0.02: (2, 2.25, 2.5, 3)}
 """Least gain -> bits per weight."""
 
@@ -31,7 +30,7 @@ def main() -> None:
         cells = [gap(least, bits, m, data, w, bpb) for m, w, bpb in zip(models, works, trained, strict=True)]
         rows.append({"least_gain": least, "target_bits": bits, "gaps": cells})
         print(rows[-1], flush=True)
-    RESULTS.write_text(json.dumps({"val_bpb_trained": trained, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    write_result(arguments.output, "quantization_least_gain", {"val_bpb_trained": trained, "rows": rows})
 
 
 def gap(least: float, bits: float, model: Artifact, data: Artifact, work: Path, trained: float) -> float:

@@ -1,4 +1,4 @@
-"""What train.rate_penalty gains: val_bpb of packed models, by bits per weight; results/quantization_rate_penalty.json.
+"""What train.rate_penalty gains: val_bpb of packed models, by bits per weight; quantization_rate_penalty.json.
 
 for seed in 0 1; do for penalty in 0 0.03; do
     golfpipe train DATA --preset tiny --seed $seed --name p$penalty-s$seed --precision bf16 --set train.compile=on \
@@ -9,16 +9,15 @@ python -m benchmarks.quantization.rate_penalty DATA artifacts/p*/train     # one
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.keep import write_result
 from benchmarks.quantization.study import WHOLE_SPLIT, Setting, calibrated, run_setting, score_trained, study_parser
 from golfpipe.store.artifact import Artifact, open_artifact
 
-RESULTS = Path(__file__).parents[1] / "results" / "quantization_rate_penalty.json"
 BITS = (3, 2.5, 2, 1.5)
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     for model in map(open_artifact, arguments.models):
         rows.append(row(model, data, arguments.work))
         print(rows[-1], flush=True)
-    RESULTS.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    write_result(arguments.output, "quantization_rate_penalty", {"rows": rows})
 
 
 def row(model: Artifact, data: Artifact, work: Path) -> dict[str, Any]:

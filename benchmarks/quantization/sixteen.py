@@ -1,24 +1,23 @@
-"""Preset 16l at the byte limit: exact total, time, memory, and the loss before and after;
-results/quantization_16l.json.
+"""Preset 16l at the byte limit: exact total, time, memory, and the loss before and after; quantization_16l.json.
 
 golfpipe train DATA --preset 16l --name 16l --set train.max_steps=30 --set train.max_seconds=0 \\
     --set train.batch_tokens=1024 --set train.context_length=256 --set train.qat_start=1 --set train.ema_decay=0.9 \\
     --set train.ema_bias_correction=true
-python -m benchmarks.quantization.sixteen DATA artifacts/16l/train           # two cores, about twelve minutes
-python -m benchmarks.quantization.sixteen DATA artifacts/16l/train "trained: trellis, calibrated"    # replaces that row
+python -m benchmarks.quantization.sixteen DATA artifacts/16l/train                     # two cores, about twelve minutes
+python -m benchmarks.quantization.sixteen DATA artifacts/16l/train --case "trained: trellis"    # that row alone
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.child import measured, peak_memory_bytes
+from benchmarks.keep import add_output_options, read_result, write_result
 from benchmarks.models import write_gaussian_model
 from benchmarks.settings import preset
 from golfpipe.jobs.job import Context, Job
@@ -26,7 +25,6 @@ from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
 from golfpipe.store.artifact import Artifact, open_artifact
 
-RESULTS = Path(__file__).parents[1] / "results" / "quantization_16l.json"
 WORK = Path("artifacts/quantization-16l")
 BASE = ("quantize.target_bytes=limit", "evaluate.method=chunked", "evaluate.context_length=512",
         "evaluate.max_targets=20000", "evaluate.precision=fp32")  # fmt: skip
@@ -44,14 +42,19 @@ CASES: dict[str, tuple[str, ...] | None] = {
 
 
 def main() -> None:
-    data, model, *chosen = sys.argv[1:]
-    rows = {row["case"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    for case in chosen or CASES:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="token data with train and validation tokens")
+    parser.add_argument("model", help="the trained model")
+    parser.add_argument("--case", action="append", choices=list(CASES), help="one of the rows; default all")
+    add_output_options(parser)
+    options = parser.parse_args()
+    rows = {row["case"]: row for row in read_result(options.output, "quantization_16l") or ()}
+    for case in options.case or CASES:
         # A process for each, whose peak memory then is its own.
-        rows[case] = measured("benchmarks.quantization.sixteen:run_case", case, data, model).returned
+        rows[case] = measured("benchmarks.quantization.sixteen:run_case", case, options.data, options.model).returned
         print(rows[case], flush=True)
         ordered = [rows[name] for name in CASES if name in rows]
-        RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+        write_result(options.output, "quantization_16l", ordered)
 
 
 def run_case(case: str, data_path: str, model_path: str, preset_name: str = "16l") -> dict[str, Any]:

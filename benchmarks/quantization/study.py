@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.keep import add_output_options
 from benchmarks.settings import preset
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.jobs.job import Context, Job
@@ -24,6 +25,7 @@ def study_parser(description: str | None, work: str) -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, help="token data with train and validation tokens")
     parser.add_argument("models", type=Path, nargs="+", help="trained models, alike but for the seed")
     parser.add_argument("--work", type=Path, default=Path("artifacts") / work)
+    add_output_options(parser)
     return parser
 
 

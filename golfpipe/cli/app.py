@@ -128,22 +128,22 @@ PIPELINE_ORDER = (
 # fmt: on
 
 
-def _interruptible(command: _Command) -> _Command:
+def _interruptible(function: _Command) -> _Command:
     """Return the command with Ctrl-C turned into an error with a message. Typer makes it a bare 130."""
 
-    @functools.wraps(command)
+    @functools.wraps(function)
     def with_message(**values: Any) -> Any:
         try:
-            return command(**values)
+            return function(**values)
         except KeyboardInterrupt as interrupt:
             raise interruption(interrupt) from interrupt
 
     return with_message
 
 
-def _unwrapped(command: _Command) -> str:
+def _unwrapped(function: _Command) -> str:
     """Return the docstring with each paragraph on one line, for the help. Paragraphs after \\b keep their lines."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
 
 
@@ -173,6 +173,12 @@ def _golfpipe(
     """
 
 
+@functools.cache
+def command() -> Any:
+    """Return all commands as typer parses them. Making them takes longer than most commands, and one will do."""
+    return typer.main.get_command(app)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. This is the console script."""
     open_streams()
@@ -183,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Typer returns what the command returned, or an int where --help or --version ended it.
         check_can_share(words)
         with bash_equals_signs():
-            answer = app(words, prog_name="golfpipe", standalone_mode=False)
+            answer = command()(words, prog_name="golfpipe", standalone_mode=False)
         if isinstance(answer, Launch):
             return launch(answer, words)
         if isinstance(answer, Answer):

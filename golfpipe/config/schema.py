@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import operator
 import re
@@ -78,7 +77,16 @@ def build_config(raw: Plain) -> PipelineConfig:
 
 def plain_config(config: Any) -> Plain:
     """Return the configuration as nested dictionaries with every key, from which `build_config` builds it again."""
-    return typing.cast(Plain, json.loads(json.dumps(dataclasses.asdict(config))))
+    return typing.cast(Plain, _plain(config))
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as JSON would give it back. dataclasses.asdict takes ten times as long, for copies of leaves."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def setting_value(plain: Plain, key: str) -> Any:

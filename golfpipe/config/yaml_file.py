@@ -5,6 +5,8 @@ So 5e-4 is a number, `on` and 2026-11-24 are text (train.compile=on, submit.date
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,12 @@ def parse_yaml(text: str, name: str) -> Any:
     """Parse YAML text. Raises ConfigError naming `name` and the line."""
     if text.count("[") + text.count("{") > MAX_BRACKETS:
         raise ConfigError(f"{name}: more than {MAX_BRACKETS} opening brackets, which no configuration needs")
+    return copy.deepcopy(_parsed(text, name))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> Any:
+    """Parse the text, which most commands do several times with the same file."""
     try:
         loader = _StrictLoader(text)
         loader.name = name

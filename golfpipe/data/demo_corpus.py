@@ -82,16 +82,16 @@ def _sources(library: Path) -> Iterator[list[list[str]]]:
     """Yield, per manual topic or module, the paragraphs by subject: the topic, each class, what is in between."""
     for text in _manual_topics(library):
         yield [list(prose_paragraphs(text))]
-    for path in _module_paths(library):
+    for path in module_paths(library):
         yield list(_module_prose(path))
 
 
-def _module_paths(folder: Path) -> Iterator[Path]:
+def module_paths(folder: Path) -> Iterator[Path]:
     """Yield the Python sources below `folder`, sorted. Skipped folders are not entered: they may hold 100,000 files."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_dir():
             if path.name not in SKIPPED_FOLDERS:
-                yield from _module_paths(path)
+                yield from module_paths(path)
         elif path.suffix == ".py" and path.stat().st_size <= MAX_SOURCE_BYTES:
             yield path
 
@@ -129,7 +129,7 @@ def _docstrings(tree: ast.Module) -> tuple[list[tuple[int, str]], set[int]]:
     """Return the line and text of every docstring, and the line numbers inside multi-line strings."""
     docstrings = []
     string_lines: set[int] = set()
-    for node in ast.walk(tree):
+    for node in _nodes_of_several_lines(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.end_lineno != node.lineno:
             string_lines.update(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -137,6 +137,16 @@ def _docstrings(tree: ast.Module) -> tuple[list[tuple[int, str]], set[int]]:
             if docstring:
                 docstrings.append((node.body[0].lineno, docstring))
     return docstrings, string_lines
+
+
+def _nodes_of_several_lines(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes in any order, without expressions on one line, which most are and which hold none of others."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        parts = ast.iter_child_nodes(node)
+        waiting += [part for part in parts if not isinstance(part, ast.expr) or part.end_lineno != part.lineno]
 
 
 def _comment_blocks(source: str, string_lines: set[int]) -> list[tuple[int, str]]:

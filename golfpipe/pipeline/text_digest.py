@@ -7,7 +7,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from golfpipe.data.demo_corpus import MAX_SOURCE_BYTES, SKIPPED_FOLDERS
+from golfpipe.data.demo_corpus import module_paths
 from golfpipe.errors import DataError
 from golfpipe.store.canonical import digest_of, file_sha256
 
@@ -32,11 +32,9 @@ def demo_digest(library: Path | None = None) -> str:
     Reading them is much faster than parsing them for their prose, which `data demo` does only when it has to.
     """
     root = library or Path(sysconfig.get_paths()["stdlib"])
+    topics = root / "pydoc_data" / "topics.py"
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).parts
-        read = SKIPPED_FOLDERS.isdisjoint(parts) and path.stat().st_size <= MAX_SOURCE_BYTES
-        if read or parts == ("pydoc_data", "topics.py"):
-            digest.update(f"{'/'.join(parts)}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
+    for path in sorted([*module_paths(root), *([topics] if topics.is_file() else [])]):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()

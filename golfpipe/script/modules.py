@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,16 +69,24 @@ def minified(tree: ast.Module, preserved: Collection[str] | None = None) -> str:
 
     preserved: the names of the module that others use; the rest become short, too. None keeps all of them.
     """
-    tree = _without_unused_imports(tree)
+    text = ast.unparse(_without_unused_imports(tree))
+    return _minified(text, None if preserved is None else frozenset(preserved))
+
+
+@functools.lru_cache(maxsize=1024)
+def _minified(text: str, preserved: frozenset[str] | None) -> str:
+    """Minify the text of a bare module. Most modules are the same in the next script of a process."""
     return python_minifier.minify(
-        ast.unparse(tree),
+        text,
         remove_literal_statements=True,
         remove_asserts=True,
         hoist_literals=False,
         rename_globals=preserved is not None,
-        preserve_globals=list(preserved or ()),
-        # Dataclasses read the annotations of their fields.
-        remove_annotations=python_minifier.RemoveAnnotationsOptions(remove_class_attribute_annotations=False),
+        preserve_globals=sorted(preserved or ()),
+        # Passes that have nothing to do in a bare module, whose fields alone have annotations.
+        remove_annotations=False,
+        remove_object_base=False,
+        remove_dead_branches=False,
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from small_chain import write_small_stages, write_texts
 
 from benchmarks import own_text
-from benchmarks.tables import DOCS
+from benchmarks.tables import DOCS, RESULTS
 from golfpipe.cli.app import main
 from golfpipe.data.shard_files import ShardFile
 from golfpipe.data.shard_writer import ShardWriter
@@ -56,7 +56,7 @@ def test_shuffling_moves_whole_documents(tmp_path: Path) -> None:
 
 def test_the_page_says_what_was_found() -> None:
     page = (DOCS / "results.md").read_text().partition("## Own text in four languages")[2]
-    results = json.loads(own_text.RESULT.read_text())["results"]
+    results = json.loads((RESULTS / "own_text.json").read_text())["results"]
     for name, row in results.items():
         assert f"| {name} | {row['val_bpb']:.4f} | {row['ratio_to_shuffled'] - 1:+.1%} |".replace("%", " %") in page
     assert abs(results["plain commands"]["ratio_to_shuffled"] - 1) <= 0.02

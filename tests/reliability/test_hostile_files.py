@@ -67,7 +67,7 @@ def test_no_mutant_gets_through(small):
 def test_a_reader_that_looks_away_is_found_out(small, monkeypatch):
     monkeypatch.setattr("golfpipe.store.manifest._checksum", lambda fields: fields.get("checksum"))
     monkeypatch.setattr("golfpipe.store.artifact.Artifact._check_size", lambda self, path, entry: None)
-    assert mutants.break_part(small, 1500, seed=1).failures
+    assert any(mutants.break_part(small, 100, seed).failures for seed in range(1, 16))
 
 
 def test_bombs_are_refused_before_they_go_off(small):
@@ -94,15 +94,17 @@ def held(small):
     return small.folder
 
 
-def test_texts_of_strangers_come_to_nothing(held, tmp_path):
+@pytest.mark.parametrize("part", range(3))
+def test_texts_of_strangers_come_to_nothing(held, tmp_path, part):
     every = injections.all_injections(held)
     chosen = [one for one in every if str(one) in SHORT_INJECTIONS]
     assert len(chosen) == len(SHORT_INJECTIONS) and len(every) > 3000
     # A file of the records folder, whose name has the date of the day in it.
     chosen.append(next(one for one in every if str(one).startswith("pip as name") and "submission.json" in str(one)))
-    found = injections.run_on(held, tmp_path, chosen)
+    found = injections.run_on(held, tmp_path, chosen[part::3])
     assert found["failures"] == []
-    assert {"README.md", "launch_modal.py", "report.html", "requirements.txt"} <= found["files_changed"].keys()
+    assert {"README.md", "report.html"} <= found["files_changed"].keys()
+    assert part > 0 or {"launch_modal.py", "requirements.txt"} <= found["files_changed"].keys()
 
 
 def test_a_text_that_gets_through_is_found_out(held, tmp_path, monkeypatch):

@@ -12,14 +12,6 @@ from fake_run import FakeRun
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_fsync() -> Iterator[None]:
-    """Nothing here is about durability, and a fake run waits for the disk 40 times."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
 def no_script() -> Iterator[None]:
     """Generating the script takes seconds; tests/script does it. Here submissions have none, and must say so."""
     with pytest.MonkeyPatch.context() as patch:

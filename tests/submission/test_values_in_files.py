@@ -3,7 +3,6 @@ language would act on, and the files parse to the same tree as with a harmless w
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import tempfile
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from fake_run import FakeRun, submit_job
 
-from golfpipe.cli.app import app, main
+from golfpipe.cli.app import main
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import build_config, plain_config
 from golfpipe.jobs.run import run_job
@@ -34,13 +32,9 @@ LAUNCHERS = 'submit.launchers=["torchrun","modal","slurm"]'
 @pytest.fixture(scope="module")
 def patched() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
         patch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "a fake run has none")
         for section in ("stages", "sizes", "sweep"):  # matplotlib takes seconds; it escapes what it writes
             patch.setattr(f"golfpipe.report.section_{section}.drawing", lambda draw, *, name, title: Drawing(title, []))
-        # What every command does anew, whatever the run holds: the tree of commands, and stages.yaml.
-        patch.setattr("golfpipe.cli.app.app", typer.main.get_command(app))
-        patch.setattr("golfpipe.pipeline.settings.load_stages", functools.cache(load_stages))
         yield
 
 
@@ -96,7 +90,8 @@ def check(hostile: dict[str, str], usual: dict[str, Any], harmless: Callable[[],
         assert not HIDDEN & set(hostile[name]), f"{name}: control characters"
 
 
-def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(3))
+def test_every_text_field_in_turn(base: Path, tmp_path: Path, part: int) -> None:
     plain = outputs(base, tmp_path / "plain")
     assert REFUSED not in plain.values() and len(plain) == 10
     usual, texts = trees(plain), fields(base, str)
@@ -112,14 +107,15 @@ def test_every_text_field_in_turn(base: Path, tmp_path: Path) -> None:
                 path.write_bytes(content)
 
     reached, refused = set(), 0
-    for field in texts:
+    for field in texts[part::3]:
         made = outputs_with(EVERYTHING, field)
         changed = {name: text for name, text in made.items() if text != plain.get(name)}
         check(changed, usual, lambda field=field: outputs_with(HARMLESS, field))
         reached |= {name for name, text in changed.items() if text != REFUSED}
         refused += REFUSED in changed.values()
-    assert {"README.md", "submission.json", "config.yaml", "report.html", "report.md"} <= reached
-    assert refused > 10
+    assert {"config.yaml", "report.html", "report.md"} <= reached
+    assert part == 0 or {"README.md", "submission.json"} <= reached
+    assert refused > 3
 
 
 def test_the_name_of_the_run(patched: None, tmp_path: Path) -> None:
