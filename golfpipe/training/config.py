@@ -33,9 +33,11 @@ class TrainConfig:
     """True: where the device's memory does not hold a forward pass, go on with fewer sequences per pass and more
     passes. The work is the same up to rounding, so this is not part of the key, as the device is not."""
     warmdown_steps: int = 5000
-    """The number of final steps in which the lr falls linearly to 0."""
+    """The number of final steps in which the lr falls linearly to 0, or to lr_floor."""
     warmdown_fraction: float = 0.4
     """The longest warmdown, as a share of the expected steps."""
+    lr_floor: float = 0.0
+    """The share of the peak learning rate below which no warmdown goes."""
     compile_warmup_steps: int = 20
     """Steps that compile and warm caches, and are then undone. Only with torch.compile, and only one on a CPU."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -95,7 +97,7 @@ class TrainConfig:
             raise ConfigError(
                 f"train.batch_tokens={self.batch_tokens} must be a multiple of context_length ({self.context_length})"
             )
-        for key in ("warmdown_fraction", "qat_start"):
+        for key in ("warmdown_fraction", "lr_floor", "qat_start"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must lie in 0..1")
         if not 0 <= self.ema_decay < 1:

@@ -136,7 +136,7 @@ class Trainer:
         factor = step_factor(self.steps_done, self.max_steps, warmdown)
         if capped and step_seconds:
             factor = min(factor, time_factor(self._clock, self.max_seconds, warmdown, step_seconds))
-        return factor
+        return max(factor, self.config.lr_floor)
 
     def stop_reason(self) -> str | None:
         """Return `max_steps` or `max_seconds` once the run is over, else None."""

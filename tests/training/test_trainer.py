@@ -154,6 +154,14 @@ def test_warmdown_is_bounded_by_the_length_of_the_run_and_recorded():
     assert trainer.warmdown_start_step == 7
 
 
+def test_the_warmdown_ends_at_the_floor():
+    trainer = new_trainer(replace(TRAIN, warmdown_steps=5000, warmdown_fraction=0.5, lr_floor=0.4))
+    factors = [trainer.step().lr_factor for _ in range(12)]
+    assert factors == [1.0] * 7 + [max((12 - done) / 6, 0.4) for done in range(7, 12)]
+    assert trainer.warmdown_start_step == 7
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.4 * OptimConfig().matrix_lr
+
+
 def test_a_capped_run_can_be_replayed(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("golfpipe.training.trainer.time.perf_counter", lambda: next(clock) / 100)
