@@ -16,6 +16,7 @@ IDLE_VALUES: Mapping[str, Any] = {
     "optim.embed_weight_decay": None,
     "optim.scalar_weight_decay": None,
     "optim.row_normalize": False,
+    "train.context_growth": [],
     "train.lr_floor": 0.0,
     "train.spike_nats": 0.0,
 }

@@ -61,4 +61,7 @@ def _read(path: Path) -> tuple[Replay, str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a training log ({error})", hint=HINT, path=str(path)) from error
     replay = parse_replay(lines, str(path))
-    return replay, digest_of(asdict(replay))
+    decided = asdict(replay)
+    if not replay.context_first_steps:
+        del decided["context_first_steps"]  # as before there was one
+    return replay, digest_of(decided)

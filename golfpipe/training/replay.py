@@ -1,4 +1,4 @@
-"""What the clock decided in an earlier run, for another one to repeat: lr factors and the start of QAT."""
+"""What the clock decided in an earlier run, for another one to repeat: lr factors, starts of QAT and longer context."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Replay:
     """The learning-rate factor of each step."""
     qat_first_step: int | None
     """The number of steps finished when quantization-aware training began; None where it never did."""
+    context_first_steps: tuple[int, ...] = ()
+    """The number of steps finished when each length of train.context_growth after the first began."""
 
 
 def parse_replay(lines: Iterable[str], name: str) -> Replay:
@@ -43,7 +45,10 @@ def parse_replay(lines: Iterable[str], name: str) -> Replay:
     first = end.get("qat_first_step")
     if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
         raise DataError(f"{name}: field qat_first_step of the last line is no step of this run")
-    return Replay(tuple(factors), first)
+    grown = end.get("context_first_steps", [])
+    if not isinstance(grown, list) or any(type(step) is not int or not 0 <= step <= len(factors) for step in grown):
+        raise DataError(f"{name}: field context_first_steps of the last line has no steps of this run")
+    return Replay(tuple(factors), first, tuple(grown))
 
 
 def _factor(value: object) -> float:

@@ -33,6 +33,7 @@ MODEL = ModelConfig(
 TRAIN = TrainConfig(
     max_steps=50, batch_tokens=64, context_length=8, warmdown_steps=20, warmdown_fraction=1.0, ema_decay=0.9,
     qat_start=1.0, checkpoint_every=0, validate_every=0, micro_batch_sequences=2,
+    context_growth=((0.4, 4),),
 )  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(1, 40, 400).astype(np.uint16)
 EVALUATE = EvaluateConfig(context_length=16, stride=4, batch_tokens=48)
@@ -132,5 +133,5 @@ def test_processes_agree_on_clock_and_signal(results):
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(ConfigError, match="8 sequences of 8 tokens, which 3 processes"):
+    with pytest.raises(ConfigError, match="16 sequences of 4 tokens, which 3 processes"):
         sequences_of_each(TRAIN, ProcessGroup(0, 3))
