@@ -20,8 +20,9 @@ from golfpipe.model.config import ModelConfig
 NORM_EPS = 1.1920929e-07
 """Added to the mean square. It is not negligible: the token table starts with a standard deviation of 0.005."""
 
-ProjectionDelta = Callable[[int, str, Tensor], Tensor]
-"""(layer, "query" or "value", that layer's normed input [B, T, D]) -> what to add to the projection's output."""
+ProjectionDelta = Callable[[int, str, Tensor, Tensor], Tensor]
+"""(layer, projection, normed input [B, T, D], output [B, T, O]) -> the output with what an adapter adds to it, if there
+is one. Projections are `query`, `key` and `value`; `output` is the whole attention, `mlp` the whole MLP."""
 
 
 def widened(x: Tensor) -> Tensor:
@@ -113,8 +114,9 @@ class Attention(nn.Module):
         """Return the last S positions' outputs [B, S, D]: queries are of `asking_BSD`, keys and values of `x_BTD`."""
         query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
-            query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)
-            value = value + delta(self.layer, "value", x_BTD)
+            query_BSD = delta(self.layer, "query", asking_BSD, query_BSD)
+            key = delta(self.layer, "key", x_BTD, key)
+            value = delta(self.layer, "value", x_BTD, value)
         q_BHSE = self._split_heads(query_BSD, self.num_heads)
         k_BKTE = self._split_heads(key, self.num_kv_heads)
         v_BKTE = self._split_heads(value, self.num_kv_heads)
@@ -130,7 +132,7 @@ class Attention(nn.Module):
         if self.exclusive:
             y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
         mixed_BSD: Tensor = self.output(y_BHSE.transpose(1, 2).flatten(2))
-        return mixed_BSD
+        return delta(self.layer, "output", asking_BSD, mixed_BSD) if delta is not None else mixed_BSD
 
     def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
         x_BTHE: Tensor = x_BTD.unflatten(-1, (heads, self.head_dim))
@@ -203,5 +205,9 @@ class Block(nn.Module):
             x_BTD, asking_BSD = x_BTD[:, -last:], normed_BTD[:, -last:]
         attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, delta)
         x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
-        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))
+        normed_BSD = rms_norm(x_BSD)
+        mapped_BSD = self.mlp(normed_BSD)
+        if delta is not None:
+            mapped_BSD = delta(self.attention.layer, "mlp", normed_BSD, mapped_BSD)
+        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * mapped_BSD
         return y_BSD

@@ -72,6 +72,8 @@ def adapt(group):
     sgd = SgdRecipe(chunk_tokens=100, context_length=16, batch_sequences=3, epochs=2, lr=0.1)
     scored = {
         "lora": score_first_lora.METHOD.run(work(new_network()), lora),
+        "warm": score_first_lora.METHOD.run(work(new_network()), replace(lora, warm_queues=3, batch_documents=2)),
+        "bounded": score_first_lora.METHOD.run(work(new_network()), replace(lora, max_seconds=1e4)),
         "sgd": score_first_sgd.METHOD.run(work(new_network()), sgd),
     }
     network = new_network()
@@ -114,7 +116,9 @@ def test_scores_are_those_of_one_process_to_the_last_bit(results):
     alone, together = results
     for process in together:
         assert np.array_equal(process["nats"], alone["nats"])
-        assert np.array_equal(process["adapted"]["lora"], alone["adapted"]["lora"])
+        for name in ("lora", "warm", "bounded"):
+            assert np.array_equal(process["adapted"][name], alone["adapted"][name]), name
+    assert not np.allclose(alone["adapted"]["warm"], alone["adapted"]["lora"], rtol=0, atol=1e-4)
 
 
 def test_adapted_scores_are_those_of_one_process(results):
