@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from golfpipe.config.schema import Plain, plain_config
-from golfpipe.model.config import ModelConfig
+from golfpipe.config.schema import Plain
+from golfpipe.model.config import IDLE
 
-IDLE_VALUES: Mapping[str, Any] = {"train.spike_nats": 0.0}
+IDLE_VALUES: Mapping[str, Any] = {
+    **{f"model.{key}": value for key, value in IDLE.items()},
+    "train.loop_start": 0.0,
+    "train.spike_nats": 0.0,
+}
 """The idle value of each later setting, by its dotted key."""
 
 
@@ -28,12 +32,6 @@ def with_idle(plain: Plain) -> Plain:
     for key, idle in IDLE_VALUES.items():
         plain = _with(plain, key.split("."), idle)
     return plain
-
-
-def plain_model(config: ModelConfig) -> Plain:
-    """Return the architecture as what a model carries of it: nested dictionaries, without idle settings."""
-    model: Plain = without_idle({"model": plain_config(config)})["model"]
-    return model
 
 
 def _without(plain: Plain, path: list[str], idle: Any) -> Plain:

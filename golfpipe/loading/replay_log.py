@@ -61,4 +61,7 @@ def _read(path: Path) -> tuple[Replay, str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a training log ({error})", hint=HINT, path=str(path)) from error
     replay = parse_replay(lines, str(path))
-    return replay, digest_of(asdict(replay))
+    decided = asdict(replay)
+    if replay.loop_first_step is None:  # a decision that older logs lack
+        del decided["loop_first_step"]
+    return replay, digest_of(decided)

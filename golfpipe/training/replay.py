@@ -1,4 +1,4 @@
-"""What the clock decided in an earlier run, for another one to repeat: lr factors and the start of QAT."""
+"""What the clock decided in an earlier run, for another one to repeat: lr factors and the start of QAT and loops."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Replay:
     """The learning-rate factor of each step."""
     qat_first_step: int | None
     """The number of steps finished when quantization-aware training began; None where it never did."""
+    loop_first_step: int | None = None
+    """The number of steps finished when the looped layers began to run several times; None where none do."""
 
 
 def parse_replay(lines: Iterable[str], name: str) -> Replay:
@@ -40,10 +42,11 @@ def parse_replay(lines: Iterable[str], name: str) -> Replay:
             raise DataError(f"{name}, line {number}: not a line of a training log ({error})", hint=HINT) from error
     if not factors or type(end.get("steps")) is not int or end["steps"] != len(factors):
         raise DataError(f"{name}: not the log of a finished run", hint=HINT)
-    first = end.get("qat_first_step")
-    if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
-        raise DataError(f"{name}: field qat_first_step of the last line is no step of this run")
-    return Replay(tuple(factors), first)
+    firsts = [end.get(field) for field in ("qat_first_step", "loop_first_step")]
+    for field, first in zip(("qat_first_step", "loop_first_step"), firsts, strict=True):
+        if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
+            raise DataError(f"{name}: field {field} of the last line is no step of this run")
+    return Replay(tuple(factors), *firsts)
 
 
 def _factor(value: object) -> float:

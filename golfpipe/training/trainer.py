@@ -78,6 +78,8 @@ class Trainer:
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
         self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
         self.qat_first_step: int | None = None
+        self.loop_first_step: int | None = None
+        """The number of steps finished when the looped layers began to run several times."""
         classes = assign_classes(config.qat, shapes, None)
         self.priced = [p for name, p in network.named_parameters() if classes[name] in MATRIX_CLASSES]
         if config.rate_penalty > 0 and not self.priced:
@@ -156,10 +158,23 @@ class Trainer:
     def _quantization_is_due(self) -> bool:
         if self.replay is not None:
             return self.steps_done == self.replay.qat_first_step
-        share = self.steps_done / self.max_steps
-        if self.max_seconds > 0:
-            share = max(share, self._clock / self.max_seconds)
-        return share >= self.config.qat_start
+        return self._share() >= self.config.qat_start
+
+    def looping(self) -> bool:
+        """Return True if the coming step runs the looped layers several times, by share of steps or seconds."""
+        if self.loop_first_step is None and self._loop_is_due():
+            self.loop_first_step = self.steps_done
+        return self.loop_first_step is not None
+
+    def _loop_is_due(self) -> bool:
+        if self.replay is not None and self.replay.loop_first_step is not None:
+            return self.steps_done == self.replay.loop_first_step
+        return self.network.config.loop == "none" or self._share() >= self.config.loop_start
+
+    def _share(self) -> float:
+        """Return how much of the training is over, of its steps or of its seconds, whichever is more."""
+        seconds = self._clock / self.max_seconds if self.max_seconds > 0 else 0.0
+        return max(self.steps_done / self.max_steps, seconds)
 
     # ---- one step ---------------------------------------------------------------------------------------------
 
@@ -195,11 +210,11 @@ class Trainer:
         length, own, micro = self.config.context_length, self.sequences, self.micro_batch
         # The gradients are summed over passes and processes; with this weight the sum is the mean over the step.
         weight = micro / (own * self.processes.size)
-        total = torch.zeros((), device=self.device)
+        total, looping = torch.zeros((), device=self.device), self.looping()
         self.stream.skip(self.processes.rank * own * length)
         for _ in range(own // micro):
             inputs_BT, targets_BT = self.stream.next_batch(micro, length)
-            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT))
+            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT), looping)
             (loss * weight).backward()
             total = total + loss.detach() * weight
         self.stream.skip((self.processes.size - 1 - self.processes.rank) * own * length)
@@ -261,6 +276,7 @@ class Trainer:
             "timed_from": self._timed_from,
             "average_updates": self.average.num_updates,
             "qat_first_step": self.qat_first_step,
+            "loop_first_step": self.loop_first_step,
             "warmdown_start_step": self.warmdown_start_step,
         }
 
@@ -282,16 +298,22 @@ class Trainer:
         self.stream.position = tuple(values["position"])
         self.steps_done = values["steps_done"]
         self.qat_first_step = values["qat_first_step"]
+        self.loop_first_step = values.get("loop_first_step")  # a checkpoint of an older golfpipe has none
         self.warmdown_start_step = values["warmdown_start_step"]
         self._elapsed, self._timed_from = values["elapsed_seconds"], values["timed_from"]
 
     def warm_up(self, steps: int) -> None:
-        """Run `steps` steps to compile and warm caches, then restore weights, optimizer state and data position."""
+        """Run `steps` steps to compile and warm caches, then restore weights, optimizer state and data position. Where
+        layers will loop later, do so once more with them looping: that is another graph."""
         tensors = {name: tensor.clone() for name, tensor in self.state_tensors().items()}
-        values = self.state_values()
-        for _ in range(min(steps, self.max_steps)):
-            self.step()
-        self.load_state(tensors, values)
+        values, both = self.state_values(), False
+        while not both:
+            for _ in range(min(steps, self.max_steps)):
+                self.step()
+            both = self.looping()
+            self.load_state(tensors, values)
+            if not both:
+                self.loop_first_step = self.steps_done
 
 
 def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
