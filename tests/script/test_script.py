@@ -47,7 +47,9 @@ CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
             (
                 "ttt.method=score_first_lora", "pack.coder=nibble", "model.exclusive_attention=all",
                 "model.kv_sharing=none", "train.ema_decay=0", "quantize.method=gptq", "quantize.calibration=generated",
-                "quantize.calibration_tokens=128",
+                "quantize.calibration_tokens=128", "model.loop={first: 0, last: 1, passes: 2}",
+                "model.parallel_residual={last: 1}", "model.document_attention=true", "model.depth_scale=true",
+                "train.loop_start=0.5",
             ),
         ),
         (
@@ -66,7 +68,7 @@ CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
         ),
         ("none", ("quantize.method=trellis",)),
     ],
-    ids=["lora, nibble, gptq", "sgd, trellis to a size", "rate to bits", "trellis"],
+    ids=["lora, nibble, gptq, switches of the architecture", "sgd, trellis to a size", "rate to bits", "trellis"],
 )  # fmt: skip
 def test_other_methods_and_choices_take_their_code_along(
     small: Small, tmp_path: Path, adaptation, choices: tuple[str, ...]
