@@ -74,6 +74,8 @@ def _words(hint: Any) -> list[str]:
         return [str(value) for value in arguments]
     if origin in (typing.Union, types.UnionType):
         return [word for part in arguments for word in _words(part)]
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return [f"[{', '.join(word for part in arguments for word in _words(part))}]"]
     if origin is tuple:
         inner = _words(arguments[0])
         return [f"list of {'s, '.join(inner)}s" if len(inner) == 1 else f"list of {', '.join(inner)}"]

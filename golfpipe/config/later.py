@@ -14,8 +14,22 @@ from golfpipe.model.config import IDLE
 
 IDLE_VALUES: Mapping[str, Any] = {
     **{f"model.{key}": value for key, value in IDLE.items()},
-    "train.loop_start": 0.0,
+    "optim.embed_weight_decay": None,
+    "optim.scalar_weight_decay": None,
+    "optim.row_normalize": False,
+    "train.context_growth": [],
+    "train.lr_floor": 0.0,
     "train.spike_nats": 0.0,
+    "train.loop_start": 0.0,
+    "ttt.score_first_lora.beta1": 0.9,
+    "ttt.score_first_lora.beta2": 0.95,
+    "ttt.score_first_lora.weight_decay": 0.0,
+    "ttt.score_first_lora.projections": ["query", "value"],
+    "ttt.score_first_lora.alpha": None,
+    "ttt.score_first_lora.warm_queues": None,
+    "ttt.score_first_lora.chunk_by_length": [],
+    "ttt.score_first_lora.max_documents": None,
+    "ttt.score_first_lora.max_seconds": 0.0,
 }
 """The idle value of each later setting, by its dotted key."""
 

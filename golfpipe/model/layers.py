@@ -21,9 +21,10 @@ from golfpipe.model.config import ModelConfig
 NORM_EPS = 1.1920929e-07
 """Added to the mean square. It is not negligible: the token table starts with a standard deviation of 0.005."""
 
-LayerDelta = Callable[[str, Tensor], Tensor]
-"""("query" or "value", the layer's normed input [B, T, D]) -> what to add to the projection's output."""
-ProjectionDelta = Callable[[int, str, Tensor], Tensor]
+LayerDelta = Callable[[str, Tensor, Tensor], Tensor]
+"""(projection, normed input [B, T, D], output [B, T, O]) -> the output with what an adapter adds to it, if there is
+one. Projections are `query`, `key` and `value`; `output` is the whole attention, `mlp` the whole MLP."""
+ProjectionDelta = Callable[[int, str, Tensor, Tensor], Tensor]
 """The same with the place in the layer order before it: each pass through a looped layer has a delta of its own."""
 
 
@@ -125,8 +126,9 @@ class Attention(nn.Module):
         is visible is what `visible_in_document` returned, or None for all positions up to the query's."""
         query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
-            query_BSD = query_BSD + delta("query", asking_BSD)
-            value = value + delta("value", x_BTD)
+            query_BSD = delta("query", asking_BSD, query_BSD)
+            key = delta("key", x_BTD, key)
+            value = delta("value", x_BTD, value)
         q_BHSE = self._split_heads(query_BSD, self.num_heads)
         k_BKTE = self._split_heads(key, self.num_kv_heads)
         v_BKTE = self._split_heads(value, self.num_kv_heads)
@@ -142,7 +144,7 @@ class Attention(nn.Module):
         if self.exclusive:
             y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
         mixed_BSD: Tensor = self.output(y_BHSE.transpose(1, 2).flatten(2))
-        return mixed_BSD
+        return delta("output", asking_BSD, mixed_BSD) if delta is not None else mixed_BSD
 
     def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
         x_BTHE: Tensor = x_BTD.unflatten(-1, (heads, self.head_dim))
@@ -220,7 +222,10 @@ class Block(nn.Module):
         attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, visible_B1TT, delta)
         x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
         read_BSD = asking_BSD if self.parallel else self._input(x_BSD)
-        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(read_BSD)
+        mapped_BSD = self.mlp(read_BSD)
+        if delta is not None:
+            mapped_BSD = delta("mlp", read_BSD, mapped_BSD)
+        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * mapped_BSD
         return y_BSD
 
     def _input(self, x_BTD: Tensor) -> Tensor:

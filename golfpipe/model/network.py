@@ -48,7 +48,7 @@ class Network(nn.Module):
         """Return the normed final activations [B, T, D] for int64 tokens [B, T]. Position t depends on tokens 0..t
         only.
 
-        `delta` adds to the query and value projections; score-first LoRA puts its adapters there. With `last` above 0
+        `delta` adds to the outputs of projections; score-first LoRA puts its adapters there. With `last` above 0
         only the last positions are returned, [B, last, D]. That saves work in the last layer alone: the others need
         every position for the keys and values of the layers above them. Only training ever sets `looping` to False.
         """
@@ -86,9 +86,9 @@ class Network(nn.Module):
         """The output matrix, which is the token table itself where embeddings are tied."""
         return (self.token_embedding if self.config.tied_embeddings else self.output_head).weight
 
-    def nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """Return the cross-entropy of each target in nats, fp32 [N]."""
-        return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap)
+    def nats(self, hidden_ND: Tensor, targets_N: Tensor, added_NV: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy of each target in nats, fp32 [N]; `added_NV` adds to the logits before their cap."""
+        return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap, added_NV)
 
     def last_nats(self, tokens_BT: Tensor, targets_BT: Tensor, count: int) -> Tensor:
         """Return the nats of each sequence's last `count` targets, fp32 [B * count], without work for the others."""

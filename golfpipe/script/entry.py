@@ -320,6 +320,7 @@ class Script:
                 seed=settings.seed,
                 device=self.device,
                 processes=self.processes,
+                on_adapted=lambda documents: self.say(f"ttt adapted_documents:{documents}"),
                 on_epoch=self.say_epoch,
             )
             nats = import_module(settings.ttt_module).METHOD.run(work, settings.ttt)

@@ -191,6 +191,7 @@ def _result(
         "warmdown_start_step": trainer.warmdown_start_step,
         "qat_first_step": trainer.qat_first_step,
         **({"loop_first_step": trainer.loop_first_step} if config.model.loop != "none" else {}),
+        **({"context_first_steps": trainer.context_first_steps} if config.train.context_growth else {}),
         "precision": trainer.config.precision,
         "train_seconds": round(trainer.elapsed_seconds, 3),
         "step_avg_ms": round(trainer.elapsed_seconds * 1000 / max(1, trainer.steps_done), 3),

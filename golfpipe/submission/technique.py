@@ -100,7 +100,8 @@ def _training(config: PipelineConfig) -> str:
     train, optim = config.train, config.optim
     cap = f" or {train.max_seconds:g} s" if train.max_seconds else ""
     parts = [
-        f"at most {train.max_steps} steps{cap} of {train.batch_tokens} tokens at context {train.context_length}",
+        f"at most {train.max_steps} steps{cap} of {train.batch_tokens} tokens at context"
+        f" {', then '.join(map(str, train.context_lengths))}",
         f"Muon (lr {optim.matrix_lr:g}) for matrices, AdamW for tables ({optim.embed_lr:g})"
         f" and gains ({optim.scalar_lr:g})",
     ]

@@ -96,7 +96,7 @@ class GuardedTrainer(Trainer):
 
     def _accumulate_gradients(self) -> Tensor:
         """Compute the step's gradients with as many sequences per pass as planned, or the most that fit."""
-        start, planned, length = self.stream.position, self.micro_batch, self.config.context_length
+        start, planned, length = self.stream.position, self.micro_batch, self.length
         while (loss := self._gradients_or_none()) is None:
             self.stream.position = start
             if self.micro_batch == 1:
@@ -114,6 +114,8 @@ class GuardedTrainer(Trainer):
                 f" {fitting} do",
                 hint=f"the same command with --auto-batch goes on with {fitting} per pass",
             )
+        if self.micro_batch < planned:
+            self.pass_tokens = self.micro_batch * length
         return loss
 
     def _gradients_or_none(self) -> Tensor | None:
@@ -136,14 +138,13 @@ class GuardedTrainer(Trainer):
     # ---- checkpoint -------------------------------------------------------------------------------------------
 
     def state_values(self) -> dict[str, int | float | list[int] | None]:
-        return super().state_values() | {"micro_batch": self.micro_batch, "mean_loss": self.watch.mean}
+        return super().state_values() | {"pass_tokens": self.pass_tokens, "mean_loss": self.watch.mean}
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        # Take no more than is known to fit: what the compile warm-up learned outlives the state from before it. A
+        # checkpoint of an older golfpipe has neither.
+        self.pass_tokens = min(self.pass_tokens, values.get("pass_tokens", self.pass_tokens))
         super().load_state(tensors, values)
-        fitting = values.get("micro_batch", self.micro_batch)  # a checkpoint of an older golfpipe has neither
-        # Take no more than is known to fit: what the compile warm-up learned outlives the state from before it.
-        most = min(self.micro_batch, fitting)
-        self.micro_batch = even_passes(self.sequences, most)
         self.watch.mean = values.get("mean_loss")
 
     def warm_up(self, steps: int) -> None:

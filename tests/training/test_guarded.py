@@ -127,6 +127,19 @@ def test_auto_batch_goes_on_as_if_told_so():
     assert resumed.micro_batch == 2
 
 
+def test_longer_sequences_keep_to_the_memory_that_shorter_ones_found():
+    growing = replace(TRAIN, auto_batch=True, context_growth=((0.5, 4),))
+    trainer = guarded(growing)
+    fail_above(trainer, 8)
+    judged(trainer, 3)
+    assert (trainer.micro_batch, trainer.pass_tokens) == (8, 32)
+    resumed = guarded(growing)
+    resumed.load_state(trainer.state_tensors(), trainer.state_values())
+    judged(resumed, 9), judged(trainer, 9)
+    assert (resumed.length, resumed.micro_batch) == (trainer.length, trainer.micro_batch) == (8, 4)
+    assert_same(weights(trainer), weights(resumed))
+
+
 def test_what_the_warm_up_learns_of_the_memory_stays():
     trainer = guarded(replace(TRAIN, auto_batch=True))
     fail_above(trainer, 2)
