@@ -30,7 +30,6 @@ class LoopedLayers:
 
 
 Loop = Literal["none"] | LoopedLayers
-_MOST_LAYERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +91,7 @@ class ModelConfig:
         for key in ("vocab_size", "num_layers", "model_dim", "num_heads", "num_kv_heads"):
             _require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
         _require(self.vocab_size <= 65536, "vocab_size", self.vocab_size, "must fit uint16 shards (at most 65536)")
-        _require(self.num_layers <= _MOST_LAYERS, "num_layers", self.num_layers, f"must be at most {_MOST_LAYERS}")
+        _require(self.num_layers <= 1024, "num_layers", self.num_layers, "must be at most 1024")
         _require(self.model_dim <= 65536, "model_dim", self.model_dim, "must be at most 65536")
         _require(
             self.model_dim % self.num_heads == 0 and self.head_dim % 2 == 0,
@@ -135,11 +134,9 @@ class ModelConfig:
                 )
         if isinstance(self.loop, LoopedLayers):
             first, last, passes = self.loop.first, self.loop.last, self.loop.passes
-            _require(0 <= first <= last, "loop.first", first, f"must lie in 0..last ({last})")
-            _require(last < self.num_layers, "loop.last", last, f"must be a layer, 0..{self.num_layers - 1}")
-            _require(passes >= 2, "loop.passes", passes, "must be at least 2")
-            made = self.num_layers + (passes - 1) * (last - first + 1)
-            _require(made <= _MOST_LAYERS, "loop.passes", passes, f"gives {made} layers, more than {_MOST_LAYERS}")
+            within = 0 <= first <= last < self.num_layers
+            _require(within, "loop", f"{first}..{last}", f"must lie in 0..{self.num_layers - 1}")
+            _require(2 <= passes <= 16, "loop.passes", passes, "must lie in 2..16")
 
     @property
     def head_dim(self) -> int:
