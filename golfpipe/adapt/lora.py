@@ -1,6 +1,7 @@
 """Low-rank adapters for a batch of documents, each document with its own (LoRA, arXiv 2106.09685)."""
 
-# Shapes: B documents, L layers, T time, D model width, O projection width, R rank, N positions, V vocabulary
+# Shapes: B documents, L places in the layer order, T time, D model width, O projection width, R rank, N positions,
+# V vocabulary
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from golfpipe.model.layers import ProjectionDelta
 
 
 class DocumentAdapters:
-    """Adds scale * up(down(x)) to the outputs of projections in every layer, and to the logits for the projection
-    `head`: document b uses its own pair of matrices.
+    """Adds scale * up(down(x)) to the outputs of projections in every layer, in each pass through a looped one another,
+    and to the logits for the projection `head`: document b uses its own pair of matrices.
 
     `down` is uniform in +-1/sqrt(D) and the same for every document, `up` zero: all documents start from the plain
     network, and a document's scores do not depend on its batch.
@@ -42,12 +43,12 @@ class DocumentAdapters:
         for projection, width in widths.items():
             if projection not in projections:
                 continue
-            bound, layers = 1 / math.sqrt(config.model_dim), 1 if projection == "head" else config.num_layers
-            down_LDR = torch.empty(layers, config.model_dim, rank)
+            bound, places = 1 / math.sqrt(config.model_dim), 1 if projection == "head" else len(config.layer_order())
+            down_LDR = torch.empty(places, config.model_dim, rank)
             down_LDR.uniform_(-bound, bound, generator=generator)
             down_BLDR = down_LDR.expand(num_documents, -1, -1, -1).clone().to(device)
             self.down[projection] = down_BLDR.requires_grad_()
-            self.up[projection] = torch.zeros(num_documents, layers, rank, width, device=device).requires_grad_()
+            self.up[projection] = torch.zeros(num_documents, places, rank, width, device=device).requires_grad_()
 
     def parameters(self) -> list[Tensor]:
         return [*self.down.values(), *self.up.values()]
@@ -61,11 +62,11 @@ class DocumentAdapters:
     def delta_from(self, first_document: int) -> ProjectionDelta:
         """The network's ProjectionDelta for a batch that holds the documents from `first_document` on."""
 
-        def delta(layer: int, projection: str, x_BTD: Tensor, y_BTO: Tensor) -> Tensor:
+        def delta(place: int, projection: str, x_BTD: Tensor, y_BTO: Tensor) -> Tensor:
             if projection not in self.down:
                 return y_BTO
-            down_BDR = self.down[projection][first_document:, layer].to(x_BTD.dtype)
-            up_BRO = self.up[projection][first_document:, layer].to(x_BTD.dtype)
+            down_BDR = self.down[projection][first_document:, place].to(x_BTD.dtype)
+            up_BRO = self.up[projection][first_document:, place].to(x_BTD.dtype)
             return y_BTO + (x_BTD @ down_BDR * self.scale) @ up_BRO
 
         return delta

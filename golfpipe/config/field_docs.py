@@ -14,7 +14,7 @@ from typing import Any, Literal
 from golfpipe.choices import Table
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config, section_type
 from golfpipe.errors import ConfigError
-from golfpipe.model.config import LayerChoice
+from golfpipe.model.config import LayerChoice, Loop
 
 _PROBES = (-1, 10**9)
 """Values below and above what a setting takes: the messages of the checks then say its range."""
@@ -65,6 +65,8 @@ def rule_of(key: str) -> str:
 def _words(hint: Any) -> list[str]:
     if hint == LayerChoice:
         return ["none", "all", "{last: N}"]
+    if hint == Loop:
+        return ["none", "{first: N, last: N, passes: N}"]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return [name for part in hint.__metadata__ if isinstance(part, Table) for name in part.names]

@@ -62,6 +62,7 @@ def _read(path: Path) -> tuple[Replay, str]:
         raise DataError(f"{path}: not a training log ({error})", hint=HINT, path=str(path)) from error
     replay = parse_replay(lines, str(path))
     decided = asdict(replay)
-    if not replay.context_first_steps:
-        del decided["context_first_steps"]  # as before there was one
+    for name, nothing in (("loop_first_step", None), ("context_first_steps", ())):
+        if decided[name] == nothing:  # as before there was one
+            del decided[name]
     return replay, digest_of(decided)

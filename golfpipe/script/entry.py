@@ -18,7 +18,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
 from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.shard_format import Split
-from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
+from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, plain_model, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
@@ -253,7 +253,7 @@ class Script:
         if quantize.has_target:
             shapes = parameter_shapes(settings.model)
             target = import_module(_TARGET).size_target(
-                quantize, settings.pack, asdict(settings.model), shapes, _packed_file
+                quantize, settings.pack, plain_model(settings.model), shapes, _packed_file
             )
         return quantize_weights(
             weights,
@@ -279,7 +279,7 @@ class Script:
         """Quantize, write the file that counts, and return its content."""
         coder = self.settings.pack.coder
         pieces = self.quantize(weights)
-        content = _packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
+        content = _packed_file(encode_payload(plain_model(self.settings.model), pieces.values(), coder=coder))
         Path("packed.safetensors").write_bytes(content)
         self.say(size_lines(coder, len(content), self.code_bytes))
         self.say(f"packed_sha256:{hashlib.sha256(content).hexdigest()}")

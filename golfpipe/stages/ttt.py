@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from golfpipe.adapt.method import Recipe, Work
-from golfpipe.config.later import plain_model
 from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
@@ -27,7 +26,7 @@ from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weig
 from golfpipe.machine.compiling import compiled_for, compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory
-from golfpipe.model.config import forward_flops
+from golfpipe.model.config import forward_flops, plain_model
 from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize

@@ -56,6 +56,8 @@ class TrainConfig:
     """True: the average forgets the initial weights, with the decay min(ema_decay, (1 + t) / (10 + t))."""
     qat_start: float = 0.0
     """The share of training after which quantization-aware training starts; 0: from the start, 1: never."""
+    loop_start: float = 0.0
+    """The share of training after which the layers of model.loop run several times; before, each runs once."""
     qat: QuantPolicy = field(default=MLP_ONLY)
     """The quantizer of the forward pass. Classes with 16 or 32 bits are left as they are."""
     qat_refresh_steps: int = 100
@@ -116,5 +118,12 @@ class TrainConfig:
         for key in ("warmdown_fraction", "lr_floor", "qat_start"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must lie in 0..1")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"train.ema_decay={self.ema_decay} must lie in [0, 1)")
+        for key in ("ema_decay", "loop_start"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"train.{key}={getattr(self, key)} must lie in [0, 1)")
+
+    def mean_step(self, single: float, looping: float) -> float:
+        """Return the mean over training of what a step costs, given that of steps before and after train.loop_start."""
+        if self.max_seconds > 0:  # a share of the seconds, in which the cheaper steps are more
+            return looping / (self.loop_start * looping / single + 1 - self.loop_start)
+        return self.loop_start * single + (1 - self.loop_start) * looping

@@ -61,6 +61,8 @@ class GuardedTrainer(Trainer):
         marks, self.unjudged = self.unjudged[: len(steps)], self.unjudged[len(steps) :]
         faults = []
         for step, mark in zip(steps, marks, strict=True):
+            if not skips:
+                self._forgive_loops(step.step - 1)
             fault = mark.fault if skips else self.watch.fault(step.train_loss_nats)
             if fault is not None and (not skips or self.watch.bad_in_a_row > MAX_BAD_STEPS):
                 shard, offset = mark.position
@@ -78,11 +80,17 @@ class GuardedTrainer(Trainer):
         if self.config.on_bad_step == "skip":
             gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+            self._forgive_loops(self.steps_done)
             self._fault = self.watch.fault(loss.item(), norm.item())
         if self._fault is None:
             super()._update_weights(loss)
         else:
             self._forget_gradients()
+
+    def _forgive_loops(self, steps_before: int) -> None:
+        """Forget the mean of the losses where the layers begin to loop, for the loss jumps there."""
+        if self.network.config.loop != "none" and steps_before == self.loop_first_step:
+            self.watch.mean = None
 
     # ---- memory -----------------------------------------------------------------------------------------------
 

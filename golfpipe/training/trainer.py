@@ -78,6 +78,8 @@ class Trainer:
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
         self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
         self.qat_first_step: int | None = None
+        self.loop_first_step: int | None = None
+        """The number of steps finished when the looped layers began to run several times."""
         classes = assign_classes(config.qat, shapes, None)
         self.priced = [p for name, p in network.named_parameters() if classes[name] in MATRIX_CLASSES]
         if config.rate_penalty > 0 and not self.priced:
@@ -168,6 +170,17 @@ class Trainer:
             return self.steps_done == self.replay.qat_first_step
         return self._share_done() >= self.config.qat_start
 
+    def looping(self) -> bool:
+        """Return True if the coming step runs the looped layers several times, by share of steps or seconds."""
+        if self.loop_first_step is None and self._loop_is_due():
+            self.loop_first_step = self.steps_done
+        return self.loop_first_step is not None
+
+    def _loop_is_due(self) -> bool:
+        if self.replay is not None and self.replay.loop_first_step is not None:
+            return self.steps_done == self.replay.loop_first_step
+        return self.network.config.loop == "none" or self._share_done() >= self.config.loop_start
+
     def _grow_context(self) -> None:
         """Take the length of sequences that the coming step is due."""
         while (grown := len(self.context_first_steps)) < len(self.config.context_growth) and self._growth_is_due(grown):
@@ -220,11 +233,11 @@ class Trainer:
         length, own, micro = self.length, self.sequences, self.micro_batch
         # The gradients are summed over passes and processes; with this weight the sum is the mean over the step.
         weight = micro / (own * self.processes.size)
-        total = torch.zeros((), device=self.device)
+        total, looping = torch.zeros((), device=self.device), self.looping()
         self.stream.skip(self.processes.rank * own * length)
         for _ in range(own // micro):
             inputs_BT, targets_BT = self.stream.next_batch(micro, length)
-            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT))
+            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT), looping)
             (loss * weight).backward()
             total = total + loss.detach() * weight
         self.stream.skip((self.processes.size - 1 - self.processes.rank) * own * length)
@@ -286,6 +299,7 @@ class Trainer:
             "timed_from": self._timed_from,
             "average_updates": self.average.num_updates,
             "qat_first_step": self.qat_first_step,
+            "loop_first_step": self.loop_first_step,
             "warmdown_start_step": self.warmdown_start_step,
             "context_first_steps": self.context_first_steps,
         }
@@ -308,18 +322,25 @@ class Trainer:
         self.stream.position = tuple(values["position"])
         self.steps_done = values["steps_done"]
         self.qat_first_step = values["qat_first_step"]
+        self.loop_first_step = values.get("loop_first_step")  # a checkpoint of an older golfpipe has none
         self.warmdown_start_step = values["warmdown_start_step"]
         self.context_first_steps = list(values.get("context_first_steps", []))  # an older golfpipe had none
         self._cut_step()
         self._elapsed, self._timed_from = values["elapsed_seconds"], values["timed_from"]
 
     def warm_up(self, steps: int) -> None:
-        """Run `steps` steps of each length to come, to compile and warm caches, then restore weights, optimizer state
-        and data position."""
+        """Run `steps` steps to compile and warm caches, in each form that is still to come: longer sequences, looping
+        layers. Then restore weights, optimizer state and data position."""
         tensors = {name: tensor.clone() for name, tensor in self.state_tensors().items()}
-        values, known = self.state_values(), list(self.context_first_steps)
-        for later in range(len(self.config.context_growth) - len(known) + 1):
-            self.context_first_steps = known + [self.steps_done] * later
+        known, changes = list(self.context_first_steps), []
+        if not self.looping():
+            changes.append((self.config.loop_start, "loop"))
+        changes += [(share, "growth") for share, _ in self.config.context_growth[len(known) :]]
+        values, order = self.state_values(), [change for _, change in sorted(changes)]
+        for later in range(len(order) + 1):
+            self.context_first_steps = known + [self.steps_done] * order[:later].count("growth")
+            if "loop" in order[:later]:
+                self.loop_first_step = self.steps_done
             self._cut_step()
             for _ in range(min(steps, self.max_steps)):
                 self.step()

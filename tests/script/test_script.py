@@ -59,7 +59,9 @@ LORA_OPTIONS = (
             (
                 "ttt.method=score_first_lora", "pack.coder=nibble", "model.exclusive_attention=all",
                 "model.kv_sharing=none", "train.ema_decay=0", "quantize.method=gptq", "quantize.calibration=generated",
-                "quantize.calibration_tokens=128", *LORA_OPTIONS,
+                "quantize.calibration_tokens=128", "model.loop={first: 0, last: 1, passes: 2}",
+                "model.parallel_residual={last: 1}", "model.document_attention=true", "model.depth_scale=true",
+                "train.loop_start=0.5", *LORA_OPTIONS,
             ),
         ),
         (
@@ -78,7 +80,7 @@ LORA_OPTIONS = (
         ),
         ("none", ("quantize.method=trellis",)),
     ],
-    ids=["lora, nibble, gptq", "sgd, trellis to a size", "rate to bits", "trellis"],
+    ids=["lora, nibble, gptq, switches of the architecture", "sgd, trellis to a size", "rate to bits", "trellis"],
 )  # fmt: skip
 def test_other_methods_and_choices_take_their_code_along(
     small: Small, tmp_path: Path, adaptation, choices: tuple[str, ...]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_trainer import CPU, MODEL, TRAIN, assert_same, weights
+from test_trainer import CPU, LOOPED, MODEL, TRAIN, assert_same, weights
 
 from golfpipe.errors import DataError, StageFailed
 from golfpipe.model.network import build_network, initialize
@@ -18,8 +18,8 @@ from golfpipe.training.loop import finish_steps
 from golfpipe.training.token_stream import TokenStream
 
 
-def guarded(train=TRAIN, shards=None):
-    network = build_network(MODEL)
+def guarded(train=TRAIN, shards=None, model=MODEL):
+    network = build_network(model)
     initialize(network, 0)
     tokens = (np.arange(1000) * 7 % 40).astype(np.uint16)
     trainer = GuardedTrainer(network, TokenStream(shards or [tokens[:300], tokens[300:]]), train, OptimConfig(), CPU)
@@ -31,10 +31,10 @@ def fail_above(trainer, sequences, error=torch.OutOfMemoryError):
     """The device holds that many sequences per pass."""
     network = trainer.loss_of
 
-    def limited(inputs_BT, targets_BT):
+    def limited(inputs_BT, *rest):
         if len(inputs_BT) > sequences:
             raise error("out of memory")
-        return network(inputs_BT, targets_BT)
+        return network(inputs_BT, *rest)
 
     trainer.loss_of = limited
 
@@ -91,6 +91,16 @@ def test_a_spike_is_judged_by_the_mean_of_good_losses():
     assert watch.mean == pytest.approx(4.038)
     assert LossWatch(0.0).fault(1e9) is None
     assert LossWatch(0.0).fault(1.0, float("inf")) == "the norm of the gradients is inf"
+
+
+@pytest.mark.parametrize("answer", ["stop", "skip"])
+def test_the_jump_where_loops_begin_is_no_spike(answer):
+    settings = replace(TRAIN, on_bad_step=answer, spike_nats=1.0, loop_start=0.5)
+    trainer = guarded(settings, model=LOOPED)
+    network = trainer.loss_of
+    trainer.loss_of = lambda *batch: network(*batch) * (1.5 if trainer.looping() else 1.0)
+    assert judged(trainer, 12) == [None] * 12
+    assert trainer.loop_first_step == 6
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
