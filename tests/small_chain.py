@@ -52,10 +52,13 @@ def write_small_stages(folder: Path) -> Path:
         if name == "pr951":  # settings of quantize alone
             continue
         small = copy.deepcopy(SMALL_MODEL)
-        for key in ("kv_sharing", "exclusive_attention", "mask_document_boundaries"):
+        switches = ("parallel_residual", "depth_scale", "loop")
+        for key in ("kv_sharing", "exclusive_attention", "mask_document_boundaries", *switches):
             value = preset.get("model", {}).get(key)
             if value is not None:
                 small[key] = {"last": 1} if isinstance(value, dict) else value
+        if "loop" in small:
+            small["loop"] = {"first": 0, "last": 0, "passes": 2}
         preset["model"] = small
         preset["train"] = preset.get("train", {}) | SMALL_TRAIN
         preset["evaluate"] = dict(SMALL_EVALUATE)

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.model.layers import ProjectionDelta
+from golfpipe.adapt.lora import DocumentAdapters
 from golfpipe.model.network import Network
 from golfpipe.scoring.documents import document_starts
 
@@ -21,6 +23,10 @@ class Span:
 
     start: int
     end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,34 @@ def chunk_window(span: Span, chunk: int, chunk_tokens: int, context_length: int)
     return ChunkWindow(start, score_start, min(whole_end, span.end))
 
 
-def document_batches(tokens: np.ndarray, bos_id: int, batch_documents: int) -> list[list[Span]]:
-    """All documents, shortest first, in batches: neighbors have nearly as many chunks, so few rows run empty."""
+def documents_by_length(tokens: np.ndarray, bos_id: int, *, longest_first: bool) -> list[Span]:
+    """Return all documents by length; those of one length keep their order."""
     starts = document_starts(tokens[:-1], bos_id)
     ends = np.append(starts[1:], len(tokens) - 1)
     spans = [Span(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
-    spans.sort(key=lambda span: (span.end - span.start, span.start))
-    return [spans[i : i + batch_documents] for i in range(0, len(spans), batch_documents)]
+    return sorted(spans, key=lambda span: -span.length if longest_first else span.length)
+
+
+def document_batches(spans: Iterable[Span], most: int, chunk_of: Callable[[Span], int]) -> list[list[Span]]:
+    """Return batches of at most `most` neighbors with chunks of one length, in each the shortest document first.
+
+    Neighbors by length have nearly as many chunks, so few rows run empty.
+    """
+    groups = [list(group) for _, group in groupby(spans, chunk_of)]
+    batches = [group[i : i + most] for group in groups for i in range(0, len(group), most)]
+    return [sorted(batch, key=lambda span: span.length) for batch in batches]
+
+
+def chunk_plan(
+    spans: list[Span], chunk_tokens: int, context_length: int
+) -> Iterator[tuple[int, list[ChunkWindow], list[bool]]]:
+    """Yield for each chunk of a batch the first of the documents that have it, their windows, and which of them have
+    another chunk after it. The shortest documents come first, so those that have a chunk are the last ones."""
+    chunks_of = [-(-span.length // chunk_tokens) for span in spans]
+    for chunk in range(max(chunks_of)):
+        first = next(row for row, chunks in enumerate(chunks_of) if chunk < chunks)
+        windows = [chunk_window(span, chunk, chunk_tokens, context_length) for span in spans[first:]]
+        yield first, windows, [chunk < chunks - 1 for chunks in chunks_of[first:]]
 
 
 class ChunkRows:
@@ -71,10 +98,14 @@ class ChunkRows:
         self.targets_N = torch.from_numpy(targets_N).to(device)
         self.positions_N = torch.from_numpy(np.concatenate(positions)).to(device)
 
-    def losses(self, network: Network, delta: ProjectionDelta) -> Tensor:
-        """Return the fp32 nats of the chunk's targets, documents one after the other [N]."""
-        hidden_BTD = network.hidden(self.inputs_BT, delta)
-        return network.nats(hidden_BTD.flatten(0, 1)[self.positions_N], self.targets_N)
+    def losses(self, network: Network, adapters: DocumentAdapters | None, first: int) -> Tensor:
+        """Return the fp32 nats of the chunk's targets, documents one after the other [N]. The first of them has the
+        adapters number `first`."""
+        if adapters is None:
+            return network.nats(network.hidden(self.inputs_BT).flatten(0, 1)[self.positions_N], self.targets_N)
+        hidden_BTD = network.hidden(self.inputs_BT, adapters.delta_from(first))
+        hidden_ND = hidden_BTD.flatten(0, 1)[self.positions_N]
+        return network.nats(hidden_ND, self.targets_N, adapters.logits_from(first, hidden_ND.split(self.counts)))
 
     def means(self, losses_N: Tensor) -> Tensor:
         """Return the mean loss of each document's chunk [B]."""

@@ -36,7 +36,7 @@ class Recipe:
         for item in fields(self):
             value = getattr(self, item.name)
             least = 1 if item.type in (int, "int") else 0
-            if not value >= least:
+            if isinstance(value, int | float) and not value >= least:
                 raise ConfigError(f"{key}.{item.name}={value} must be at least {least}")
 
 
@@ -64,6 +64,8 @@ class Work:
     """A compiled form of the network's mean loss of inputs and targets; None: the network itself."""
     on_scored: Callable[[int, float], None] = _ignore
     """Called with (targets just scored, the sum of their nats) by methods that score first."""
+    on_adapted: Callable[[int], None] = _ignore
+    """Called with the number of documents that were learned from, by methods of which a setting bounds it."""
     on_step: Callable[[int], None] = _ignore
     """Called with the targets of each step by methods that do not score first."""
     on_epoch: Callable[[int, float, float], None] = _ignore
@@ -106,6 +108,20 @@ class Method(ABC):
     def comparable_targets(self, recipe: Any, windows: EvaluateConfig, num_targets: int) -> int:
         """Return how many first targets of a text score the same whatever follows its first `num_targets`."""
         return windows.targets_of_same_windows(num_targets) if self.score_first else 0
+
+    def ordered(self, recipe: Any) -> bool:
+        """Return True if the method takes documents in an order of its own that its scores depend on."""
+        return False
+
+    def order(self, recipe: Any, tokens: np.ndarray, bos_id: int) -> np.ndarray:
+        """Return the targets in the order in which they are scored, int64 [len(tokens) - 1]."""
+        import numpy as np
+
+        return np.arange(len(tokens) - 1)
+
+    def repeatable(self, recipe: Any) -> Any:
+        """Return the recipe without a clock that decides anything."""
+        return recipe
 
     def one_by_one(self, recipe: Any) -> Any:
         """Return the recipe with which documents share no batch, for a method that treats each by itself."""

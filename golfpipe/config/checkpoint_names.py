@@ -19,7 +19,7 @@ IGNORED = re.compile(r"(^|\.)(rotary|rope)\.(inv_freq|cos|sin)\w*$")
 """Names of buffers that follow from the settings."""
 ASSUMED = (
     "leaky_slope", "rope_fraction", "rope_base", "logit_softcap", "exclusive_attention", "mask_document_boundaries",
-    "bos_id",
+    "bos_id", "parallel_residual", "document_attention", "depth_scale",
 )  # fmt: skip
 """Keys of `model` that leave no trace in names and shapes. `qk_gain_init` is not among them: only training uses it."""
 ASSUMED_CONTEXT = "evaluate.context_length"
@@ -70,9 +70,9 @@ def stripped(name: str) -> str:
     return name
 
 
-def infer_model(shapes: Mapping[str, Shape], where: str, *, tied_head: bool = False) -> Inferred:
+def infer_model(shapes: Mapping[str, Shape], where: str, *, tied_head: bool = False, loop: Any = "none") -> Inferred:
     """Infer the architecture from the file's names and their shapes. `tied_head` says that the file has a
-    lm_head.weight equal to the token table.
+    lm_head.weight equal to the token table. `loop`, the plain model.loop, has left no trace but the number of skips.
 
     Raises DataError naming `where` and the tensor that is missing, left over, or of an unexpected shape.
     """
@@ -104,6 +104,7 @@ def infer_model(shapes: Mapping[str, Shape], where: str, *, tied_head: bool = Fa
         "mlp_ratio": _ratio(hidden, model_dim),
         "kv_sharing": _plain_choice(_kv_sharing(owners, num_layers, where)),
         "tied_embeddings": tied_head or "lm_head.weight" not in named,
+        "loop": loop,
     }
     for table in ("bigram", "trigram"):
         model[f"{table}_buckets"] = 0

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from golfpipe.choices import Table
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config, section_type
 from golfpipe.errors import ConfigError
-from golfpipe.model.config import LayerChoice
+from golfpipe.model.config import LayerChoice, Loop
 
 _PROBES = (-1, 10**9)
 """Values below and above what a setting takes: the messages of the checks then say its range."""
@@ -65,6 +65,8 @@ def rule_of(key: str) -> str:
 def _words(hint: Any) -> list[str]:
     if hint == LayerChoice:
         return ["none", "all", "{last: N}"]
+    if hint == Loop:
+        return ["none", "{first: N, last: N, passes: N}"]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return [name for part in hint.__metadata__ if isinstance(part, Table) for name in part.names]
@@ -72,6 +74,8 @@ def _words(hint: Any) -> list[str]:
         return [str(value) for value in arguments]
     if origin in (typing.Union, types.UnionType):
         return [word for part in arguments for word in _words(part)]
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return [f"[{', '.join(word for part in arguments for word in _words(part))}]"]
     if origin is tuple:
         inner = _words(arguments[0])
         return [f"list of {'s, '.join(inner)}s" if len(inner) == 1 else f"list of {', '.join(inner)}"]

@@ -9,10 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from golfpipe.config.schema import Plain, plain_config
-from golfpipe.model.config import ModelConfig
+from golfpipe.config.schema import Plain
+from golfpipe.model.config import IDLE
 
-IDLE_VALUES: Mapping[str, Any] = {"train.spike_nats": 0.0}
+IDLE_VALUES: Mapping[str, Any] = {
+    **{f"model.{key}": value for key, value in IDLE.items()},
+    "optim.embed_weight_decay": None,
+    "optim.scalar_weight_decay": None,
+    "optim.row_normalize": False,
+    "train.context_growth": [],
+    "train.lr_floor": 0.0,
+    "train.spike_nats": 0.0,
+    "train.loop_start": 0.0,
+    "ttt.score_first_lora.beta1": 0.9,
+    "ttt.score_first_lora.beta2": 0.95,
+    "ttt.score_first_lora.weight_decay": 0.0,
+    "ttt.score_first_lora.projections": ["query", "value"],
+    "ttt.score_first_lora.alpha": None,
+    "ttt.score_first_lora.warm_queues": None,
+    "ttt.score_first_lora.chunk_by_length": [],
+    "ttt.score_first_lora.max_documents": None,
+    "ttt.score_first_lora.max_seconds": 0.0,
+}
 """The idle value of each later setting, by its dotted key."""
 
 
@@ -28,12 +46,6 @@ def with_idle(plain: Plain) -> Plain:
     for key, idle in IDLE_VALUES.items():
         plain = _with(plain, key.split("."), idle)
     return plain
-
-
-def plain_model(config: ModelConfig) -> Plain:
-    """Return the architecture as what a model carries of it: nested dictionaries, without idle settings."""
-    model: Plain = without_idle({"model": plain_config(config)})["model"]
-    return model
 
 
 def _without(plain: Plain, path: list[str], idle: Any) -> Plain:

@@ -11,10 +11,9 @@ import numpy as np
 from golfpipe.codec.container import decode_payload, payload_pieces, read_header
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.state import is_state, read_tensors
-from golfpipe.config.later import plain_model
 from golfpipe.config.schema import Plain, build_config
 from golfpipe.errors import ArtifactError, ConfigError
-from golfpipe.model.config import ModelConfig, parameter_shapes
+from golfpipe.model.config import ModelConfig, parameter_shapes, plain_model
 from golfpipe.store.arrays import arrays_from_bytes, arrays_to_bytes, metadata_from_bytes
 from golfpipe.store.artifact import Artifact
 

@@ -61,4 +61,8 @@ def _read(path: Path) -> tuple[Replay, str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a training log ({error})", hint=HINT, path=str(path)) from error
     replay = parse_replay(lines, str(path))
-    return replay, digest_of(asdict(replay))
+    decided = asdict(replay)
+    for name, nothing in (("loop_first_step", None), ("context_first_steps", ())):
+        if decided[name] == nothing:  # as before there was one
+            del decided[name]
+    return replay, digest_of(decided)

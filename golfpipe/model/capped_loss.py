@@ -27,7 +27,11 @@ def capped_logits(hidden: Tensor, head_VD: Tensor, softcap: float) -> Tensor:
 
 
 def _tanh_logits(hidden: Tensor, cast_VD: Tensor, softcap: float) -> Tensor:
-    return widened(hidden @ cast_VD.T).div(softcap).tanh()
+    return _tanh(hidden @ cast_VD.T, softcap)
+
+
+def _tanh(logits: Tensor, softcap: float) -> Tensor:
+    return widened(logits).div(softcap).tanh()
 
 
 class _CappedMeanLoss(torch.autograd.Function):
@@ -68,9 +72,15 @@ def capped_mean_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, soft
     return mean
 
 
-def capped_nats(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
-    """Return the cross-entropy of each target in nats, fp32 [N], differentiated by autograd as usual."""
+def capped_nats(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, softcap: float, added_NV: Tensor | None = None
+) -> Tensor:
+    """Return the cross-entropy of each target in nats, fp32 [N], differentiated by autograd as usual. `added_NV` adds
+    to the logits before their cap."""
     cast_VD = head_VD.to(hidden_ND.dtype)
+    if added_NV is not None:
+        capped_NV = _tanh(hidden_ND @ cast_VD.T + added_NV, softcap) * softcap
+        return F.cross_entropy(capped_NV, targets_N, reduction="none")
     return torch.cat(
         [
             F.cross_entropy(_tanh_logits(hidden, cast_VD, softcap) * softcap, targets, reduction="none")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from golfpipe.errors import ConfigError
 
@@ -16,6 +18,18 @@ class LastLayers:
 
 
 LayerChoice = Literal["none", "all"] | LastLayers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopedLayers:
+    """The layers `first` to `last`, which run `passes` times. In YAML: `{first: 3, last: 5, passes: 3}`."""
+
+    first: int
+    last: int
+    passes: int
+
+
+Loop = Literal["none"] | LoopedLayers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,11 +72,20 @@ class ModelConfig:
     exclusive_attention: LayerChoice = "none"
     """The layers whose heads drop their output's component along the position's own value (arXiv 2603.09078)."""
     mask_document_boundaries: bool = True
-    """True: n-gram hashes and the smear gate do not look back across the last BOS. Attention does in any case."""
+    """True: n-gram hashes and the smear gate do not look back across the last BOS."""
     bos_id: int = 1
     """The token with which every document begins."""
     tied_embeddings: bool = True
     """True: the output matrix is the token table. False, in imported models only: it is a matrix of its own."""
+    loop: Loop = "none"
+    """The layers that run several times, one pass after the other, with the same weights. Training may begin without
+    (train.loop_start)."""
+    parallel_residual: LayerChoice = "none"
+    """The layers whose MLP reads the same input as their attention, instead of the attention's result."""
+    document_attention: bool = False
+    """True: attention does not look back across the last BOS."""
+    depth_scale: bool = False
+    """True: the normed inputs of attention and MLP of layer i are divided by sqrt(i + 1)."""
 
     def __post_init__(self) -> None:
         for key in ("vocab_size", "num_layers", "model_dim", "num_heads", "num_kv_heads"):
@@ -98,7 +121,7 @@ class ModelConfig:
             )
             _require(1 <= width <= 65536, f"{table}_dim", width, "must lie in 1..65536")
         _require(0 <= self.bos_id < self.vocab_size, "bos_id", self.bos_id, "must be a token of the vocabulary")
-        for key in ("kv_sharing", "exclusive_attention"):
+        for key in ("kv_sharing", "exclusive_attention", "parallel_residual"):
             choice = getattr(self, key)
             if isinstance(choice, LastLayers):
                 most = self.num_layers // 2 if key == "kv_sharing" else self.num_layers
@@ -109,6 +132,11 @@ class ModelConfig:
                     f"must lie in 1..{most}"
                     + (" (layer i uses layer i - N, so 2 N <= num_layers)" if key == "kv_sharing" else ""),
                 )
+        if isinstance(self.loop, LoopedLayers):
+            first, last, passes = self.loop.first, self.loop.last, self.loop.passes
+            within = 0 <= first <= last < self.num_layers
+            _require(within, "loop", f"{first}..{last}", f"must lie in 0..{self.num_layers - 1}")
+            _require(2 <= passes <= 16, "loop.passes", passes, "must lie in 2..16")
 
     @property
     def head_dim(self) -> int:
@@ -146,15 +174,44 @@ class ModelConfig:
     @property
     def exclusive_layers(self) -> tuple[bool, ...]:
         """For each layer, True if its attention is exclusive."""
-        if isinstance(self.exclusive_attention, LastLayers):
-            first = self.num_layers - self.exclusive_attention.last
-            return tuple(i >= first for i in range(self.num_layers))
-        return (self.exclusive_attention == "all",) * self.num_layers
+        return self._chosen(self.exclusive_attention)
+
+    @property
+    def parallel_layers(self) -> tuple[bool, ...]:
+        """For each layer, True if its MLP reads the same input as its attention."""
+        return self._chosen(self.parallel_residual)
+
+    def _chosen(self, choice: LayerChoice) -> tuple[bool, ...]:
+        if isinstance(choice, LastLayers):
+            return tuple(i >= self.num_layers - choice.last for i in range(self.num_layers))
+        return (choice == "all",) * self.num_layers
+
+    def layer_order(self, looping: bool = True) -> tuple[int, ...]:
+        """Return the layers in the order in which they run: looped ones once per pass, unless `looping` is False."""
+        layers = tuple(range(self.num_layers))
+        if not looping or not isinstance(self.loop, LoopedLayers):
+            return layers
+        first, end = self.loop.first, self.loop.last + 1
+        return layers[:first] + layers[first:end] * self.loop.passes + layers[end:]
 
     @property
     def num_skips(self) -> int:
-        """The number of U-Net connections, from the first half of the layers to the second."""
-        return self.num_layers // 2
+        """The number of U-Net connections, from the first half of the layer order to the second."""
+        return len(self.layer_order()) // 2
+
+
+IDLE: Mapping[str, Any] = {
+    "loop": "none",
+    "parallel_residual": "none",
+    "document_attention": False,
+    "depth_scale": False,
+}
+"""Settings that came later than the first models, and their values in those (golfpipe/config/later.py)."""
+
+
+def plain_model(config: ModelConfig) -> dict[str, Any]:
+    """Return the architecture as what a model carries of it: nested dictionaries, without idle settings."""
+    return {key: value for key, value in asdict(config).items() if key not in IDLE or value != IDLE[key]}
 
 
 def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -208,19 +265,25 @@ def parameter_count(config: ModelConfig) -> int:
     return total
 
 
-def multiplied_weights(config: ModelConfig) -> int:
+def multiplied_weights(config: ModelConfig, looping: bool = True) -> int:
     """Return the number of weights that take part in a product for each token: the projections of every layer (shared
-    ones once per layer), the n-gram projections, and the output matrix."""
+    ones once per layer, looped ones once per pass), the n-gram projections, and the output matrix."""
     kv = 2 * config.model_dim * config.num_kv_heads * config.head_dim
-    total = config.num_layers * kv + config.vocab_size * config.model_dim
+    passes = Counter(f"blocks.{layer}" for layer in config.layer_order(looping))
+    total = passes.total() * kv + config.vocab_size * config.model_dim
     ends = ("query.weight", "output.weight", "input.weight", "projection.weight")
-    return total + sum(shape[0] * shape[1] for name, shape in parameter_shapes(config).items() if name.endswith(ends))
+    for name, shape in parameter_shapes(config).items():
+        if name.endswith(ends):
+            total += shape[0] * shape[1] * passes.get(".".join(name.split(".")[:2]), 1)
+    return total
 
 
-def forward_flops(config: ModelConfig, context: int) -> float:
+def forward_flops(config: ModelConfig, context: int, looping: bool = True) -> float:
     """Return the operations of one token's forward pass: 2 N for N multiplied weights, and 2 L d T for attention over
-    the causal half of T positions in L layers of width d. A training step takes three times as many."""
-    return 2 * multiplied_weights(config) + 2 * config.num_layers * config.model_dim * context
+    the causal half of T positions in L layers (passes of looped ones) of width d. A training step takes three times as
+    many. Attention inside documents counts as attention over the whole context."""
+    attention = len(config.layer_order(looping)) * config.model_dim * context
+    return 2 * multiplied_weights(config, looping) + 2 * attention
 
 
 def _require(condition: bool, key: str, value: object, rule: str) -> None:

@@ -8,6 +8,7 @@ Weights are fp32 and are cast to the activations' dtype where they are used, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,11 @@ from golfpipe.model.config import ModelConfig
 NORM_EPS = 1.1920929e-07
 """Added to the mean square. It is not negligible: the token table starts with a standard deviation of 0.005."""
 
-ProjectionDelta = Callable[[int, str, Tensor], Tensor]
-"""(layer, "query" or "value", that layer's normed input [B, T, D]) -> what to add to the projection's output."""
+LayerDelta = Callable[[str, Tensor, Tensor], Tensor]
+"""(projection, normed input [B, T, D], output [B, T, O]) -> the output with what an adapter adds to it, if there is
+one. Projections are `query`, `key` and `value`; `output` is the whole attention, `mlp` the whole MLP."""
+ProjectionDelta = Callable[[int, str, Tensor, Tensor], Tensor]
+"""The same with the place in the layer order before it: each pass through a looped layer has a delta of its own."""
 
 
 def widened(x: Tensor) -> Tensor:
@@ -80,6 +84,14 @@ def rotate_partial(x_BHTE: Tensor, tables_2TR: Tensor) -> Tensor:
     return torch.cat((a * cos_TR + b * sin_TR, b * cos_TR - a * sin_TR, rest), dim=-1)
 
 
+def visible_in_document(tokens_BT: Tensor, bos_id: int, dtype: torch.dtype) -> Tensor:
+    """Return what to add to the scores of attention [B, 1, T, T]: 0 where the key is not after the query and no BOS is
+    after the key up to the query, minus infinity elsewhere."""
+    document_BT = (tokens_BT == bos_id).cumsum(1)
+    visible_BTT = (document_BT[:, :, None] == document_BT[:, None, :]).tril()
+    return torch.where(visible_BTT, 0.0, -torch.inf).to(dtype)[:, None]
+
+
 class KVProjection(nn.Module):
     """A pair of key and value projections, which the model owns; `kv_source` says which a layer uses."""
 
@@ -95,7 +107,6 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer = layer
         self.num_heads, self.num_kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
         self.exclusive = config.exclusive_layers[layer]
         self.query = CastLinear(config.model_dim, config.model_dim)
@@ -108,29 +119,32 @@ class Attention(nn.Module):
         asking_BSD: Tensor,
         kv: KVProjection,
         tables_2TR: Tensor,
-        delta: ProjectionDelta | None,
+        visible_B1TT: Tensor | None,
+        delta: LayerDelta | None,
     ) -> Tensor:
-        """Return the last S positions' outputs [B, S, D]: queries are of `asking_BSD`, keys and values of `x_BTD`."""
+        """Return the last S positions' outputs [B, S, D]: queries are of `asking_BSD`, keys and values of `x_BTD`. What
+        is visible is what `visible_in_document` returned, or None for all positions up to the query's."""
         query_BSD, key, value = self.query(asking_BSD), kv.key(x_BTD), kv.value(x_BTD)
         if delta is not None:
-            query_BSD = query_BSD + delta(self.layer, "query", asking_BSD)
-            value = value + delta(self.layer, "value", x_BTD)
+            query_BSD = delta("query", asking_BSD, query_BSD)
+            key = delta("key", x_BTD, key)
+            value = delta("value", x_BTD, value)
         q_BHSE = self._split_heads(query_BSD, self.num_heads)
         k_BKTE = self._split_heads(key, self.num_kv_heads)
         v_BKTE = self._split_heads(value, self.num_kv_heads)
         k_BKTE = rotate_partial(rms_norm(k_BKTE), tables_2TR)
         length, last = x_BTD.shape[1], asking_BSD.shape[1]
-        visible_ST = None
-        if last < length:
-            visible_ST = x_BTD.new_ones(last, length, dtype=torch.bool).tril(length - last)
+        visible = visible_B1TT if visible_B1TT is None else visible_B1TT[:, :, length - last :]
+        if visible is None and last < length:
+            visible = x_BTD.new_ones(last, length, dtype=torch.bool).tril(length - last)
         q_BHSE = rotate_partial(rms_norm(q_BHSE), tables_2TR[:, -last:]) * self.qk_gain.to(x_BTD.dtype)[:, None, None]
         y_BHSE = F.scaled_dot_product_attention(
-            q_BHSE, k_BKTE, v_BKTE, visible_ST, is_causal=visible_ST is None, enable_gqa=True
+            q_BHSE, k_BKTE, v_BKTE, visible, is_causal=visible is None, enable_gqa=True
         )
         if self.exclusive:
             y_BHSE = remove_own_value(y_BHSE, v_BKTE[:, :, length - last :])
         mixed_BSD: Tensor = self.output(y_BHSE.transpose(1, 2).flatten(2))
-        return mixed_BSD
+        return delta("output", asking_BSD, mixed_BSD) if delta is not None else mixed_BSD
 
     def _split_heads(self, x_BTD: Tensor, heads: int) -> Tensor:
         x_BTHE: Tensor = x_BTD.unflatten(-1, (heads, self.head_dim))
@@ -176,10 +190,13 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: a mix with the activations before all layers, then attention, then MLP, each scaled per channel."""
+    """One layer: a mix with the activations before all layers, then attention, then MLP, each scaled per channel. In a
+    parallel layer the MLP reads what the attention reads."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
+        self.parallel = config.parallel_layers[layer]
+        self.input_scale = 1 / math.sqrt(layer + 1) if config.depth_scale else 1.0
         self.attention = Attention(config, layer)
         self.mlp = MLP(config)
         self.attention_scale = nn.Parameter(torch.ones(config.model_dim))
@@ -192,16 +209,25 @@ class Block(nn.Module):
         x0_BTD: Tensor,
         kv: KVProjection,
         tables_2TR: Tensor,
-        delta: ProjectionDelta | None,
+        visible_B1TT: Tensor | None,
+        delta: LayerDelta | None,
         last: int = 0,
     ) -> Tensor:
         """Return the activations after the block: of all positions, or of the last `last` where that is not 0."""
         mix = self.residual_mix.to(x_BTD.dtype)
         x_BTD = mix[0] * x_BTD + mix[1] * x0_BTD
-        normed_BTD = asking_BSD = rms_norm(x_BTD)
+        normed_BTD = asking_BSD = self._input(x_BTD)
         if last:
             x_BTD, asking_BSD = x_BTD[:, -last:], normed_BTD[:, -last:]
-        attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, delta)
+        attended_BSD = self.attention(normed_BTD, asking_BSD, kv, tables_2TR, visible_B1TT, delta)
         x_BSD = x_BTD + self.attention_scale.to(x_BTD.dtype) * attended_BSD
-        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * self.mlp(rms_norm(x_BSD))
+        read_BSD = asking_BSD if self.parallel else self._input(x_BSD)
+        mapped_BSD = self.mlp(read_BSD)
+        if delta is not None:
+            mapped_BSD = delta("mlp", read_BSD, mapped_BSD)
+        y_BSD: Tensor = x_BSD + self.mlp_scale.to(x_BSD.dtype) * mapped_BSD
         return y_BSD
+
+    def _input(self, x_BTD: Tensor) -> Tensor:
+        normed_BTD = rms_norm(x_BTD)
+        return normed_BTD if self.input_scale == 1 else normed_BTD * self.input_scale

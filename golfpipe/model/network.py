@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from golfpipe.model.capped_loss import capped_logits, capped_mean_loss, capped_nats
 from golfpipe.model.config import ModelConfig, parameter_shapes
-from golfpipe.model.layers import Block, KVProjection, ProjectionDelta, rms_norm, rotary_tables
+from golfpipe.model.layers import Block, KVProjection, ProjectionDelta, rms_norm, rotary_tables, visible_in_document
 from golfpipe.model.ngram import BIGRAM_FACTORS, TRIGRAM_FACTORS, NgramEmbedding, SmearGate
 
 TABLE_STD = 0.005
@@ -41,15 +42,17 @@ class Network(nn.Module):
             return None
         return NgramEmbedding(buckets, width, self.config.model_dim, factors, boundary)
 
-    def hidden(self, tokens_BT: Tensor, delta: ProjectionDelta | None = None, last: int = 0) -> Tensor:
+    def hidden(
+        self, tokens_BT: Tensor, delta: ProjectionDelta | None = None, last: int = 0, looping: bool = True
+    ) -> Tensor:
         """Return the normed final activations [B, T, D] for int64 tokens [B, T]. Position t depends on tokens 0..t
         only.
 
-        `delta` adds to the query and value projections; score-first LoRA puts its adapters there. With `last` above 0
+        `delta` adds to the outputs of projections; score-first LoRA puts its adapters there. With `last` above 0
         only the last positions are returned, [B, last, D]. That saves work in the last layer alone: the others need
-        every position for the keys and values of the layers above them.
+        every position for the keys and values of the layers above them. Only training ever sets `looping` to False.
         """
-        dtype = self.compute_dtype
+        config, dtype = self.config, self.compute_dtype
         x_BTD = self.token_embedding(tokens_BT).to(dtype)
         if self.bigram is not None:
             x_BTD = x_BTD + self.bigram(tokens_BT, dtype)
@@ -57,15 +60,24 @@ class Network(nn.Module):
             x_BTD = x_BTD + self.trigram(tokens_BT, dtype)
         x_BTD = self.smear(rms_norm(x_BTD), tokens_BT)
         x0_BTD = x_BTD
-        tables_2TR = rotary_tables(self.config, tokens_BT.shape[1], tokens_BT.device)
-        num_skips = self.config.num_skips
+        tables_2TR = rotary_tables(config, tokens_BT.shape[1], tokens_BT.device)
+        visible_B1TT = visible_in_document(tokens_BT, config.bos_id, dtype) if config.document_attention else None
+        order = config.layer_order(looping)
+        num_skips = len(order) // 2
         stack: list[Tensor] = []
-        for layer, block in enumerate(self.blocks):
-            if layer >= num_skips and stack:
-                x_BTD = x_BTD + self.skip_weights[layer - num_skips].to(dtype) * stack.pop()
-            kv = self.kv_projections[self.config.kv_source[layer]]
-            x_BTD = block(x_BTD, x0_BTD, kv, tables_2TR, delta, last if layer == self.config.num_layers - 1 else 0)
-            if layer < num_skips:
+        for place, layer in enumerate(order):
+            if place >= num_skips and stack:
+                x_BTD = x_BTD + self.skip_weights[place - num_skips].to(dtype) * stack.pop()
+            x_BTD = self.blocks[layer](
+                x_BTD,
+                x0_BTD,
+                self.kv_projections[config.kv_source[layer]],
+                tables_2TR,
+                visible_B1TT,
+                partial(delta, place) if delta is not None else None,
+                last if place == len(order) - 1 else 0,
+            )
+            if place < num_skips:
                 stack.append(x_BTD)
         return rms_norm(x_BTD)
 
@@ -74,9 +86,9 @@ class Network(nn.Module):
         """The output matrix, which is the token table itself where embeddings are tied."""
         return (self.token_embedding if self.config.tied_embeddings else self.output_head).weight
 
-    def nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """Return the cross-entropy of each target in nats, fp32 [N]."""
-        return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap)
+    def nats(self, hidden_ND: Tensor, targets_N: Tensor, added_NV: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy of each target in nats, fp32 [N]; `added_NV` adds to the logits before their cap."""
+        return capped_nats(hidden_ND, self.head_VD, targets_N, self.config.logit_softcap, added_NV)
 
     def last_nats(self, tokens_BT: Tensor, targets_BT: Tensor, count: int) -> Tensor:
         """Return the nats of each sequence's last `count` targets, fp32 [B * count], without work for the others."""
@@ -87,9 +99,9 @@ class Network(nn.Module):
         """Return the softcapped logits [..., V] in fp32 of hidden states [..., D]."""
         return capped_logits(hidden, self.head_VD, self.config.logit_softcap)
 
-    def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    def forward(self, tokens_BT: Tensor, targets_BT: Tensor, looping: bool = True) -> Tensor:
         """Return the mean cross-entropy in nats per token, a scalar in fp32."""
-        hidden_ND = self.hidden(tokens_BT).flatten(0, 1)
+        hidden_ND = self.hidden(tokens_BT, looping=looping).flatten(0, 1)
         return capped_mean_loss(hidden_ND, self.head_VD, targets_BT.flatten(), self.config.logit_softcap)
 
 

@@ -18,7 +18,14 @@ class OptimConfig:
     scalar_lr: float = 0.02
     """The peak learning rate of AdamW for gains, scales and gates."""
     weight_decay: float = 0.04
-    """Decoupled weight decay of all groups: in a step, weights shrink by lr * weight_decay."""
+    """Decoupled weight decay of all groups that have none of their own: in a step, weights shrink by
+    lr * weight_decay."""
+    embed_weight_decay: float | None = None
+    """The weight decay of the token and n-gram tables; null: weight_decay."""
+    scalar_weight_decay: float | None = None
+    """The weight decay of gains, scales and gates; null: weight_decay."""
+    row_normalize: bool = False
+    """True: Muon divides each row of an update by its norm before it orthogonalizes the matrix."""
     momentum: float = 0.99
     """Muon's momentum after its warm-up."""
     momentum_start: float = 0.92
@@ -37,6 +44,9 @@ class OptimConfig:
     def __post_init__(self) -> None:
         for key in ("matrix_lr", "embed_lr", "scalar_lr", "weight_decay", "grad_clip", "momentum_warmup_steps"):
             if not getattr(self, key) >= 0:
+                raise ConfigError(f"optim.{key}={getattr(self, key)} must not be negative")
+        for key in ("embed_weight_decay", "scalar_weight_decay"):
+            if not (getattr(self, key) is None or getattr(self, key) >= 0):
                 raise ConfigError(f"optim.{key}={getattr(self, key)} must not be negative")
         for key in ("momentum", "momentum_start", "beta1", "beta2"):
             if not 0 <= getattr(self, key) < 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -41,22 +43,27 @@ def build_optimizers(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         dtype=muon_dtype,
+        row_normalize=config.row_normalize,
         processes=processes,
     )
     adam = torch.optim.AdamW(
         [
-            {"params": list(groups["embed"].values()), "lr": config.embed_lr},
-            {"params": list(groups["scalar"].values()), "lr": config.scalar_lr},
+            _adam_group(groups["embed"], config.embed_lr, config.embed_weight_decay, config),
+            _adam_group(groups["scalar"], config.scalar_lr, config.scalar_weight_decay, config),
         ],
         betas=(config.beta1, config.beta2),
         eps=config.eps,
-        weight_decay=config.weight_decay,
         fused=True,
     )
     for optimizer in (muon, adam):
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return [muon, adam]
+
+
+def _adam_group(parameters: dict[str, Tensor], lr: float, decay: float | None, config: OptimConfig) -> dict[str, Any]:
+    own = config.weight_decay if decay is None else decay
+    return {"params": list(parameters.values()), "lr": lr, "weight_decay": own}
 
 
 def set_lr_factor(optimizers: list[torch.optim.Optimizer], factor: float) -> None:

@@ -50,6 +50,20 @@ def orthogonalize(g_NRC: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
+def normalize_rows(g_NRC: Tensor) -> Tensor:
+    """Return matrices [N, R, C] whose rows have the 2-norm 1 (MuonEq-R, arXiv 2603.28254), zeros staying zeros."""
+    norm_NR1 = torch.linalg.vector_norm(
+        g_NRC, dim=-1, keepdim=True, dtype=torch.promote_types(g_NRC.dtype, torch.float32)
+    )
+    rows_NRC: Tensor = g_NRC / norm_NR1.clamp_min(NORM_FLOOR)
+    return rows_NRC.to(g_NRC.dtype)
+
+
+def orthogonalize_normalized(g_NRC: Tensor) -> Tensor:
+    """Return `orthogonalize` of the matrices with rows of norm 1."""
+    return orthogonalize(normalize_rows(g_NRC))
+
+
 def _polynomial(gram_NRR: Tensor, a: float, b: float, c: float) -> Tensor:
     """Return a I + b G + c G^2."""
     sum_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
@@ -86,11 +100,13 @@ class Muon(torch.optim.Optimizer):
         momentum: float,
         weight_decay: float,
         dtype: torch.dtype,
+        row_normalize: bool = False,
         processes: ProcessGroup = ALONE,
     ) -> None:
         """Create the optimizer. `dtype` is that of the products of the orthogonalization."""
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype, self.processes = dtype, processes
+        self.orthogonalize = orthogonalize_normalized if row_normalize else orthogonalize
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's own would call one
@@ -101,7 +117,7 @@ class Muon(torch.optim.Optimizer):
                 grads: list[Any] = [parameter.grad for parameter in batch]  # none is None by now
                 momenta = [self._momentum(parameter) for parameter in batch]
                 nesterov_NRC = nesterov_momentum(grads, momenta, group["momentum"], self.dtype)
-                update_NRC = self.processes.map_rows(orthogonalize, nesterov_NRC, dealt).to(batch[0].dtype)
+                update_NRC = self.processes.map_rows(self.orthogonalize, nesterov_NRC, dealt).to(batch[0].dtype)
                 dealt += len(batch)
                 torch._foreach_mul_(batch, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(

@@ -44,8 +44,10 @@ def weight_bytes(config: PipelineConfig) -> int:
 
 def step_operations(config: PipelineConfig) -> float:
     """The operations of one training step: three times those of a forward pass over its tokens, the optimizer's not
-    counted."""
-    return 3 * forward_flops(config.model, config.train.context_length) * config.train.batch_tokens
+    counted. Where layers loop later, the mean over training."""
+    model, train = config.model, config.train
+    single, looping = (forward_flops(model, train.context_length, loops) for loops in (False, True))
+    return 3 * train.mean_step(single, looping) * train.batch_tokens
 
 
 def scored_tokens(num_targets: int, windows: EvaluateConfig) -> int:

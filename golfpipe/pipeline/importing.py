@@ -42,7 +42,7 @@ def prepare_import(request: Request, file: Path, name: str | None) -> ImportPlan
     out = request.out
     if out is None:
         out = ARTIFACTS / checked_name(name or file.stem) / "import"
-    inferred = _infer(file)
+    inferred = _infer(file, plain_config(request.settings.resolve().config.model)["loop"])
     settings, chosen = _with_preset(request.settings, inferred)
     resolved = settings.resolve()
     _refuse_contradictions(resolved.origin, resolved.config, inferred)
@@ -83,13 +83,13 @@ def prepare_weights(request: Request, path: Path, name: str | None, rules: Seque
     )
 
 
-def _infer(file: Path) -> Inferred:
+def _infer(file: Path, loop: Any) -> Inferred:
     tensors = read_state_dict(file)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     short = {stripped(name): tensor for name, tensor in tensors.items()}
     head, table = short.get("lm_head.weight"), short.get("tok_emb.weight")
     tied = head is not None and table is not None and head.shape == table.shape and bool((head == table).all())
-    return infer_model(shapes, str(file), tied_head=tied)
+    return infer_model(shapes, str(file), tied_head=tied, loop=loop)
 
 
 def _with_preset(settings: Settings, inferred: Inferred) -> tuple[Settings, str | None]:

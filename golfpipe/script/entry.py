@@ -18,7 +18,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from golfpipe.codec.formats import FORMATS
 from golfpipe.codec.pieces import Piece
 from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.shard_format import Split
-from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, possible_names
+from golfpipe.model.config import ModelConfig, parameter_count, parameter_shapes, plain_model, possible_names
 from golfpipe.model.network import Network, build_network, initialize, load_network
 from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.process_group import ProcessGroup
@@ -65,7 +65,7 @@ from golfpipe.training.trainer import Trainer
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CALIBRATION, _TARGET = "golfpipe.training.calibration", "golfpipe.quant.target"
-_ADAPTATION = "golfpipe.adapt.method"
+ADAPTATION = "golfpipe.adapt.method"
 """Modules that only some settings need: they are imported by name, so that other scripts do without them."""
 _CHOOSE_CODE = ("step", "target_bits")
 """Numbers whose 0 leaves modules out of the script, so that only a new script can bring them back."""
@@ -98,7 +98,7 @@ def chosen_modules(settings: Settings) -> list[str]:
         QUANTIZERS.module(quantize.method),
         CODERS.module(settings.pack.coder),
         *(FORMATS.module(name) for name in quantize.formats),
-        *([_ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
+        *([ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
         *([_CALIBRATION] if quantize.calibration != "none" else []),
         *([_TARGET] if quantize.has_target else []),
     ]
@@ -253,7 +253,7 @@ class Script:
         if quantize.has_target:
             shapes = parameter_shapes(settings.model)
             target = import_module(_TARGET).size_target(
-                quantize, settings.pack, asdict(settings.model), shapes, _packed_file
+                quantize, settings.pack, plain_model(settings.model), shapes, _packed_file
             )
         return quantize_weights(
             weights,
@@ -279,7 +279,7 @@ class Script:
         """Quantize, write the file that counts, and return its content."""
         coder = self.settings.pack.coder
         pieces = self.quantize(weights)
-        content = _packed_file(encode_payload(asdict(self.settings.model), pieces.values(), coder=coder))
+        content = _packed_file(encode_payload(plain_model(self.settings.model), pieces.values(), coder=coder))
         Path("packed.safetensors").write_bytes(content)
         self.say(size_lines(coder, len(content), self.code_bytes))
         self.say(f"packed_sha256:{hashlib.sha256(content).hexdigest()}")
@@ -312,7 +312,7 @@ class Script:
         weights = dequantize_weights(decode_payload(payload)[1])
         if settings.ttt_module:
             network = self.network(weights, settings.ttt_precision)
-            work = import_module(_ADAPTATION).Work(
+            work = import_module(ADAPTATION).Work(
                 network=network,
                 tokens=tokens,
                 bos_id=settings.model.bos_id,
@@ -320,6 +320,7 @@ class Script:
                 seed=settings.seed,
                 device=self.device,
                 processes=self.processes,
+                on_adapted=lambda documents: self.say(f"ttt adapted_documents:{documents}"),
                 on_epoch=self.say_epoch,
             )
             nats = import_module(settings.ttt_module).METHOD.run(work, settings.ttt)

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from golfpipe.config.checkpoint_names import Inferred
-from golfpipe.config.later import plain_model
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.jobs.job import Job
-from golfpipe.model.config import parameter_count, parameter_shapes
+from golfpipe.model.config import parameter_count, parameter_shapes, plain_model
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.canonical import file_sha256
 from golfpipe.store.checkpoint import read_state_dict

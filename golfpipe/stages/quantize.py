@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golfpipe.config.later import plain_model
 from golfpipe.errors import UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config, packed_file, pieces_to_arrays
@@ -23,7 +22,7 @@ from golfpipe.loading.warning_signs import bearable_bytes
 from golfpipe.loading.weights import load_weights
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory
-from golfpipe.model.config import parameter_shapes, possible_names
+from golfpipe.model.config import parameter_shapes, plain_model, possible_names
 from golfpipe.quant.config import ClassScheme
 from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.report import TensorReport

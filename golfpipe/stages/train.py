@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from golfpipe.config.later import plain_model
 from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.errors import GolfpipeError, Interrupted
 from golfpipe.jobs.job import Job
@@ -24,7 +23,7 @@ from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.fast_paths import paths_taken
 from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.machine.signals import StopRequest, deferred_signals
-from golfpipe.model.config import parameter_count
+from golfpipe.model.config import parameter_count, plain_model
 from golfpipe.optim.process_group import ProcessGroup
 from golfpipe.reporter import Task
 from golfpipe.stages.trackers import tracking
@@ -191,6 +190,8 @@ def _result(
         "stop_reason": reason,
         "warmdown_start_step": trainer.warmdown_start_step,
         "qat_first_step": trainer.qat_first_step,
+        **({"loop_first_step": trainer.loop_first_step} if config.model.loop != "none" else {}),
+        **({"context_first_steps": trainer.context_first_steps} if config.train.context_growth else {}),
         "precision": trainer.config.precision,
         "train_seconds": round(trainer.elapsed_seconds, 3),
         "step_avg_ms": round(trainer.elapsed_seconds * 1000 / max(1, trainer.steps_done), 3),

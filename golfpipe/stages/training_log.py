@@ -42,7 +42,7 @@ class TrainingLog:
     ) -> None:
         """Write into `out`. `track` receives every record of log.jsonl."""
         self.out, self.trainer, self.reporter, self.track = out, trainer, reporter, track
-        self.micro_batch = trainer.micro_batch
+        self.pass_tokens = trainer.pass_tokens
         self.last_loss: float | None = None
         self.skipped_steps = 0
         self.best_validation: Validation | None = None
@@ -78,13 +78,13 @@ class TrainingLog:
     def add_steps(self, steps: list[FinishedStep]) -> None:
         """Judge and log steps. Raises StageFailed for a bad one after which training cannot go on."""
         trainer = self.trainer
-        if self.micro_batch != trainer.micro_batch:
-            self.micro_batch = trainer.micro_batch
+        if self.pass_tokens != trainer.pass_tokens:
+            self.pass_tokens = trainer.pass_tokens
             self.reporter.warn(
-                f"step {steps[-1].step}: memory ran out; going on with {self.micro_batch} sequences per forward pass"
+                f"step {steps[-1].step}: memory ran out; going on with {trainer.micro_batch} sequences per forward pass"
             )
             self._record(
-                {"type": "micro_batch", "step": steps[-1].step, "micro_batch_sequences": self.micro_batch},
+                {"type": "micro_batch", "step": steps[-1].step, "micro_batch_sequences": trainer.micro_batch},
             )
         for step, fault in zip(steps, trainer.judge(steps), strict=True):
             self._record(_step_record(step, fault))

@@ -103,10 +103,9 @@ def _open_stream(job: Job, bos_id: int) -> tuple[TokenStream, list[str]]:
     if warning := order_warning(order_bits(shards, bos_id), str(data.path)):
         job.context.reporter.warn(warning)
     stream = TokenStream(shards)
-    if stream.num_tokens <= settings.context_length:
+    if stream.num_tokens <= (longest := max(settings.context_lengths)):
         raise DataError(
-            f"{data.path}: {stream.num_tokens} train tokens are not more than"
-            f" train.context_length={settings.context_length}",
+            f"{data.path}: {stream.num_tokens} train tokens are not more than train.context_length={longest}",
             hint="lower train.context_length, or give more text",
         )
     return stream, sorted(bad_shards)

@@ -11,13 +11,13 @@ are scored writes an adapted model, which is not eligible for a record.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from golfpipe.adapt.method import Recipe, Work
-from golfpipe.config.later import plain_model
 from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
@@ -26,7 +26,7 @@ from golfpipe.loading.weights import COMPUTE_DTYPES, check_vocabulary, load_weig
 from golfpipe.machine.compiling import compiled_for, compiled_passes, compiles
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory
-from golfpipe.model.config import forward_flops
+from golfpipe.model.config import forward_flops, plain_model
 from golfpipe.model.network import Network, load_network
 from golfpipe.optim.process_group import ALONE
 from golfpipe.scoring.score import summarize
@@ -52,16 +52,18 @@ def run(job: Job, out: ArtifactWriter) -> Result:
             f"{ttt.method} test-time training learns from tokens before they are scored: not eligible for a record"
         )
     epochs = _Epochs()
-    nats = _adapt(job, network, text, tokenizer.bos_id, device, epochs)
+    adapted: list[int] = []
+    nats = _adapt(job, network, text, tokenizer.bos_id, device, epochs, adapted)
     seconds = time.perf_counter() - epochs.started
     if nats is None:
         return _adapted_model(job, out, network, epochs, len(text.sizes), seconds)
     if not np.isfinite(nats).all():
         raise StageFailed("test-time training diverged: a score is not finite", hint="lower ttt.lr")
     score = summarize(text.tokens, nats, text.sizes, tokenizer.bos_id)
-    return write_evaluation(
+    result = write_evaluation(
         out, source, score, job.config, split_targets=text.split_targets, protocol="score_first", eval_seconds=seconds
     )
+    return replace(result, metrics=result.metrics | {"adapted_documents": adapted[0]}) if adapted else result
 
 
 class _Epochs:
@@ -81,7 +83,13 @@ class _Epochs:
 
 
 def _adapt(
-    job: Job, network: Network, text: ValidationText, bos_id: int, device: torch.device, epochs: _Epochs
+    job: Job,
+    network: Network,
+    text: ValidationText,
+    bos_id: int,
+    device: torch.device,
+    epochs: _Epochs,
+    adapted: list[int],
 ) -> np.ndarray | None:
     """Run the method, compiled where that pays. Return what it returns: the nats of every target, or None."""
     ttt, reporter, processes = job.config.ttt, job.context.reporter, job.context.processes or ALONE
@@ -99,6 +107,7 @@ def _adapt(
             processes=processes,
             loss_of=loss_of,
             on_scored=RunningScore(task, text.sizes, processes.size).add,
+            on_adapted=adapted.append,
             on_step=lambda count: task.advance(count, epochs.note),
             on_epoch=epochs.add,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import re
 import subprocess
@@ -119,12 +120,13 @@ def verify(
 def reduced_settings(config: PipelineConfig, adaptation: Adaptation) -> dict[str, int | float]:
     """Return settings of few steps and targets, without a clock, which would let speed decide the schedule."""
     train, evaluate = config.train, config.evaluate
-    sequences = min(_MOST_SEQUENCES, train.batch_tokens // train.context_length)
+    even = math.lcm(*train.context_lengths)  # tokens that sequences of every length fill
+    sequences = min(_MOST_SEQUENCES, train.batch_tokens // even)
     targets = min(_MOST_TARGETS, evaluate.max_targets or _MOST_TARGETS)
     wanted: dict[str, int | float] = {
         "train.max_steps": min(train.max_steps, _MOST_STEPS),
         "train.max_seconds": 0.0,
-        "train.batch_tokens": sequences * train.context_length,
+        "train.batch_tokens": sequences * even,
         "train.validation_targets": targets,
         "evaluate.max_targets": targets,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from golfpipe.codec.coders import CODERS
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.model.config import LastLayers, LayerChoice, ModelConfig
+from golfpipe.model.config import LastLayers, LayerChoice, LoopedLayers, ModelConfig
 from golfpipe.quant.config import ClassScheme, QuantPolicy
 from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.scoring.config import EvaluateConfig
@@ -48,6 +48,15 @@ def _model(model: ModelConfig) -> str:
     exclusive = _layers(model.exclusive_attention)
     if exclusive:
         parts.append(f"exclusive self-attention in {exclusive}")
+    if isinstance(model.loop, LoopedLayers):
+        loop = model.loop
+        parts.append(f"layers {loop.first} to {loop.last} (from 0) run {loop.passes} times")
+    if parallel := _layers(model.parallel_residual):
+        parts.append(f"attention and MLP in parallel in {parallel}")
+    if model.document_attention:
+        parts.append("attention inside documents")
+    if model.depth_scale:
+        parts.append("normed inputs divided by the root of the depth")
     embeddings = "tied embeddings" if model.tied_embeddings else "untied embeddings"
     return f"Model: {', '.join(part for part in parts if part)}, {embeddings}, logit softcap {model.logit_softcap:g}."
 
@@ -91,13 +100,16 @@ def _training(config: PipelineConfig) -> str:
     train, optim = config.train, config.optim
     cap = f" or {train.max_seconds:g} s" if train.max_seconds else ""
     parts = [
-        f"at most {train.max_steps} steps{cap} of {train.batch_tokens} tokens at context {train.context_length}",
+        f"at most {train.max_steps} steps{cap} of {train.batch_tokens} tokens at context"
+        f" {', then '.join(map(str, train.context_lengths))}",
         f"Muon (lr {optim.matrix_lr:g}) for matrices, AdamW for tables ({optim.embed_lr:g})"
         f" and gains ({optim.scalar_lr:g})",
     ]
     if train.ema_decay:
         kind = "bias-corrected" if train.ema_bias_correction else "plain"
         parts.append(f"{kind} weight average with decay {train.ema_decay:g}")
+    if config.model.loop != "none" and train.loop_start:
+        parts.append(f"loops after {train.loop_start:.0%} of training")
     parts.append(_quantization_aware(train.qat, train.qat_start))
     if train.rate_penalty:
         parts.append(f"a penalty of {train.rate_penalty:g} nats for each bit per weight")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,8 +25,12 @@ class TrainConfig:
     """Tokens per optimizer step, over all processes and micro-batches."""
     context_length: int = 2048
     """Tokens per training sequence."""
+    context_growth: tuple[tuple[float, int], ...] = ()
+    """Lengths of the sequences before context_length, as [share, tokens]: so long until that share of training, of its
+    steps or seconds as for qat_start. Tokens per step stay."""
     micro_batch_sequences: int = 0
-    """Sequences per forward pass; 0 means the whole step at once, up to forward_tokens."""
+    """Sequences of context_length per forward pass, or as many tokens of shorter ones; 0 means the whole step at once,
+    up to forward_tokens."""
     forward_tokens: int = 65_536
     """The most tokens per forward pass where micro_batch_sequences is 0. The work is the same up to rounding, so this
     is not part of the key, as the device is not."""
@@ -33,9 +38,11 @@ class TrainConfig:
     """True: where the device's memory does not hold a forward pass, go on with fewer sequences per pass and more
     passes. The work is the same up to rounding, so this is not part of the key, as the device is not."""
     warmdown_steps: int = 5000
-    """The number of final steps in which the lr falls linearly to 0."""
+    """The number of final steps in which the lr falls linearly to 0, or to lr_floor."""
     warmdown_fraction: float = 0.4
     """The longest warmdown, as a share of the expected steps."""
+    lr_floor: float = 0.0
+    """The share of the peak learning rate below which no warmdown goes."""
     compile_warmup_steps: int = 20
     """Steps that compile and warm caches, and are then undone. Only with torch.compile, and only one on a CPU."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -49,6 +56,8 @@ class TrainConfig:
     """True: the average forgets the initial weights, with the decay min(ema_decay, (1 + t) / (10 + t))."""
     qat_start: float = 0.0
     """The share of training after which quantization-aware training starts; 0: from the start, 1: never."""
+    loop_start: float = 0.0
+    """The share of training after which the layers of model.loop run several times; before, each runs once."""
     qat: QuantPolicy = field(default=MLP_ONLY)
     """The quantizer of the forward pass. Classes with 16 or 32 bits are left as they are."""
     qat_refresh_steps: int = 100
@@ -74,6 +83,11 @@ class TrainConfig:
     on_bad_shard: OnBad = "stop"
     """What to do about a missing or altered train shard when training starts or resumes. skip: go without it."""
 
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The lengths of training sequences, one after the other."""
+        return (*(length for _, length in self.context_growth), self.context_length)
+
     def __post_init__(self) -> None:
         for key in ("max_steps", "context_length", "forward_tokens", "log_every", "qat_refresh_steps"):
             if getattr(self, key) < 1:
@@ -95,8 +109,21 @@ class TrainConfig:
             raise ConfigError(
                 f"train.batch_tokens={self.batch_tokens} must be a multiple of context_length ({self.context_length})"
             )
-        for key in ("warmdown_fraction", "qat_start"):
+        shares = [0.0, *(share for share, _ in self.context_growth), 1.0]
+        if any(left >= right for left, right in itertools.pairwise(shares)):
+            raise ConfigError(f"train.context_growth={shares[1:-1]} must be shares that rise between 0 and 1")
+        for length in self.context_lengths:
+            if length < 1 or self.batch_tokens % length:
+                raise ConfigError(f"train.context_growth={length} must be a length that divides {self.batch_tokens}")
+        for key in ("warmdown_fraction", "lr_floor", "qat_start"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"train.{key}={getattr(self, key)} must lie in 0..1")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"train.ema_decay={self.ema_decay} must lie in [0, 1)")
+        for key in ("ema_decay", "loop_start"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"train.{key}={getattr(self, key)} must lie in [0, 1)")
+
+    def mean_step(self, single: float, looping: float) -> float:
+        """Return the mean over training of what a step costs, given that of steps before and after train.loop_start."""
+        if self.max_seconds > 0:  # a share of the seconds, in which the cheaper steps are more
+            return looping / (self.loop_start * looping / single + 1 - self.loop_start)
+        return self.loop_start * single + (1 - self.loop_start) * looping

@@ -61,6 +61,8 @@ class GuardedTrainer(Trainer):
         marks, self.unjudged = self.unjudged[: len(steps)], self.unjudged[len(steps) :]
         faults = []
         for step, mark in zip(steps, marks, strict=True):
+            if not skips:
+                self._forgive_loops(step.step - 1)
             fault = mark.fault if skips else self.watch.fault(step.train_loss_nats)
             if fault is not None and (not skips or self.watch.bad_in_a_row > MAX_BAD_STEPS):
                 shard, offset = mark.position
@@ -78,17 +80,23 @@ class GuardedTrainer(Trainer):
         if self.config.on_bad_step == "skip":
             gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+            self._forgive_loops(self.steps_done)
             self._fault = self.watch.fault(loss.item(), norm.item())
         if self._fault is None:
             super()._update_weights(loss)
         else:
             self._forget_gradients()
 
+    def _forgive_loops(self, steps_before: int) -> None:
+        """Forget the mean of the losses where the layers begin to loop, for the loss jumps there."""
+        if self.network.config.loop != "none" and steps_before == self.loop_first_step:
+            self.watch.mean = None
+
     # ---- memory -----------------------------------------------------------------------------------------------
 
     def _accumulate_gradients(self) -> Tensor:
         """Compute the step's gradients with as many sequences per pass as planned, or the most that fit."""
-        start, planned, length = self.stream.position, self.micro_batch, self.config.context_length
+        start, planned, length = self.stream.position, self.micro_batch, self.length
         while (loss := self._gradients_or_none()) is None:
             self.stream.position = start
             if self.micro_batch == 1:
@@ -106,6 +114,8 @@ class GuardedTrainer(Trainer):
                 f" {fitting} do",
                 hint=f"the same command with --auto-batch goes on with {fitting} per pass",
             )
+        if self.micro_batch < planned:
+            self.pass_tokens = self.micro_batch * length
         return loss
 
     def _gradients_or_none(self) -> Tensor | None:
@@ -128,14 +138,13 @@ class GuardedTrainer(Trainer):
     # ---- checkpoint -------------------------------------------------------------------------------------------
 
     def state_values(self) -> dict[str, int | float | list[int] | None]:
-        return super().state_values() | {"micro_batch": self.micro_batch, "mean_loss": self.watch.mean}
+        return super().state_values() | {"pass_tokens": self.pass_tokens, "mean_loss": self.watch.mean}
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        # Take no more than is known to fit: what the compile warm-up learned outlives the state from before it. A
+        # checkpoint of an older golfpipe has neither.
+        self.pass_tokens = min(self.pass_tokens, values.get("pass_tokens", self.pass_tokens))
         super().load_state(tensors, values)
-        fitting = values.get("micro_batch", self.micro_batch)  # a checkpoint of an older golfpipe has neither
-        # Take no more than is known to fit: what the compile warm-up learned outlives the state from before it.
-        most = min(self.micro_batch, fitting)
-        self.micro_batch = even_passes(self.sequences, most)
         self.watch.mean = values.get("mean_loss")
 
     def warm_up(self, steps: int) -> None:

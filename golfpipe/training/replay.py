@@ -1,4 +1,5 @@
-"""What the clock decided in an earlier run, for another one to repeat: lr factors and the start of QAT."""
+"""What the clock decided in an earlier run, for another one to repeat: lr factors, and the starts of QAT, of longer
+context and of loops."""
 
 from __future__ import annotations
 
@@ -20,6 +21,10 @@ class Replay:
     """The learning-rate factor of each step."""
     qat_first_step: int | None
     """The number of steps finished when quantization-aware training began; None where it never did."""
+    context_first_steps: tuple[int, ...] = ()
+    """The number of steps finished when each length of train.context_growth after the first began."""
+    loop_first_step: int | None = None
+    """The number of steps finished when the looped layers began to run several times; None where none do."""
 
 
 def parse_replay(lines: Iterable[str], name: str) -> Replay:
@@ -40,10 +45,14 @@ def parse_replay(lines: Iterable[str], name: str) -> Replay:
             raise DataError(f"{name}, line {number}: not a line of a training log ({error})", hint=HINT) from error
     if not factors or type(end.get("steps")) is not int or end["steps"] != len(factors):
         raise DataError(f"{name}: not the log of a finished run", hint=HINT)
-    first = end.get("qat_first_step")
-    if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
-        raise DataError(f"{name}: field qat_first_step of the last line is no step of this run")
-    return Replay(tuple(factors), first)
+    firsts = {field: end.get(field) for field in ("qat_first_step", "loop_first_step")}
+    for field, first in firsts.items():
+        if first is not None and (type(first) is not int or not 0 <= first <= len(factors)):
+            raise DataError(f"{name}: field {field} of the last line is no step of this run")
+    grown = end.get("context_first_steps", [])
+    if not isinstance(grown, list) or any(type(step) is not int or not 0 <= step <= len(factors) for step in grown):
+        raise DataError(f"{name}: field context_first_steps of the last line has no steps of this run")
+    return Replay(tuple(factors), context_first_steps=tuple(grown), **firsts)
 
 
 def _factor(value: object) -> float:

@@ -22,7 +22,7 @@ from golfpipe.optim.config import OptimConfig
 from golfpipe.optim.ema import WeightAverage
 from golfpipe.optim.groups import build_optimizers, set_lr_factor, set_momentum
 from golfpipe.optim.process_group import ALONE, ProcessGroup
-from golfpipe.optim.schedule import muon_momentum, step_factor, time_factor
+from golfpipe.optim.schedule import muon_momentum, rewarm_factor, step_factor, time_factor
 from golfpipe.optim.state import load_optimizer_tensors, optimizer_tensors
 from golfpipe.quant.config import MATRIX_CLASSES
 from golfpipe.quant.fake import FakeQuantizer
@@ -78,14 +78,18 @@ class Trainer:
         shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
         self.fake = FakeQuantizer(config.qat, shapes, possible_names(network.config))
         self.qat_first_step: int | None = None
+        self.loop_first_step: int | None = None
+        """The number of steps finished when the looped layers began to run several times."""
         classes = assign_classes(config.qat, shapes, None)
         self.priced = [p for name, p in network.named_parameters() if classes[name] in MATRIX_CLASSES]
         if config.rate_penalty > 0 and not self.priced:
             raise ConfigError(
                 "train.rate_penalty has nothing to price: train.qat.rules leave mlp, attention and ngram empty"
             )
-        self.sequences = sequences_of_each(config, processes)
-        self.micro_batch = sequences_per_pass(config, self.sequences)
+        sequences_of_each(config, processes)  # which refuses what cannot be shared
+        self.pass_tokens = tokens_per_pass(config)
+        self.context_first_steps: list[int] = []
+        self._cut_step()
         self.steps_done = 0
         self.warmdown_start_step: int | None = None
         self._elapsed = self._clock = 0.0
@@ -136,7 +140,15 @@ class Trainer:
         factor = step_factor(self.steps_done, self.max_steps, warmdown)
         if capped and step_seconds:
             factor = min(factor, time_factor(self._clock, self.max_seconds, warmdown, step_seconds))
-        return factor
+        return max(factor, self.config.lr_floor) * self._rewarm_factor()
+
+    def _rewarm_factor(self) -> float:
+        return rewarm_factor(self.steps_done - self.context_first_steps[-1]) if self.context_first_steps else 1.0
+
+    def _share_done(self) -> float:
+        """Return the share of training that is over: of its steps or, where that is more, of its seconds."""
+        share = self.steps_done / self.max_steps
+        return max(share, self._clock / self.max_seconds) if self.max_seconds > 0 else share
 
     def stop_reason(self) -> str | None:
         """Return `max_steps` or `max_seconds` once the run is over, else None."""
@@ -156,10 +168,35 @@ class Trainer:
     def _quantization_is_due(self) -> bool:
         if self.replay is not None:
             return self.steps_done == self.replay.qat_first_step
-        share = self.steps_done / self.max_steps
-        if self.max_seconds > 0:
-            share = max(share, self._clock / self.max_seconds)
-        return share >= self.config.qat_start
+        return self._share_done() >= self.config.qat_start
+
+    def looping(self) -> bool:
+        """Return True if the coming step runs the looped layers several times, by share of steps or seconds."""
+        if self.loop_first_step is None and self._loop_is_due():
+            self.loop_first_step = self.steps_done
+        return self.loop_first_step is not None
+
+    def _loop_is_due(self) -> bool:
+        if self.replay is not None and self.replay.loop_first_step is not None:
+            return self.steps_done == self.replay.loop_first_step
+        return self.network.config.loop == "none" or self._share_done() >= self.config.loop_start
+
+    def _grow_context(self) -> None:
+        """Take the length of sequences that the coming step is due."""
+        while (grown := len(self.context_first_steps)) < len(self.config.context_growth) and self._growth_is_due(grown):
+            self.context_first_steps.append(self.steps_done)
+            self._cut_step()
+
+    def _growth_is_due(self, grown: int) -> bool:
+        if self.replay is not None:
+            return self.steps_done in self.replay.context_first_steps[grown : grown + 1]
+        return self._share_done() >= self.config.context_growth[grown][0]
+
+    def _cut_step(self) -> None:
+        """Cut a step's tokens into sequences of the length that it is time for, and those into passes."""
+        self.length = self.config.context_lengths[len(self.context_first_steps)]
+        self.sequences = self.config.batch_tokens // self.length // self.processes.size
+        self.micro_batch = even_passes(self.sequences, self.pass_tokens // self.length)
 
     # ---- one step ---------------------------------------------------------------------------------------------
 
@@ -168,8 +205,9 @@ class Trainer:
         self._read_clock()
         if self._timed_from is None and self.steps_done >= UNTIMED_STEPS:
             self._timed_from = self._clock
+        self._grow_context()
         factor = self.lr_factor()
-        if factor < 1 and self.warmdown_start_step is None:
+        if factor < self._rewarm_factor() and self.warmdown_start_step is None:
             self.warmdown_start_step = self.steps_done
         set_lr_factor(self.optimizers, factor)
         set_momentum(self.optimizers, muon_momentum(self.steps_done, self.optim))
@@ -192,14 +230,14 @@ class Trainer:
 
     def _accumulate_gradients(self) -> Tensor:
         """Compute this process's part of the step's gradient, and return its part of the loss."""
-        length, own, micro = self.config.context_length, self.sequences, self.micro_batch
+        length, own, micro = self.length, self.sequences, self.micro_batch
         # The gradients are summed over passes and processes; with this weight the sum is the mean over the step.
         weight = micro / (own * self.processes.size)
-        total = torch.zeros((), device=self.device)
+        total, looping = torch.zeros((), device=self.device), self.looping()
         self.stream.skip(self.processes.rank * own * length)
         for _ in range(own // micro):
             inputs_BT, targets_BT = self.stream.next_batch(micro, length)
-            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT))
+            loss = self.loss_of(self._to_device(inputs_BT), self._to_device(targets_BT), looping)
             (loss * weight).backward()
             total = total + loss.detach() * weight
         self.stream.skip((self.processes.size - 1 - self.processes.rank) * own * length)
@@ -261,7 +299,9 @@ class Trainer:
             "timed_from": self._timed_from,
             "average_updates": self.average.num_updates,
             "qat_first_step": self.qat_first_step,
+            "loop_first_step": self.loop_first_step,
             "warmdown_start_step": self.warmdown_start_step,
+            "context_first_steps": self.context_first_steps,
         }
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -282,38 +322,51 @@ class Trainer:
         self.stream.position = tuple(values["position"])
         self.steps_done = values["steps_done"]
         self.qat_first_step = values["qat_first_step"]
+        self.loop_first_step = values.get("loop_first_step")  # a checkpoint of an older golfpipe has none
         self.warmdown_start_step = values["warmdown_start_step"]
+        self.context_first_steps = list(values.get("context_first_steps", []))  # an older golfpipe had none
+        self._cut_step()
         self._elapsed, self._timed_from = values["elapsed_seconds"], values["timed_from"]
 
     def warm_up(self, steps: int) -> None:
-        """Run `steps` steps to compile and warm caches, then restore weights, optimizer state and data position."""
+        """Run `steps` steps to compile and warm caches, in each form that is still to come: longer sequences, looping
+        layers. Then restore weights, optimizer state and data position."""
         tensors = {name: tensor.clone() for name, tensor in self.state_tensors().items()}
-        values = self.state_values()
-        for _ in range(min(steps, self.max_steps)):
-            self.step()
-        self.load_state(tensors, values)
+        known, changes = list(self.context_first_steps), []
+        if not self.looping():
+            changes.append((self.config.loop_start, "loop"))
+        changes += [(share, "growth") for share, _ in self.config.context_growth[len(known) :]]
+        values, order = self.state_values(), [change for _, change in sorted(changes)]
+        for later in range(len(order) + 1):
+            self.context_first_steps = known + [self.steps_done] * order[:later].count("growth")
+            if "loop" in order[:later]:
+                self.loop_first_step = self.steps_done
+            self._cut_step()
+            for _ in range(min(steps, self.max_steps)):
+                self.step()
+            self.load_state(tensors, values)
 
 
 def sequences_of_each(config: TrainConfig, processes: ProcessGroup) -> int:
-    """Return each process's sequences in a step. Raises ConfigError where they cannot be shared evenly."""
-    sequences = config.batch_tokens // config.context_length
-    if sequences % processes.size:
-        raise ConfigError(
-            f"train.batch_tokens={config.batch_tokens} are {sequences} sequences of {config.context_length} tokens,"
-            f" which {processes.size} processes cannot share evenly",
-            hint=f"a multiple of {processes.size * config.context_length} tokens, or another number of processes",
-        )
+    """Return each process's sequences of context_length in a step. Raises ConfigError where those of any length cannot
+    be shared evenly."""
+    for length in config.context_lengths:
+        sequences = config.batch_tokens // length
+        if sequences % processes.size:
+            raise ConfigError(
+                f"train.batch_tokens={config.batch_tokens} are {sequences} sequences of {length} tokens,"
+                f" which {processes.size} processes cannot share evenly",
+                hint=f"a multiple of {processes.size * length} tokens, or another number of processes",
+            )
     return sequences // processes.size
 
 
-def sequences_per_pass(config: TrainConfig, sequences: int) -> int:
-    """Return the sequences per forward pass of a process that has `sequences` of them in a step."""
-    return even_passes(
-        sequences, config.micro_batch_sequences or max(1, config.forward_tokens // config.context_length)
-    )
+def tokens_per_pass(config: TrainConfig) -> int:
+    """Return the most tokens of a process per forward pass."""
+    return config.micro_batch_sequences * config.context_length or config.forward_tokens
 
 
 def even_passes(sequences: int, most: int) -> int:
-    """Return the largest divisor of `sequences` that is at most `most`. With a divisor every pass has one shape and
-    compiles once."""
-    return max(divisor for divisor in range(1, min(most, sequences) + 1) if sequences % divisor == 0)
+    """Return the largest divisor of `sequences` that is at most `most`, or 1. With a divisor every pass has one shape
+    and compiles once."""
+    return max(divisor for divisor in range(1, max(1, min(most, sequences)) + 1) if sequences % divisor == 0)

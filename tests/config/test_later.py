@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from golfpipe.config.later import IDLE_VALUES, plain_model, with_idle, without_idle
+from golfpipe.config.later import IDLE_VALUES, with_idle, without_idle
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config, setting_value
 from golfpipe.jobs.key import deciding_changes, relevant_config
 from golfpipe.jobs.registry import STAGES
-from golfpipe.model.config import ModelConfig
+from golfpipe.model.config import IDLE, LastLayers, LoopedLayers, ModelConfig, plain_model
 
 
 @pytest.mark.parametrize("key", IDLE_VALUES)
@@ -42,3 +42,8 @@ def test_a_setting_in_use_stays_and_is_told() -> None:
 def test_the_architecture_is_built_again_from_what_a_model_carries() -> None:
     config = ModelConfig(num_layers=3, model_dim=32)
     assert build_config({"model": plain_model(config)}).model == config
+    assert plain_model(config).keys() == plain_config(config).keys() - IDLE.keys()
+    loop = LoopedLayers(first=1, last=2, passes=3)
+    used = replace(config, loop=loop, parallel_residual=LastLayers(last=1), document_attention=True, depth_scale=True)
+    assert plain_model(used) == plain_config(used)
+    assert build_config({"model": plain_model(used)}).model == used

@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain_network import plain_logits
 
-from golfpipe.model.config import LastLayers, ModelConfig, parameter_shapes
+from golfpipe.model.config import LastLayers, LoopedLayers, ModelConfig, parameter_shapes
 from golfpipe.model.network import build_network, initialize
 
 SMALL = ModelConfig(
@@ -28,7 +28,17 @@ VARIANTS = {
     "full-rotation": replace(SMALL, rope_fraction=1.0),
     "no-ngrams": replace(SMALL, bigram_buckets=0, trigram_buckets=0),
     "multi-head": replace(SMALL, num_kv_heads=4),
-}
+    "looped": replace(SMALL, loop=LoopedLayers(first=1, last=2, passes=3)),
+    "looped-to-the-end": replace(SMALL, loop=LoopedLayers(first=3, last=3, passes=2), kv_sharing="none"),
+    "parallel": replace(SMALL, parallel_residual="all"),
+    "documents": replace(SMALL, document_attention=True),
+    "depth-scale": replace(SMALL, depth_scale=True),
+    "all-switches": replace(
+        SMALL, loop=LoopedLayers(first=0, last=2, passes=2), parallel_residual=LastLayers(last=2),
+        document_attention=True, depth_scale=True, kv_sharing=LastLayers(last=2), exclusive_attention="all",
+    ),
+}  # fmt: skip
+LOOPED = [name for name, config in VARIANTS.items() if config.loop != "none"]
 
 
 def random_network(config, seed=0):
@@ -57,6 +67,19 @@ def test_network_equals_the_formulas_in_float64(config):
     np.testing.assert_allclose(found, plain_logits(config, weights, list(tokens)), rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("name", LOOPED)
+def test_before_the_loops_begin_every_layer_runs_once(name):
+    config = VARIANTS[name]
+    network, tokens = random_network(config), tokens_with_boundaries()
+    with torch.no_grad():
+        found = network.logits(network.hidden(torch.from_numpy(tokens)[None], looping=False))[0].numpy()
+    weights = {name: p.detach().double().numpy() for name, p in network.named_parameters()}
+    np.testing.assert_allclose(found, plain_logits(config, weights, list(tokens), False), rtol=0, atol=2e-4)
+    shorter = replace(config, loop="none")
+    weights["skip_weights"] = weights["skip_weights"][: shorter.num_skips]
+    np.testing.assert_allclose(found, plain_logits(shorter, weights, list(tokens)), rtol=0, atol=2e-4)
+
+
 def test_loss_is_the_mean_cross_entropy_of_the_formulas():
     network = random_network(SMALL)
     tokens = tokens_with_boundaries()
@@ -67,7 +90,9 @@ def test_loss_is_the_mean_cross_entropy_of_the_formulas():
     assert network(run[:, :-1], run[:, 1:]).item() == pytest.approx(nats.mean(), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["shared", "exclusive", "crossing-documents", "own-kv"])
+@pytest.mark.parametrize(
+    "name", ["shared", "exclusive", "crossing-documents", "own-kv", "looped", "parallel", "documents", "depth-scale"]
+)
 def test_a_later_token_changes_no_earlier_score(name):
     network = random_network(VARIANTS[name])
     tokens = torch.from_numpy(tokens_with_boundaries())[None]
@@ -110,6 +135,21 @@ def test_documents_do_not_reach_hash_and_smear_of_the_next_one():
 def test_parameter_names_and_shapes_are_those_listed(config):
     found = {name: tuple(p.shape) for name, p in build_network(config).named_parameters()}
     assert found == parameter_shapes(config)
+
+
+@pytest.mark.parametrize("looping", [True, False])
+def test_documents_know_nothing_of_each_other(looping):
+    network = random_network(VARIANTS["all-switches"])
+    both = torch.tensor([[5, 6, 7, 1, 9, 10, 11, 1, 20]])
+    with torch.no_grad():
+        together = network.hidden(both, looping=looping)
+        for start, end in ((0, 3), (3, 7), (7, 9)):
+            alone = network.hidden(both[:, start:end], looping=looping)
+            torch.testing.assert_close(together[:, start:end], alone, rtol=0, atol=1e-4)
+            other = both.clone()
+            other[:, :start] = torch.where(both[:, :start] == 1, 1, 30)
+            other[:, end:] = 31
+            assert torch.equal(network.hidden(other, looping=looping)[:, start:end], together[:, start:end])
 
 
 @pytest.mark.parametrize("width", [1, 16, 64])
@@ -180,7 +220,7 @@ def test_probabilities_over_the_vocabulary_sum_to_one():
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # from inside the compiler
 def test_the_network_is_one_graph_for_the_compiler():
-    network = random_network(SMALL)
+    network = random_network(VARIANTS["all-switches"])
     run = torch.from_numpy(tokens_with_boundaries(33))[None]
     compiled = torch.compile(network, fullgraph=True, dynamic=False, backend="aot_eager")
     losses = []

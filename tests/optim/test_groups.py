@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from golfpipe.errors import ConfigError
 from golfpipe.model.config import ModelConfig
 from golfpipe.model.network import build_network
 from golfpipe.optim.config import OptimConfig
@@ -33,6 +34,33 @@ def test_groups_follow_the_roles():
     assert "trigram.projection.weight" in groups["matrix"] and "kv_projections.0.key.weight" in groups["matrix"]
     assert {"skip_weights", "blocks.0.residual_mix", "smear.gate", "bigram.scale"} <= groups["scalar"].keys()
     assert all(parameter.ndim == 2 for parameter in groups["matrix"].values())
+
+
+OWN_DECAYS = [{}, {"embed_weight_decay": 0.3}, {"embed_weight_decay": 0.0, "scalar_weight_decay": 0.7}]
+
+
+@pytest.mark.parametrize("own", OWN_DECAYS)
+def test_without_gradients_weights_shrink_by_the_decay_of_their_group(own):
+    config = OptimConfig(weight_decay=0.1, **own)
+    network = build_network(SMALL).double()
+    groups = group_parameters(network)
+    decays = {"matrix": 0.1, "embed": own.get("embed_weight_decay", 0.1), "scalar": own.get("scalar_weight_decay", 0.1)}
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    optimizers = build_optimizers(network, config, torch.float64)
+    set_lr_factor(optimizers, 0.5)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for optimizer in optimizers:
+        optimizer.step()
+    for group, peak in (("matrix", config.matrix_lr), ("embed", config.embed_lr), ("scalar", config.scalar_lr)):
+        for name, parameter in groups[group].items():
+            torch.testing.assert_close(parameter.detach(), before[name] * (1 - 0.5 * peak * decays[group]))
+
+
+@pytest.mark.parametrize("key", ["embed_weight_decay", "scalar_weight_decay"])
+def test_decays_are_not_negative(key):
+    with pytest.raises(ConfigError, match=f"optim.{key}=-0.1 must not be negative"):
+        OptimConfig(**{key: -0.1})
 
 
 def test_learning_rates_and_momentum_reach_their_groups():

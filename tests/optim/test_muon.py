@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from golfpipe.optim.muon import POLAR_STEPS, Muon, aspect_scale, orthogonalize
+from golfpipe.optim.muon import POLAR_STEPS, Muon, aspect_scale, normalize_rows, orthogonalize
 
 SHAPES = [(64, 64), (224, 64), (64, 224)]
 
@@ -110,6 +110,35 @@ def test_updates_are_near_those_of_torch():
         reference.step()
     mine, other = (ours - start).flatten(), (theirs - start).flatten()
     assert torch.cosine_similarity(mine, other, dim=0) > 0.95  # both near the polar factor, by other polynomials
+
+
+def test_rows_of_the_update_get_one_norm_before_it_is_orthogonalized():
+    """Three steps in float64, by singular values, beside one whose rows keep their norms; a row of zeros stays one."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(24, 12, generator=generator, dtype=torch.float64)
+    ours, plain = start.clone().requires_grad_(), start.clone().requires_grad_()
+    expected, momentum = start.clone(), torch.zeros_like(start)
+    muons = [
+        Muon([w], lr=0.02, momentum=0.9, weight_decay=0.1, dtype=torch.float64, row_normalize=on)
+        for w, on in ((ours, True), (plain, False))
+    ]
+    for _ in range(3):
+        gradient = torch.randn(start.shape, generator=generator, dtype=torch.float64)
+        gradient *= torch.logspace(-3, 2, 24)[:, None]
+        gradient[5] = 0
+        ours.grad, plain.grad = gradient.clone(), gradient.clone()
+        momentum = 0.9 * momentum + 0.1 * gradient
+        update = 0.1 * gradient + 0.9 * momentum
+        rows = torch.stack([row / max(1e-7, float(row.square().sum().sqrt())) for row in update])
+        u, s, vt = torch.linalg.svd(rows, full_matrices=False)
+        polar = u @ torch.diag(torch.as_tensor(polynomials(s / (s**4).sum() ** 0.25))) @ vt
+        expected = expected * (1 - 0.02 * 0.1) - 0.02 * 2**0.5 * polar
+        for muon in muons:
+            muon.step()
+    torch.testing.assert_close(ours.detach(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours[5].detach(), start[5] * (1 - 0.02 * 0.1) ** 3)
+    assert (plain - ours).abs().max() > 0.01
+    assert normalize_rows(torch.full((1, 2, 4), 3.0, dtype=torch.bfloat16)).float().eq(0.5).all()
 
 
 def test_aspect_scale_grows_with_tall_matrices_only():

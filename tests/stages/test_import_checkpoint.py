@@ -16,7 +16,7 @@ from golfpipe.config.schema import plain_config
 from golfpipe.errors import ConfigError, DataError
 from golfpipe.jobs.run import run_job
 from golfpipe.loading.weights import load_weights
-from golfpipe.model.config import LastLayers, ModelConfig
+from golfpipe.model.config import IDLE, LastLayers, LoopedLayers, ModelConfig, plain_model
 from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request
@@ -121,11 +121,25 @@ def test_weights_arrive_unchanged_and_the_manifest_says_what_was_assumed(tmp_pat
         "model.leaky_slope": "--set", "model.rope_fraction": "default", "model.rope_base": "--set",
         "model.logit_softcap": "default", "model.exclusive_attention": "default",
         "model.mask_document_boundaries": "the pull request's script", "model.bos_id": "default",
+        "model.parallel_residual": "default", "model.document_attention": "default", "model.depth_scale": "default",
         "evaluate.context_length": "default",
     }  # fmt: skip
     assert provenance["imported_dtypes"] == ["bfloat16", "float32"]
-    assert artifact.manifest.config["model"] == artifact.manifest.model
+    assert artifact.manifest.config["model"] == artifact.manifest.model | dict(IDLE)
     assert run_job(plan(tmp_path / "final_model.pt", "model.leaky_slope=0", "model.rope_base=5000").job).up_to_date
+
+
+def test_what_loops_has_to_be_said(tmp_path):
+    model = config(loop=LoopedLayers(first=1, last=2, passes=3), parallel_residual="all", depth_scale=True)
+    file = save(tmp_path, state(model))
+    with pytest.raises(DataError, match=r"skip_weights has shape \[4, 32\], expected \[2, 32\]"):
+        plan(file)
+    said = ("model.loop={first: 1, last: 2, passes: 3}", "model.parallel_residual=all", "model.depth_scale=true")
+    planned = plan(file, *said, "model.mask_document_boundaries=true")
+    artifact = run_job(planned.job).artifact
+    assert artifact.manifest.model == plain_model(model)
+    assert load_weights(artifact)["skip_weights"].shape == (4, 32)
+    assert planned.origins["model.depth_scale"] == "--set"
 
 
 def test_a_preset_of_the_files_shape_is_taken_unless_one_is_given(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from small_chain import ROOT
 
 from golfpipe.config.resolve import load_stages, resolve_config
-from golfpipe.model.config import parameter_count
+from golfpipe.model.config import multiplied_weights, parameter_count
 
 PRESETS = [name for name in load_stages(ROOT / "stages.yaml").presets if name != "pr951"]
 
@@ -46,6 +46,15 @@ def test_sizes_of_the_series(preset, parameters):
     config = resolve_config(load_stages(ROOT / "stages.yaml"), preset=preset).config
     assert parameter_count(config.model) == parameters
     assert not config.model.mask_document_boundaries and not config.train.ema_bias_correction
+
+
+def test_8k_loops_has_the_size_of_the_record_but_for_its_gates():
+    config = resolve_config(load_stages(ROOT / "stages.yaml"), preset="8k-loops").config
+    skip_gates, smear_gate = 8 * 512, 512
+    assert parameter_count(config.model) == 35_944_536 - skip_gates + smear_gate
+    assert multiplied_weights(config.model) == pytest.approx(53.2e6, rel=1e-3)
+    assert multiplied_weights(config.model, looping=False) == pytest.approx(35.9e6, rel=1e-3)
+    assert config.data.vocab_size == config.model.vocab_size == 8192
 
 
 def test_pr951_is_the_pull_requests_quantizer():

@@ -25,6 +25,20 @@ def test_the_words_follow_the_settings():
     assert one_line(config) == "12L 512d MLP x3, int4 MLP, int6 attention"
 
 
+def test_switches_are_told():
+    switches = [
+        "model.loop={first: 3, last: 5, passes: 3}", "model.parallel_residual={last: 4}",
+        "model.document_attention=true", "model.depth_scale=true", "train.loop_start=0.35",
+    ]  # fmt: skip
+    text = " ".join(technique_lines(resolve_config(STAGES, preset="11l-xsa", overrides=switches).config, ALL))
+    for said in (
+        "layers 3 to 5 (from 0) run 3 times", "attention and MLP in parallel in the last 4 layers",
+        "attention inside documents", "divided by the root of the depth", "loops after 35% of training",
+    ):  # fmt: skip
+        assert said in text
+    assert "loop" not in " ".join(technique_lines(resolve_config(STAGES, preset="11l-xsa").config, ALL))
+
+
 def test_what_did_not_run_is_not_told():
     config = resolve_config(STAGES, preset="16l").config
     text = " ".join(technique_lines(config, {"model": None, "evaluate": None}))

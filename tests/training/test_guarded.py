@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_trainer import CPU, MODEL, TRAIN, assert_same, weights
+from test_trainer import CPU, LOOPED, MODEL, TRAIN, assert_same, weights
 
 from golfpipe.errors import DataError, StageFailed
 from golfpipe.model.network import build_network, initialize
@@ -18,8 +18,8 @@ from golfpipe.training.loop import finish_steps
 from golfpipe.training.token_stream import TokenStream
 
 
-def guarded(train=TRAIN, shards=None):
-    network = build_network(MODEL)
+def guarded(train=TRAIN, shards=None, model=MODEL):
+    network = build_network(model)
     initialize(network, 0)
     tokens = (np.arange(1000) * 7 % 40).astype(np.uint16)
     trainer = GuardedTrainer(network, TokenStream(shards or [tokens[:300], tokens[300:]]), train, OptimConfig(), CPU)
@@ -31,10 +31,10 @@ def fail_above(trainer, sequences, error=torch.OutOfMemoryError):
     """The device holds that many sequences per pass."""
     network = trainer.loss_of
 
-    def limited(inputs_BT, targets_BT):
+    def limited(inputs_BT, *rest):
         if len(inputs_BT) > sequences:
             raise error("out of memory")
-        return network(inputs_BT, targets_BT)
+        return network(inputs_BT, *rest)
 
     trainer.loss_of = limited
 
@@ -93,6 +93,16 @@ def test_a_spike_is_judged_by_the_mean_of_good_losses():
     assert LossWatch(0.0).fault(1.0, float("inf")) == "the norm of the gradients is inf"
 
 
+@pytest.mark.parametrize("answer", ["stop", "skip"])
+def test_the_jump_where_loops_begin_is_no_spike(answer):
+    settings = replace(TRAIN, on_bad_step=answer, spike_nats=1.0, loop_start=0.5)
+    trainer = guarded(settings, model=LOOPED)
+    network = trainer.loss_of
+    trainer.loss_of = lambda *batch: network(*batch) * (1.5 if trainer.looping() else 1.0)
+    assert judged(trainer, 12) == [None] * 12
+    assert trainer.loop_first_step == 6
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
 def test_too_little_memory_names_the_batch_that_fits(error):
     trainer = guarded()  # 8 sequences a step
@@ -115,6 +125,19 @@ def test_auto_batch_goes_on_as_if_told_so():
     resumed = guarded(replace(TRAIN, auto_batch=True))
     resumed.load_state(trainer.state_tensors(), trainer.state_values())
     assert resumed.micro_batch == 2
+
+
+def test_longer_sequences_keep_to_the_memory_that_shorter_ones_found():
+    growing = replace(TRAIN, auto_batch=True, context_growth=((0.5, 4),))
+    trainer = guarded(growing)
+    fail_above(trainer, 8)
+    judged(trainer, 3)
+    assert (trainer.micro_batch, trainer.pass_tokens) == (8, 32)
+    resumed = guarded(growing)
+    resumed.load_state(trainer.state_tensors(), trainer.state_values())
+    judged(resumed, 9), judged(trainer, 9)
+    assert (resumed.length, resumed.micro_batch) == (trainer.length, trainer.micro_batch) == (8, 4)
+    assert_same(weights(trainer), weights(resumed))
 
 
 def test_what_the_warm_up_learns_of_the_memory_stays():

@@ -1,4 +1,5 @@
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from golfpipe.errors import ConfigError
-from golfpipe.model.config import ModelConfig
+from golfpipe.model.config import LoopedLayers, ModelConfig
 from golfpipe.model.network import build_network, initialize
 from golfpipe.optim.config import OptimConfig
 from golfpipe.quant.clip_search import choose_scales
@@ -15,7 +16,7 @@ from golfpipe.quant.rows import dequantize, quantize
 from golfpipe.training.config import TrainConfig
 from golfpipe.training.replay import Replay
 from golfpipe.training.token_stream import TokenStream
-from golfpipe.training.trainer import Trainer, sequences_per_pass
+from golfpipe.training.trainer import Trainer, even_passes, tokens_per_pass
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(
@@ -28,8 +29,11 @@ TRAIN = TrainConfig(
 )  # fmt: skip
 
 
-def new_trainer(train=TRAIN, seed=0, **options):
-    network = build_network(MODEL)
+LOOPED = replace(MODEL, loop=LoopedLayers(first=1, last=1, passes=2))
+
+
+def new_trainer(train=TRAIN, seed=0, model=MODEL, **options):
+    network = build_network(model)
     initialize(network, seed)
     tokens = (np.arange(1000) * 7 % 40).astype(np.uint16)
     trainer = Trainer(network, TokenStream([tokens[:300], tokens[300:]]), train, OptimConfig(), CPU, **options)
@@ -76,25 +80,27 @@ def test_micro_batches_give_the_whole_batch_gradient(micro):
 )
 def test_micro_batches_divide_the_step(sequences, length, requested, expected):
     config = replace(TRAIN, context_length=length, batch_tokens=sequences * length, micro_batch_sequences=requested)
-    assert sequences_per_pass(config, sequences) == expected
+    assert even_passes(sequences, tokens_per_pass(config) // length) == expected
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(131_072, 64), (65_536, 32), (5000, 2), (100, 1)])
 def test_tokens_per_pass_bound_the_micro_batch_where_none_is_given(tokens, expected):
     config = replace(TRAIN, context_length=2048, batch_tokens=384 * 2048, forward_tokens=tokens)
-    assert sequences_per_pass(config, 384) == expected
-    assert sequences_per_pass(replace(config, micro_batch_sequences=3), 384) == 3
+    assert even_passes(384, tokens_per_pass(config) // 2048) == expected
+    assert tokens_per_pass(replace(config, micro_batch_sequences=3)) == 3 * 2048
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 7, 11])
-def test_a_resumed_run_is_bit_identical(stop_after):
-    straight = new_trainer()
+@pytest.mark.parametrize("model", [MODEL, LOOPED], ids=["plain", "looped from step 7 on"])
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 7, 11])
+def test_a_resumed_run_is_bit_identical(stop_after, model):
+    settings = replace(TRAIN, loop_start=0.5)
+    straight = new_trainer(settings, model=model)
     losses = run(straight, 12)
-    first = new_trainer()
+    first = new_trainer(settings, model=model)
     run(first, stop_after)
     first.stop_clock()
     tensors, values = weights(first), first.state_values()
-    second = new_trainer(seed=9)
+    second = new_trainer(settings, seed=9, model=model)
     second.load_state(tensors, values)
     assert run(second, 12 - stop_after) == losses[stop_after:]
     assert_same(weights(straight), weights(second))
@@ -146,6 +152,28 @@ def test_quantization_starts_at_its_share_of_the_run(start, first):
     assert trainer.qat_first_step == first
 
 
+@pytest.mark.parametrize(("start", "first"), [(0.0, 0), (0.5, 6), (0.99, None)])
+def test_loops_begin_at_their_share_of_the_run(start, first):
+    trainer = new_trainer(replace(TRAIN, loop_start=start), model=LOOPED)
+    seen, network = [], trainer.loss_of
+    trainer.loss_of = lambda x, y, looping: seen.append(looping) or network(x, y, looping)
+    run(trainer, 12)
+    assert trainer.loop_first_step == first
+    assert seen == [first is not None and step >= first for step in range(12)]
+    assert new_trainer(replace(TRAIN, loop_start=start)).looping(), "a model without a loop has one form"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 600.0])
+def test_the_mean_step_is_that_of_the_whole_run(seconds):
+    settings = replace(TRAIN, loop_start=0.35, max_seconds=seconds)
+    if seconds:  # 210 s of steps of 0.1 s, then 390 s of steps of 0.15 s
+        expected = 600 / (210 / 0.1 + 390 / 0.15)
+    else:
+        expected = 0.35 * 0.1 + 0.65 * 0.15
+    assert settings.mean_step(0.1, 0.15) == pytest.approx(expected, rel=1e-12)
+    assert TRAIN.mean_step(0.1, 0.15) == 0.15
+
+
 def test_warmdown_is_bounded_by_the_length_of_the_run_and_recorded():
     trainer = new_trainer(replace(TRAIN, warmdown_steps=5000, warmdown_fraction=0.5))
     factors = [trainer.step().lr_factor for _ in range(12)]
@@ -154,11 +182,79 @@ def test_warmdown_is_bounded_by_the_length_of_the_run_and_recorded():
     assert trainer.warmdown_start_step == 7
 
 
+def test_the_warmdown_ends_at_the_floor():
+    trainer = new_trainer(replace(TRAIN, warmdown_steps=5000, warmdown_fraction=0.5, lr_floor=0.4))
+    factors = [trainer.step().lr_factor for _ in range(12)]
+    assert factors == [1.0] * 7 + [max((12 - done) / 6, 0.4) for done in range(7, 12)]
+    assert trainer.warmdown_start_step == 7
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.4 * OptimConfig().matrix_lr
+
+
+GROWING = replace(TRAIN, context_growth=((0.25, 4), (0.5, 16)), context_length=32, warmdown_steps=0)
+"""3 steps of 16 x 4 tokens, 3 of 4 x 16, 6 of 2 x 32."""
+
+
+def test_sequences_grow_by_share_of_the_run_over_the_same_tokens_in_the_same_order():
+    trainer, seen, shapes = new_trainer(GROWING), [], []
+    plain = trainer.loss_of
+
+    def watched(inputs_BT, targets_BT, looping):
+        shapes.append(tuple(inputs_BT.shape))
+        seen.extend(zip(inputs_BT.flatten().tolist(), targets_BT.flatten().tolist(), strict=True))
+        return plain(inputs_BT, targets_BT, looping)
+
+    trainer.loss_of = watched
+    factors = [trainer.step().lr_factor for _ in range(12)]
+    assert shapes == [(16, 4)] * 3 + [(4, 16)] * 3 + [(2, 32)] * 6
+    assert trainer.context_first_steps == [3, 6]
+    tokens = np.arange(12 * 64 + 1) * 7 % 40
+    assert seen == list(zip(tokens[:-1].tolist(), tokens[1:].tolist(), strict=True))
+    again = [(done + 1) / 32 for done in range(6)]
+    assert factors == [1.0] * 3 + again[:3] + again
+    assert trainer.warmdown_start_step is None
+
+
+def test_micro_batches_keep_their_tokens_while_sequences_grow():
+    trainer = new_trainer(replace(GROWING, micro_batch_sequences=1))
+    found = []
+    for _ in range(12):
+        trainer.step()
+        found.append(trainer.micro_batch)
+    assert found == [8] * 3 + [2] * 3 + [1] * 6
+
+
+@pytest.mark.parametrize("stop_after", [2, 3, 5, 6, 9])
+def test_a_run_resumed_around_a_growth_is_bit_identical(stop_after):
+    straight, first, second = new_trainer(GROWING), new_trainer(GROWING), new_trainer(GROWING, seed=9)
+    losses = run(straight, 12)
+    run(first, stop_after)
+    first.stop_clock()
+    second.load_state(weights(first), json.loads(json.dumps(first.state_values())))
+    second.warm_up(2)
+    assert run(second, 12 - stop_after) == losses[stop_after:]
+    assert_same(weights(straight), weights(second))
+
+
+@pytest.mark.parametrize(
+    ("growth", "message"),
+    [
+        (((0.5, 4), (0.5, 8)), "shares that rise between 0 and 1"),
+        (((0.0, 4),), "shares that rise"),
+        (((1.0, 4),), "shares that rise"),
+        (((0.5, 24),), "context_growth=24 must be a length that divides 64"),
+        (((0.5, 0),), "context_growth=0 must be"),
+    ],
+)
+def test_growth_of_the_context_is_checked(growth, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(GROWING, context_growth=growth)
+
+
 def test_a_capped_run_can_be_replayed(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("golfpipe.training.trainer.time.perf_counter", lambda: next(clock) / 100)
-    settings = replace(TRAIN, max_steps=10_000, max_seconds=2.0, qat_start=0.5)
-    capped = new_trainer(settings)
+    settings = replace(GROWING, max_steps=10_000, max_seconds=2.0, qat_start=0.5, warmdown_steps=5, loop_start=0.25)
+    capped = new_trainer(settings, model=LOOPED)
     factors, losses = [], []
     while capped.stop_reason() is None:
         record = capped.step()
@@ -166,14 +262,22 @@ def test_a_capped_run_can_be_replayed(monkeypatch):
         losses.append(record.loss.item())
     assert capped.stop_reason() == "max_seconds"
     assert min(factors) < 1.0 and 0 < capped.qat_first_step < len(factors)
-    replayed = new_trainer(settings, replay=Replay(tuple(factors), capped.qat_first_step))
+    grown = tuple(capped.context_first_steps)
+    assert len(grown) == 2 and capped.warmdown_start_step > grown[1] > grown[0] > 0
+    assert 0 < capped.loop_first_step < capped.qat_first_step
+    replay = Replay(tuple(factors), capped.qat_first_step, grown, capped.loop_first_step)
+    replayed = new_trainer(settings, model=LOOPED, replay=replay)
     assert run(replayed, len(factors)) == losses
     assert replayed.stop_reason() == "max_steps"
+    assert replayed.warmdown_start_step == capped.warmdown_start_step
     assert_same(weights(capped), weights(replayed))
 
 
-def test_warm_up_leaves_no_trace():
-    straight, warmed = new_trainer(), new_trainer()
+@pytest.mark.parametrize("model", [MODEL, LOOPED])
+@pytest.mark.parametrize("settings", [TRAIN, GROWING])
+def test_warm_up_leaves_no_trace(settings, model):
+    settings = replace(settings, loop_start=0.25)
+    straight, warmed = new_trainer(settings, model=model), new_trainer(settings, model=model)
     warmed.warm_up(3)
     assert run(straight, 5) == run(warmed, 5)
     assert_same(weights(straight), weights(warmed))
@@ -191,19 +295,31 @@ def test_averaged_weights_stand_in_and_go_again():
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # from inside the compiler
-def test_one_compilation_serves_the_whole_run():
-    """Quantization starts, micro-batches and the average swapped in change no shape and no code."""
+def test_the_warm_up_compiles_for_the_whole_run():
+    """Quantization starts, micro-batches and the average swapped in change no shape and no code; loops are a second
+    graph."""
     from torch._dynamo.testing import CompileCounterWithBackend
 
     counter = CompileCounterWithBackend("aot_eager")
-    settings = replace(TRAIN, qat_start=0.5, micro_batch_sequences=3)
-    plain, compiled = new_trainer(settings), new_trainer(settings)
+    settings = replace(TRAIN, qat_start=0.5, micro_batch_sequences=3, loop_start=0.25)
+    plain, compiled = new_trainer(settings, model=LOOPED), new_trainer(settings, model=LOOPED)
     compiled.loss_of = torch.compile(compiled.network, dynamic=False, fullgraph=True, backend=counter)
     compiled.warm_up(2)
+    assert counter.frame_count == 2
     losses = run(compiled, 5)
     with compiled.averaged_weights():
         pass
     losses += run(compiled, 4)
-    assert compiled.qat_first_step == 6
-    assert counter.frame_count == 1
+    assert (compiled.loop_first_step, compiled.qat_first_step) == (3, 6)
+    assert counter.frame_count == 2
     assert losses == pytest.approx(run(plain, 9), rel=1e-4)
+
+
+def test_the_warm_up_compiles_every_length_in_the_form_that_it_has():
+    (first, _), (second, _) = GROWING.context_growth
+    trainer, seen = new_trainer(replace(GROWING, loop_start=(first + second) / 2), model=LOOPED), []
+    plain = trainer.loss_of
+    trainer.loss_of = lambda x_BT, y_BT, looping: seen.append((x_BT.shape[1], looping)) or plain(x_BT, y_BT, looping)
+    trainer.warm_up(1)
+    assert list(dict.fromkeys(seen)) == [(4, False), (16, False), (16, True), (32, True)]
+    assert trainer.length == 4 and trainer.loop_first_step is None

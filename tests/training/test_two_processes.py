@@ -33,6 +33,7 @@ MODEL = ModelConfig(
 TRAIN = TrainConfig(
     max_steps=50, batch_tokens=64, context_length=8, warmdown_steps=20, warmdown_fraction=1.0, ema_decay=0.9,
     qat_start=1.0, checkpoint_every=0, validate_every=0, micro_batch_sequences=2,
+    context_growth=((0.4, 4),),
 )  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(1, 40, 400).astype(np.uint16)
 EVALUATE = EvaluateConfig(context_length=16, stride=4, batch_tokens=48)
@@ -68,9 +69,12 @@ def adapt(group):
         )  # fmt: skip
 
     lora = LoraRecipe(chunk_tokens=8, context_length=16, batch_documents=3, epochs=1)
+    warm = replace(lora, warm_queues=3, batch_documents=2, projections=("value", "output", "head"))
     sgd = SgdRecipe(chunk_tokens=100, context_length=16, batch_sequences=3, epochs=2, lr=0.1)
     scored = {
         "lora": score_first_lora.METHOD.run(work(new_network()), lora),
+        "warm": score_first_lora.METHOD.run(work(new_network()), warm),
+        "bounded": score_first_lora.METHOD.run(work(new_network()), replace(lora, max_seconds=1e4)),
         "sgd": score_first_sgd.METHOD.run(work(new_network()), sgd),
     }
     network = new_network()
@@ -113,7 +117,9 @@ def test_scores_are_those_of_one_process_to_the_last_bit(results):
     alone, together = results
     for process in together:
         assert np.array_equal(process["nats"], alone["nats"])
-        assert np.array_equal(process["adapted"]["lora"], alone["adapted"]["lora"])
+        for name in ("lora", "warm", "bounded"):
+            assert np.array_equal(process["adapted"][name], alone["adapted"][name]), name
+    assert not np.allclose(alone["adapted"]["warm"], alone["adapted"]["lora"], rtol=0, atol=1e-4)
 
 
 def test_adapted_scores_are_those_of_one_process(results):
@@ -132,5 +138,5 @@ def test_processes_agree_on_clock_and_signal(results):
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(ConfigError, match="8 sequences of 8 tokens, which 3 processes"):
+    with pytest.raises(ConfigError, match="16 sequences of 4 tokens, which 3 processes"):
         sequences_of_each(TRAIN, ProcessGroup(0, 3))

@@ -45,7 +45,7 @@ class PackedScorer(TextOf):
         part in it."""
         super().__init__(tokenizer)
         self._windows, self._ttt, self._seed = config.evaluate, config.ttt if adapted else None, config.seed
-        self.adapts, self.ordered = adapted, False
+        self.adapts, self.ordered = adapted, self._ttt is not None and self._ttt.chosen.ordered(self._ttt.recipe())
         self.name: str = self._windows.method
         self.wanted_targets, self.same_nats = self._windows.targets_of_several_windows, Method.same_nats
         if self._ttt is not None:
@@ -69,7 +69,9 @@ class PackedScorer(TextOf):
         return self._plain(tokens, on_scored)
 
     def order(self, tokens: np.ndarray) -> np.ndarray:
-        return stream_order(tokens)
+        if self._ttt is None:
+            return stream_order(tokens)
+        return self._ttt.chosen.order(self._ttt.recipe(), tokens, self.bos_id)
 
     def probabilities(self, tokens: np.ndarray, targets: np.ndarray) -> None:
         """Return None: `probability_sums` are taken inside of the network."""
@@ -85,7 +87,10 @@ class PackedScorer(TextOf):
         single = self._ttt.chosen.one_by_one(self._ttt.recipe())
         return (
             Trial(score=self.score, moves_documents=False),
-            Trial(score=lambda tokens, on_scored: self._adapted(tokens, single, on_scored), moves_documents=True),
+            Trial(
+                score=lambda tokens, on_scored: self._adapted(tokens, single, on_scored),
+                moves_documents=not self.ordered,
+            ),
         )
 
     def _adapted(self, tokens: np.ndarray, recipe: Recipe, on_scored: OnScored) -> np.ndarray:
@@ -102,7 +107,7 @@ class PackedScorer(TextOf):
             processes=ALONE,
             on_scored=on_scored,
         )
-        nats = self._ttt.chosen.run(work, recipe)
+        nats = self._ttt.chosen.run(work, self._ttt.chosen.repeatable(recipe))
         return self._plain(tokens, on_scored) if nats is None else nats
 
     def _plain(self, tokens: np.ndarray, on_scored: OnScored) -> np.ndarray:
@@ -120,7 +125,7 @@ class PackedScorer(TextOf):
         self._network.requires_grad_(True)
         self._network.compute_dtype = COMPUTE_DTYPES[precision]
 
-    def _probed_nats(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+    def _probed_nats(self, hidden_ND: Tensor, targets_N: Tensor, added_NV: Tensor | None = None) -> Tensor:
         """The network's own function, counted, and now and then the same function for every token of the
         vocabulary."""
         if not torch.is_grad_enabled():
@@ -129,6 +134,7 @@ class PackedScorer(TextOf):
             row = int(self._probes.integers(len(hidden_ND)))
             with torch.no_grad():
                 every_V = torch.arange(self.vocab_size, device=hidden_ND.device)
-                nats_V = self._plain_nats(hidden_ND[row].detach().expand(self.vocab_size, -1), every_V)
+                added_VV = added_NV if added_NV is None else added_NV[row].expand(self.vocab_size, -1)
+                nats_V = self._plain_nats(hidden_ND[row].detach().expand(self.vocab_size, -1), every_V, added_VV)
                 self.probability_sums.append(float(nats_V.double().neg().exp().sum().item()))
-        return self._plain_nats(hidden_ND, targets_N)
+        return self._plain_nats(hidden_ND, targets_N, added_NV)

@@ -71,8 +71,8 @@ class Trial:
 
     A method that treats each document by itself is tried twice: with its own batches while documents keep their places,
     and document by document while they move. In the second case batches would change shape, and rounding with them,
-    which Adam makes large. Where a method chooses the order of the documents, they keep their places: their lengths
-    are known to it before it scores.
+    which Adam makes large. Where a method chooses the order of the documents, they always keep their places: their
+    lengths are known to it before it scores.
     """
 
     score: Score
