@@ -12,7 +12,7 @@ from typing import Any
 from golfpipe.config.schema import Plain, plain_config
 from golfpipe.model.config import ModelConfig
 
-IDLE_VALUES: Mapping[str, Any] = {"train.spike_nats": 0.0}
+IDLE_VALUES: Mapping[str, Any] = {"data.transform": "none", "train.spike_nats": 0.0}
 """The idle value of each later setting, by its dotted key."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from golfpipe.data.config import DataConfig
 from golfpipe.errors import UsageError
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 
@@ -17,9 +18,13 @@ def is_read_only(folder: Path) -> bool:
     return not folder.stat().st_mode & _WRITE_BITS
 
 
-def tokenized_folder(first: Path, name: str | None = None) -> Path:
-    """Return where `data tokenize` writes by default: a folder named after the first source. Raises UsageError."""
-    return ARTIFACTS / "data" / checked_name(name or first.resolve().stem or "text")
+def tokenized_folder(first: Path, data: DataConfig | None = None) -> Path:
+    """Return where `data tokenize` writes by default: a folder named after the first source, and after the vocabulary
+    and the transform that were asked for, so that several of them lie side by side. Raises UsageError."""
+    data = data or DataConfig()
+    parts = [str(data.vocab_size)] if data.vocab_size else []
+    parts += [data.transform] if data.transform != "none" else []
+    return ARTIFACTS / "data" / checked_name("-".join([first.resolve().stem or "text", *parts]))
 
 
 def only_tokenizer(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from golfpipe.data.config import DataConfig
 from golfpipe.data.inspect import SplitInspection, inspect_shards, list_sidecars
 from golfpipe.data.shard_files import list_shards
 from golfpipe.data.shard_format import SPLITS, Split
@@ -15,6 +16,7 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.machine.devices import cpu_count
 from golfpipe.pipeline.data_places import is_read_only, only_tokenizer, tokenized_folder
+from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
@@ -27,8 +29,9 @@ def tokenize_arguments(
     separator: str | None,
     processes: int | None,
     name: str | None,
+    data: DataConfig,
 ) -> tuple[dict[str, Any], str, Path]:
-    """Arguments, their digest and the default output of `data tokenize`. Raises DataError."""
+    """Arguments, their digest and the default output of `data tokenize` with these settings. Raises DataError."""
     found = find_text_files(sources)
     files = found.files
     digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
@@ -39,7 +42,8 @@ def tokenize_arguments(
         "separator": separator,
         "processes": processes or cpu_count(),
     }
-    return arguments, digest, tokenized_folder(sources[0], name)
+    folder = ARTIFACTS / "data" / checked_name(name) if name else tokenized_folder(sources[0], data)
+    return arguments, digest, folder
 
 
 def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:

@@ -23,7 +23,8 @@ from golfpipe.pipeline.settings import Settings
 from golfpipe.scoring.byte_table import CASE_MARKERS
 from golfpipe.script.entry import Data
 
-TITLE, ALL_CAPS, CAP_NEXT, ESCAPE = CASE_MARKERS
+CAPS = CASE_MARKERS["caps"]
+TITLE, ALL_CAPS, CAP_NEXT, ESCAPE = CAPS
 TEXTS = ["The cat sat on the NASA mat.", "A dog \u00e9t\u00e9 in K\u00f6ln, and An ant.", "THE END of the log"] * 4
 
 
@@ -45,7 +46,7 @@ def cased() -> Tokenizer:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(map(transformed, TEXTS)), model_writer=model, model_type="bpe", vocab_size=320,
         hard_vocab_limit=False, byte_fallback=True, add_dummy_prefix=False, minloglevel=3, pad_id=0, bos_id=1, eos_id=2,
-        unk_id=3, user_defined_symbols=list(CASE_MARKERS),
+        unk_id=3, user_defined_symbols=list(CAPS),
     )  # fmt: skip
     return Tokenizer(model.getvalue(), "cased.model")
 
@@ -54,11 +55,11 @@ def write_shards(folder, tokenizer, split, texts, *, marker_bytes=0) -> int:
     """Two shards with sidecars. Returns the bytes of the original texts."""
     tokens, values = [], []
     for text in texts:
-        for token in tokenizer.encode([transformed(text)])[0].tolist():
+        for token in tokenizer.encode([text])[0].tolist():
             piece, kind = tokenizer.pieces[token], tokenizer.piece_types[token]
             size = 1 if kind == "byte" else len(piece.replace("\u2581", " ").encode())
             tokens.append(token)
-            values.append(0 if kind == "control" else marker_bytes if piece in CASE_MARKERS else size)
+            values.append(0 if kind == "control" else marker_bytes if piece in CAPS else size)
     assert marker_bytes or sum(values) == sum(len(text.encode()) for text in texts)
     middle = len(tokens) // 3
     for number, part in enumerate((slice(middle), slice(middle, None))):

@@ -30,11 +30,11 @@ def prose(number: int, paragraphs: int) -> str:
 
 def tokenized(folder: Path, *overrides: str, **more: Any) -> tuple[Artifact, RecordingReporter]:
     reporter = RecordingReporter()
-    arguments, digest, _ = tokenize_arguments(
-        [folder], **({"tokenizer": None, "separator": None, "processes": 1, "name": None} | more)
-    )
+    config = Settings(overrides=overrides).resolve().config
+    plain = {"tokenizer": None, "separator": None, "processes": 1, "name": None, "data": config.data}
+    arguments, digest, _ = tokenize_arguments([folder], **(plain | more))
     job = Job(
-        stage=STAGES["data-tokenize"], config=Settings(overrides=overrides).resolve().config, inputs={},
+        stage=STAGES["data-tokenize"], config=config, inputs={},
         out=folder.parent / f"data{len(overrides)}{len(list(folder.parent.iterdir()))}", arguments=arguments,
         argument_digest=digest, context=Context(reporter=reporter),
     )  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from golfpipe.data.shard_format import Split
 
 SAMPLE_CHARACTERS = 400
-SOURCES = {"table": "byte table", "text": "table, proven", "sidecar": "sidecar"}
+SOURCES = {"table": "byte table", "text": "table, proven", "sidecar": "sidecar", "sidecar and text": "sidecar, proven"}
 
 
 def data_inspect(
