@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from golfpipe.config.resolve import Resolved
 from golfpipe.data.challenge_split import split_sentence
-from golfpipe.data.config import DataConfig
 from golfpipe.data.inspect import SplitInspection, inspect_shards, list_sidecars
 from golfpipe.data.overlap import Overlap, find_overlap
 from golfpipe.data.shard_files import ShardFile, list_shards
@@ -31,7 +31,7 @@ def tokenize_arguments(
     separator: str | None,
     processes: int | None,
     name: str | None,
-    data: DataConfig,
+    settings: Resolved,
 ) -> tuple[dict[str, Any], str, Path]:
     """Arguments, their digest and the default output of `data tokenize` with these settings. Raises DataError."""
     found = find_text_files(sources)
@@ -44,7 +44,7 @@ def tokenize_arguments(
         "separator": separator,
         "processes": processes or cpu_count(),
     }
-    folder = ARTIFACTS / "data" / checked_name(name) if name else tokenized_folder(sources[0], data)
+    folder = ARTIFACTS / "data" / checked_name(name) if name else tokenized_folder(sources[0], settings)
     return arguments, digest, folder
 
 

@@ -33,11 +33,11 @@ def prose(number: int, paragraphs: int) -> str:
 
 def tokenized(folder: Path, *overrides: str, **more: Any) -> tuple[Artifact, RecordingReporter]:
     reporter = RecordingReporter()
-    config = Settings(overrides=overrides).resolve().config
-    plain = {"tokenizer": None, "separator": None, "processes": 1, "name": None, "data": config.data}
+    resolved = Settings(overrides=overrides).resolve()
+    plain = {"tokenizer": None, "separator": None, "processes": 1, "name": None, "settings": resolved}
     arguments, digest, _ = tokenize_arguments([folder], **(plain | more))
     job = Job(
-        stage=STAGES["data-tokenize"], config=config, inputs={},
+        stage=STAGES["data-tokenize"], config=resolved.config, inputs={},
         out=folder.parent / f"data{len(overrides)}{len(list(folder.parent.iterdir()))}", arguments=arguments,
         argument_digest=digest, context=Context(reporter=reporter),
     )  # fmt: skip
@@ -142,8 +142,7 @@ def test_vocabularies_and_transforms_of_a_text_lie_side_by_side(folder: Path) ->
     places, vals = set(), []
     for size, transform in [(300, "none"), (300, "caps"), (300, "caps_before_space"), (340, "caps")]:
         overrides = (f"data.vocab_size={size}", f"data.transform={transform}", "data.val_fraction=0.2")
-        config = Settings(overrides=overrides).resolve().config
-        places.add(tokenized_folder(folder, config.data))
+        places.add(tokenized_folder(folder, Settings(overrides=overrides).resolve()).name)
         data, reporter = tokenized(folder, *overrides)
         assert load_tokenizer(data).transform == transform
         assert any("every document comes back from its tokens as it was" in line for line in reporter.notes)
@@ -155,7 +154,8 @@ def test_vocabularies_and_transforms_of_a_text_lie_side_by_side(folder: Path) ->
         assert counted.tolist() == [len(document.encode()) for document in vals[-1]]
         assert data.manifest.metrics["val_bytes"] == text.sizes.sum()
         assert inspect_shards(data.folder, load_tokenizer(data))["val"].known_from in ("text", "sidecar and text")
-    assert len(places) == 4 and all(val == vals[0] for val in vals)
+    assert places == {"texts-300", "texts-300-caps", "texts-300-caps_before_space", "texts-340-caps"}
+    assert all(val == vals[0] for val in vals)
     assert set(vals[0]) < set(sources)
 
 

@@ -52,7 +52,7 @@ def data_tokenize(
         separator=separator,
         processes=processes,
         name=name,
-        data=settings_of(options, *overrides).resolve().config.data,
+        settings=settings_of(options, *overrides).resolve(),
     )
     return run_stage(
         "data-tokenize", options, out=out, arguments=arguments, argument_digest=digest, overrides=overrides
