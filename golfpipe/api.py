@@ -166,6 +166,7 @@ def tokenize(
         separator=separator,
         processes=processes,
         name=name,
+        settings=_settings(options).resolve(),
     )
     return _stage("data-tokenize", {}, options, default_out=out, arguments=arguments, argument_digest=digest)
 

@@ -33,7 +33,7 @@ def load_text(folder: Path, vocab_size: int, kept: Path) -> Text:
     """
     if not kept.exists():
         old = Tokenizer.load(next(folder.glob("*.model")))
-        train, val = (_documents(folder, split, old) for split in ("train", "val"))
+        train, val = (documents_of(folder, split, old) for split in ("train", "val"))
         new = train_tokenizer(train, vocab_size=vocab_size, normalization="nmt_nfkc")
         val_tokens = np.concatenate(new.encode(val))
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,8 @@ def load_text(folder: Path, vocab_size: int, kept: Path) -> Text:
         return Text(arrays["train"], arrays["val"], int(arrays["val_bytes"]), vocab_size)
 
 
-def _documents(folder: Path, split: Split, tokenizer: Tokenizer) -> list[str]:
+def documents_of(folder: Path, split: Split, tokenizer: Tokenizer) -> list[str]:
+    """Return the text of the documents of a split, in file order."""
     tokens = np.concatenate([(shard := ShardFile(path))[0 : len(shard)] for path in list_shards(folder, split)])
     starts = np.flatnonzero(tokens == tokenizer.bos_id)
     return [tokenizer.decode(ids) for ids in np.split(tokens, starts) if len(ids) > 1]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the command line sees these only through the pipeline
 HEADLINES: dict[str, tuple[str, ...]] = {
     "weights": ("tensors", "values"),
     "token_data": ("train_tokens", "val_tokens", "train_documents", "val_documents", "val_bytes", "bytes_per_token",
-                   "vocab_size"),
+                   "vocab_size", "transform"),
     "trained_model": ("parameters", "steps", "tokens", "train_loss_nats", "val_loss_nats", "val_bpb", "stop_reason"),
     "quantized_model": ("relative_mse", "entropy_bytes"),
     "packed_model": ("packed_bytes", "code_bytes", "total_bytes", "limit_bytes", "fits"),

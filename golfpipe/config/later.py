@@ -13,6 +13,7 @@ from golfpipe.config.schema import Plain
 from golfpipe.model.config import IDLE
 
 IDLE_VALUES: Mapping[str, Any] = {
+    "data.transform": "none",
     **{f"model.{key}": value for key, value in IDLE.items()},
     "optim.embed_weight_decay": None,
     "optim.scalar_weight_decay": None,

@@ -14,17 +14,18 @@ import numpy as np
 
 from golfpipe.data.order import order_bits
 from golfpipe.data.shard_files import ShardFile, list_shards
-from golfpipe.data.shard_format import SPLITS, Split, sidecar_name
+from golfpipe.data.shard_format import SIDECAR_TOLERANCE, SPLITS, Split, sidecar_name
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table
 from golfpipe.errors import DataError
-from golfpipe.scoring.byte_table import check_ids_in_vocabulary, scored_bytes, target_bytes
+from golfpipe.scoring.byte_table import check_ids_in_vocabulary, scored_bytes
 from golfpipe.scoring.documents import document_starts
-from golfpipe.training.token_stream import TokenSource
+from golfpipe.training.token_stream import TokenSource, TokenStream
 
 BLOCK_TOKENS = 1 << 20
 SAMPLE_TOKENS = 256
-SIDECAR_TOLERANCE = 0.01
-"""Share of bytes in which a sidecar and the byte table may differ: normalization changes some characters, no more."""
+
+
+Source = Literal["table", "text", "sidecar", "sidecar and text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ class SplitInspection:
     """The number of BOS tokens."""
     bytes: int
     """Bytes of all targets, which are all tokens but the first."""
-    known_from: Literal["table", "text", "sidecar"]
+    known_from: Source
     """Where the bytes are from: counted by the byte table; or every document was decoded too, and has the bytes that
-    the table says; or read from sidecars, which agree with the table but for normalization."""
+    the table says; or read from sidecars, which agree with the table but for normalization; or with every document
+    that was decoded."""
     order_bits: float
     """See `data.order`: what a token's place tells of it."""
     sample: str
@@ -67,9 +69,9 @@ def inspect_shards(
     """Inspect the splits that `folder` has; it must have at least one.
 
     The documents of the splits in `prove` are decoded and compared with the byte table (about 10M tokens a second);
-    the others are only counted. Where shards have sidecars, these are compared with the table instead. Raises DataError
-    for no shard at all, a bad header, a token id that the tokenizer lacks, a document or a sidecar that the byte table
-    does not fit, and transformed text without a sidecar.
+    the others are only counted. Where shards have sidecars, these are compared with the decoded documents, or where
+    the tokenizer normalizes, with the table in total. Raises DataError for no shard at all, a bad header, a token id
+    that the tokenizer lacks, a document or a sidecar that does not fit, and transformed text without a sidecar.
     """
     inspections: dict[Split, SplitInspection] = {}
     for split in SPLITS:
@@ -116,10 +118,13 @@ def _inspect_split(paths: Sequence[Path], split: Split, tokenizer: Tokenizer, *,
         shard_inspections.append(ShardInspection(path, len(shard), num_documents))
         if len(shard):
             last_id = int(shard[len(shard) - 1 :][0])
-    known_from: Literal["table", "text", "sidecar"] = "table"
+    known_from: Source = "table"
     sidecars = list_sidecars(paths, split)
     if sidecars:
         num_bytes, known_from = _sidecar_bytes(paths, sidecars, num_bytes), "sidecar"
+        if prove and tokenizer.keeps_characters:
+            _prove_sidecars(sidecars, shards, tokenizer)
+            known_from = "sidecar and text"
     elif prove:
         _prove(paths[0], shards, tokenizer)
         known_from = "text"
@@ -130,7 +135,7 @@ def _inspect_split(paths: Sequence[Path], split: Split, tokenizer: Tokenizer, *,
         bytes=num_bytes,
         known_from=known_from,
         order_bits=order_bits(shards, tokenizer.bos_id),
-        sample=tokenizer.decode(_beginning(shards, SAMPLE_TOKENS)),
+        sample=tokenizer.decode(_beginning(shards, SAMPLE_TOKENS), cut=True),
     )
 
 
@@ -182,20 +187,32 @@ def _prove(first_path: Path, shards: Sequence[ShardFile], tokenizer: Tokenizer) 
         raise DataError(f"{first_path.parent}: {error.message}", hint=error.hint, path=str(first_path)) from error
 
 
+def _prove_sidecars(sidecars: Sequence[Path], shards: Sequence[ShardFile], tokenizer: Tokenizer) -> None:
+    """Compare the sidecars with the bytes of every whole document's text. Raises DataError."""
+    values, left = TokenStream([ShardFile(path) for path in sidecars]), sum(len(shard) for shard in shards)
+    for number, ids in enumerate(iterate_documents(shards, tokenizer.bos_id), start=1):
+        counted = int(values.take(len(ids)).sum(dtype=np.int64))
+        left -= len(ids)
+        num_bytes = len(tokenizer.decode(ids, cut=left == 0).encode("utf-8"))
+        if ids[0] == tokenizer.bos_id and counted != num_bytes:
+            raise DataError(
+                f"{sidecars[0].parent}: the sidecars give document {number} {counted} bytes, its text has {num_bytes}",
+                hint="they belong to other shards or another tokenizer",
+                path=str(sidecars[0]),
+            )
+
+
 def _count_shard(path: Path, shard: ShardFile, tokenizer: Tokenizer, last_id: int | None) -> tuple[int, int]:
     """Bytes and BOS tokens of a shard that follows a shard ending in `last_id`; the very first token is no target."""
     num_bytes = num_documents = 0
     for start in range(0, len(shard), BLOCK_TOKENS):
         block = shard[start : start + BLOCK_TOKENS]
         num_documents += int(np.count_nonzero(block == tokenizer.bos_id))
-        if last_id is None:
-            previous, targets = block[:-1], block[1:]
-        else:
-            previous, targets = np.concatenate(([last_id], block[:-1])).astype(np.uint16), block
+        tokens = block if last_id is None else np.concatenate((np.array([last_id], np.uint16), block))
         try:
             check_ids_in_vocabulary(tokenizer.byte_table, block)
         except DataError as error:
             raise DataError(f"{path}: {error.message}", hint=error.hint, path=str(path)) from error
-        num_bytes += int(target_bytes(tokenizer.byte_table, previous, targets).sum(dtype=np.int64))
+        num_bytes += int(tokenizer.sizes(tokens).sum(dtype=np.int64))
         last_id = int(block[-1])
     return num_bytes, num_documents

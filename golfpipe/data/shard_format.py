@@ -19,6 +19,9 @@ SHARD_TOKEN_DTYPE = np.dtype("<u2")
 SHARD_MAX_TOKENS = 2**31 - 1
 """The most tokens of a shard, whose number is one int32."""
 
+SIDECAR_TOLERANCE = 0.01
+"""Share of bytes in which a sidecar and the byte table may differ: normalization changes some characters, no more."""
+
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
 

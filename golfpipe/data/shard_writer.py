@@ -14,7 +14,6 @@ from golfpipe.data.shard_format import (
     SHARD_HEADER_BYTES,
     SHARD_MAX_TOKENS,
     SHARD_TOKEN_DTYPE,
-    Split,
     shard_header,
 )
 from golfpipe.errors import DataError
@@ -22,19 +21,20 @@ from golfpipe.store.files import writing
 
 
 class ShardWriter:
-    """Streams tokens into `<split>_000000.bin`, `<split>_000001.bin`, ... of at most `shard_tokens` tokens each.
+    """Streams tokens into `<name>_000000.bin`, `<name>_000001.bin`, ... of at most `shard_tokens` tokens each. The name
+    is that of a split, or of its sidecars, which hold a number for each token.
 
     The header is written with count 0 and patched when the shard is complete, so a file left by a crash is refused.
     Use it as a context manager; at its end the last shard is synced to disk. Without tokens no file appears.
     """
 
-    def __init__(self, folder: Path, split: Split, *, shard_tokens: int) -> None:
+    def __init__(self, folder: Path, name: str, *, shard_tokens: int) -> None:
         if not 1 <= shard_tokens <= SHARD_MAX_TOKENS:
             raise DataError(f"shard_tokens={shard_tokens} must lie in 1..{SHARD_MAX_TOKENS}")
         self.paths: list[Path] = []
         self.num_tokens = 0
         self._folder = folder
-        self._split = split
+        self._name = name
         self._shard_tokens = shard_tokens
         self._file: BinaryIO | None = None
         self._tokens_in_file = 0
@@ -66,7 +66,7 @@ class ShardWriter:
         self._file = None
 
     def _open_next(self) -> BinaryIO:
-        path = self._folder / f"{self._split}_{len(self.paths):06d}.bin"
+        path = self._folder / f"{self._name}_{len(self.paths):06d}.bin"
         with writing(path, SHARD_HEADER_BYTES):
             file = path.open("wb")
             file.write(shard_header(0))

@@ -75,7 +75,7 @@ class ValidationText:
     split_targets: int
     """Targets of the whole split."""
     from_sidecar: bool
-    """The sizes are of an original text that is not what the tokens decode to."""
+    """The sizes are those of files beside the shards, not counted by the tokenizer's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +109,19 @@ def load_validation(data: Artifact, tokenizer: Tokenizer, max_targets: int = 0) 
 
 def validation_bytes(data: Artifact, max_bytes: int) -> bytes | None:
     """Return the beginning of the validation split as text, of at most `max_bytes` bytes: what its tokens decode to,
-    document after document. None where the scored bytes are those of another text than that.
+    document after document. None where the scored bytes are those of another text than that, before a normalization.
 
     Raises as `load_validation`.
     """
     tokenizer = load_tokenizer(data)
     text = load_validation(data, tokenizer, max_bytes)
-    if text.from_sidecar:
+    if not np.array_equal(text.sizes, tokenizer.sizes(text.tokens)):
         return None
     whole = int(np.searchsorted(np.cumsum(text.sizes, dtype=np.int64), max_bytes, side="right"))
     tokens = text.tokens[: whole + 1]
     starts = document_starts(tokens, tokenizer.bos_id).tolist()
     documents = (tokens[start:end] for start, end in pairwise([*starts, len(tokens)]))
-    return "".join(map(tokenizer.decode, documents)).encode()[:max_bytes]
+    return "".join(tokenizer.decode(ids, cut=True) for ids in documents).encode()[:max_bytes]
 
 
 def load_windows(data: Artifact, tokenizer: Tokenizer, context_length: int, max_targets: int) -> ValidationSample:

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from golfpipe.data.document_split import split_of
 from golfpipe.data.encode_documents import EncodedDocument, encode_documents
 from golfpipe.data.mixing import Mixer
@@ -27,7 +29,7 @@ class SplitCounts:
     source_bytes: int = 0
     """UTF-8 bytes of the documents as they were given."""
     decoded_bytes: int = 0
-    """UTF-8 bytes that the tokens decode to; the bytes of the score."""
+    """UTF-8 bytes of the text that comes back; the bytes of the score."""
 
     def add(self, document: EncodedDocument) -> None:
         """Count one more document."""
@@ -67,19 +69,18 @@ def tokenize_documents(
     num_processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> TokenizeSummary:
-    """Write `train_*.bin` and `val_*.bin` into the existing `folder`. A document becomes BOS followed by its ids.
+    """Write `train_*.bin` and `val_*.bin` into the existing `folder`. A document becomes BOS followed by its ids. Where
+    the tokenizer transforms text, `val_bytes_*.bin` say how many bytes of the text before it each token stands for.
 
     A document goes to validation if its `split_hash` lies below `threshold`. `mixed_bytes`, about the bytes of all
     documents: write each split in a random order; None: in the given one. `progress` is told the tokens so far after
     every document. The result does not depend on `num_processes`.
-    Raises DataError for a document that the byte table does not fit, or a split without any.
+    Raises DataError for a document whose bytes are not those of its tokens, or a split without any.
     """
     summary = TokenizeSummary()
     counts: dict[Split, SplitCounts] = {"train": summary.train, "val": summary.val}
     with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(ShardWriter(folder, split, shard_tokens=shard_tokens)) for split in SPLITS
-        }
+        write = _document_writer(stack, tokenizer, folder, shard_tokens)
         mixers: dict[Split, Mixer] = {}
         if mixed_bytes is not None:
             for split in SPLITS:
@@ -90,7 +91,10 @@ def tokenize_documents(
                 summary.blank_documents += 1
                 continue
             split = split_of(document.position, threshold)
-            (mixers or writers)[split].write(document.ids)
+            if mixers:
+                mixers[split].write(document.ids)
+            else:
+                write(split, document.ids)
             counts[split].add(document)
             if document.changes is not None:
                 summary.changed_documents += 1
@@ -99,8 +103,25 @@ def tokenize_documents(
                 progress(summary.train.tokens + summary.val.tokens)
         for split, mixer in mixers.items():
             for ids in mixer.mixed():
-                writers[split].write(ids)
+                write(split, ids)
     for split in SPLITS:
         if counts[split].documents == 0:
             raise DataError(f"no document is left for the {split} split", hint="give more text")
     return summary
+
+
+def _document_writer(
+    stack: ExitStack, tokenizer: Tokenizer, folder: Path, shard_tokens: int
+) -> Callable[[Split, np.ndarray], None]:
+    """Return what writes the ids of a document into the shards of its split, and into the sidecars if there are any."""
+    shards = {split: stack.enter_context(ShardWriter(folder, split, shard_tokens=shard_tokens)) for split in SPLITS}
+    sidecars = None
+    if tokenizer.transform != "none":
+        sidecars = stack.enter_context(ShardWriter(folder, "val_bytes", shard_tokens=shard_tokens))
+
+    def write(split: Split, ids: np.ndarray) -> None:
+        shards[split].write(ids)
+        if sidecars is not None and split == "val":
+            sidecars.write(np.append(0, tokenizer.sizes(ids)))  # BOS is no text
+
+    return write

@@ -1,7 +1,9 @@
-"""SentencePiece tokenizers: load one with checks, train one, and prove that its byte table is exact.
+"""SentencePiece tokenizers: load one with checks, train one, and prove that its bytes are exact.
 
 The settings of a tokenizer trained here are those of the challenge's sp1024: BPE with byte fallback and split digits,
-pad 0, BOS 1, EOS 2, unknown 3. What becomes of the characters is up to `data.normalization`.
+pad 0, BOS 1, EOS 2, unknown 3. What becomes of the characters is up to `data.normalization`, what becomes of capitals
+to `data.transform`. A vocabulary with the markers of a case transform gets transformed text, and gives back the text
+before it.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ from typing import Any
 import numpy as np
 import sentencepiece
 
+from golfpipe.data.case_transform import CaseDecoder, CaseTransform
 from golfpipe.data.config import Normalization
 from golfpipe.data.tokenizer_file import MAX_VOCAB_SIZE, check_model_file
 from golfpipe.errors import DataError
 from golfpipe.scoring.byte_table import (
+    CASE_MARKERS,
     SPACE_MARK,
     ByteTable,
     build_byte_table,
+    case_form,
     check_ids_in_vocabulary,
     target_bytes,
 )
@@ -82,6 +87,8 @@ class Tokenizer:
         self.bos_id: int = self._processor.bos_id()
         self.pieces: list[str] = [self._processor.id_to_piece(token_id) for token_id in range(self.vocab_size)]
         self.piece_types: list[str] = [_piece_type(self._processor, token_id) for token_id in range(self.vocab_size)]
+        self.transform = case_form(self.pieces)
+        self._case = CaseTransform(self.transform) if self.transform != "none" else None
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
@@ -100,13 +107,19 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return each text as uint16 ids that begin with BOS. Runs on one thread: callers use several processes."""
-        encoded = self._processor.encode(list(texts), out_type=int, add_bos=True, num_threads=1)
+        given = [self._case.encode(text) for text in texts] if self._case is not None else list(texts)
+        encoded = self._processor.encode(given, out_type=int, add_bos=True, num_threads=1)
         return [np.array(ids, dtype=np.uint16) for ids in encoded]
 
     @cached_property
     def merges_spaces(self) -> bool:
         """True if runs of spaces become one space, so that a text cannot begin with one either."""
         return self.normalize("a  b") == "a b"
+
+    @cached_property
+    def keeps_characters(self) -> bool:
+        """True if characters and spaces are cut into pieces as they are."""
+        return self.normalize("\uff21  b") == "\uff21  b"
 
     def normalize(self, text: str) -> str:
         """Return the text as it is before it is cut into pieces."""
@@ -126,35 +139,69 @@ class Tokenizer:
             remove_extra_whitespaces=remove_extra_whitespaces,
         )
 
-    def decode(self, ids: np.ndarray) -> str:
-        """Return the text of the ids; control pieces add nothing. Raises DataError for an unknown id."""
+    def decode(self, ids: np.ndarray, *, cut: bool = False) -> str:
+        """Return the text of the ids; control pieces add nothing. `cut`: the text may end anywhere.
+
+        Raises DataError for an unknown id, and for a case marker that marks nothing. After a normalization, which comes
+        between it and its letter, and at a cut, such a marker adds nothing.
+        """
         check_ids_in_vocabulary(self.byte_table, ids)
         text: str = self._processor.decode(ids.tolist())
-        return text
+        if self._case is None:
+            return text
+        return CaseDecoder(self._case).add(text) if cut or not self.keeps_characters else self._case.decode(text)
+
+    def case_decoder(self) -> CaseDecoder | None:
+        """Return what turns pieces, as they come, into the text before the transform; None without one."""
+        return CaseDecoder(self._case) if self._case is not None else None
+
+    def sizes(self, tokens: np.ndarray) -> np.ndarray:
+        """Return how many bytes of decoded text each token but the first stands for, int32 [len(tokens) - 1].
+
+        `tokens` begins with BOS, or where a text is cut. These are the bytes of the table, apart from transformed text:
+        a marker of the text itself, behind an escape, has its own, and so has a space at the beginning of a document,
+        since such tokenizers add none. Raises DataError for an unknown id.
+        """
+        sizes = target_bytes(self.byte_table, tokens[:-1], tokens[1:])
+        if self._case is None:
+            return sizes
+        sizes += self.byte_table.has_leading_space[tokens[1:]] & self.byte_table.is_boundary[tokens[:-1]]
+        is_escape = tokens == self.pieces.index(self._case.escape)
+        places = np.arange(len(tokens))
+        run = places - np.maximum.accumulate(np.where(is_escape, -1, places))  # escapes in a row, up to each token
+        is_marker = np.isin(tokens, [self.pieces.index(marker) for marker in CASE_MARKERS[self.transform]])
+        sizes[is_marker[1:] & (run[:-1] % 2 == 1)] = len(self._case.escape.encode("utf-8"))
+        return sizes
 
 
 def check_byte_table(tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> int:
-    """Check that the byte table sums to the bytes of each document's decoded text, and return their sum.
+    """Check that the sizes of tokens sum to the bytes of each document's decoded text, and return their sum.
 
     `documents` are ids that begin with BOS. Raises DataError naming the piece at which the sums part: a tokenizer
-    without dummy prefix, a control piece in mid-text, an unknown piece, bytes that are no UTF-8.
+    without dummy prefix, or of transformed text with one, a control piece in mid-text, an unknown piece, bytes that
+    are no UTF-8.
     """
     total = 0
     for ids in documents:
-        num_bytes = _table_bytes(tokenizer, ids)
+        num_bytes = int(tokenizer.sizes(ids).sum(dtype=np.int64))
         if num_bytes != len(tokenizer.decode(ids).encode("utf-8")):
             raise _byte_table_mismatch(tokenizer, ids)
         total += num_bytes
     return total
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int, normalization: Normalization) -> Tokenizer:
-    """Train a tokenizer of `vocab_size` pieces; the same texts give the same bytes.
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int, normalization: Normalization, transform: str = "none"
+) -> Tokenizer:
+    """Train a tokenizer of `vocab_size` pieces; the same texts give the same bytes. `transform`: that of its texts,
+    which are given untransformed.
 
     0 pieces: DEFAULT_VOCAB_SIZE, fewer where the texts yield no more, more where they have many characters. Looks at
     the first MAX_TRAINING_BYTES of the texts.
     Raises DataError if they do not yield as many pieces as were asked for.
     """
+    if transform != "none":
+        texts = map(CaseTransform(transform).encode, texts)
     sentences = list(_training_sentences(texts, keep_breaks=normalization == "identity"))
     characters = _Characters.of(sentences)
     asked, vocab_size = vocab_size, vocab_size or characters.vocab_size()
@@ -176,6 +223,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, normalization: Nor
             num_threads=1,
             minloglevel=3,
             **_normalization_settings(normalization),
+            **_transform_settings(transform),
             **characters.settings(vocab_size),
         )
     except (RuntimeError, OSError) as error:
@@ -213,6 +261,13 @@ def _normalization_settings(normalization: Normalization) -> dict[str, Any]:
             "allow_whitespace_only_pieces": True,
         }
     return {"normalization_rule_name": normalization}
+
+
+def _transform_settings(transform: str) -> dict[str, Any]:
+    """Markers never merge with other pieces; and a space that was added would come before the first one."""
+    if transform == "none":
+        return {}
+    return {"user_defined_symbols": list(CASE_MARKERS[transform]), "add_dummy_prefix": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +330,6 @@ def _training_sentences(texts: Iterable[str], *, keep_breaks: bool) -> Iterator[
                 yield part
 
 
-def _table_bytes(tokenizer: Tokenizer, ids: np.ndarray) -> int:
-    return int(target_bytes(tokenizer.byte_table, ids[:-1], ids[1:]).sum(dtype=np.int64))
-
-
 def _byte_table_mismatch(tokenizer: Tokenizer, ids: np.ndarray) -> DataError:
     """Return the error that names the first wrong piece. Bisects to a prefix that agrees and whose next piece does not;
     `ids` as a whole must disagree.
@@ -292,14 +343,14 @@ def _byte_table_mismatch(tokenizer: Tokenizer, ids: np.ndarray) -> DataError:
     while high - low > 1:
         middle = (low + high) // 2
         prefix = ids[: ends[middle]]
-        agrees = _table_bytes(tokenizer, prefix) == len(tokenizer.decode(prefix).encode("utf-8"))
+        agrees = tokenizer.sizes(prefix).sum() == len(tokenizer.decode(prefix, cut=True).encode("utf-8"))
         low, high = (middle, high) if agrees else (low, middle)
     position = int(ends[high - 1])
     if position > 1 and tokenizer.byte_table.is_boundary[ids[position - 1]]:
         position -= 1  # the fault is the boundary piece in mid-text, not the space after it
     token_id = int(ids[position])
     piece, piece_type = tokenizer.pieces[token_id], tokenizer.piece_types[token_id]
-    counted, decoded = _table_bytes(tokenizer, ids), len(tokenizer.decode(ids).encode("utf-8"))
+    counted, decoded = int(tokenizer.sizes(ids).sum()), len(tokenizer.decode(ids).encode("utf-8"))
     before = "".join(tokenizer.pieces[token_id] for token_id in islice(ids.tolist(), max(0, position - 8), position))
     return DataError(
         f"{tokenizer.name}: byte table counts {counted} bytes but the document decodes to {decoded}; they part at"

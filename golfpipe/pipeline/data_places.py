@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from golfpipe.config.resolve import Resolved
 from golfpipe.errors import UsageError
 from golfpipe.pipeline.single import ARTIFACTS, checked_name
 
@@ -17,9 +18,16 @@ def is_read_only(folder: Path) -> bool:
     return not folder.stat().st_mode & _WRITE_BITS
 
 
-def tokenized_folder(first: Path, name: str | None = None) -> Path:
-    """Return where `data tokenize` writes by default: a folder named after the first source. Raises UsageError."""
-    return ARTIFACTS / "data" / checked_name(name or first.resolve().stem or "text")
+def tokenized_folder(first: Path, settings: Resolved | None = None) -> Path:
+    """Return where `data tokenize` writes by default: a folder named after the first source, and after the vocabulary
+    and the transform where they were asked for with --set, so that several of them lie side by side. Raises
+    UsageError."""
+    parts = [first.resolve().stem or "text"]
+    if settings is not None:
+        data, origin = settings.config.data, settings.origin
+        parts += [str(data.vocab_size)] if data.vocab_size and origin["data.vocab_size"] == "--set" else []
+        parts += [data.transform] if data.transform != "none" and origin["data.transform"] == "--set" else []
+    return ARTIFACTS / "data" / checked_name("-".join(parts))
 
 
 def only_tokenizer(folder: Path) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from golfpipe.config.resolve import Resolved
+from golfpipe.data.challenge_split import split_sentence
 from golfpipe.data.inspect import SplitInspection, inspect_shards, list_sidecars
-from golfpipe.data.shard_files import list_shards
+from golfpipe.data.overlap import Overlap, find_overlap
+from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.shard_format import SPLITS, Split
 from golfpipe.data.text_files import find_text_files, text_kind
 from golfpipe.data.token_data import load_tokenizer
@@ -15,6 +18,7 @@ from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.machine.devices import cpu_count
 from golfpipe.pipeline.data_places import is_read_only, only_tokenizer, tokenized_folder
+from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.pipeline.text_digest import files_digest
 from golfpipe.store.artifact import Artifact, open_artifact, part_of_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
@@ -27,8 +31,9 @@ def tokenize_arguments(
     separator: str | None,
     processes: int | None,
     name: str | None,
+    settings: Resolved,
 ) -> tuple[dict[str, Any], str, Path]:
-    """Arguments, their digest and the default output of `data tokenize`. Raises DataError."""
+    """Arguments, their digest and the default output of `data tokenize` with these settings. Raises DataError."""
     found = find_text_files(sources)
     files = found.files
     digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
@@ -39,7 +44,8 @@ def tokenize_arguments(
         "separator": separator,
         "processes": processes or cpu_count(),
     }
-    return arguments, digest, tokenized_folder(sources[0], name)
+    folder = ARTIFACTS / "data" / checked_name(name) if name else tokenized_folder(sources[0], settings)
+    return arguments, digest, folder
 
 
 def add_arguments(folder: Path, tokenizer: Path | None, out: Path | None) -> tuple[dict[str, Any], str]:
@@ -89,6 +95,27 @@ def inspect_data(
             return artifact, model, inspect_shards(artifact.folder, model)
     model = Tokenizer.load(tokenizer if tokenizer is not None else only_tokenizer(folder))
     return None, model, inspect_shards(folder, model)
+
+
+def known_split(splits: Mapping[Split, SplitInspection], vocab_size: int) -> str | None:
+    """Say how much of the challenge's validation split the data has, if it is that by its name."""
+    val = splits.get("val")
+    if val is None:
+        return None
+    return split_sentence(val.shards[0].path.name, val.tokens - 1, val.bytes, vocab_size)
+
+
+def split_overlap(splits: Mapping[Split, SplitInspection], bos_id: int) -> tuple[Overlap, dict[str, int]]:
+    """Look for validation documents in the training shards; also return names of shards -> documents found there.
+
+    Raises UsageError where a split is missing.
+    """
+    if len(splits) < len(SPLITS):
+        raise UsageError(f"--overlap compares two splits, and this data has only {', '.join(splits)}")
+    train, val = ([ShardFile(shard.path) for shard in splits[split].shards] for split in SPLITS)
+    found = find_overlap(train, val, bos_id)
+    names = [shard.path.name for shard in splits["train"].shards]
+    return found, {names[number]: count for number, count in sorted(found.by_shard.items())}
 
 
 def _suffixes(files: Sequence[Path]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from golfpipe.data.challenge_split import CHALLENGE_TARGETS, VOCABULARY_TARGETS
 from golfpipe.records.evidence import Counted, Run, largest
 from golfpipe.records.folder import Reading
 from golfpipe.records.hints import find_hints, hint_sentence
@@ -16,17 +17,8 @@ from golfpipe.submission.records_folder import README_FILE, SCRIPT_FILE, SUBMISS
 from golfpipe.submission.rules import TIME_LIMIT_SECONDS, RuleResult, named_rules
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
-CHALLENGE_TARGETS = {
-    62_021_632: "sp1024",
-    63_779_840: "sp1024, first export",
-    40_540_802: "sp8192",
-    47_853_343: "case-transformed sp8192",
-    47_851_520: "case-transformed sp8192, whole sequences",
-}
-"""Targets of the challenge's own validation split, by what it is cut into tokens with."""
 _FEWEST_TARGETS = 30_000_000
 """A split of 151 MB has more at any vocabulary that fits the limit."""
-_VOCABULARIES = {1024: (62_021_632,), 8192: (40_540_802, 47_853_343)}
 _BATCHES = [unit << power for unit in (1, 3) for power in range(8, 20)]
 _NOT_RUN = "Only running the method shows this, and nothing of somebody else's folder is run."
 
@@ -131,7 +123,7 @@ def _targets(runs: Sequence[Run]) -> Finding:
             )
             continue
         vocabulary = next((log.vocab_size for log in run.logs if log.vocab_size is not None), None)
-        sizes = _VOCABULARIES.get(vocabulary or 0, ())
+        sizes = VOCABULARY_TARGETS.get(vocabulary or 0, ())
         if sizes and count < max(sizes):
             size = min((size for size in sizes if size > count), default=max(sizes))
             return (

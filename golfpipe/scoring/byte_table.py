@@ -18,9 +18,10 @@ SPACE_MARK = "\u2581"
 """The character as which SentencePiece writes a space."""
 PIECE_TYPES = ("normal", "unknown", "control", "user_defined", "unused", "byte")
 BOUNDARY_PIECE_TYPES = ("unknown", "control", "unused")
-CASE_MARKERS = ("\ue001", "\ue002", "\ue003", "\ue004")
-"""Characters that the case transform of the challenge's later records puts before words in place of capitals: first
-letter, whole word, next letter, and the mark before one of these characters that is part of the text itself."""
+CASE_MARKERS = {"caps": "\ue001\ue002\ue003\ue004", "caps_before_space": "\ue011\ue012\ue013\ue014"}
+"""Case transform -> the characters that it puts before words in place of capitals: first letter, whole word, next
+letter, and the mark before one of these characters that is part of the text itself. `caps` is that of the challenge's
+later records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class ByteTable:
     is_boundary: np.ndarray
     """True for control, unknown and unused pieces, bool [V]. A leading space right after one is the tokenizer's own."""
     case_transformed: bool
-    """The vocabulary has the case markers, so the text was transformed before it became tokens: only a sidecar knows
-    its bytes. The markers have 0 base bytes, which leaves a table that is right up to escaped markers and
-    normalization."""
+    """The vocabulary has case markers, so the text was transformed before it became tokens, and a sidecar has its
+    bytes. The markers have 0 base bytes, which leaves a table that is right up to escaped markers, a space at the
+    beginning, and normalization."""
 
 
 def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteTable:
@@ -47,7 +48,7 @@ def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteT
     """
     if len(pieces) != len(piece_types):
         raise DataError(f"the tokenizer lists {len(pieces)} pieces but {len(piece_types)} piece types")
-    case_transformed = set(CASE_MARKERS) <= set(pieces)
+    markers = set(CASE_MARKERS.get(case_form(pieces), ""))
     base_bytes = np.zeros(len(pieces), dtype=np.int32)
     has_leading_space = np.zeros(len(pieces), dtype=np.bool_)
     is_boundary = np.zeros(len(pieces), dtype=np.bool_)
@@ -58,7 +59,7 @@ def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteT
             is_boundary[token_id] = True
         elif piece_type == "byte":
             base_bytes[token_id] = 1
-        elif not (case_transformed and piece in CASE_MARKERS):
+        elif piece not in markers:
             has_leading_space[token_id] = piece.startswith(SPACE_MARK)
             text = piece.removeprefix(SPACE_MARK).replace(SPACE_MARK, " ")
             base_bytes[token_id] = len(text.encode("utf-8"))
@@ -67,7 +68,13 @@ def build_byte_table(pieces: Sequence[str], piece_types: Sequence[str]) -> ByteT
             "the tokenizer has no piece for the space, so that a space is spelled in bytes and counts three",
             hint="train one on text with spaces, or with the space among SentencePiece's required_chars",
         )
-    return ByteTable(base_bytes, has_leading_space, is_boundary, case_transformed)
+    return ByteTable(base_bytes, has_leading_space, is_boundary, bool(markers))
+
+
+def case_form(pieces: Sequence[str]) -> str:
+    """Return the case transform whose markers a vocabulary has, "none" for none."""
+    known = set(pieces)
+    return next((form for form, markers in CASE_MARKERS.items() if known.issuperset(markers)), "none")
 
 
 def target_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndarray) -> np.ndarray:

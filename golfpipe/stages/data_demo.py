@@ -22,9 +22,12 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         documents = demo_documents()
         task.advance(1, "tokenizer")
         threshold = survey_documents(documents).threshold(settings.val_fraction)
-        normalization = "nmt_nfkc" if settings.normalization == "auto" else settings.normalization
-        texts = training_documents(documents, threshold)
-        tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size, normalization=normalization)
+        tokenizer = train_tokenizer(
+            training_documents(documents, threshold),
+            vocab_size=settings.vocab_size,
+            normalization=settings.normalization_of("nmt_nfkc"),
+            transform=settings.transform,
+        )
         task.advance(1)
     result = write_token_data(job, out, documents, tokenizer, threshold=threshold)
     result.metrics["corpus_digest"] = source_digest(documents)

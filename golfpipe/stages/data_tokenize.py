@@ -37,9 +37,12 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         tokenizer = Tokenizer.load(arguments["tokenizer"])
     else:
         reporter.note("training a tokenizer")
-        normalization = "identity" if settings.normalization == "auto" else settings.normalization
-        texts = training_documents(read(), threshold, share=MAX_TRAINING_BYTES / survey.bytes)
-        tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size, normalization=normalization)
+        tokenizer = train_tokenizer(
+            training_documents(read(), threshold, share=MAX_TRAINING_BYTES / survey.bytes),
+            vocab_size=settings.vocab_size,
+            normalization=settings.normalization_of("identity"),
+            transform=settings.transform,
+        )
         if not settings.vocab_size and tokenizer.vocab_size != DEFAULT_VOCAB_SIZE:
             reporter.note(f"this text gets a vocabulary of {tokenizer.vocab_size:,} pieces")
     mixed_bytes = survey.bytes if settings.shuffle else None

@@ -8,10 +8,9 @@ from dataclasses import replace
 import torch
 
 from golfpipe.codec.container import encode_payload
-from golfpipe.config.later import plain_model
 from golfpipe.config.schema import PipelineConfig
 from golfpipe.loading.pieces import packed_file
-from golfpipe.model.config import parameter_shapes, possible_names
+from golfpipe.model.config import parameter_shapes, plain_model, possible_names
 from golfpipe.quant.config import QuantizeConfig, target_bytes_of
 from golfpipe.quant.export import quantize_weights
 

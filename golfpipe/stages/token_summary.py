@@ -62,8 +62,9 @@ def write_token_data(
 
 
 def tokenizer_metrics(tokenizer: Tokenizer, file_name: str) -> dict[str, Any]:
-    """Return the metrics by which later stages know the tokenizer."""
-    return {"vocab_size": tokenizer.vocab_size, "bos_id": tokenizer.bos_id, "tokenizer_file": file_name}
+    """Return the metrics by which later stages know the tokenizer, and readers its case transform if it has one."""
+    metrics = {"vocab_size": tokenizer.vocab_size, "bos_id": tokenizer.bos_id, "tokenizer_file": file_name}
+    return metrics if tokenizer.transform == "none" else metrics | {"transform": tokenizer.transform}
 
 
 def split_metrics(splits: Mapping[Split, SplitInspection]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from golfpipe.submission.facts import Facts, RunFacts
-from golfpipe.submission.trial.findings import Executed
+from golfpipe.submission.trial.findings import BytesFound, Executed
 from golfpipe.submission.trial.sentences import (
     changed_scores,
     cut_sentence,
@@ -157,11 +157,11 @@ def byte_table(facts: Facts) -> Finding:
     if not is_evaluated(facts):
         return NO_EVALUATION
     executed = _executed(facts)
-    if failed := _first(executed, lambda run: run.bytes.wrong_documents > 0):
+    if failed := _first(executed, lambda run: not run.bytes.agree):
         found = failed.bytes
         return (
             "fail",
-            f"The byte table counts {found.table_bytes:,} bytes, the decoded text has {found.decoded_bytes:,};"
+            f"The {_counter(found)} counts {found.table_bytes:,} bytes, the decoded text has {found.decoded_bytes:,};"
             f" {found.wrong_documents:,} of {found.documents:,} documents differ.",
         )
     runs = [run for run in facts.runs if run.scored_bytes is not None and run.split_bytes is not None]
@@ -175,8 +175,9 @@ def byte_table(facts: Facts) -> Finding:
         found = executed[0].bytes
         return (
             "pass",
-            f"Executed{_of_seeds(facts)}: the table sums to the bytes of the decoded text in {found.documents:,} of"
-            f" {found.documents:,} documents ({format_bytes(found.decoded_bytes)}).",
+            f"Executed{_of_seeds(facts)}: the {_counter(found)} sums to the bytes of the decoded text in"
+            f" {found.documents - found.wrong_documents:,} of {found.documents:,} documents"
+            f" ({format_bytes(found.decoded_bytes)}){_apart(found)}.",
         )
     if len(runs) == len(facts.runs) and all(run.whole_split for run in runs):
         return (
@@ -185,6 +186,17 @@ def byte_table(facts: Facts) -> Finding:
             " when it was decoded document by document.",
         )
     return "not checked", "Not the whole split was scored, or the data artifact that knows its bytes was not found."
+
+
+def _counter(found: BytesFound) -> str:
+    return "sidecar" if found.from_sidecar else "byte table"
+
+
+def _apart(found: BytesFound) -> str:
+    if not found.wrong_documents:
+        return ""
+    apart = abs(found.table_bytes - found.decoded_bytes)
+    return f"; {apart:,} bytes apart, which the tokenizer's normalization explains"
 
 
 def sealed(facts: Facts) -> Finding:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from golfpipe.config.submit import RECORD_TRACK
+from golfpipe.data.challenge_split import VOCABULARY_TARGETS
 from golfpipe.submission.executed_rules import (
     NO_EVALUATION,
     Finding,
@@ -27,9 +28,8 @@ from golfpipe.submission.facts import Facts, RunFacts
 from golfpipe.units import LIMIT_BYTES, exact_seconds, format_bytes
 
 TIME_LIMIT_SECONDS = 600.0
-CHALLENGE_TARGETS = 62_021_632
-"""The number of targets in the challenge's own logs of its sp1024 validation split, which drop the ragged end."""
 CHALLENGE_VOCAB_SIZE = 1024
+CHALLENGE_TARGETS = VOCABULARY_TARGETS[CHALLENGE_VOCAB_SIZE][0]
 TIME_RULE = 2
 EXECUTED_RULES = (3, 4, 5, 10)
 """The rules that only running the scoring method shows."""

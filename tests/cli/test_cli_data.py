@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from golfpipe.cli.app import main
 from golfpipe.store.artifact import open_artifact
 
 TEXT = "the model reads every token of a text and says how likely the next one is before it sees it"
+MODEL = "artifacts/data/corpus-300/tokenizer.model"
 SMALL = ["--set", "data.vocab_size=300", "--set", "data.val_fraction=0.2"]
 
 
@@ -35,19 +37,19 @@ def _answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 def test_tokenize_inspect_add(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
     assert made["error"] is None
-    assert made["artifact"] == "artifacts/data/corpus"
+    assert made["artifact"] == "artifacts/data/corpus-300"
     metrics = made["metrics"]
     assert metrics["train_documents"] + metrics["val_documents"] == 60
     assert metrics["vocab_size"] == 300
     assert _answer(capsys, "data", "tokenize", str(corpus), "--processes", "2", *SMALL)["up_to_date"] is True
 
-    seen = _answer(capsys, "data", "inspect", "artifacts/data/corpus")
+    seen = _answer(capsys, "data", "inspect", "artifacts/data/corpus-300")
     assert seen["metrics"]["val_tokens"] == metrics["val_tokens"]
     assert seen["metrics"]["val_bytes"] == metrics["val_bytes"]
     assert seen["sample"]
 
-    assert _answer(capsys, "data", "add", "artifacts/data/corpus")["error"]["type"] == "UsageError"
-    Path("artifacts/data/corpus").rename("shards")
+    assert _answer(capsys, "data", "add", "artifacts/data/corpus-300")["error"]["type"] == "UsageError"
+    Path("artifacts/data/corpus-300").rename("shards")
     Path("shards/manifest.json").unlink()
     outside = Path("shards/tokenizer.model").rename("sp.model")
     elsewhere = _answer(capsys, "data", "add", "shards", "--tokenizer", str(outside), "-o", "artifacts/data/added")
@@ -69,19 +71,49 @@ def test_tokenize_inspect_add(corpus: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_altered_shards_are_noticed(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
-    shard = Path("artifacts/data/corpus/val_000000.bin")
+    shard = Path("artifacts/data/corpus-300/val_000000.bin")
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
-    answer = _answer(capsys, "data", "inspect", "artifacts/data/corpus")
+    answer = _answer(capsys, "data", "inspect", "artifacts/data/corpus-300")
     assert answer["exit_code"] == 3
     assert "val_000000.bin" in answer["error"]["message"]
+
+
+def test_validation_text_in_the_training_shards_is_found(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
+    clean = _answer(capsys, "data", "inspect", "artifacts/data/corpus-300", "--overlap")
+    documents = clean["metrics"]["val_documents"]
+    assert clean["overlap"] == {"documents": documents, "found": 0, "shards": {}} and clean["known_split"] is None
+    shards = Path("shards")
+    shards.mkdir()
+    for source, names in (("train", ["train_000000"]), ("val", ["train_000001", "fineweb_val_000000"])):
+        for name in names:
+            shutil.copy(f"artifacts/data/corpus-300/{source}_000000.bin", shards / f"{name}.bin")
+    words = ("data", "inspect", "shards", "--overlap", "--tokenizer", MODEL)
+    mixed = _answer(capsys, *words)
+    assert mixed["overlap"] == {"documents": documents, "found": documents, "shards": {"train_000001.bin": documents}}
+    assert "cut short" in mixed["known_split"]
+    assert main([*words]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{documents} of the {documents} validation documents (100.0%) begin like documents of the training" in said
+    for path in shards.glob("train_*"):
+        path.unlink()
+    assert "this data has only val" in _answer(capsys, *words)["error"]["message"]
 
 
 def test_given_tokenizer_and_separator(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
     Path("two.txt").write_text("one document<|end|>another document")
-    words = ["data", "tokenize", "two.txt", "--tokenizer", "artifacts/data/corpus/tokenizer.model", "--processes", "1"]
+    words = [
+        "data",
+        "tokenize",
+        "two.txt",
+        "--tokenizer",
+        MODEL,
+        "--processes",
+        "1",
+    ]
     answer = _answer(capsys, *words, "--separator", "<|end|>", "--shard-tokens", "1024")
     assert (answer["metrics"]["train_documents"], answer["metrics"]["val_documents"]) == (1, 1)
     assert _answer(capsys, *words)["error"]["type"] == "DataError"

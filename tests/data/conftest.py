@@ -37,6 +37,13 @@ def keeping_tokenizer(sentences: tuple[str, ...]) -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
+def cased_tokenizer(sentences: tuple[str, ...]) -> Tokenizer:
+    """Capitals become markers before the space."""
+    texts = [f"{first}\n  {second.title()}" for first in sentences for second in sentences]
+    return train_tokenizer(texts, vocab_size=420, normalization="identity", transform="caps_before_space")
+
+
+@pytest.fixture(scope="session")
 def encoded(tokenizer: Tokenizer, sentences: tuple[str, ...]) -> list[np.ndarray]:
     """Documents of one to nine sentences."""
     return tokenizer.encode([" ".join((sentences * 3)[start : 2 * start + 1]) for start in range(9)])

@@ -13,7 +13,7 @@ from golfpipe.data.inspect import inspect_shards
 from golfpipe.data.shard_files import ShardFile
 from golfpipe.data.shard_format import shard_header
 from golfpipe.data.token_data import load_tokenizer, load_validation, load_windows
-from golfpipe.data.tokenizer import Tokenizer
+from golfpipe.data.tokenizer import Tokenizer, train_tokenizer
 from golfpipe.errors import DataError
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.registry import STAGES
@@ -22,8 +22,10 @@ from golfpipe.pipeline.data_sources import add_arguments
 from golfpipe.pipeline.settings import Settings
 from golfpipe.scoring.byte_table import CASE_MARKERS
 from golfpipe.script.entry import Data
+from golfpipe.submission.trial.experiments import check_sidecar
 
-TITLE, ALL_CAPS, CAP_NEXT, ESCAPE = CASE_MARKERS
+CAPS = CASE_MARKERS["caps"]
+TITLE, ALL_CAPS, CAP_NEXT, ESCAPE = CAPS
 TEXTS = ["The cat sat on the NASA mat.", "A dog \u00e9t\u00e9 in K\u00f6ln, and An ant.", "THE END of the log"] * 4
 
 
@@ -45,7 +47,7 @@ def cased() -> Tokenizer:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(map(transformed, TEXTS)), model_writer=model, model_type="bpe", vocab_size=320,
         hard_vocab_limit=False, byte_fallback=True, add_dummy_prefix=False, minloglevel=3, pad_id=0, bos_id=1, eos_id=2,
-        unk_id=3, user_defined_symbols=list(CASE_MARKERS),
+        unk_id=3, user_defined_symbols=list(CAPS),
     )  # fmt: skip
     return Tokenizer(model.getvalue(), "cased.model")
 
@@ -54,11 +56,11 @@ def write_shards(folder, tokenizer, split, texts, *, marker_bytes=0) -> int:
     """Two shards with sidecars. Returns the bytes of the original texts."""
     tokens, values = [], []
     for text in texts:
-        for token in tokenizer.encode([transformed(text)])[0].tolist():
+        for token in tokenizer.encode([text])[0].tolist():
             piece, kind = tokenizer.pieces[token], tokenizer.piece_types[token]
             size = 1 if kind == "byte" else len(piece.replace("\u2581", " ").encode())
             tokens.append(token)
-            values.append(0 if kind == "control" else marker_bytes if piece in CASE_MARKERS else size)
+            values.append(0 if kind == "control" else marker_bytes if piece in CAPS else size)
     assert marker_bytes or sum(values) == sum(len(text.encode()) for text in texts)
     middle = len(tokens) // 3
     for number, part in enumerate((slice(middle), slice(middle, None))):
@@ -135,3 +137,24 @@ def test_the_script_counts_them_too(folder, cased):
         path.unlink()
         with pytest.raises(SystemExit, match="val_bytes_"):
             Data(environ)
+
+
+def test_the_audit_compares_sidecar_and_text(folder, cased):
+    """Where the tokenizer normalizes, up to what inspect lets pass; else each document to the byte."""
+    text = np.concatenate([ShardFile(path)[:] for path in sorted(folder.glob("fineweb_val_0*.bin"))])
+    values = np.concatenate([ShardFile(path)[:] for path in sorted(folder.glob("*val_bytes_*.bin"))])[1:]
+    whole = check_sidecar(text, values, cased)
+    assert (whole.documents, whole.wrong_documents, whole.from_sidecar, whole.agree) == (4, 0, True, True)
+    assert whole.decoded_bytes == sum(len(text.encode()) for text in TEXTS[:4])
+    off = values.copy()
+    off[3] += 1
+    assert check_sidecar(text, off, cased).agree and check_sidecar(text, off, cased).wrong_documents == 1
+    off[3:9] += 1
+    assert not check_sidecar(text, off, cased).agree
+
+    exact = train_tokenizer(TEXTS, vocab_size=300, normalization="identity", transform="caps")
+    ids = np.concatenate(exact.encode(TEXTS[:3]))
+    sizes = exact.sizes(ids)
+    assert check_sidecar(ids, sizes, exact).agree
+    sizes[2] += 1
+    assert not check_sidecar(ids, sizes, exact).agree

@@ -1,6 +1,7 @@
 """The byte table sums to the decoded bytes of any text; tokenizers and documents for which it does not are refused."""
 
 import pickle
+from string import ascii_uppercase
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from golfpipe.data import tokenizer_file
 from golfpipe.data.text_changes import STEPS, sentences, text_changes
 from golfpipe.data.tokenizer import Tokenizer, check_byte_table, train_tokenizer
 from golfpipe.errors import DataError
+from golfpipe.scoring.byte_table import CASE_MARKERS
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     alphabet=" \n\ta.,\u2581\u00a0\u00e9\u4f60\u0416\u05d0\u0639\U0001f600\u200d\u0300\x00\x7f\ufeff\u3000", max_size=40
@@ -253,3 +255,69 @@ def test_tokenizer_without_byte_fallback_is_refused_for_unknown_characters(train
 def test_decode_refuses_foreign_ids(tokenizer):
     with pytest.raises(DataError, match="token id 420 lies outside"):
         tokenizer.decode(np.array([1, 420]))
+
+
+# ---- case transforms ------------------------------------------------------------------------------------------------
+
+cased_texts = texts | st.text(alphabet="aAbBsST  .\n\u00c4\u2581\ue001\ue002\ue003\ue004\ue011\ue014", max_size=40)
+
+
+@pytest.fixture(scope="module", params=CASE_MARKERS)
+def cased(request, sentences) -> Tokenizer:
+    given = [f"{first}\n {second.title()} {first.upper()}" for first in sentences for second in sentences]
+    return train_tokenizer(given, vocab_size=420, normalization="identity", transform=request.param)
+
+
+def test_transformed_text_comes_back_with_its_own_bytes(cased):
+    @settings(deadline=None)
+    @given(cased_texts)
+    @example(" The cat")
+    @example("\ue004\ue004\ue004\ue014\ue014\ue014A")
+    @example("THE \u2581The")
+    def law(text):
+        (ids,) = cased.encode([text])
+        decoded = text.replace("\u2581", " ")
+        assert cased.decode(ids) == decoded
+        assert check_byte_table(cased, [ids]) == cased.sizes(ids).sum() == len(decoded.encode())
+
+    law()
+
+
+def test_markers_are_pieces_of_their_own_and_no_piece_has_a_capital(cased):
+    markers = CASE_MARKERS[cased.transform]
+    assert [piece for piece in cased.pieces if set(piece) & set(markers)] == list(markers)
+    kinds = zip(cased.pieces, cased.piece_types, strict=True)
+    assert not any(set(piece) & set(ascii_uppercase) for piece, kind in kinds if kind == "normal")
+    (ids,) = cased.encode(["The NASA"])
+    sizes = dict(zip((cased.pieces[i] for i in ids[1:]), cased.sizes(ids).tolist(), strict=True))
+    assert sizes[markers[0]] == sizes[markers[1]] == 0
+
+
+def test_a_word_has_the_same_pieces_in_either_case_where_the_marker_is_before_the_space(cased):
+    lower, title, capitals = (ids[1:].tolist() for ids in cased.encode(["a the", "a The", "a THE"]))
+    marked = [[i for i in ids if cased.pieces[i] not in CASE_MARKERS[cased.transform]] for ids in (title, capitals)]
+    assert (marked == [lower, lower]) == (cased.transform == "caps_before_space")
+    assert len(title) == len(lower) + (1 if cased.transform == "caps_before_space" else 2)
+
+
+def test_a_marker_that_marks_nothing_is_an_error_but_at_a_cut(cased):
+    (ids,) = cased.encode(["the Cat"])
+    cut = ids[: ids.tolist().index(cased.pieces.index(CASE_MARKERS[cased.transform][0])) + 1]
+    with pytest.raises(DataError, match="stands where it marks nothing"):
+        cased.decode(cut)
+    assert cased.decode(cut, cut=True).strip() == "the"
+
+
+def test_after_a_normalization_such_a_marker_adds_nothing(train_plain):
+    """The capital has no letter of one character with this accent, the small one has."""
+    markers = CASE_MARKERS["caps"]
+    tokenizer = train_plain(user_defined_symbols=list(markers), add_dummy_prefix=False)
+    (ids,) = tokenizer.encode(["the T\u0308"])
+    assert tokenizer.decode(ids) == "the \u1e97"
+    assert check_byte_table(tokenizer, [ids]) == len("the \u1e97".encode())
+
+
+def test_a_tokenizer_of_transformed_text_with_a_space_of_its_own_is_refused(train_plain):
+    tokenizer = train_plain(user_defined_symbols=list(CASE_MARKERS["caps"]))
+    with pytest.raises(DataError, match=r"plain\.model: byte table counts .* bytes but the document decodes to"):
+        check_byte_table(tokenizer, tokenizer.encode(["the cat"]))

@@ -83,7 +83,7 @@ def test_a_vocabulary_without_the_space_is_refused(pieces):
 
 
 def test_transformed_text_needs_a_sidecar():
-    pieces = [*CASE_MARKERS, "\u2581", "a"]
+    pieces = [*CASE_MARKERS["caps"], "\u2581", "a"]
     table = build_byte_table(pieces, ["normal"] * len(pieces))
     tokens = np.array([5, 4, 0, 5])
     assert target_bytes(table, tokens[:-1], tokens[1:]).tolist() == [1, 0, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,11 @@ from script_runs import Small, sources_with
 
 from golfpipe.config.resolve import load_stages, resolve_config
 from golfpipe.config.schema import with_changes
+from golfpipe.data.token_data import load_tokenizer, load_validation, validation_bytes
 from golfpipe.errors import StageFailed
+from golfpipe.jobs.job import Context, Job
+from golfpipe.jobs.registry import STAGES
+from golfpipe.jobs.run import run_job
 from golfpipe.script.entry import Settings, main, script_settings
 from golfpipe.script.generate import generate_script, script_obstacle, script_settings_of
 from golfpipe.script.modules import needed_modules, read_source
@@ -26,6 +31,7 @@ from golfpipe.stages.verify_script import (
     script_environment,
     verify,
 )
+from golfpipe.store.artifact import open_artifact
 
 
 @pytest.mark.parametrize("layout", ["readable", "compressed"])
@@ -88,6 +94,27 @@ def test_other_methods_and_choices_take_their_code_along(
     config = small.config(*choices)
     script = generate_script(script_settings_of(config, adaptation), "compressed")
     assert small.run(script, tmp_path / "alone") == small.stages(config, adaptation, tmp_path / "stages")
+
+
+def test_transformed_text_is_scored_by_its_own_bytes(small: Small, tmp_path: Path) -> None:
+    """In the script as in the stages: other sidecars would give other bits per byte."""
+    texts = tmp_path / "texts.jsonl"
+    lines = (small.folder / "my-texts/lines.jsonl").read_text().splitlines()
+    given = [json.loads(line)["text"].title() for line in lines]
+    texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in given))
+    config = small.config("data.transform=caps_before_space", "data.val_fraction=0.3", "train.max_steps=2")
+    job = Job(
+        stage=STAGES["data-tokenize"], config=config, inputs={}, out=tmp_path / "data", context=Context(),
+        arguments={"files": [texts], "tokenizer": None, "processes": 1},
+    )  # fmt: skip
+    cased = Small(small.folder, run_job(job).artifact, small.clean)
+    script = generate_script(script_settings_of(config, "none"), "compressed")
+    assert cased.run(script, tmp_path / "alone") == cased.stages(config, "none", tmp_path / "stages")
+    evaluation = open_artifact(tmp_path / "stages" / "evaluate")
+    counted = load_validation(cased.data, load_tokenizer(cased.data), evaluation.manifest.metrics["scored_targets"])
+    assert counted.from_sidecar and evaluation.manifest.metrics["scored_bytes"] == counted.sizes.sum()
+    text = validation_bytes(cased.data, int(counted.sizes.sum()))
+    assert text is not None and any(document.encode().startswith(text[:40]) for document in given)
 
 
 def test_settings_come_from_the_environment(small: Small, tmp_path: Path) -> None:

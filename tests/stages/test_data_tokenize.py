@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from recording_reporter import RecordingReporter
 
-from golfpipe.data.inspect import iterate_documents
-from golfpipe.data.token_data import load_shards, load_tokenizer
+from golfpipe.data.inspect import inspect_shards, iterate_documents
+from golfpipe.data.token_data import load_shards, load_tokenizer, load_validation
+from golfpipe.errors import ConfigError, DataError
 from golfpipe.jobs.job import Context, Job
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.run import run_job
+from golfpipe.pipeline.data_places import tokenized_folder
 from golfpipe.pipeline.data_sources import tokenize_arguments
 from golfpipe.pipeline.settings import Settings
 from golfpipe.store.artifact import Artifact
@@ -30,11 +33,11 @@ def prose(number: int, paragraphs: int) -> str:
 
 def tokenized(folder: Path, *overrides: str, **more: Any) -> tuple[Artifact, RecordingReporter]:
     reporter = RecordingReporter()
-    arguments, digest, _ = tokenize_arguments(
-        [folder], **({"tokenizer": None, "separator": None, "processes": 1, "name": None} | more)
-    )
+    resolved = Settings(overrides=overrides).resolve()
+    plain = {"tokenizer": None, "separator": None, "processes": 1, "name": None, "settings": resolved}
+    arguments, digest, _ = tokenize_arguments([folder], **(plain | more))
     job = Job(
-        stage=STAGES["data-tokenize"], config=Settings(overrides=overrides).resolve().config, inputs={},
+        stage=STAGES["data-tokenize"], config=resolved.config, inputs={},
         out=folder.parent / f"data{len(overrides)}{len(list(folder.parent.iterdir()))}", arguments=arguments,
         argument_digest=digest, context=Context(reporter=reporter),
     )  # fmt: skip
@@ -130,3 +133,43 @@ def test_what_is_left_out_of_folders_is_listed(folder):
     assert any(
         "left out of the folders: 1 .png, 1 hidden" in note or "1 hidden, 1 .png" in note for note in reporter.notes
     )
+
+
+def test_vocabularies_and_transforms_of_a_text_lie_side_by_side(folder: Path) -> None:
+    """Names differ, and validation has the same documents with the same bytes, each proven against its source."""
+    sources = [f"{number} The {prose(number, 1).title()}\u00c4 {prose(number, 1).upper()}" for number in range(40)]
+    (folder / "a.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in sources))
+    places, vals = set(), []
+    for size, transform in [(300, "none"), (300, "caps"), (300, "caps_before_space"), (340, "caps")]:
+        overrides = (f"data.vocab_size={size}", f"data.transform={transform}", "data.val_fraction=0.2")
+        places.add(tokenized_folder(folder, Settings(overrides=overrides).resolve()).name)
+        data, reporter = tokenized(folder, *overrides)
+        assert load_tokenizer(data).transform == transform
+        assert any("every document comes back from its tokens as it was" in line for line in reporter.notes)
+        vals.append(texts_of(data, "val"))
+        text = load_validation(data, load_tokenizer(data))
+        assert text.from_sidecar == (transform != "none")
+        starts = np.flatnonzero(text.tokens == 1)
+        counted = np.add.reduceat(np.append(0, text.sizes), starts)
+        assert counted.tolist() == [len(document.encode()) for document in vals[-1]]
+        assert data.manifest.metrics["val_bytes"] == text.sizes.sum()
+        assert inspect_shards(data.folder, load_tokenizer(data))["val"].known_from in ("text", "sidecar and text")
+    assert places == {"texts-300", "texts-300-caps", "texts-300-caps_before_space", "texts-340-caps"}
+    assert all(val == vals[0] for val in vals)
+    assert set(vals[0]) < set(sources)
+
+
+def test_sidecars_of_other_bytes_are_refused(folder: Path) -> None:
+    (folder / "a.jsonl").write_text("\n".join(json.dumps({"text": f"The {number:0200}"}) for number in range(60)))
+    data, _ = tokenized(folder, "data.transform=caps", "data.val_fraction=0.3")
+    path, tokenizer = data.folder / "val_bytes_000000.bin", load_tokenizer(data)
+    values = bytearray(path.read_bytes())
+    values[-2] += 1
+    path.write_bytes(values)
+    with pytest.raises(DataError, match=r"the sidecars give document \d+ 205 bytes, its text has 204"):
+        inspect_shards(data.folder, tokenizer)
+
+
+def test_a_transform_needs_text_as_it_is() -> None:
+    with pytest.raises(ConfigError, match=r"data\.transform=caps needs data\.normalization=identity"):
+        Settings(overrides=("data.transform=caps", "data.normalization=nmt_nfkc")).resolve()

@@ -17,7 +17,7 @@ import numpy as np
 
 from golfpipe.data.shard_files import ShardFile
 from golfpipe.data.shard_format import SHARD_TOKEN_DTYPE, Split, is_shard, shard_header
-from golfpipe.data.token_data import load_tokenizer, load_validation
+from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import MANIFEST_NAME, FileEntry, result_digest
 from golfpipe.submission.trial.scorer import OnScored, Score, Scorer, Trial
@@ -28,10 +28,9 @@ def split_files(data: Artifact, split: Split) -> list[str]:
     return sorted(name for name in data.manifest.files if is_shard(name, split))
 
 
-def copy_data(data: Artifact, folder: Path, max_targets: int) -> tuple[int, bool]:
+def copy_data(data: Artifact, folder: Path, max_targets: int) -> ValidationText:
     """Make the copy in the new `folder`, with the first `max_targets` targets of the validation split, or all of them
-    for 0. Return the number of targets of the whole split, and True if its bytes come from a sidecar. Raises
-    ArtifactError."""
+    for 0, and return these. Raises ArtifactError."""
     original = load_validation(data, load_tokenizer(data), max_targets)
     tokenizer = data.manifest.metrics["tokenizer_file"]
     kept = [tokenizer, *split_files(data, "val")[:1], *split_files(data, "train")]
@@ -42,7 +41,7 @@ def copy_data(data: Artifact, folder: Path, max_targets: int) -> tuple[int, bool
     # Without the long settings of the tokenization, which nobody reads there: the manifest is written at every scoring.
     manifest = replace(data.manifest, files=files, location=str(data.folder.resolve()), config={}, provenance={})
     DataCopy(Artifact(folder, manifest)).place(original.tokens)
-    return original.split_targets, original.from_sidecar
+    return original
 
 
 class DataCopy:

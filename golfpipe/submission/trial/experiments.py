@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from operator import ne
 
 import numpy as np
 
+from golfpipe.data.shard_format import SIDECAR_TOLERANCE
+from golfpipe.data.tokenizer import Tokenizer
 from golfpipe.scoring.documents import document_starts
 from golfpipe.submission.trial.findings import (
     BytesFound,
@@ -234,13 +237,31 @@ def check_bytes(scorer: Scorer, tokens: np.ndarray) -> BytesFound:
     """Compare the bytes that the targets count for with those of the decoded text, document by document."""
     tokens = tokens[:BYTE_TOKENS]
     documents, wrong, counted, decoded = 0, 0, 0, 0
-    for ids in _whole_documents(tokens, scorer.bos_id):
+    for start, end in _whole_documents(tokens, scorer.bos_id):
+        ids = tokens[start:end]
         table, text = int(np.sum(scorer.sizes(ids), dtype=np.int64)), scorer.decoded_bytes(ids)
         documents += 1
         wrong += table != text
         counted += table
         decoded += text
     return BytesFound(documents=documents, wrong_documents=wrong, table_bytes=counted, decoded_bytes=decoded)
+
+
+def check_sidecar(tokens: np.ndarray, sizes: np.ndarray, tokenizer: Tokenizer) -> BytesFound:
+    """Compare the bytes of a sidecar, those of each target [N] of `tokens` [N + 1], with those of the decoded text,
+    document by document."""
+    counted, decoded = [], []
+    for start, end in _whole_documents(tokens[:BYTE_TOKENS], tokenizer.bos_id):
+        counted.append(int(sizes[start : end - 1].sum(dtype=np.int64)))
+        decoded.append(len(tokenizer.decode(tokens[start:end], cut=True).encode("utf-8")))
+    return BytesFound(
+        documents=len(counted),
+        wrong_documents=sum(map(ne, counted, decoded)),
+        table_bytes=sum(counted),
+        decoded_bytes=sum(decoded),
+        from_sidecar=True,
+        tolerance=0.0 if tokenizer.keeps_characters else SIDECAR_TOLERANCE,
+    )
 
 
 def document_sums(nats: np.ndarray, tokens: np.ndarray, bos_id: int, *, within: int) -> list[float]:
@@ -256,13 +277,14 @@ def _longest_document(scorer: Scorer, tokens: np.ndarray) -> np.ndarray:
     return max(np.split(tokens, starts[1:]), key=len)
 
 
-def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[np.ndarray]:
-    """Yield the documents, BOS first. The last one, which may be cut off, counts only if it is the only one."""
+def _whole_documents(tokens: np.ndarray, bos_id: int) -> Iterator[tuple[int, int]]:
+    """Yield the places at which documents, BOS first, begin and end. The last one, which may be cut off, counts only
+    if it is the only one."""
     starts = document_starts(tokens, bos_id).tolist()
     ends: Sequence[int] = [*starts[1:], len(tokens)] if len(starts) == 1 else starts[1:]
     for start, end in zip(starts, ends, strict=False):
         if tokens[start] == bos_id:
-            yield tokens[start:end]
+            yield start, end
 
 
 def _differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -119,12 +119,20 @@ class ProbabilitiesFound:
 
 @dataclass(frozen=True, kw_only=True)
 class BytesFound:
-    """The byte table compared with decoded documents."""
+    """The byte table, or the sidecar, compared with decoded documents."""
 
     documents: int
     wrong_documents: int
     table_bytes: int
     decoded_bytes: int
+    from_sidecar: bool = False
+    tolerance: float = 0.0
+    """The share of all bytes by which a sidecar may differ, where the tokenizer normalizes the text that it is of."""
+
+    @property
+    def agree(self) -> bool:
+        apart = abs(self.table_bytes - self.decoded_bytes)
+        return not self.wrong_documents or apart <= self.tolerance * self.decoded_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

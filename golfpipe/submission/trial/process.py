@@ -103,7 +103,7 @@ def put_on_trial(request: dict[str, Any], build: Build) -> dict[str, Any]:
         "probabilities": asdict(told) if told is not None else None,
         "cuts": asdict(check_cuts(scorer, tokens, first_nats=nats)),
         "shorter": asdict(check_shorter(scorer, tokens)),
-        "bytes": asdict(check_bytes(scorer, text[:0] if request["from_sidecar"] else text)),
+        "bytes": asdict(check_bytes(scorer, text)),
         "document_nats": document_sums(nats, tokens, scorer.bos_id, within=scorer.comparable_targets(len(nats))),
         "seconds": time.perf_counter() - started,
     }

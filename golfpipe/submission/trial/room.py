@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from golfpipe.store.artifact import Artifact
 from golfpipe.submission.trial.clean_process import PROGRAM, CleanProcesses
-from golfpipe.submission.trial.experiments import BYTE_TOKENS, compare
+from golfpipe.submission.trial.experiments import BYTE_TOKENS, check_sidecar, compare
 from golfpipe.submission.trial.findings import (
     BytesFound,
     Compared,
@@ -54,23 +54,25 @@ class Room:
         `method`: the part of the request that describes it (process.py). `own`: the files that it may open, which its
         bytes are counted of. Raises StageFailed where a process fails or takes longer than `seconds`.
         """
-        from golfpipe.submission.trial.data_copy import copy_data  # which reads tokens with torch's help
+        from golfpipe.data.token_data import load_tokenizer  # which, as the next, reads tokens with torch's help
+        from golfpipe.submission.trial.data_copy import copy_data
 
         files = sorted({file for path in own for file in (path.rglob("*") if path.is_dir() else [path])})
         with tempfile.TemporaryDirectory(prefix="golfpipe-execute-") as name:
             scratch = Path(name).resolve()
             most = 0 if self.targets == 0 else max(BYTE_TOKENS, self.targets or 0)
-            split_targets, from_sidecar = copy_data(data, scratch / "data", most)
+            text = copy_data(data, scratch / "data", most)
             request = method | {
                 "data": str(scratch / "data"),
                 "device": self.device,
                 "threads": self.threads,
-                "targets": split_targets if self.targets == 0 else self.targets,
-                "from_sidecar": from_sidecar,
+                "targets": text.split_targets if self.targets == 0 else self.targets,
                 "restarted": False,
             }
             processes = CleanProcesses(scratch, self.program, self.use_strace, self.seconds)
             found = processes.run("first", request)
+            if text.from_sidecar:  # then its bytes are scored, not those of the method's tokenizer
+                found["bytes"] = asdict(check_sidecar(text.tokens, text.sizes, load_tokenizer(data)))
             processes.run("second", request | {"restarted": True})
             first, second = (np.load(scratch / f"{name}.npy") for name in ("first", "second"))
             executed = findings_of(
@@ -78,7 +80,7 @@ class Room:
                 restarted=compare(first, second, found["restart_cut"] - 1, CutsFound.TOLERANCE),
                 opened=processes.opened(files, data),
                 own_bytes=sum(file.stat().st_size for file in files if file.is_file()),
-                split_targets=split_targets,
+                split_targets=text.split_targets,
             )
         return executed, found["document_nats"]
 

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from golfpipe.data.tokenizer import Tokenizer
-from golfpipe.scoring.byte_table import target_bytes
 
 # Shapes: N targets, T told targets, V vocabulary
 
@@ -87,10 +86,10 @@ class TextOf:
         self.vocab_size, self.bos_id = tokenizer.vocab_size, tokenizer.bos_id
 
     def sizes(self, tokens: np.ndarray) -> np.ndarray:
-        return target_bytes(self._tokenizer.byte_table, tokens[:-1], tokens[1:])
+        return self._tokenizer.sizes(tokens)
 
     def decoded_bytes(self, document: np.ndarray) -> int:
-        return len(self._tokenizer.decode(document).encode("utf-8"))
+        return len(self._tokenizer.decode(document, cut=True).encode("utf-8"))
 
 
 def stream_order(tokens: np.ndarray) -> np.ndarray:

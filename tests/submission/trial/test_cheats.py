@@ -148,7 +148,7 @@ def test_knowing_the_length_of_the_text_is_caught(make):
 def _on_copy(chain, folder):
     """A request to score a copy of the data, and the copy."""
     config = chain.job("evaluate", "unused", inherit=chain.packed, model=chain.packed, data=chain.data).config
-    assert copy_data(chain.data, folder / "data", 3000) == (8444, False)
+    assert copy_data(chain.data, folder / "data", 3000).split_targets == 8444
     request = {"packed": str(chain.packed.path), "data": str(folder / "data"), "config": plain_config(config),
                "adapted": False, "device": "cpu"}  # fmt: skip
     return request, DataCopy(open_artifact(folder / "data"))

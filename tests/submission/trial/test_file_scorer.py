@@ -46,7 +46,7 @@ def judged(source: str, folder: Path) -> dict[int, tuple[str, str]]:
     file = folder / "scorer.py"
     file.write_text(source)
     request = {
-        "file": str(file), "data": str(folder / "data"), "threads": 1, "targets": None, "from_sidecar": False,
+        "file": str(file), "data": str(folder / "data"), "threads": 1, "targets": None,
     }  # fmt: skip
     first = request | {"restarted": False, "scores": str(folder / "first.npy")}
     second = request | {"restarted": True, "scores": str(folder / "second.npy")}
