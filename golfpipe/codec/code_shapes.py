@@ -29,8 +29,6 @@ MAX_SYMBOL = 511
 TRELLIS_OFFSET = 0.25
 """Center of a trellis code's bin: index k stands for the point 2 k + 1/2, in units of two steps."""
 
-_BLOCK = 8
-"""Scales whose code lengths are kept together."""
 _BIN_POINTS = 8
 _FIXED_POINT = 1 << 40
 _TAIL_BITS = 18.0  # beyond the point where the density is 2^-18 of its peak everything is an escape
@@ -133,29 +131,14 @@ def fit_shapes(
         least = max(MIN_LOG_SCALE, math.floor(guess_K.min()) - (16 if near_K.min() < 0 else 4))
         last = min(MAX_LOG_SCALE, math.ceil(guess_K.max()) + 4)
         least, last = min(least, MAX_LOG_SCALE), max(last, MIN_LOG_SCALE)
-        cost_KA = padded_KS @ _bits_of_scales(least, max(least, last), exponent, offset, width).T
+        scales = range(least, max(least, last) + 1)
+        cost_KA = padded_KS @ np.stack([code_bits(scale, exponent, offset, width) for scale in scales]).T
         scale_K = cost_KA.argmin(axis=1)
         bits_K = cost_KA[np.arange(len(cost_KA)), scale_K]
         if best is None or bits_K.sum() < best[2].sum():
             best = (scale_K + least, exponent, bits_K)
     assert best is not None
     return best
-
-
-def _bits_of_scales(least: int, last: int, exponent: int, offset: float, width: int) -> np.ndarray:
-    """code_bits of the scales least..last, fp64 [A, 2 width + 1]."""
-    blocks = range((least - MIN_LOG_SCALE) // _BLOCK, (last - MIN_LOG_SCALE) // _BLOCK + 1)
-    bits_AS = np.concatenate([_bits_block(block, exponent, offset, width) for block in blocks])
-    first = MIN_LOG_SCALE + blocks.start * _BLOCK
-    rows: np.ndarray = bits_AS[least - first : last + 1 - first]
-    return rows
-
-
-@functools.lru_cache(maxsize=1 << 11)
-def _bits_block(block: int, exponent: int, offset: float, width: int) -> np.ndarray:
-    first = MIN_LOG_SCALE + block * _BLOCK
-    scales = range(first, min(first + _BLOCK, MAX_LOG_SCALE + 1))
-    return np.stack([code_bits(scale, exponent, offset, width) for scale in scales])
 
 
 def _scale_per_mean(exponent: float) -> float:

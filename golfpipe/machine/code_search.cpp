@@ -1,4 +1,4 @@
-// The searches of golfpipe/quant/code_search.py and trellis_search.py, for some rows at a time. Every sum and product is
+// The searches of golfpipe/quant/code_search.py and trellis_search.py, some rows at a time. Every sum and product is
 // rounded by itself and in the same order as there (no contraction to fused operations), so that the codes are the same
 // on every machine, with and without this file.
 //
@@ -15,26 +15,25 @@ constexpr int kLanes = 16;
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int16_t Codes __attribute__((vector_size(2 * kLanes)));
 
-constexpr int64_t kBlock = COMMIT;  // columns that a window decides, whose corrections all later ones get at once
+constexpr int64_t kBlock = COMMIT;          // columns that a window decides, whose corrections later ones get at once
 constexpr int64_t kLookAhead = LOOK_AHEAD;  // columns beyond them that it looks at
-constexpr int64_t kTogether = 8;    // columns whose corrections are summed in registers
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-extern "C" struct Search {  // golfpipe/machine/code_search.py has the same fields
-  const float* weights;        // [R, C], columns as they lie
-  const int64_t* order;        // [C] columns in quantization order
-  const float* row_step;       // [R]
-  const float* column_step;    // [C]
-  const float* correction;     // [C, C], null without error feedback
-  const uint8_t* row_class;    // [R]
+struct Search {                 // golfpipe/machine/code_search.py has the same fields
+  const float* weights;         // [R, C], columns as they lie
+  const int64_t* order;         // [C] columns in quantization order
+  const float* row_step;        // [R]
+  const float* column_step;     // [C]
+  const float* correction;      // [C, C], null without error feedback
+  const uint8_t* row_class;     // [R]
   const uint8_t* column_class;  // [C]
-  const float* inverse_scale;  // [K] by the sum of both classes
-  int16_t* codes;              // [R, C], columns as they lie
+  const float* inverse_scale;   // [K] by the sum of both classes
+  int16_t* codes;               // [R, C], columns as they lie
   int64_t rows, columns, classes;
-  int64_t states;    // 1: scalar codes
-  int64_t quarters;  // of the exponent of the rate model; 0: no price on bits
+  int64_t states;               // 1: scalar codes
+  int64_t quarters;             // of the exponent of the rate model; 0: no price on bits
   float price, least, most;
 };
 
@@ -111,36 +110,28 @@ struct Tile {
 
   Floats scale(int64_t column) const { return search.quarters ? scales[search.column_class[column]] : Floats{}; }
 
-  Floats price(Floats point, Floats scale) const {
-    return search.price * power(magnitude(point) * scale, search.quarters);
-  }
+  Floats bits(Floats point, Floats scale) const { return power(magnitude(point) * scale, search.quarters); }
 
   void store(int64_t column, int lane, int16_t code) {
     search.codes[row[lane] * search.columns + search.order[column]] = code;
   }
 
-  // Take an error of every column first..last-1 off the columns from `last` on, each in order.
-  void correct(int64_t first, int64_t last, const Floats* error) {
-    for (int64_t c = last; c < search.columns; c += kTogether) {
-      const int64_t count = std::min(kTogether, search.columns - c);
-      Floats sum[kTogether];
-      for (int64_t j = 0; j < count; ++j) sum[j] = weights[c + j];
-      for (int64_t i = first; i < last; ++i) {
-        const float* row = search.correction + i * search.columns + c;
-        if (count == kTogether) {
-          for (int64_t j = 0; j < kTogether; ++j) sum[j] = sum[j] - error[i - first] * row[j];
-        } else {
-          for (int64_t j = 0; j < count; ++j) sum[j] = sum[j] - error[i - first] * row[j];
-        }
-      }
-      for (int64_t j = 0; j < count; ++j) weights[c + j] = sum[j];
+  // Take the errors of the columns first..last-1, in order, off N columns from c on.
+  template <int N>
+  void correct(int64_t first, int64_t last, const Floats* error, int64_t c) {
+    Floats sum[N];
+    std::copy_n(&weights[c], N, sum);
+    for (int64_t i = first; i < last; ++i) {
+      const float* row = search.correction + i * search.columns + c;
+      for (int j = 0; j < N; ++j) sum[j] = sum[j] - error[i - first] * row[j];
     }
+    std::copy_n(sum, N, &weights[c]);
   }
 
-  // The same within a block, after one of its columns.
-  void correct_block(int64_t column, int64_t end, Floats error) {
-    const float* row = search.correction + column * search.columns;
-    for (int64_t c = column + 1; c < end; ++c) weights[c] = weights[c] - error * row[c];
+  void correct_later(int64_t first, int64_t last, const Floats* error, int64_t end) {
+    int64_t c = last;
+    for (; c + 8 <= end; c += 8) correct<8>(first, last, error, c);
+    for (; c < end; ++c) correct<1>(first, last, error, c);
   }
 
   void scalar() {
@@ -154,17 +145,17 @@ struct Tile {
           const Floats one = code > 0 ? Floats{} + 1.0f : code < 0 ? Floats{} - 1.0f : Floats{};
           const Floats lower = code - one, cost = scale(c);
           const Floats below = x - lower, above = x - code;
-          const Floats saved = power(magnitude(code) * cost, search.quarters) - power(magnitude(lower) * cost, search.quarters);
+          const Floats saved = bits(code, cost) - bits(lower, cost);
           code = below * below - above * above < search.price * saved ? lower : code;
         }
         code = clamped(code, search.least, search.most);
         for (int l = 0; l < kLanes; ++l) store(c, l, static_cast<int16_t>(code[l]));
         if (search.correction) {
           error[c - start] = weights[c] - code * width;
-          correct_block(c, end, error[c - start]);
+          correct_later(c, c + 1, &error[c - start], end);
         }
       }
-      if (search.correction) correct(start, end, error);
+      if (search.correction) correct_later(start, end, error, search.columns);
     }
   }
 
@@ -179,8 +170,8 @@ struct Tile {
     if (search.quarters) {
       const Floats other = found.point > 0 ? found.point - 4.0f : found.point + 4.0f;
       off = other - aim;
-      const Floats other_cost = off * off + price(other, scale);
-      found.cost = found.cost + price(found.point, scale);
+      const Floats other_cost = off * off + search.price * bits(other, scale);
+      found.cost = found.cost + search.price * bits(found.point, scale);
       const auto nearer = other_cost < found.cost;
       found.point = nearer ? other : found.point;
       found.cost = nearer ? other_cost : found.cost;
@@ -201,9 +192,9 @@ struct Tile {
       if (!search.correction) continue;
       for (int64_t c = start; c < end; ++c) {
         error[c - start] = weights[c] - points[c] * step(c);
-        correct_block(c, end, error[c - start]);
+        correct_later(c, c + 1, &error[c - start], end);
       }
-      correct(start, end, error);
+      correct_later(start, end, error, search.columns);
     }
   }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -38,14 +39,17 @@ class _Given(ctypes.Structure):
 def own_code_search(choice: Literal["auto", "off"], warn: Callable[[str], object]) -> Iterator[None]:
     """Search codes of weights on the CPU with machine code inside the `with` block, and on all of torch's threads,
     unless the choice is off or there is no compiler. A warning says where the code cannot be built."""
-    search = None
-    compiler, cache = cpp_compiler(), compile_cache()
-    if choice == "auto" and compiler and cache and own_code_obstacle() is None:
-        try:
-            search = code_search(compiler, Path(cache))
-        except (RuntimeError, OSError) as error:
-            warn(f"codes are searched without machine code, twenty times as long: {error}")
-    with searching_with(search, torch.get_num_threads()) if search is not None else nullcontext():
+    with ExitStack() as stack:
+        compiler, cache = cpp_compiler(), compile_cache()
+        if choice == "auto" and compiler and cache and own_code_obstacle() is None:
+            try:
+                search = code_search(compiler, Path(cache))
+            except (RuntimeError, OSError) as error:
+                warn(f"codes are searched without machine code, twenty times as long: {error}")
+            else:
+                threads = torch.get_num_threads()
+                pool = stack.enter_context(ThreadPoolExecutor(threads, "", torch.set_num_threads, (1,)))
+                stack.enter_context(searching_with(search, pool.map if threads > 1 else map))
         yield
 
 

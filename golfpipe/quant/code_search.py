@@ -10,10 +10,9 @@ processor; the machine's own form of the search (golfpipe/machine/code_search.cp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -96,29 +95,25 @@ Search = Callable[[CodeSearch], Tensor]
 """What is given -> int16 codes [R, C]."""
 
 _machine_search: Search | None = None
-_threads = 1
+_machine_map: Callable[..., Iterable[Any]] = map
 
 
 @contextmanager
-def searching_with(search: Search, threads: int) -> Iterator[None]:
-    """Use another form of the search, which must give equal codes, inside the `with` block, and that many threads on as
-    many matrices. All weights lie on the CPU."""
-    global _machine_search, _threads
-    before = _machine_search, _threads
-    _machine_search, _threads = search, threads
+def searching_with(search: Search, side_by_side: Callable[..., Iterable[Any]]) -> Iterator[None]:
+    """Inside the `with` block use another form of the search, which must give equal codes for weights on the CPU, and
+    another `map`, which takes several matrices at a time. The plain search would gain nothing from threads."""
+    global _machine_search, _machine_map
+    before = _machine_search, _machine_map
+    _machine_search, _machine_map = search, side_by_side
     try:
         yield
     finally:
-        _machine_search, _threads = before
+        _machine_search, _machine_map = before
 
 
 def for_each(function: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
-    """Return what the function, which searches codes, gives for each item, in order. Only a search that needs no Python
-    gains from threads: the plain one took longer with a thread for each core than with one."""
-    if _threads == 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(function, items))
+    """Return what the function, which searches codes, gives for each item, in order."""
+    return list(_machine_map(function, items))
 
 
 def search_codes(given: CodeSearch, plain: Callable[[RowSearch], Tensor]) -> Tensor:
