@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from golfpipe.config.later import with_idle, without_idle
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import PipelineConfig, Plain, plain_config
 from golfpipe.jobs.registry import Stage, without_keys
@@ -14,7 +15,7 @@ from golfpipe.store.canonical import digest_of
 def relevant_config(stage: Stage, config: PipelineConfig) -> Plain:
     """Return the part of the configuration that decides the stage's result."""
     plain = plain_config(config)
-    return _deciding_sections(plain, stage, stage.unused(plain))
+    return without_idle(_deciding_sections(plain, stage, stage.unused(plain)))
 
 
 def job_key(stage: Stage, config: PipelineConfig, input_digests: Mapping[str, str], argument_digest: str = "") -> str:
@@ -63,8 +64,10 @@ def deciding_changes(before: Plain, after: Plain, stage: Stage) -> list[str]:
     """List the settings that decide the stage's result and differ, as 'key: old -> new'.
 
     A key that either side does not use is left out: where it became used or unused, another key changed as well.
+    A later setting that `before` lacks was idle.
     """
     unused = (*stage.unused(before), *stage.unused(after))
+    before = with_idle(before)
     return changed_keys(_deciding_sections(before, stage, unused), _deciding_sections(after, stage, unused))
 
 

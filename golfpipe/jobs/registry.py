@@ -113,11 +113,6 @@ def _unused_by_ttt(config: Plain) -> tuple[str, ...]:
     return (*others, *(f"evaluate.{name}" for name in evaluate if not scores and name != "max_targets"))
 
 
-def _unused_by_train(config: Plain) -> tuple[str, ...]:
-    """Return the spike height where it is 0: models trained before that setting existed keep their keys."""
-    return () if config.get("train", {}).get("spike_nats") else ("train.spike_nats",)
-
-
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -160,7 +155,6 @@ STAGES: dict[str, Stage] = {
                 *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
                 *("train.forward_tokens", "train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
             ),
-            unused=_unused_by_train,
             checked=True,
             precious=True,
         ),

@@ -11,7 +11,8 @@ import numpy as np
 from golfpipe.codec.container import decode_payload, payload_pieces, read_header
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.state import is_state, read_tensors
-from golfpipe.config.schema import Plain, build_config, plain_config
+from golfpipe.config.later import plain_model
+from golfpipe.config.schema import Plain, build_config
 from golfpipe.errors import ArtifactError, ConfigError
 from golfpipe.model.config import ModelConfig, parameter_shapes
 from golfpipe.store.arrays import arrays_from_bytes, arrays_to_bytes, metadata_from_bytes
@@ -47,7 +48,7 @@ def architecture(artifact: Artifact) -> Plain:
     Raises ArtifactError.
     """
     model = artifact.manifest.model
-    return model if model is not None and is_state(model) else plain_config(model_config(artifact))
+    return model if model is not None and is_state(model) else plain_model(model_config(artifact))
 
 
 def parse_model(model: Plain, name: str) -> ModelConfig:

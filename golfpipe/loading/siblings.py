@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from golfpipe.config.later import without_idle
 from golfpipe.jobs.registry import STAGES, without_keys
 from golfpipe.loading.lineage import Lineage
 from golfpipe.store.artifact import Artifact
@@ -54,7 +55,8 @@ def _bpb(lineage: Lineage, model: Artifact | None) -> float | None:
 def measure(evaluation: Artifact) -> tuple[Any, ...]:
     """Return what must agree for two scores to be comparable: settings, number of targets, digest of the data."""
     manifest = evaluation.manifest
-    settings = without_keys({"evaluate": mapping(manifest.config, "evaluate")}, STAGES["evaluate"].neutral)
+    own = without_idle({"evaluate": mapping(manifest.config, "evaluate")})
+    settings = without_keys(own, STAGES["evaluate"].neutral)
     data = manifest.input("data")
     return settings, manifest.metrics.get("scored_targets"), data.digest if data is not None else None
 

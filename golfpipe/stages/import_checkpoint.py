@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from golfpipe.config.checkpoint_names import Inferred
-from golfpipe.config.schema import plain_config
+from golfpipe.config.later import plain_model
 from golfpipe.errors import ArtifactError, DataError, UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.model.config import parameter_count, parameter_shapes
@@ -44,7 +44,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         check_tensors(weights, parameter_shapes(config), str(file), dtype=torch.float32)
     except ArtifactError as error:  # this is not an artifact yet, but somebody's file
         raise DataError(error.message, path=str(file)) from error
-    model = plain_config(config)
+    model = plain_model(config)
     out.write_tensors("ema.safetensors", weights, {"model": model})
     dtypes = {str(tensors[source].dtype).removeprefix("torch.") for source in inferred.sources.values()}
     return Result(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golfpipe.config.schema import plain_config
+from golfpipe.config.later import plain_model
 from golfpipe.errors import UsageError
 from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config, packed_file, pieces_to_arrays
@@ -64,7 +64,7 @@ def _quantize(job: Job, out: ArtifactWriter) -> Result:
     calibration_seconds = time.perf_counter() - started if calibration is not None else 0.0
     target = None
     if settings.has_target:
-        target = size_target(settings, job.config.pack, plain_config(model), parameter_shapes(model), packed_file)
+        target = size_target(settings, job.config.pack, plain_model(model), parameter_shapes(model), packed_file)
     total = sum(weight.numel() for weight in weights.values())
     with job.context.reporter.task("quantize", total, "weights") as task:
         result = quantize_weights(
@@ -82,7 +82,7 @@ def _quantize(job: Job, out: ArtifactWriter) -> Result:
     _warn_of_loss(job, result, metrics)
     if calibration is not None:
         metrics["calibration_seconds"] = round(calibration_seconds, 3)
-    return Result(kind="quantized_model", metrics=metrics, model=plain_config(model))
+    return Result(kind="quantized_model", metrics=metrics, model=plain_model(model))
 
 
 def _solution_metrics(job: Job, result: QuantizedWeights) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from golfpipe.config.schema import plain_config
+from golfpipe.config.later import plain_model
 from golfpipe.data.shard_watch import ShardWatch
 from golfpipe.errors import GolfpipeError, Interrupted
 from golfpipe.jobs.job import Job
@@ -177,7 +177,7 @@ def _result(
 ) -> Result:
     """Score and write the averaged weights."""
     config, score = job.config, validation.score(trainer)
-    model = plain_config(config.model)
+    model = plain_model(config.model)
     out.write_tensors("ema.safetensors", trainer.average.state(), {"model": model})
     on_gpu = trainer.device.type == "cuda"
     metrics = {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from golfpipe.adapt.method import Recipe, Work
-from golfpipe.config.schema import plain_config
+from golfpipe.config.later import plain_model
 from golfpipe.data.token_data import ValidationText, load_tokenizer, load_validation
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Job
@@ -125,7 +125,7 @@ def _adapted_model(
     """Write the weights and the log of a method that learned before anything is scored."""
     out.write("ttt.jsonl", "".join(canonical_json(line) + "\n" for line in epochs.lines).encode(), content=False)
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    model = plain_config(model_config(job.inputs["model"]))
+    model = plain_model(model_config(job.inputs["model"]))
     out.write_tensors("adapted.safetensors", weights, {"model": model})
     return Result(
         kind="adapted_model",
