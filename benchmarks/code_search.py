@@ -3,7 +3,7 @@
 python -m benchmarks.code_search tiny quantize.target_bits=3
 python -m benchmarks.code_search 16l quantize.target_bytes=limit [--compile off]     # off: minutes
 
-Weights are Gaussian with a spread by row, inputs correlated, sensitivities random by row: the searches take as long with
+Weights are Gaussian with a spread by row, inputs correlated, sensitivities random by row. Searches take as long with
 trained ones. Both rows tell what the errors of the codes cost by that calibration, in nats a token.
 """
 

@@ -66,7 +66,7 @@ def feedback_factor(hessian_CC: Tensor, damping: float, *, by_diagonal: bool, na
     correction_CC = inverse_CC.div_(inverse_CC.diagonal()[:, None].clone())
     return FeedbackFactor(
         order_C=order_C,
-        correction_CC=correction_CC.triu(1).float(),
+        correction_CC=correction_CC.triu_(1).float(),
         weight_C=upper_CC.diagonal().square(),
         damping=share,
     )
