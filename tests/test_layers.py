@@ -29,7 +29,7 @@ CORES = ("model", "optim", "codec", "scoring", "quant", "adapt", "training")
 ROOMS = (
     *BASE,
     *CORES,
-    *("store", "weights", "data", "config", "machine", "jobs", "loading"),
+    *("store", "data", "config", "machine", "weights", "jobs", "loading"),
     *("script", "submission", "records", "stages", "pipeline", "report", "sweeps", "review", "api", "cli"),
 )
 """All rooms from the ground up: each may import from the ones before it."""

@@ -122,7 +122,8 @@ def fit_shapes(
     width = min(MAX_SYMBOL, 1 << max(most - 1, 0).bit_length())  # few widths: the tables of bits are kept
     padded_KS = np.pad(counts_KS, ((0, 0), (width - most, width - most))).astype(np.float64)
     magnitude_S = np.abs(np.arange(-width, width + 1) + offset)
-    mean_K = (padded_KS @ magnitude_S + 0.05) / (padded_KS.sum(axis=1) + 1)
+    # No matrix products here: their threads wait for each other longer than they work, and the order of sums varies.
+    mean_K = (np.einsum("ks,s->k", padded_KS, magnitude_S) + 0.05) / (padded_KS.sum(axis=1) + 1)
     near_K = 8 * np.log2(np.maximum(mean_K, 0.05))
     best: tuple[np.ndarray, int, np.ndarray] | None = None
     for exponent in exponents:
@@ -132,7 +133,8 @@ def fit_shapes(
         last = min(MAX_LOG_SCALE, math.ceil(guess_K.max()) + 4)
         least, last = min(least, MAX_LOG_SCALE), max(last, MIN_LOG_SCALE)
         scales = range(least, max(least, last) + 1)
-        cost_KA = padded_KS @ np.stack([code_bits(scale, exponent, offset, width) for scale in scales]).T
+        bits_AS = np.stack([code_bits(scale, exponent, offset, width) for scale in scales])
+        cost_KA = np.einsum("ks,as->ka", padded_KS, bits_AS)
         scale_K = cost_KA.argmin(axis=1)
         bits_K = cost_KA[np.arange(len(cost_KA)), scale_K]
         if best is None or bits_K.sum() < best[2].sum():

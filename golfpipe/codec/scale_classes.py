@@ -51,13 +51,13 @@ def plan_classes(codes_RC: np.ndarray, offset: float) -> ScaleClasses:
     magnitude_RC = np.abs(codes_RC.astype(np.float32) + np.float32(offset))
     log_row_R, log_column_C = _log_spread(magnitude_RC)
     stride = max(1, codes_RC.size // _PROBE_CODES)
-    probe_RC = codes_RC[::stride]
+    probe = _symbols(codes_RC[::stride])
     zero_R, zero_C = np.zeros(num_rows, dtype=np.int64), np.zeros(width, dtype=np.int64)
-    best = (_coded_bits(class_counts(probe_RC, zero_R[::stride], zero_C)) * stride, zero_R, zero_C, 1)
+    best = (_coded_bits(_counts(*probe, zero_R[::stride], zero_C)) * stride, zero_R, zero_C, 1)
     for unit in _UNITS:
         row_R, column_C = _numbers(log_row_R, unit), _numbers(log_column_C, unit)
         for rows, columns in ((row_R, zero_C), (zero_R, column_C), (row_R, column_C)):
-            bits = _coded_bits(class_counts(probe_RC, rows[::stride], columns)) * stride
+            bits = _coded_bits(_counts(*probe, rows[::stride], columns)) * stride
             bits += sum(entropy_bits(np.bincount(part)) + _ARRAY_BITS for part in (rows, columns) if part.any())
             if bits < best[0]:
                 best = (bits, rows, columns, unit)
@@ -68,10 +68,25 @@ def plan_classes(codes_RC: np.ndarray, offset: float) -> ScaleClasses:
 
 def class_counts(codes_RC: np.ndarray, row_R: np.ndarray, column_C: np.ndarray) -> np.ndarray:
     """int64 counts [K, 2 most + 1] of the codes -most..most of each class, codes beyond MAX_SYMBOL moved to it."""
+    return _counts(*_symbols(codes_RC), row_R, column_C)
+
+
+def _symbols(codes_RC: np.ndarray) -> tuple[np.ndarray, int]:
+    """(codes as intp from 0 on, as bincount takes them, the number of symbols)."""
     most = int(min(MAX_SYMBOL, max(-int(codes_RC.min()), int(codes_RC.max()), 1)))
-    num_classes, symbols = int(row_R.max()) + int(column_C.max()) + 1, 2 * most + 1
-    index_RC = np.clip(codes_RC, -most, most).astype(np.int32)
-    index_RC += (row_R[:, None] * symbols + (column_C * symbols + most)).astype(np.int32)
+    symbol_RC = codes_RC.astype(np.intp)
+    np.clip(symbol_RC, -most, most, out=symbol_RC)
+    symbol_RC += most
+    return symbol_RC, 2 * most + 1
+
+
+def _counts(symbol_RC: np.ndarray, symbols: int, row_R: np.ndarray, column_C: np.ndarray) -> np.ndarray:
+    num_classes = int(row_R.max()) + int(column_C.max()) + 1
+    index_RC = symbol_RC
+    if row_R.any():
+        index_RC = index_RC + row_R[:, None] * symbols
+    if column_C.any():
+        index_RC = np.add(index_RC, column_C * symbols, out=None if index_RC is symbol_RC else index_RC)
     return np.bincount(index_RC.reshape(-1), minlength=num_classes * symbols).reshape(num_classes, symbols)
 
 
@@ -96,4 +111,6 @@ def _numbers(log_spread: np.ndarray, unit: int) -> np.ndarray:
 
 def _coded_bits(counts_KS: np.ndarray) -> float:
     """Entropy of each class's codes, and what misfit and scale of a class cost beside it."""
-    return sum(entropy_bits(counts) + 4 for counts in counts_KS if counts.any())
+    total_K1 = counts_KS.sum(axis=1, keepdims=True)
+    bits_KS = counts_KS * np.log2(np.maximum(total_K1, 1) / np.maximum(counts_KS, 1))
+    return float(bits_KS.sum()) + 4 * int(np.count_nonzero(total_K1))

@@ -182,6 +182,7 @@ STAGES: dict[str, Stage] = {
             needless=_needless_for_quantize,
             output="quantized_model",
             sections=("quantize", "pack"),
+            neutral=("quantize.compile",),
             unused=_unused_by_quantize,
         ),
         Stage(

@@ -10,11 +10,6 @@ are half as far from those of float64 (attention_backward.cpp; `python -m benchm
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import subprocess
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,21 +18,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from golfpipe.machine.own_code import built_library, own_code_obstacle
+
 SOURCE = Path(__file__).with_suffix(".cpp")
 OPERATOR = "_scaled_dot_product_flash_attention_for_cpu_backward"
 QUERIES = 64
 """The number of queries in a block. The length of a sequence must be a multiple of it."""
 WIDTH = 32
 """The width of a head must be a multiple of this."""
-FLAGS = ("-O3", "-march=native", "-std=c++20", "-fopenmp", "-shared", "-fPIC")
 DEFINITIONS = (f"-DQUERIES={QUERIES}", "-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512")
 """The last two definitions say which of torch's vector classes to use."""
 
 
 def attention_obstacle() -> str | None:
     """Say why this machine cannot use the kernel, whatever its compiler; None where it can."""
-    if sys.platform != "linux":
-        return f"not on {sys.platform}"
+    if (obstacle := own_code_obstacle()) is not None:
+        return obstacle
     if not torch.cpu._is_avx512_bf16_supported():
         return "no AVX512-BF16"
     return None if hasattr(torch.library, "get_kernel") else f"torch {torch.__version__} cannot exchange a kernel"
@@ -59,7 +55,7 @@ def own_attention_backward(compiler: str, cache: Path) -> Iterator[None]:
     The kernel is built when it is first needed, in three seconds, and kept in `cache`. Raises RuntimeError or OSError
     where it cannot be built or does not run.
     """
-    kernel = _load(_build(compiler, cache))
+    kernel = _load(compiler, cache)
     _try(kernel)
     theirs = torch.library.get_kernel(f"aten::{OPERATOR}", "CPU")
 
@@ -146,43 +142,11 @@ def _rows(x: Tensor) -> Tensor:
     return x if x.stride(3) == 1 and x.stride(2) % 2 == 0 and x.stride(2) >= x.shape[3] else x.contiguous()
 
 
-def _build(compiler: str, cache: Path) -> Path:
-    torch_folder, cache = Path(torch.__file__).parent, cache.resolve()
-    command = [
-        compiler,
-        *FLAGS,
-        *DEFINITIONS,
-        f"-I{torch_folder / 'include'}",
-        f"-L{torch_folder / 'lib'}",
-        str(SOURCE),
-    ]
-    made_of = (SOURCE.read_text(encoding="ascii"), torch.__version__, command, _instructions())
-    built = cache / f"attention_backward-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}.so"
-    if built.exists():
-        return built
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:  # other processes may be building it, too
-        unfinished = Path(folder, "attention_backward.so")
-        command += ["-o", str(unfinished), "-ltorch_cpu", "-lc10"]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            said = next((line for line in lines if "error" in line), lines[-1])
-            raise RuntimeError(f"{compiler} exits {done.returncode}: {said}")
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())  # loading a file that lacks its end would end the process
-        unfinished.replace(built)
-    return built
-
-
-def _instructions() -> str:
-    """Return the processor's features, which name the built file: code for another one must not run here."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line for line in lines if line.startswith("flags")), "")
-
-
-def _load(path: Path) -> ctypes._FuncPointer:
-    kernel = ctypes.CDLL(str(path)).attention_backward
+def _load(compiler: str, cache: Path) -> ctypes._FuncPointer:
+    torch_folder = Path(torch.__file__).parent
+    linked = (f"-I{torch_folder / 'include'}", f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10")
+    options = ("-fopenmp", *DEFINITIONS, f"-DTORCH={torch.__version__}", *linked)
+    kernel = built_library(SOURCE, options, compiler, cache).attention_backward
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     kernel.argtypes = [*[pointer] * 8, ctypes.POINTER(number), pointer, *[number] * 5, ctypes.c_float]
     kernel.restype = ctypes.c_char_p

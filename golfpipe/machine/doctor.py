@@ -76,9 +76,9 @@ def _devices() -> Iterator[Check]:
         yield Check("mps", "ok", "Apple GPU")
     yield Check("torch threads", "ok", str(torch.get_num_threads()))
     yield Check("waiting threads", "ok", openmp.waiting(os.environ))
-    from golfpipe.machine.fast_paths import fast_paths
+    from golfpipe.machine.fast_paths import code_search_path, fast_paths
 
-    for path in fast_paths(torch.device(select_device("auto"))):
+    for path in (*fast_paths(torch.device(select_device("auto"))), code_search_path()):
         yield Check(path.name, "ok" if path.on else "note", path.found)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from golfpipe.machine.attention_backward import QUERIES, attention_in_force, attention_obstacle
 from golfpipe.machine.compiling import compile_cache, compile_obstacle
+from golfpipe.machine.own_code import own_code_obstacle
 
 BF16_WIDTH_WITHOUT_TILES = 256
 
@@ -36,6 +37,12 @@ def fast_paths(device: torch.device) -> list[FastPath]:
         _bf16(device),
         FastPath("fused AdamW", True, "one kernel for all tables and scalars"),
     ]
+
+
+def code_search_path() -> FastPath:
+    """Return the fast path of quantizing: machine code for the search of codes."""
+    obstacle = own_code_obstacle() or compile_obstacle(torch.device("cpu"))
+    return FastPath("code search", obstacle is None, obstacle or "golfpipe's machine code, on all threads")
 
 
 def paths_taken(device: torch.device, precision: str, compile_choice: str, compiled: bool) -> list[FastPath]:

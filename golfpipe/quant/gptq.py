@@ -43,23 +43,19 @@ def codes_with_feedback(
     import torch
 
     from golfpipe.codec.pieces import code_bounds
-    from golfpipe.quant.code_search import search_scalar_codes
+    from golfpipe.quant.code_search import CodeSearch, search_scalar_codes
     from golfpipe.quant.hessian import feedback_factor
     from golfpipe.quant.rows import row_divisor
 
-    factor = feedback_factor(moments_CC.to(w_RC.device), damping, by_diagonal=True, name=name)
-    codes_CR = search_scalar_codes(
-        w_RC.T[factor.order_C].contiguous(),
-        torch.ones(w_RC.shape[1], device=w_RC.device),
-        row_divisor(scale_R1)[:, 0],
-        factor.correction_CC,
+    given = CodeSearch(
+        w_RC=w_RC,
+        step_R=row_divisor(scale_R1)[:, 0].clamp(max=1e30),  # 0 times infinity would be no error
+        step_C=torch.ones(w_RC.shape[1], device=w_RC.device),
+        factor=feedback_factor(moments_CC.to(w_RC.device), damping, by_diagonal=True, name=name),
         rate=None,
-        price=0.0,
         bounds=code_bounds(bits),
     )
-    codes_RC = torch.empty_like(w_RC)
-    codes_RC[:, factor.order_C] = codes_CR.T
-    return codes_RC.to(torch.int8)
+    return search_scalar_codes(given).to(torch.int8)
 
 
 QUANTIZER = Gptq()

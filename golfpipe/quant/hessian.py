@@ -44,16 +44,16 @@ def feedback_factor(hessian_CC: Tensor, damping: float, *, by_diagonal: bool, na
         raise StageFailed(f"{name}: the inputs' second moments are NaN or infinite")
     diagonal_C = hessian_CC.diagonal()
     order_C = torch.arange(len(hessian_CC), device=hessian_CC.device)
+    # U U^T = H with U upper is the Cholesky factor of the matrix read backwards.
+    backward_CC = hessian_CC.flip(0, 1)
     if by_diagonal:
         order_C = diagonal_C.argsort(descending=True, stable=True)
-    # U U^T = H with U upper is the Cholesky factor of the matrix read backwards.
-    backward_CC = hessian_CC[order_C][:, order_C].flip(0, 1)
+        backward_CC = hessian_CC[order_C.flip(0)[:, None], order_C.flip(0)]
     mean = float(backward_CC.diagonal().mean()) or 1.0
     for attempt in range(_RETRIES + 1):
         share = max(damping, 1e-8) * _RETRY_FACTOR**attempt if attempt else damping
-        damped_CC = backward_CC + torch.eye(len(backward_CC), dtype=torch.float64, device=backward_CC.device) * (
-            share * mean
-        )
+        damped_CC = backward_CC.clone()
+        damped_CC.diagonal().add_(share * mean)
         lower_CC, failed = torch.linalg.cholesky_ex(damped_CC)
         if not int(failed):
             break
@@ -63,10 +63,10 @@ def feedback_factor(hessian_CC: Tensor, damping: float, *, by_diagonal: bool, na
     inverse_CC = torch.linalg.solve_triangular(
         upper_CC, torch.eye(len(upper_CC), dtype=torch.float64, device=upper_CC.device), upper=True
     )
-    correction_CC = inverse_CC / inverse_CC.diagonal()[:, None]
+    correction_CC = inverse_CC.div_(inverse_CC.diagonal()[:, None].clone())
     return FeedbackFactor(
         order_C=order_C,
-        correction_CC=correction_CC.triu(1).float(),
+        correction_CC=correction_CC.triu_(1).float(),
         weight_C=upper_CC.diagonal().square(),
         damping=share,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from golfpipe.codec.pieces import Piece
 from golfpipe.errors import StageFailed
 from golfpipe.quant.calibration_data import CalibrationData
+from golfpipe.quant.code_search import for_each
 from golfpipe.quant.config import QuantizeConfig, TensorClass
 from golfpipe.quant.float_piece import float_piece
 from golfpipe.quant.open_tensor import OpenTensor
@@ -50,26 +51,28 @@ def quantize_open(
     start_with: a quicker way to pieces of nearly the same size, whose level is where the search for the target begins.
     """
     settings = work.settings
-    pieces: dict[str, Piece] = {}
-    solved: list[OpenTensor] = []
-    for name, weight in work.weights.items():
-        scheme = work.schemes[name]
+
+    def prepared(name: str) -> Piece | OpenTensor:
+        """Return the tensor's piece, or the tensor itself where the target decides."""
+        scheme, weight = work.schemes[name], work.weights[name]
         in_target = settings.has_target and not scheme.step
         if scheme.is_float and (not in_target or scheme.bits == 32 or weight.numel() < MIN_OPEN_VALUES):
-            pieces[name] = float_piece(name, weight, scheme.bits)
-        else:
-            tensor = _open_tensor(name, weight, work, by_diagonal=by_diagonal)
-            if in_target:
-                solved.append(tensor)
-                continue
-            level = tensor.level_of_step(scheme.step or _STEP_OF_ONE_BIT * 2.0**-scheme.bits)
-            pieces[name] = piece_at(tensor, level, settings.rate_weight)
-        work.advance(weight.numel())
+            return float_piece(name, weight, scheme.bits)
+        tensor = _open_tensor(name, weight, work, by_diagonal=by_diagonal)
+        if in_target:
+            return tensor
+        level = tensor.level_of_step(scheme.step or _STEP_OF_ONE_BIT * 2.0**-scheme.bits)
+        return piece_at(tensor, level, settings.rate_weight)
+
+    found = dict(zip(work.weights, for_each(prepared, work.weights), strict=True))
+    pieces = {name: piece for name, piece in found.items() if isinstance(piece, Piece)}
+    solved = [tensor for tensor in found.values() if isinstance(tensor, OpenTensor)]
+    work.advance(sum(piece.num_values for piece in pieces.values()))
     solution = None
     if solved:
         start = _solve(work, solved, pieces, start_with, None)[1].level if start_with is not None else None
-        found, solution = _solve(work, solved, pieces, piece_at, start)
-        pieces |= found
+        searched, solution = _solve(work, solved, pieces, piece_at, start)
+        pieces |= searched
         work.advance(sum(tensor.w_RC.numel() for tensor in solved))
     return Quantized(pieces=pieces, solution=solution)
 
@@ -81,8 +84,16 @@ def _solve(
     target = work.target
     assert target is not None, "the settings have a target"
 
+    def quantize_one(job: tuple[OpenTensor, float]) -> Piece:
+        piece = piece_at(*job, work.settings.rate_weight)
+        target.code(piece)
+        return piece
+
     def quantize_all(jobs: Mapping[str, tuple[OpenTensor, float]]) -> dict[str, Piece]:
-        return {name: piece_at(*job, work.settings.rate_weight) for name, job in jobs.items()}
+        # The largest first: no thread then has much left to do when the others are done.
+        order = sorted(jobs, key=lambda name: jobs[name][0].w_RC.numel(), reverse=True)
+        found = dict(zip(order, for_each(quantize_one, (jobs[name] for name in order)), strict=True))
+        return {name: found[name] for name in jobs}
 
     def measure(found: Mapping[str, Piece]) -> float:
         return target.measure({name: found[name] if name in found else fixed[name] for name in work.weights})

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golfpipe.codec.code_shapes import EXPONENTS, code_offset
+from golfpipe.codec.code_shapes import EXPONENTS, code_offset, exact_exp2
 from golfpipe.codec.log_steps import step_grid, step_values
 from golfpipe.codec.pieces import LOG_STEPS, MAX_LOG_STEP, MAX_OPEN_CODE, Piece
 from golfpipe.codec.scale_classes import plan_classes
-from golfpipe.quant.code_search import SCALAR_PRICE, RateModel, search_scalar_codes
+from golfpipe.quant.code_search import SCALAR_PRICE, CodeSearch, RateModel, Search, search_scalar_codes
 from golfpipe.quant.sensitivity import Sensitivity
 from golfpipe.quant.steps import nearest_log_steps
 
@@ -89,34 +87,28 @@ class OpenTensor:
         return log_steps
 
 
-Search = Callable[[Tensor, Tensor, Tensor, Tensor | None, RateModel | None], Tensor]
-"""(weights [C, R] and steps [C] in quantization order, steps [R], corrections, rate model) -> codes [C, R]; see
-search_scalar_codes."""
-
-
 def scalar_piece(tensor: OpenTensor, level: float, rate_weight: float) -> Piece:
     """Return scalar codes at the level: every weight's error costs about 2^(2 level) / 24 nats per token."""
-    search = partial(search_scalar_codes, price=SCALAR_PRICE * rate_weight)
-    return searched_piece(tensor, 0, tensor.log_steps(level), rate_weight, search)
+    return searched_piece(tensor, 1, tensor.log_steps(level), SCALAR_PRICE * rate_weight, search_scalar_codes)
 
 
-def searched_piece(tensor: OpenTensor, bits: int, log_steps: np.ndarray, rate_weight: float, search: Search) -> Piece:
-    """Return the piece of the codes that `search` finds with steps int16 [R + C]. bits: see Piece."""
-    num_rows, device = len(tensor.w_RC), tensor.w_RC.device
-    factor = tensor.sensitivity.factor
-    order_C = factor.order_C if factor is not None else torch.arange(tensor.w_RC.shape[1], device=device)
-    steps = torch.from_numpy(step_values(log_steps)).to(device)
-    step_R, step_C = steps[:num_rows], steps[num_rows:][order_C]
-    w_CR = tensor.w_RC.T[order_C].contiguous()
-    rate = _rate_model(tensor.w_RC, bits, log_steps, order_C) if rate_weight > 0 else None
-    correction_CC = factor.correction_CC.to(device) if factor is not None else None
-    codes_RC = torch.empty_like(tensor.w_RC)
-    codes_RC[:, order_C] = search(w_CR, step_C, step_R, correction_CC, rate).T
-    codes = codes_RC.to(torch.int16).cpu().numpy()
-    return Piece(name=tensor.name, shape=tensor.shape, bits=bits, codes=codes, scales=log_steps)
+def searched_piece(tensor: OpenTensor, states: int, log_steps: np.ndarray, price: float, search: Search) -> Piece:
+    """Return the piece of the codes that `search` finds with steps int16 [R + C]. states, price: see CodeSearch."""
+    bits = -states if states > 1 else 0
+    steps = torch.from_numpy(step_values(log_steps)).to(tensor.w_RC.device)
+    given = CodeSearch(
+        w_RC=tensor.w_RC,
+        step_R=steps[: len(tensor.w_RC)],
+        step_C=steps[len(tensor.w_RC) :],
+        factor=tensor.sensitivity.factor,
+        rate=_rate_model(tensor.w_RC, bits, log_steps) if price > 0 else None,
+        price=price,
+        states=states,
+    )
+    return Piece(name=tensor.name, shape=tensor.shape, bits=bits, codes=search(given).cpu().numpy(), scales=log_steps)
 
 
-def _rate_model(w_RC: Tensor, bits: int, log_steps: np.ndarray, order_C: Tensor) -> RateModel:
+def _rate_model(w_RC: Tensor, bits: int, log_steps: np.ndarray) -> RateModel:
     """Return the entropy model that the packer will fit, estimated from the nearest codes. Its scales are in steps."""
     width, offset = (2.0 if bits else 1.0), code_offset(bits)
     near_RC = (w_RC.cpu() / torch.from_numpy(step_grid(log_steps, len(w_RC))) / width - offset).round_()
@@ -125,6 +117,10 @@ def _rate_model(w_RC: Tensor, bits: int, log_steps: np.ndarray, order_C: Tensor)
     counts = np.bincount(classes.class_RC.reshape(-1), minlength=len(classes.log_scale_K))
     number = np.arange(len(counts))
     base = float(np.average(classes.log_scale_K - classes.unit * number, weights=counts)) / 8 + math.log2(width)
-    row_R = torch.from_numpy(base + classes.row_R * (classes.unit / 8)).float().to(w_RC.device)
-    column_C = torch.from_numpy(classes.column_C * (classes.unit / 8)).float().to(w_RC.device)[order_C]
-    return RateModel(row_R, column_C, EXPONENTS[classes.exponent])
+    inverse_scale_K = exact_exp2(-(base + number * (classes.unit / 8))).astype(np.float32)
+    return RateModel(
+        torch.from_numpy(classes.row_R.astype(np.uint8)).to(w_RC.device),
+        torch.from_numpy(classes.column_C.astype(np.uint8)).to(w_RC.device),
+        torch.from_numpy(inverse_scale_K).to(w_RC.device),
+        EXPONENTS[classes.exponent],
+    )

@@ -27,6 +27,8 @@ class Target:
     size: float
     measure: Callable[[Mapping[str, Piece]], float]
     """Complete set of pieces, in the order of the weights -> size, in the unit of `size`."""
+    code: Callable[[Piece], object] = id
+    """Does ahead, on the thread that made a piece, what `measure` would have to do for it."""
 
 
 @dataclass(frozen=True, slots=True)

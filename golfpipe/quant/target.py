@@ -35,10 +35,12 @@ def size_target(
         return Target(
             settings.target_bits * count / 8,
             lambda pieces: sum(len(s) for name in names for s in cache.streams_of(pieces[name])),
+            lambda piece: piece.name in names and cache.streams_of(piece),
         )
     return Target(
         target_bytes_of(settings, pack.limit_bytes, pack.code_bytes_reserve),
         lambda pieces: len(
             file_of(encode_payload(model, pieces.values(), coder=pack.coder, streams_of=cache.streams_of))
         ),
+        cache.streams_of,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
@@ -33,8 +32,7 @@ def trellis_piece(tensor: OpenTensor, level: float, rate_weight: float, *, state
     if trellis_gain(tensor.w_RC, log_steps) < _LEAST_GAIN:
         return scalar_piece(tensor, level, rate_weight)
     log_steps[: len(tensor.w_RC)] -= LOG_STEPS  # a code is two steps wide: at equal rate its step is half as large
-    search = partial(search_trellis_codes, price=TRELLIS_PRICE[states] * rate_weight, states=states)
-    return searched_piece(tensor, -states, log_steps, rate_weight, search)
+    return searched_piece(tensor, states, log_steps, TRELLIS_PRICE[states] * rate_weight, search_trellis_codes)
 
 
 def trellis_gain(w_RC: Tensor, log_steps: np.ndarray) -> float:

@@ -89,7 +89,10 @@ _WRITER = _File(
         "StageFailed": ("golfpipe.errors", "StageFailed"),
     },
     chosen=_READS | _WRITES,
-    substitutes={"golfpipe.weights.size_table": f"{_STAND_INS}.no_size_table"},
+    substitutes={
+        "golfpipe.weights.size_table": f"{_STAND_INS}.no_size_table",
+        "golfpipe.machine.code_search": f"{_STAND_INS}.plain_search",
+    },
     about="compress(state_dict, ...) gives bytes, decompress(data) the state dict; Calibration measures errors' costs.",
 )
 

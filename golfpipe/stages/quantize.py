@@ -20,6 +20,7 @@ from golfpipe.jobs.job import Job
 from golfpipe.loading.pieces import model_config, packed_file, pieces_to_arrays
 from golfpipe.loading.warning_signs import bearable_bytes
 from golfpipe.loading.weights import load_weights
+from golfpipe.machine.code_search import own_code_search
 from golfpipe.machine.devices import select_device, select_threads
 from golfpipe.machine.memory import keep_freed_memory
 from golfpipe.model.config import parameter_shapes, plain_model, possible_names
@@ -38,6 +39,12 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     """Write quantized.safetensors (codes, scales) and report.json (error and entropy per tensor)."""
     select_threads(job.context.threads)
     keep_freed_memory()
+    on_cpu = select_device(job.context.device) == "cpu"
+    with own_code_search(job.config.quantize.compile if on_cpu else "off", job.context.reporter.warn):
+        return _quantize(job, out)
+
+
+def _quantize(job: Job, out: ArtifactWriter) -> Result:
     source = job.inputs["model"]
     if source.manifest.kind == "weights":
         return quantize_imported(job, out)

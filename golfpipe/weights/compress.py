@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
@@ -16,6 +17,7 @@ from golfpipe.codec.pieces import EXACT_DTYPES, Piece
 from golfpipe.codec.state import StoredTensor, describe
 from golfpipe.codec.stream_cache import StreamCache
 from golfpipe.errors import ConfigError, StageFailed
+from golfpipe.machine.code_search import own_code_search
 from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.calibrator import Calibrator
 from golfpipe.quant.config import OPEN_METHOD, ClassScheme, QuantizeConfig, TensorClass, target_bytes_of
@@ -91,7 +93,9 @@ def compress(
     widths = {name: len(moments) for name, moments in measured.moments.items()} if measured is not None else {}
     plans = plan_state(state_dict, rules or {}, widths)
     vocabulary = calibration.vocabulary if calibration is not None else 0
-    pieces = quantize_plans(plans, settings, PackConfig(), measured, vocabulary=vocabulary).pieces
+    on_cpu = all(plan.tensor.device.type == "cpu" for plan in plans)
+    with own_code_search("auto" if on_cpu else "off", warnings.warn):
+        pieces = quantize_plans(plans, settings, PackConfig(), measured, vocabulary=vocabulary).pieces
     payload = encode_payload(description(plans), pieces, coder=PackConfig().coder)
     _check(payload, pieces, target_bytes)
     if show is not None:
@@ -181,13 +185,15 @@ def _target(
         return Target(
             settings.target_bits * count / 8,
             lambda found: sum(len(stream) for piece in found.values() for stream in cache.streams_of(piece)),
+            cache.streams_of,
         )
 
     def file_bytes(found: Mapping[str, Piece]) -> float:
         pieces = [fixed[name] if name in fixed else found[name] for name in names]
         return len(file_of(encode_payload(model, pieces, coder=pack.coder, streams_of=cache.streams_of)))
 
-    return Target(target_bytes_of(settings, pack.limit_bytes, pack.code_bytes_reserve), file_bytes)
+    size = target_bytes_of(settings, pack.limit_bytes, pack.code_bytes_reserve)
+    return Target(size, file_bytes, cache.streams_of)
 
 
 def num_pieces(plan: Plan) -> int:

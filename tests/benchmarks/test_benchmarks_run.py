@@ -15,6 +15,7 @@ from small_chain import ROOT, SMALL_TRAIN, write_small_stages, write_texts
 from benchmarks import (
     any_model_speed,
     attention,
+    code_search,
     command_line,
     evaluation,
     gpu,
@@ -65,6 +66,13 @@ def test_the_compressor(one_thread, tmp_path, monkeypatch) -> None:
     found = any_model_speed.compress_case("toy", str(tmp_path / "data"))
     assert found["values"] == 8196 and found["target_bytes"] * 0.99 < found["payload_bytes"] <= found["target_bytes"]
     assert len(any_model_speed.decompress_case(str(tmp_path / "data"))["seconds"]) == 3
+
+
+def test_searching_codes(one_thread, monkeypatch) -> None:
+    monkeypatch.setattr(code_search, "INPUTS", 256)
+    plain, calibrated = code_search.solve("demo", "quantize.target_bits=3", "auto")
+    assert not plain["calibrated"] and calibrated["calibrated"] and plain["bytes"] > 0 and plain["seconds"] > 0
+    assert calibrated["loss_nats"] < 0.7 * plain["loss_nats"]
 
 
 def test_attention_and_reading(one_thread, tmp_path, monkeypatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from golfpipe.errors import StageFailed
-from golfpipe.quant.code_search import search_scalar_codes
+from golfpipe.quant.code_search import CodeSearch, search_scalar_codes
 from golfpipe.quant.hessian import feedback_factor
 
 
@@ -52,15 +52,13 @@ def test_hopeless_moments_are_refused():
         feedback_factor(-torch.eye(4), 0.01, by_diagonal=True)
 
 
-def test_blocks_of_columns_give_what_a_plain_loop_gives():
-    width, w_CR = 150, torch.randn(150, 7, generator=torch.Generator().manual_seed(2))
+def test_every_code_is_the_nearest_to_what_earlier_errors_left():
+    width, w_RC = 150, torch.randn(7, 150, generator=torch.Generator().manual_seed(2))
     factor = feedback_factor(moments(width), 0.01, by_diagonal=True)
-    found = search_scalar_codes(w_CR, torch.full((width,), 0.5), torch.ones(7), factor.correction_CC, None, 0.0)
-    left = w_CR.double()
+    steps = {"step_R": torch.ones(7), "step_C": torch.full((width,), 0.5)}
+    found_CR = search_scalar_codes(CodeSearch(w_RC=w_RC, **steps, factor=factor, rate=None)).T[factor.order_C]
+    left = w_RC.T[factor.order_C].double()
     for j in range(width):
-        code = (left[j] / 0.5).round()
-        same = code == found[j]
-        assert same.double().mean() > 0.5  # ties of rounding aside
-        code = found[j].double()
+        code = found_CR[j].double()
         left[j + 1 :] -= factor.correction_CC[j, j + 1 :, None].double() * (left[j] - 0.5 * code)
         assert ((left[j] / 0.5 - code).abs() < 0.5 + 1e-3).all()

@@ -11,12 +11,19 @@ import torch
 from golfpipe.codec.pieces import Piece
 from golfpipe.codec.range_coder import CODER
 from golfpipe.codec.trellis_code import trellis_points
+from golfpipe.quant.code_search import CodeSearch
 from golfpipe.quant.dequantize import dequantize_piece
 from golfpipe.quant.hessian import feedback_factor
 from golfpipe.quant.open_tensor import OpenTensor, scalar_piece
 from golfpipe.quant.sensitivity import Sensitivity, flat_sensitivity
 from golfpipe.quant.trellis_piece import trellis_gain, trellis_piece
 from golfpipe.quant.trellis_search import search_trellis_codes
+
+
+def unit_steps(w_RC: torch.Tensor, states: int) -> CodeSearch:
+    """A search of weights in steps, without feedback or price."""
+    ones_R, ones_C = torch.ones(len(w_RC)), torch.ones(w_RC.shape[1])
+    return CodeSearch(w_RC=w_RC, step_R=ones_R, step_C=ones_C, factor=None, rate=None, states=states)
 
 
 def points_by_definition(codes: list[int], states: int) -> list[float]:
@@ -37,14 +44,13 @@ def test_points_follow_the_definition(states):
 
 @pytest.mark.parametrize("states", [4, 8])
 def test_the_search_finds_the_nearest_sequence(states):
-    w_CR = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)) * 2
-    found = search_trellis_codes(w_CR, torch.ones(5), torch.ones(3), None, None, 0.0, states)
+    w_RC = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)) * 2
+    found_RC = search_trellis_codes(unit_steps(w_RC, states))
     for row in range(3):
-        error = ((trellis_points(found.T.numpy().astype(np.int16), states)[row] - w_CR[:, row].numpy()) ** 2).sum()
+        error = ((trellis_points(found_RC.numpy(), states)[row] - w_RC[row].numpy()) ** 2).sum()
         best = min(
             sum(
-                (a - b) ** 2
-                for a, b in zip(points_by_definition(list(codes), states), w_CR[:, row].tolist(), strict=True)
+                (a - b) ** 2 for a, b in zip(points_by_definition(list(codes), states), w_RC[row].tolist(), strict=True)
             )
             for codes in itertools.product(range(-3, 4), repeat=5)
         )
@@ -121,7 +127,7 @@ def test_no_sensitivity_makes_codes_leave_their_range(piece_at):
 
 
 def test_rows_in_parts_give_the_same_codes(monkeypatch):
-    w_CR = torch.randn(30, 25, generator=torch.Generator().manual_seed(9)) * 2
-    whole = search_trellis_codes(w_CR, torch.ones(30), torch.ones(25), None, None, 0.0, 8)
-    monkeypatch.setattr("golfpipe.quant.trellis_search._ROWS_AT_ONCE", 7)
-    assert torch.equal(whole, search_trellis_codes(w_CR, torch.ones(30), torch.ones(25), None, None, 0.0, 8))
+    given = unit_steps(torch.randn(25, 30, generator=torch.Generator().manual_seed(9)) * 2, 8)
+    whole = search_trellis_codes(given)
+    monkeypatch.setattr("golfpipe.quant.code_search._ROWS_AT_ONCE", 7)
+    assert torch.equal(whole, search_trellis_codes(given))

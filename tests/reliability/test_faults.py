@@ -139,7 +139,7 @@ def test_what_golfpipe_says_is_written_survives(name: str, tmp_path: Path) -> No
 def test_outputs_make_their_folders_in_one_way() -> None:
     """Others are caches and scratch folders of a single process, or code that runs without golfpipe."""
     own = {
-        "store/files.py", "machine/attention_backward.py", "stages/verify_script.py", "script/entry.py",
+        "store/files.py", "machine/own_code.py", "stages/verify_script.py", "script/entry.py",
         "submission/trial/clean_process.py", "submission/trial/data_copy.py",
     }  # fmt: skip
     found = {

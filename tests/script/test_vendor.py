@@ -34,7 +34,7 @@ FILES = [
     for what, pure in (("decompress", False), ("decompress", True), ("compress", False))
     for layout in ("readable", "compressed")
 ]
-MOST_BYTES = {("decompress", False): 7_000, ("decompress", True): 7_600, ("compress", False): 21_500}
+MOST_BYTES = {("decompress", False): 7_000, ("decompress", True): 7_600, ("compress", False): 21_800}
 """Of the compressed files. What was asked for is 9,000 and 22,000."""
 _FP8 = tuple(name for name in DTYPE_BYTES if name.startswith("float8"))
 _NOT_IN_NUMPY = (*_FP8, "complex32")
