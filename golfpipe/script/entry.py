@@ -65,7 +65,7 @@ from golfpipe.training.trainer import Trainer
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CALIBRATION, _TARGET = "golfpipe.training.calibration", "golfpipe.quant.target"
-_ADAPTATION = "golfpipe.adapt.method"
+ADAPTATION = "golfpipe.adapt.method"
 """Modules that only some settings need: they are imported by name, so that other scripts do without them."""
 _CHOOSE_CODE = ("step", "target_bits")
 """Numbers whose 0 leaves modules out of the script, so that only a new script can bring them back."""
@@ -98,7 +98,7 @@ def chosen_modules(settings: Settings) -> list[str]:
         QUANTIZERS.module(quantize.method),
         CODERS.module(settings.pack.coder),
         *(FORMATS.module(name) for name in quantize.formats),
-        *([_ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
+        *([ADAPTATION, settings.ttt_module] if settings.ttt_module else []),
         *([_CALIBRATION] if quantize.calibration != "none" else []),
         *([_TARGET] if quantize.has_target else []),
     ]
@@ -312,7 +312,7 @@ class Script:
         weights = dequantize_weights(decode_payload(payload)[1])
         if settings.ttt_module:
             network = self.network(weights, settings.ttt_precision)
-            work = import_module(_ADAPTATION).Work(
+            work = import_module(ADAPTATION).Work(
                 network=network,
                 tokens=tokens,
                 bos_id=settings.model.bos_id,

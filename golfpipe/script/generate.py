@@ -17,7 +17,7 @@ from golfpipe.config.schema import PipelineConfig
 from golfpipe.config.submit import Layout
 from golfpipe.jobs.registry import STAGES
 from golfpipe.jobs.settle import settled
-from golfpipe.script.entry import Settings, chosen_modules
+from golfpipe.script.entry import ADAPTATION, Settings, chosen_modules
 from golfpipe.script.layouts import module_literals, self_unpacking
 from golfpipe.script.modules import IMPORTER, ReadSource, bare, minified, needed_modules, read_source
 from golfpipe.script.reachable import reachable, used_names
@@ -78,12 +78,16 @@ def generate_script(settings: Settings, layout: Layout, read: ReadSource = read_
 
 
 def _roots(settings: Settings) -> dict[str, set[str] | None]:
-    """Return what the last lines import, and what is imported by its module's name: of that, everything."""
+    """Return what the last lines import, and what is imported by its module's name: of that, everything, but of
+    test-time training only what the entry takes."""
     roots: dict[str, set[str] | None] = {IMPORTER: {"install"}}
     for node in ast.parse(_last_lines(settings)).body:
         if isinstance(node, ast.ImportFrom):
             roots[str(node.module)] = {alias.name for alias in node.names} | (roots.get(str(node.module)) or set())
-    return roots | dict.fromkeys(chosen_modules(settings))
+    taken = {ADAPTATION: {"Work"}, settings.ttt_module: {"METHOD"}}
+    for module in chosen_modules(settings):
+        roots[module] = taken[module] | (roots.get(module) or set()) if module in taken else None
+    return roots
 
 
 def _last_lines(settings: Settings) -> str:

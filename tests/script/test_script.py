@@ -22,6 +22,7 @@ from golfpipe.stages.verify_script import (
     read_numbers,
     reduced_settings,
     run_script,
+    script_environment,
     verify,
     with_changes,
 )
@@ -39,6 +40,17 @@ def test_both_layouts_give_the_numbers_of_the_stages(small: Small, tmp_path: Pat
 CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
 
 
+SCHEDULE = (
+    "optim.row_normalize=true", "optim.embed_weight_decay=0.1", "optim.scalar_weight_decay=0.2", "train.lr_floor=0.2",
+    "train.context_growth=[[0.3, 16], [0.6, 128]]",
+)  # fmt: skip
+LORA_OPTIONS = (
+    "ttt.score_first_lora.projections=[key,output,mlp,head]", "ttt.score_first_lora.alpha=4",
+    "ttt.score_first_lora.warm_queues=2", "ttt.score_first_lora.weight_decay=1", "ttt.score_first_lora.beta1=0",
+    "ttt.score_first_lora.chunk_by_length=[[40, 16]]", "ttt.score_first_lora.max_documents=20",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("adaptation", "choices"),
     [
@@ -47,7 +59,7 @@ CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
             (
                 "ttt.method=score_first_lora", "pack.coder=nibble", "model.exclusive_attention=all",
                 "model.kv_sharing=none", "train.ema_decay=0", "quantize.method=gptq", "quantize.calibration=generated",
-                "quantize.calibration_tokens=128", "model.loop={first: 0, last: 1, passes: 2}",
+                "quantize.calibration_tokens=128", *LORA_OPTIONS, "model.loop={first: 0, last: 1, passes: 2}",
                 "model.parallel_residual={last: 1}", "model.document_attention=true", "model.depth_scale=true",
                 "train.loop_start=0.5",
             ),
@@ -56,7 +68,7 @@ CALIBRATED = ("quantize.calibration=train", "quantize.calibration_tokens=2048")
             "ttt",
             (
                 "ttt.method=score_first_sgd", "quantize.method=trellis", "quantize.target_bytes=20000", *CALIBRATED,
-                "train.qat.mlp.step=0.5", "model.trigram_buckets=0",
+                "train.qat.mlp.step=0.5", "model.trigram_buckets=0", *SCHEDULE,
             ),
         ),
         (
@@ -270,6 +282,14 @@ def test_reduced_settings_name_only_what_changes(small: Small) -> None:
     assert reduced_settings(small.config(), "none") == {"train.max_steps": 3, "train.validation_targets": 2000} | (
         {} if small.config().train.batch_tokens == 256 else {"train.batch_tokens": 256}
     )
+
+
+def test_verification_knows_no_clock_and_has_tokens_for_every_length(small: Small) -> None:
+    lora = ("ttt.method=score_first_lora", "ttt.score_first_lora.max_seconds=9")
+    lengths = ("train.batch_tokens=12288", "train.context_growth=[[0.5, 96]]")
+    found = reduced_settings(small.config(*lora, *lengths), "ttt")
+    assert found["ttt.score_first_lora.max_seconds"] == 0.0 and found["train.batch_tokens"] == 4 * 192
+    assert "GOLF_TTT_MAX_SECONDS" in script_environment(small.data, 0, found)
 
 
 def test_what_no_script_can_train_is_said(small: Small) -> None:

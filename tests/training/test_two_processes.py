@@ -69,10 +69,11 @@ def adapt(group):
         )  # fmt: skip
 
     lora = LoraRecipe(chunk_tokens=8, context_length=16, batch_documents=3, epochs=1)
+    warm = replace(lora, warm_queues=3, batch_documents=2, projections=("value", "output", "head"))
     sgd = SgdRecipe(chunk_tokens=100, context_length=16, batch_sequences=3, epochs=2, lr=0.1)
     scored = {
         "lora": score_first_lora.METHOD.run(work(new_network()), lora),
-        "warm": score_first_lora.METHOD.run(work(new_network()), replace(lora, warm_queues=3, batch_documents=2)),
+        "warm": score_first_lora.METHOD.run(work(new_network()), warm),
         "bounded": score_first_lora.METHOD.run(work(new_network()), replace(lora, max_seconds=1e4)),
         "sgd": score_first_sgd.METHOD.run(work(new_network()), sgd),
     }

@@ -71,6 +71,26 @@ def test_golfpipes_own_methods_are_legal(make, settings, adapted, name):
     assert check_bytes(scorer, tokens).wrong_documents == 0
 
 
+WARM = (
+    *LORA, "ttt.score_first_lora.warm_queues=2", "ttt.score_first_lora.batch_documents=2",
+    "ttt.score_first_lora.projections=[query,output,head]", "ttt.score_first_lora.chunk_by_length=[[64, 16]]",
+    "ttt.score_first_lora.max_seconds=1000",
+)  # fmt: skip
+
+
+def test_lora_is_legal_in_the_order_in_which_it_scores_and_in_no_other(make, monkeypatch):
+    scorer, tokens = make(PackedScorer, *WARM, adapted=True)
+    assert scorer.ordered and scorer.comparable_targets(1000) == 0
+    assert sorted(scorer.order(tokens)) == stream_order(tokens).tolist() != scorer.order(tokens).tolist()
+    assert [trial.moves_documents for trial in scorer.trials()] == [False, False]
+    cuts, (count, _) = check_cuts(scorer, tokens), check_count(scorer, tokens)
+    assert (cuts.changed, cuts.reordered, cuts.repeats, count.once_each) == (0, 0, True, True)
+    alone = scorer.trials()[1:]
+    monkeypatch.setattr(scorer, "order", stream_order)
+    monkeypatch.setattr(scorer, "trials", lambda: alone)
+    assert check_cuts(scorer, tokens).changed > 100
+
+
 def test_lora_is_legal_where_a_window_does_not_know_where_its_document_ends(make, monkeypatch):
     monkeypatch.setattr("golfpipe.adapt.document_chunks.chunk_window", cheats.window_that_does_not)
     scorer, tokens = make(PackedScorer, *LORA, adapted=True)
