@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from golfpipe.optim.process_group import ProcessGroup
 
+MARGIN = 1.25
+"""What a batch may take times what the one before leads to expect."""
+
 
 class TimeGuard:
     """Learning ends before the first batch with which, by the rate so far, scoring would take more than `seconds`.
@@ -25,7 +28,7 @@ class TimeGuard:
         the clock of the first."""
         if self.seconds == 0 or number % self.processes.size:
             return True
-        expected = time.perf_counter() - self._started + self._rate * (batch_tokens + other_tokens)
+        expected = time.perf_counter() - self._started + MARGIN * self._rate * (batch_tokens + other_tokens)
         return self.processes.first(expected <= self.seconds)
 
     def measured(self, batch_tokens: int, seconds: float) -> None:

@@ -32,7 +32,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "packed_model": ("packed_bytes", "code_bytes", "total_bytes", "limit_bytes", "fits"),
     "adapted_model": ("protocol", "eligible"),
     "evaluation": ("val_loss_nats", "val_bpb", "scored_targets", "scored_bytes", "whole_split", "method",
-                   "context_length", "stride", "protocol", "eligible"),
+                   "context_length", "stride", "protocol", "eligible", "adapted_documents"),
     "partial_evaluation": ("shard", "num_shards", "scored_targets", "all_targets"),
     "submission": ("val_loss_nats", "val_bpb", "total_bytes", "limit_bytes"),
 }  # fmt: skip

@@ -59,9 +59,9 @@ LORA_OPTIONS = (
             (
                 "ttt.method=score_first_lora", "pack.coder=nibble", "model.exclusive_attention=all",
                 "model.kv_sharing=none", "train.ema_decay=0", "quantize.method=gptq", "quantize.calibration=generated",
-                "quantize.calibration_tokens=128", *LORA_OPTIONS, "model.loop={first: 0, last: 1, passes: 2}",
+                "quantize.calibration_tokens=128", "model.loop={first: 0, last: 1, passes: 2}",
                 "model.parallel_residual={last: 1}", "model.document_attention=true", "model.depth_scale=true",
-                "train.loop_start=0.5",
+                "train.loop_start=0.5", *LORA_OPTIONS,
             ),
         ),
         (
