@@ -102,7 +102,8 @@ def test_calibration_sums_over_the_passes(looped, unrolled, tokens):
 def test_each_pass_has_adapters_of_its_own(looped, unrolled):
     text = np.random.default_rng(0).integers(2, 30, 80).astype(np.uint16)
     text[[0, 50]] = 1
-    recipe = LoraRecipe(chunk_tokens=8, context_length=20, rank=2, batch_documents=2, lr=0.02)
+    every = ("query", "key", "value", "output", "mlp", "head")
+    recipe = LoraRecipe(chunk_tokens=8, context_length=20, rank=2, batch_documents=2, lr=0.02, projections=every)
     windows, cpu = EvaluateConfig(context_length=16, stride=4), torch.device("cpu")
     scores = [
         score_first_lora.METHOD.run(

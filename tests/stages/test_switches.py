@@ -17,7 +17,9 @@ from golfpipe.loading.pieces import model_config
 from golfpipe.loading.weights import load_weights
 from golfpipe.model.config import LastLayers, LoopedLayers
 from golfpipe.model.network import load_network
+from golfpipe.stages import training_measure
 from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.training.trainer import Trainer
 
 SWITCHES = (
     "model.loop={first: 0, last: 1, passes: 3}", "model.parallel_residual={last: 1}", "model.document_attention=true",
@@ -56,6 +58,42 @@ def test_loops_begin_in_the_middle_and_the_model_carries_them(trained):
     assert config.loop == LoopedLayers(first=0, last=1, passes=3)
     assert (config.parallel_residual, config.document_attention) == (LastLayers(last=1), True)
     assert load_weights(trained)["skip_weights"].shape == (3, 32)
+
+
+@pytest.mark.parametrize(("every", "dies_at", "goes_on_at"), [(2, 3, 2), (3, 4, 3), (2, 5, 4)])
+def test_a_crash_before_at_and_after_the_loops_changes_nothing(
+    chain, fresh, trained, monkeypatch, every, dies_at, goes_on_at
+):
+    step, done = Trainer.step, []
+
+    def watched(self):
+        if self.steps_done == dies_at and done[:1] == [0]:
+            raise KeyboardInterrupt
+        done.append(self.steps_done)
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    job = chain.job("train", fresh("train"), *SWITCHES, f"train.checkpoint_every={every}", data=chain.data)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job)
+    first, done[:] = list(done), [-1]
+    resumed = run_job(job).artifact
+    assert (first, done[1:]) == (list(range(dies_at)), list(range(goes_on_at, 6)))
+    assert resumed.manifest.metrics["loop_first_step"] == 3
+    assert resumed.manifest.digest == trained.manifest.digest
+
+
+def test_the_measured_step_is_the_mean_of_both_forms(chain, fresh, monkeypatch):
+    forms = []
+
+    def measured(trainer, passes):
+        forms.append(trainer.looping())
+        return 3.0 if trainer.looping() else 1.0
+
+    monkeypatch.setattr(training_measure, "_median_seconds", measured)
+    job = chain.job("train", fresh("train"), *SWITCHES, data=chain.data)
+    assert training_measure.measured_step_seconds(job) == 2.0
+    assert forms == [False, True]
 
 
 def test_packed_scores_as_quantized_with_and_without_calibration(chain, fresh, trained, packed):
