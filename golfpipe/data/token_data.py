@@ -103,7 +103,7 @@ def load_validation(data: Artifact, tokenizer: Tokenizer, max_targets: int = 0) 
         tokens = _first_tokens(data, names, num_targets + 1)
         sidecars = _sidecar_names(data, names)
         counted = _first_tokens(data, sidecars, num_targets + 1) if sidecars else None
-        sizes = scored_bytes(tokenizer.byte_table, tokens, counted)
+        sizes = _sizes(data, tokenizer, tokens, counted)
     return ValidationText(tokens, sizes, split_targets, bool(sidecars))
 
 
@@ -131,8 +131,16 @@ def load_windows(data: Artifact, tokenizer: Tokenizer, context_length: int, max_
     with part_of_artifact():
         tokens = _gathered(data, names, windows)
         sidecars = _sidecar_names(data, names)
-        sizes = scored_bytes(tokenizer.byte_table, tokens, _gathered(data, sidecars, windows) if sidecars else None)
+        sizes = _sizes(data, tokenizer, tokens, _gathered(data, sidecars, windows) if sidecars else None)
     return ValidationSample(tokens, sizes, list(moved_together(windows)))
+
+
+def _sizes(data: Artifact, tokenizer: Tokenizer, tokens: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
+    """Return the bytes of each target. Raises ArtifactError naming the data."""
+    try:
+        return scored_bytes(tokenizer.byte_table, tokens, counted)
+    except DataError as error:
+        raise ArtifactError(f"{data.path}: {error.message}", hint=error.hint, path=str(data.path)) from error
 
 
 def _val_targets(data: Artifact, names: Sequence[str]) -> int:
