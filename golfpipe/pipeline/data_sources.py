@@ -33,6 +33,7 @@ def tokenize_arguments(
     files = found.files
     digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
     arguments = {
+        "sources": tuple(sources),
         "files": files,
         "left_out": found.left_out,
         "tokenizer": tokenizer,
