@@ -15,7 +15,7 @@ import torch
 
 from golfpipe.config.later import plain_model
 from golfpipe.data.shard_watch import ShardWatch
-from golfpipe.errors import GolfpipeError, Interrupted
+from golfpipe.errors import GolfpipeError, Interrupted, StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.processes import check_processes
 from golfpipe.jobs.unfinished import protect
@@ -35,6 +35,7 @@ from golfpipe.stages.validation import Validation
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.training.guarded import GuardedTrainer
+from golfpipe.training.leader import Pursuit
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
 from golfpipe.training.trainer import sequences_of_each
 
@@ -90,7 +91,9 @@ def _train(
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
         cores = CoreWatch(torch.get_num_threads() if trainer.device.type == "cpu" else 1)
-        events = _Events(job, out, trainer, log, validation, watch, stop, task, cores)
+        curve = job.arguments.get("leader")
+        pursuit = Pursuit(curve, trainer.max_steps) if curve is not None else None
+        events = _Events(job, out, trainer, log, validation, watch, stop, task, cores, pursuit)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -131,6 +134,7 @@ class _Events:
     stop_request: StopRequest
     task: Task
     cores: CoreWatch
+    pursuit: Pursuit | None = None
     exit_code: int = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
@@ -138,6 +142,10 @@ class _Events:
             self.job.context.reporter.warn(busy)
         self.training_log.add_steps(steps)
         self.task.advance(len(steps), f"loss {self.training_log.loss_text}")
+        if self.pursuit is not None:
+            behind = self.pursuit.behind((step.step, step.train_loss_nats) for step in steps)
+            if behind is not None:
+                raise StageFailed(behind)
 
     def validate(self, step: int) -> None:
         self.training_log.add_validation(self.validation.score(self.trainer))
