@@ -1,8 +1,9 @@
 """The estimate of a design's bits per byte: a law that is linear in logarithms, and what measured trainings change.
 
-ln bpb = c - a_body ln body - a_vocabulary ln V - a_text ln text - ... + coding. Every coefficient begins as a normal
-distribution whose mean and width come from published or measured trainings (docs/planning.md has their sources), so
-each estimate has an error from the start; measurements narrow both by Bayes' rule for linear models (Bishop 2006, 3.3).
+ln bpb = level + a_body ln body + a_text ln text + a_vocabulary ln(1 + table / body) + ... + coding loss. Every
+coefficient begins as a normal distribution whose mean and width come from published or measured trainings
+(docs/planning.md has their sources), so each estimate has an error from the start; measurements narrow both by Bayes'
+rule for linear models (Bishop 2006, 3.3).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from golfpipe.model.config import ModelConfig, multiplied_weights, parameter_cou
 PRIOR: Mapping[str, tuple[float, float]] = {
     "level": (math.log(2.352), 0.3),
     "body": (-0.076, 0.03),
-    "vocabulary": (-0.011, 0.005),
+    "vocabulary": (-0.04, 0.015),
     "text": (-0.057, 0.02),
     "n-grams": (-0.15, 0.15),
     "depth": (0.0, 0.02),
@@ -32,8 +33,9 @@ OTHER_DEVIATION = 0.01
 """The deviation of the effect of a setting that the law does not know, beside its first value; its mean is 0."""
 MEASURED_DEVIATION = 0.004
 """The deviation of a measured ln bpb from the law: 0.002 are seeds (0.0056 bits per byte of 2.61)."""
-_BODY, _TEXT, _NGRAMS = 661_504, 15e6, 81_920 / 661_504
-"""Where the level is at home: the body, the text in bytes, and the n-gram values for each weight of the body."""
+_BODY, _TEXT, _TABLE, _NGRAMS = 661_504, 15e6, 131_072 / 661_504, 81_920 / 661_504
+"""Where the level is at home: the body, the text in bytes, and the token table's and the n-gram tables' values for each
+weight of the body."""
 
 
 def coding_loss(bits: float, tokens_per_weight: float) -> float:
@@ -64,7 +66,7 @@ def features(
     return {
         "level": 1.0,
         "body": math.log(body / _BODY),
-        "vocabulary": math.log(model.vocab_size / 1024),
+        "vocabulary": math.log1p(model.vocab_size * model.model_dim / body) - math.log1p(_TABLE),
         "text": math.log(max(text, 1.0) / _TEXT),
         "n-grams": math.log1p(ngrams / body) - math.log1p(_NGRAMS),
         "depth": math.log(model.num_layers * 128 / (4 * model.model_dim)),

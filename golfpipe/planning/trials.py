@@ -13,22 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
 from golfpipe.errors import StageFailed
 from golfpipe.jobs.job import Context
-from golfpipe.loading.replay_log import LOG
+from golfpipe.loading.leader import BEHIND, LeaderCurve, leader_curve
 from golfpipe.pipeline.settings import Settings
 from golfpipe.planning.designs import Design
-from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact import open_artifact
 from golfpipe.store.files import write_file
-from golfpipe.store.metric_values import count
 from golfpipe.sweeps.grid import Grid
 from golfpipe.sweeps.plan import SweepCell, SweepPlan, SweepRequest, plan_sweep
 from golfpipe.sweeps.results import CellResult
-from golfpipe.training.leader import BEHIND, LeaderCurve, mean_bits
 
 MARGIN = 0.03
 """The share by which a training may be behind the leader's curve before it is stopped."""
@@ -61,7 +58,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """Where and how trials are run."""
+    """The place and the manner in which trials are run."""
 
     source: Path
     settings: Settings
@@ -191,16 +188,8 @@ def _curves(leader: Trial, ground: Ground) -> dict[int, LeaderCurve]:
         return {}
     for cell in plan.cells:
         trained = open_artifact(plan.steps[_training_of(plan, cell)].out)
-        losses, steps = _losses(trained), count(trained.manifest.metrics, "steps") or 1
-        bits = mean_bits(losses, steps, leader.design.bytes_per_token)
-        curves[cell.settings["seed"]] = LeaderCurve(bits=bits, bytes_per_token=1.0, margin=MARGIN)
+        curves[cell.settings["seed"]] = leader_curve(trained, leader.design.bytes_per_token, MARGIN)
     return curves
-
-
-def _losses(trained: Artifact) -> list[tuple[int, float]]:
-    lines = (trained.folder / LOG).read_text(encoding="utf-8").splitlines()
-    records: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return [(r["step"], r["train_loss_nats"]) for r in records if r["type"] == "step" and r["train_loss_nats"]]
 
 
 def _read_stopped(folder: Path) -> dict[str, str]:

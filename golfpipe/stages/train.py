@@ -19,6 +19,7 @@ from golfpipe.errors import GolfpipeError, Interrupted, StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.processes import check_processes
 from golfpipe.jobs.unfinished import protect
+from golfpipe.loading.leader import Pursuit
 from golfpipe.machine.busy import CoreWatch
 from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.fast_paths import paths_taken
@@ -35,7 +36,6 @@ from golfpipe.stages.validation import Validation
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.training.guarded import GuardedTrainer
-from golfpipe.training.leader import Pursuit
 from golfpipe.training.loop import FinishedStep, finish_steps, run_training
 from golfpipe.training.trainer import sequences_of_each
 

@@ -108,7 +108,7 @@ def test_the_law_alone_is_near_what_was_measured_on_tiny() -> None:
     for vocabulary, bpb in ((1024, 2.3551), (2048, 2.3408), (4096, 2.3219), (8192, 2.3469)):
         model = replace(TINY, vocab_size=vocabulary)
         found = features(model, bits=bits_at(model, 347e3), text=15e6, tokens=6e6)
-        assert law.estimate(found)[0] == pytest.approx(bpb, abs=0.013)
+        assert law.estimate(found)[0] == pytest.approx(bpb, abs=0.015)
 
 
 def test_the_loss_of_coding_is_that_of_the_measured_trellis_codes() -> None:

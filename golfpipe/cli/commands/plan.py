@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,15 +69,8 @@ def plan(
     from golfpipe.pipeline.seeds import parse_seeds
     from golfpipe.planning.plan import PlanRequest, make_plan
     from golfpipe.sweeps.plan import DEFAULT_THREADS
-    from golfpipe.sweeps.results import collect
-    from golfpipe.sweeps.run import run_sweep
 
     context = context_of(options)
-
-    def run(cells: SweepPlan) -> Sequence[CellResult]:
-        with sweep_view(cells, quiet=options.quiet) as show:
-            return collect(run_sweep(cells, workers_of(options, cells), show))
-
     planned = make_plan(
         PlanRequest(
             source=input_path(source),
@@ -89,13 +83,20 @@ def plan(
             settings=settings_of(options),
             context=replace(context, threads=context.threads or DEFAULT_THREADS),
             out=output_path(options.out),
-            run=run,
+            run=partial(_run_cells, options),
         )
     )
-    if planned.trials:
-        with beside_finished_work(context.reporter, f"{planned.folder / PLOT_FILE}"):
-            _write_plot(planned)
+    with beside_finished_work(context.reporter, f"{planned.folder / PLOT_FILE}"):
+        _write_plot(planned)
     return _answer(planned, commands)
+
+
+def _run_cells(options: SweepOptions, cells: SweepPlan) -> Sequence[CellResult]:
+    from golfpipe.sweeps.results import collect
+    from golfpipe.sweeps.run import run_sweep
+
+    with sweep_view(cells, quiet=options.quiet) as show:
+        return collect(run_sweep(cells, workers_of(options, cells), show))
 
 
 def _answer(planned: Planned, commands: bool) -> Answer:
@@ -210,6 +211,8 @@ def _write_plot(planned: Planned) -> None:
     from golfpipe.store.files import write_file
 
     scored = [trial for trial in planned.trials if trial.chosen]
+    if not scored:
+        return
     winner, first = planned.trials[-1], planned.ranking[0]
     keys = varied_keys([{"settings": one.design.settings} for one in planned.ranking])
     keys = [key for key in keys if not key.endswith("_heads")]

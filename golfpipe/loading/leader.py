@@ -5,9 +5,15 @@ Only losses on training text are looked at, so that what is stopped owes nothing
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
+
+from golfpipe.loading.replay_log import LOG
+from golfpipe.store.artifact import Artifact
+from golfpipe.store.metric_values import count
 
 BEHIND = "behind the leader"
 """The beginning of the message of a training that was stopped."""
@@ -39,6 +45,16 @@ def mean_bits(losses: Iterable[tuple[int, float]], max_steps: int, bytes_per_tok
         before = means[-1] if means else math.inf
         means.append(math.fsum(part) / len(part) / math.log(2) / bytes_per_token if part else before)
     return tuple(means)
+
+
+def leader_curve(trained: Artifact, bytes_per_token: float, margin: float) -> LeaderCurve:
+    """Return the curve of a finished training of tokens of so many bytes, for others of tokens like its own."""
+    lines = (trained.path / LOG).read_text(encoding="utf-8").splitlines()
+    records: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    steps = [record for record in records if record["type"] == "step" and record["train_loss_nats"] is not None]
+    losses = [(record["step"], record["train_loss_nats"]) for record in steps]
+    bits = mean_bits(losses, count(trained.manifest.metrics, "steps") or 1, bytes_per_token)
+    return LeaderCurve(bits=bits, bytes_per_token=bytes_per_token, margin=margin)
 
 
 @dataclass

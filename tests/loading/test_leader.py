@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from golfpipe.training.leader import BEHIND, PARTS, LeaderCurve, Pursuit, mean_bits
+from golfpipe.loading.leader import BEHIND, PARTS, LeaderCurve, Pursuit, mean_bits
 
 
 def test_parts_have_the_mean_of_their_losses_in_bits_per_byte() -> None:
