@@ -83,13 +83,7 @@ class Planned:
 
 def make_plan(request: PlanRequest) -> Planned:
     """Rank the designs that fit and try the best ones. Raises the project's errors; UsageError where none fits."""
-    source = open_source(request.source)
-    if source.is_model:
-        raise UsageError(
-            f"{source.path}: a model, but a plan is for text or token data",
-            path=str(source.path),
-            wanted=("token_data",),
-        )
+    source = open_source(request.source, ("token_data",))
     preset = request.settings.preset or request.settings.stages().default_preset
     request = replace(request, settings=replace(
         request.settings, preset=preset, overrides=(*_SETTINGS, *request.settings.overrides)

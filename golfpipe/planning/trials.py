@@ -47,6 +47,8 @@ class Trial:
     reported: tuple[float, ...] = ()
     """The same on the other half."""
     train_seconds: float | None = None
+    documents: tuple[int, ...] = ()
+    """The bytes of each validation document."""
     stopped: str | None = None
     """Why it was stopped, or what failed."""
 
@@ -88,6 +90,11 @@ def search(designs: Sequence[Design], ground: Ground) -> list[Trial]:
         found.sort(key=lambda trial: trial.bpb)
         if not found[0].chosen:
             raise StageFailed(f"no design could be trained: {found[0].stopped}", path=str(ground.folder))
+        if len({trial.documents for trial in found if trial.chosen}) > 1:
+            raise StageFailed(
+                "the tokenizers do not give the same validation documents, so scores cannot be compared",
+                hint="--vary without vocab",
+            )
         trials += reversed(found)  # the last one is the best
         designs = [trial.design for trial in found]
     return trials
@@ -178,6 +185,7 @@ def _trial(design: Design, share: float, found: Sequence[CellResult | str]) -> T
         chosen=tuple(half[0] for half in halves),
         reported=tuple(half[1] for half in halves),
         train_seconds=fmean(row.train_seconds or 0.0 for row in whole),
+        documents=tuple(scores[0]["bytes"].tolist()),
     )
 
 

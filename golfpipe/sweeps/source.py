@@ -74,12 +74,12 @@ class Source:
         return ARTIFACTS / f"{SWEEP}-{named_path(self.path).stem}"
 
 
-def open_source(path: Path) -> Source:
-    """Open the source. Raises UsageError, ArtifactError or DataError for what is none."""
+def open_source(path: Path, kinds: tuple[Kind, ...] = ("weights", *MODEL_KINDS, "token_data")) -> Source:
+    """Open text, or an artifact of one of the kinds. Raises UsageError, ArtifactError or DataError for what is none."""
     if _is_text(path):
         arguments, digest, _ = tokenize_arguments([path], tokenizer=None, separator=None, processes=None, name=None)
         return Source(path=path, artifact=None, arguments=arguments, digest=digest)
-    artifact = open_artifact(path, "weights", "token_data", *MODEL_KINDS)
+    artifact = open_artifact(path, *kinds)
     return Source(path=path, artifact=artifact, digest=artifact.manifest.digest)
 
 

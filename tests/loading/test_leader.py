@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from stage_chain import Chain
 
-from golfpipe.loading.leader import BEHIND, PARTS, LeaderCurve, Pursuit, mean_bits
+from golfpipe.errors import StageFailed
+from golfpipe.jobs.job import Job
+from golfpipe.jobs.run import run_job
+from golfpipe.loading.leader import BEHIND, PARTS, LeaderCurve, Pursuit, leader_curve, mean_bits
 
 
 def test_parts_have_the_mean_of_their_losses_in_bits_per_byte() -> None:
@@ -37,3 +43,16 @@ def test_another_length_and_another_tokenizer_are_compared_by_share_and_by_bytes
 def test_a_training_that_went_on_from_a_checkpoint_is_judged_by_what_it_saw() -> None:
     curve = LeaderCurve(bits=(1.0,) * PARTS, bytes_per_token=1.0, margin=0.03)
     assert Pursuit(curve, 160).behind([(step, 0.6) for step in range(100, 161)]) is None
+
+
+def test_a_training_behind_the_leader_ends_and_one_that_keeps_up_is_the_same(chain: Chain, tmp_path: Path) -> None:
+    def job(bits: float) -> Job:
+        curve = LeaderCurve(bits=(bits,) * PARTS, bytes_per_token=1.0, margin=0.03)
+        return replace(chain.job("train", str(tmp_path / f"{bits}"), data=chain.data), arguments={"leader": curve})
+
+    with pytest.raises(StageFailed, match=BEHIND):
+        run_job(replace(job(0.1), argument_digest=""))
+    kept = run_job(replace(job(99.0), argument_digest="")).artifact
+    assert kept.manifest.digest == chain.trained.manifest.digest and kept.manifest.key == job(0.1).key
+    curve = leader_curve(kept, 2.0, 0.03)
+    assert len(curve.bits) == PARTS and curve.bits[-1] < curve.bits[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from statistics import fmean
@@ -20,7 +20,6 @@ from golfpipe.reporter import beside_finished_work
 from golfpipe.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from golfpipe.planning.designs import Ranked
     from golfpipe.planning.plan import Planned
     from golfpipe.planning.trials import Trial
     from golfpipe.sweeps.plan import SweepPlan
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 8
 """Designs in the table, so that the answer is one screen of 24 lines."""
+_OWN_COLUMNS = ("data.vocab_size", "model.num_layers", "model.model_dim")
 PLOT_FILE = "plan.png"
 
 
@@ -137,47 +137,42 @@ def _heading(planned: Planned) -> list[str]:
 
 
 def _table(planned: Planned) -> list[str]:
+    """Return a line for each of the best designs. Settings without a column of their own take the place of two others,
+    so that lines fit 80 columns."""
+    from golfpipe.report.sweep_points import short_names, shown_value
+
+    keys = [key for key in _varied(one.design.settings for one in planned.ranking) if key not in _OWN_COLUMNS]
+    wide = [] if len(keys) > 1 else ["steps", "MB read"]
     rows = []
     for number, one in enumerate(planned.ranking[:MOST_LINES], start=1):
         design, model = one.design, one.design.model
-        rows.append(
-            [
-                str(number),
-                f"{model.vocab_size}",
-                f"{model.num_layers} x {model.model_dim}",
-                _others(planned, one),
-                f"{design.bits:.2f}",
-                f"{design.steps:,}",
-                f"{design.text() / 1e6:,.3g}",
-                f"{one.bpb:.3f}",
-                f"{one.behind:+.3f} +-{one.behind_error:.3f}" if number > 1 else "-",
-            ]
-        )
-    header = ["", "vocab", "layers", "also", "bits", "steps", "MB read", "bpb", "behind"]
-    kept = [i for i in range(len(header)) if header[i] != "also" or any(row[i] for row in rows)]
-    return format_table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
+        lengths = [f"{design.steps:,}", f"{design.text() / 1e6:,.3g}"] if wide else []
+        behind = f"{one.behind:+.3f} +-{one.behind_error:.3f}" if number > 1 else "-"
+        others = [shown_value(design.settings.get(key, "-")) for key in keys]
+        size = [str(number), f"{model.vocab_size}", f"{model.num_layers} x {model.model_dim}"]
+        rows.append([*size, *others, f"{design.bits:.2f}", *lengths, f"{one.bpb:.3f}", behind])
+    return format_table(["", "vocab", "layers", *short_names(keys).values(), "bits", *wide, "bpb", "behind"], rows)
 
 
-def _others(planned: Planned, one: Ranked) -> str:
-    """Return the settings of the design that have no column of their own."""
-    from golfpipe.report.sweep_points import label, varied_keys
+def _varied(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the keys in which designs differ; of those that go together the first."""
+    from golfpipe.report.sweep_points import varied_keys
 
-    shown = ("data.vocab_size", "model.num_layers", "model.model_dim", "model.num_heads", "model.num_kv_heads")
-    keys = varied_keys([{"settings": other.design.settings} for other in planned.ranking])
-    return label(one.design.settings, [key for key in keys if key not in shown])
+    keys = varied_keys([{"settings": one} for one in settings])
+    return [key for key in keys if not key.endswith(("_heads", "trigram_buckets"))]
 
 
 def _tried(planned: Planned) -> list[str]:
     """Return a line for each trial: the best of the longest round first."""
-    from golfpipe.report.sweep_points import label, varied_keys
+    from golfpipe.report.sweep_points import label
 
     if not planned.trials:
         return []
-    keys = varied_keys([{"settings": trial.design.settings} for trial in planned.trials])
+    keys = _varied(trial.design.settings for trial in planned.trials)
     shown = sorted(planned.trials, key=lambda trial: (-trial.share, trial.bpb))[:MOST_LINES]
     rows = [
         [
-            label(trial.design.settings, [key for key in keys if not key.endswith("_heads")]) or "the only one",
+            label(trial.design.settings, keys) or "the only one",
             f"{trial.share:.0%}",
             f"{trial.bpb:.4f}" if trial.chosen else "-",
             trial.stopped or f"{max(trial.chosen) - min(trial.chosen):.4f} between seeds",
@@ -207,15 +202,14 @@ def _conclusion(planned: Planned) -> list[str]:
 
 def _write_plot(planned: Planned) -> None:
     from golfpipe.report.plan_picture import DesignLine, plan_png
-    from golfpipe.report.sweep_points import label, varied_keys
+    from golfpipe.report.sweep_points import label
     from golfpipe.store.files import write_file
 
     scored = [trial for trial in planned.trials if trial.chosen]
     if not scored:
         return
     winner, first = planned.trials[-1], planned.ranking[0]
-    keys = varied_keys([{"settings": one.design.settings} for one in planned.ranking])
-    keys = [key for key in keys if not key.endswith("_heads")]
+    keys = _varied(one.design.settings for one in planned.ranking)
     lines = []
     for design in dict.fromkeys(id(trial.design) for trial in scored):
         own = sorted((trial for trial in scored if id(trial.design) == design), key=lambda trial: trial.share)
