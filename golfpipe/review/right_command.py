@@ -60,8 +60,9 @@ class Way:
 
 
 def with_right_command(error: GolfpipeError, words: Sequence[str]) -> GolfpipeError:
-    """Return the error; one about an input gets as its hint the commands that lead on. `words` are the user's."""
-    if not error.wanted or error.path is None:
+    """Return the error; one about an input gets as its hint the commands that lead on. `words` are the user's command,
+    without which there is none to put right."""
+    if not error.wanted or error.path is None or not words:
         return error
     try:
         sight = look(Path(error.path))
