@@ -29,6 +29,7 @@ from golfpipe.sweeps.results import CellResult
 
 MARGIN = 0.03
 """The share by which a training may be behind the leader's curve before it is stopped."""
+FEW_STEPS = 50
 STOPPED = "stopped.json"
 """The file that remembers which trainings were stopped, and why."""
 RunCells = Callable[[SweepPlan], Sequence[CellResult]]
@@ -82,8 +83,13 @@ def round_sizes(designs: int) -> list[tuple[int, float]]:
 def search(designs: Sequence[Design], ground: Ground) -> list[Trial]:
     """Return the trials of all rounds, the winner's last. The most promising design comes first in `designs`."""
     trials: list[Trial] = []
+    fewest = round(round_sizes(len(designs))[0][1] * min(design.steps for design in designs))
+    if fewest < FEW_STEPS:
+        ground.context.reporter.warn(f"the shortest training has {fewest} steps, which say little: more --seconds")
     for size, share in round_sizes(len(designs)):
         designs = designs[:size]
+        if len(designs) == 1 and share < 1:  # the others were stopped
+            continue
         [leader] = _tried(designs[:1], share, ground, {})
         curves = _curves(leader, ground)
         found = [leader, *_tried(designs[1:], share, ground, curves)]
@@ -96,7 +102,7 @@ def search(designs: Sequence[Design], ground: Ground) -> list[Trial]:
                 hint="--vary without vocab",
             )
         trials += reversed(found)  # the last one is the best
-        designs = [trial.design for trial in found]
+        designs = [trial.design for trial in found if trial.chosen]
     return trials
 
 

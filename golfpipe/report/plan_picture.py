@@ -14,7 +14,7 @@ from golfpipe.report.svg import INK, MUTED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HEIGHT, _KEY_LINE, _KEY_COLUMNS = 3.3, 0.18, 2
+_HEIGHT, _KEY_LINE = 3.3, 0.18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class DesignLine:
 
 def plan_png(lines: Sequence[DesignLine]) -> bytes:
     """Return the picture as a PNG on white."""
-    height = _HEIGHT + _KEY_LINE * -(-len(lines) // _KEY_COLUMNS)
+    height = _HEIGHT + _KEY_LINE * len(lines)
     return render_png(partial(_draw, lines, lambda color: PRINTED.get(color, color)), height)
 
 
@@ -55,15 +55,15 @@ def _draw(lines: Sequence[DesignLine], color: Callable[[str], str], figure: Figu
         else:
             axes.plot(seconds, bpb, color=ink, lw=1.8 if line.is_winner else 1.1, marker="o", ms=5)
         axes.annotate(
-            str(number), (seconds[-1], bpb[-1]), xytext=(7, 2), textcoords="offset points", fontsize=7.5,
-            color=color(INK),
+            str(number), (seconds[-1], bpb[-1]), xytext=(-13 if line.is_estimate else 7, 2),
+            textcoords="offset points", fontsize=7.5, color=color(INK),
         )  # fmt: skip
         if line.reported is not None:
             axes.plot(seconds[-1], line.reported, marker="*", ms=11, color=ink, markeredgewidth=0)
         note = " (winner; star: other half)" if line.is_winner else " (estimate)" if line.is_estimate else ""
         texts.append(f"{number}  {line.label}{note}")
     figure.legend(
-        [Line2D([], [], ls="") for _ in lines], texts, loc="outside lower left", ncols=_KEY_COLUMNS, frameon=False,
+        [Line2D([], [], ls="") for _ in lines], texts, loc="outside lower left", frameon=False,
         fontsize=7.5, handlelength=0, handletextpad=0, labelcolor=color(INK),
     )  # fmt: skip
     axes.margins(x=0.08, y=0.12)
@@ -73,3 +73,4 @@ def _draw(lines: Sequence[DesignLine], color: Callable[[str], str], figure: Figu
     axes.set_xticks([tick for tick, after in zip(ticks, [*ticks[1:], 1e99], strict=True) if after > 1.15 * tick])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="minor", size=0)

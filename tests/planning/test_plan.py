@@ -6,15 +6,18 @@ import json
 import math
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from recording_reporter import RecordingReporter
 from sweep_inline import in_this_process
 
 from golfpipe.cli.app import main
 from golfpipe.loading.document_scores import read_document_scores
-from golfpipe.planning.trials import half_scores, round_sizes
+from golfpipe.planning import trials
+from golfpipe.planning.trials import Trial, half_scores, round_sizes, search
 from golfpipe.store.artifact import open_artifact
 
 WORDS = ["plan", "my-texts", "--bytes", "14e3", "--seconds", "1", "--preset", "tiny"]
@@ -33,6 +36,34 @@ def test_rounds_halve_the_designs_and_double_the_steps() -> None:
     assert round_sizes(1) == [(1, 1.0)]
     assert round_sizes(3) == [(3, 0.25), (2, 0.5), (1, 1.0)]
     assert round_sizes(8) == [(8, 0.125), (4, 0.25), (2, 0.5), (1, 1.0)]
+
+
+def test_the_better_half_goes_on_and_what_was_stopped_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Designs are numbers here, and the scores are theirs; the leader of a round goes first."""
+    said = RecordingReporter()
+    rounds: list[tuple[float, list[int]]] = []
+
+    def tried(designs: list[Any], share: float, ground: Any, curves: Any) -> list[Trial]:
+        rounds.append((share, [design.number for design in designs]))
+        return [
+            Trial(design=design, share=share, stopped="behind the leader")
+            if design.number in stopped
+            else Trial(design=design, share=share, chosen=(float(design.number),))
+            for design in designs
+        ]
+
+    monkeypatch.setattr(trials, "_tried", tried)
+    monkeypatch.setattr(trials, "_curves", lambda leader, ground: {})
+    ground: Any = SimpleNamespace(context=SimpleNamespace(reporter=said), folder=Path())
+    designs: list[Any] = [SimpleNamespace(number=number, steps=100) for number in (3, 1, 4, 2)]
+    stopped: set[int] = set()
+    found = search(designs, ground)
+    assert rounds == [(0.25, [3]), (0.25, [1, 4, 2]), (0.5, [1]), (0.5, [2]), (1.0, [1]), (1.0, [])]
+    assert (found[-1].bpb, found[-1].share) == (1.0, 1.0) and "25 steps" in said.warnings[0]
+    rounds.clear()
+    stopped = {1, 2, 4}
+    assert search(designs, ground)[-1].bpb == 3.0
+    assert rounds == [(0.25, [3]), (0.25, [1, 4, 2]), (1.0, [3]), (1.0, [])]
 
 
 def test_the_halves_are_of_whole_documents_and_together_the_whole() -> None:
