@@ -1,4 +1,4 @@
-"""`golfpipe plan TEXT_OR_DATA --bytes N --seconds N`"""
+"""`golfpipe plan TEXT_OR_DATA --bytes 16e6 --seconds 600`"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def plan(
         bool, typer.Option("--commands", help="Print the command of each design, the best one first.")
     ] = False,
 ) -> Answer:
-    """Say what to train with so many bytes and seconds: the designs that fit, ranked by an estimate with its error.
+    """Choose a design for so many bytes and seconds: those that fit, ranked by an estimate with its error.
 
     Reads text or token_data. With --try or --hardware this it writes artifacts/plan-NAME: the trainings, step times and
     plan.png; the same command goes on after an interruption. The estimate is a law whose coefficients begin at
