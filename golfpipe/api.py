@@ -237,9 +237,10 @@ def submit(*evaluations: Source, **options: Unpack[Options]) -> Artifact:
 
 @_strict
 def sweep(
-    model: Source,
+    source: Source,
     grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
     *,
+    seeds: Sequence[int] = (),
     data: Source | None = None,
     stages: Sequence[str] | None = None,
     sample: int | None = None,
@@ -262,7 +263,8 @@ def sweep(
     threads = options.get("threads", DEFAULT_THREADS)
     plan = plan_sweep(
         SweepRequest(
-            model=_known_path(model),
+            source=_known_path(source),
+            seeds=(*seeds,),
             data=_path(data),
             grids=grids,
             stages=tuple(stages) if stages is not None else None,

@@ -33,6 +33,7 @@ from golfpipe.cli.commands.generate import generate
 from golfpipe.cli.commands.import_checkpoint import import_checkpoint
 from golfpipe.cli.commands.ls import ls
 from golfpipe.cli.commands.pack import pack
+from golfpipe.cli.commands.plan import plan
 from golfpipe.cli.commands.presets import presets
 from golfpipe.cli.commands.quantize import quantize
 from golfpipe.cli.commands.report import report
@@ -82,6 +83,7 @@ config_app = typer.Typer(**_typer_settings, help="Show and explain the settings;
 
 _Command = Callable[..., Any]
 COMMANDS: tuple[tuple[typer.Typer, str, str | None, _Command], ...] = (
+    (app, "plan", WHOLE, plan),
     (app, "run", WHOLE, run),
     (data_app, "demo", None, data_demo),
     (data_app, "tokenize", None, data_tokenize),
@@ -121,7 +123,7 @@ GROUPS = ((data_app, "data", STEPS), (vendor_app, "vendor", REVIEW), (config_app
 
 # fmt: off
 PIPELINE_ORDER = (
-    "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
+    "plan", "run", "data", "train", "import", "quantize", "pack", "ttt", "evaluate", "evaluate merge", "submit",
     "ls", "status", "sweep", "diff", "compare", "audit", "trial", "generate", "unpack", "vendor", "clean",
     "report", "config", "presets", "doctor",
 )

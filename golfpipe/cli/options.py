@@ -115,6 +115,36 @@ class StageOptions(WorkOptions):
     ] = None
 
 
+class Executor(StrEnum):
+    """The place where the cells of a sweep run."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(StageOptions):
+    """Options of the commands that run the cells of a sweep."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j", "--jobs", min=1, help="Processes at a time; default cores / threads.", rich_help_panel=_MACHINE
+        ),
+    ] = None
+    executor: Annotated[
+        Executor, typer.Option(help="slurm submits the cells as a job array.", rich_help_panel=_MACHINE)
+    ] = Executor.local
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Option of sbatch, e.g. partition=gpu or time=2:00:00. Repeatable.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedOptions(StageOptions):
     """Options of the commands whose work many processes can share."""

@@ -74,6 +74,8 @@ class _Lines:
 def _outcome(row: CellResult) -> str:
     if row.state == "failed":
         return f"failed: {row.error}"
+    if row.val_bpb is None and row.total_bytes is None:
+        return "done"
     size = f", {row.total_bytes:,} B" if row.total_bytes is not None else ""
     return f"{format_metric('val_bpb', row.val_bpb)} bpb{size}"
 

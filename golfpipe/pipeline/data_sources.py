@@ -31,13 +31,15 @@ def tokenize_arguments(
     separator: str | None,
     processes: int | None,
     name: str | None,
-    settings: Resolved,
+    settings: Resolved | None = None,
 ) -> tuple[dict[str, Any], str, Path]:
-    """Arguments, their digest and the default output of `data tokenize` with these settings. Raises DataError."""
+    """Arguments, their digest and the output of `data tokenize`, by default a folder that is named for the settings.
+    Raises DataError."""
     found = find_text_files(sources)
     files = found.files
     digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
     arguments = {
+        "sources": tuple(sources),
         "files": files,
         "left_out": found.left_out,
         "tokenizer": tokenizer,

@@ -196,6 +196,8 @@ class QuantizeConfig(QuantPolicy):
         return self.target_bytes != "none" or self.target_bits > 0
 
 
+MIN_OPEN_VALUES = 256
+"""A float tensor with fewer values keeps its floats under a target: a header and steps would cost more."""
 LIMIT_MARGIN = 2_000
 """Bytes that target_bytes=limit leaves free under the limit."""
 

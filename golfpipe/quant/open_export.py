@@ -12,7 +12,7 @@ from golfpipe.codec.pieces import Piece
 from golfpipe.errors import StageFailed
 from golfpipe.quant.calibration_data import CalibrationData
 from golfpipe.quant.code_search import for_each
-from golfpipe.quant.config import QuantizeConfig, TensorClass
+from golfpipe.quant.config import MIN_OPEN_VALUES, QuantizeConfig, TensorClass
 from golfpipe.quant.float_piece import float_piece
 from golfpipe.quant.open_tensor import OpenTensor
 from golfpipe.quant.quantizer import Quantized, QuantizeWork, Solution
@@ -21,9 +21,6 @@ from golfpipe.quant.sensitivity import Sensitivity, flat_sensitivity, measured_s
 from golfpipe.quant.solver import solve_level
 
 # Shapes: R rows, C values per row
-
-MIN_OPEN_VALUES = 256
-"""A float tensor with fewer values keeps its floats under a target: a header and steps would cost more."""
 
 _STEP_OF_ONE_BIT = math.sqrt(2 * math.pi * math.e)
 """A Gaussian's entropy in steps is log2(sqrt(2 pi e) std / step) bits."""

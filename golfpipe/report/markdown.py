@@ -11,6 +11,7 @@ from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, open_rules, run_rules
 from golfpipe.report.section_stages import stage_row
 from golfpipe.report.section_sweep import sweep_rows
+from golfpipe.report.sweep_designs import shown_rows
 from golfpipe.report.sweep_points import read_sweep, sweep_points
 from golfpipe.report.sweep_summary import summarize
 from golfpipe.report.verdict import gather_numbers, verdict
@@ -38,7 +39,7 @@ def markdown_report(folders: Sequence[Path]) -> str:
 
 
 def _run(run: RunData) -> dict[str, Any]:
-    rows = read_sweep(run.sweep)
+    rows = shown_rows(read_sweep(run.sweep))
     cells = sweep_rows(rows)
     return {
         "overview": overview(run),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 12
 """The most of the best cells that get a name; all are in the table."""
+_AXES = {"total_bytes": "bytes of weights and code", "train_seconds": "seconds of training, at equal bytes"}
 _HEIGHT: dict[Width, float] = {"wide": 3.1, "narrow": 2.9}
 _MOST_OF_HALF = 10.0
 """The most heights of the better half of the scores that the axis shows."""
@@ -55,7 +56,7 @@ def _draw(found: SweepPoints, width: Width, color: Callable[[str], str], figure:
     for number, point in enumerate(best[:MOST_NAMED], start=1):
         if point.val_bpb <= top:
             axes.annotate(
-                str(number), (point.total_bytes, point.val_bpb), xytext=(6, 6), textcoords="offset points",
+                str(number), (point.x, point.val_bpb), xytext=(6, 6), textcoords="offset points",
                 fontsize=7.5, color=color(INK),
             )  # fmt: skip
     _key(figure, best[:MOST_NAMED], width, color)
@@ -67,14 +68,14 @@ def _draw(found: SweepPoints, width: Width, color: Callable[[str], str], figure:
     axes.set_title(
         "bits per byte" if width == "narrow" else "bits per byte (lower is better)"
     )  # the limit is beside it
-    axes.set_xlabel("bytes of weights and code", loc="right")
+    axes.set_xlabel(_AXES[found.axis], loc="right")
     axes.xaxis.set_major_locator(MaxNLocator(3 if width == "narrow" else 6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _place(point: SweepPoint) -> tuple[int, float]:
-    return point.total_bytes, point.val_bpb
+def _place(point: SweepPoint) -> tuple[float, float]:
+    return point.x, point.val_bpb
 
 
 def _draw_cells(
@@ -84,20 +85,20 @@ def _draw_cells(
     knee."""
     rest = [point for point in points if not point.pareto and point.val_bpb <= top]
     axes.plot(
-        [p.total_bytes for p in rest], [p.val_bpb for p in rest], ls="", marker="o", ms=4.5,
+        [p.x for p in rest], [p.val_bpb for p in rest], ls="", marker="o", ms=4.5,
         color=color(MUTED), alpha=0.55, markeredgewidth=0,
     )  # fmt: skip
     axes.plot(
-        [p.total_bytes for p in best], [p.val_bpb for p in best], color=color(series_color(0)), lw=1.2, marker="o",
+        [p.x for p in best], [p.val_bpb for p in best], color=color(series_color(0)), lw=1.2, marker="o",
         ms=6.5, drawstyle="steps-post",
     )  # fmt: skip
     for point in best:
         if point.noise is not None:
-            axes.plot([point.total_bytes] * 2, point.noise, color=color(INK), lw=0.9, marker="_", ms=6, zorder=3)
+            axes.plot([point.x] * 2, point.noise, color=color(INK), lw=0.9, marker="_", ms=6, zorder=3)
     for point in points:
         if point.knee:
             axes.plot(
-                point.total_bytes, point.val_bpb, marker="o", ms=13, markerfacecolor="none", markeredgewidth=1.3,
+                point.x, point.val_bpb, marker="o", ms=13, markerfacecolor="none", markeredgewidth=1.3,
                 markeredgecolor=color(series_color(1)),
             )  # fmt: skip
 
@@ -138,12 +139,12 @@ def _off_axis(
     for point in points:
         ink = color(series_color(0) if point.pareto else MUTED)
         axes.plot(
-            point.total_bytes, 0.98, transform=axes.get_xaxis_transform(), marker="^", ms=6, color=ink,
+            point.x, 0.98, transform=axes.get_xaxis_transform(), marker="^", ms=6, color=ink,
             markeredgewidth=0,
         )  # fmt: skip
         if point in named:
             axes.annotate(
-                f"{named.index(point) + 1}:  {point.val_bpb:.2f}", (point.total_bytes, 0.98),
+                f"{named.index(point) + 1}:  {point.val_bpb:.2f}", (point.x, 0.98),
                 xycoords=("data", "axes fraction"), xytext=(0, -14), textcoords="offset points", fontsize=7.5,
                 ha="center", color=color(INK),
             )  # fmt: skip
@@ -159,7 +160,7 @@ def _limit_line(axes: Axes, points: Sequence[SweepPoint], limit: int | None, col
     """Draw a line at the limit, or only a note where it is so far off that the cells would become one dot."""
     if limit is None:
         return
-    sizes = [point.total_bytes for point in points]
+    sizes = [point.x for point in points]
     span = max(sizes) - min(sizes) or max(sizes)
     if min(sizes) - span <= limit <= max(sizes) + span:
         axes.axvline(limit, color=color(series_color(1)), lw=1.3, ls=(0, (4, 1.5)))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from golfpipe.report.pareto import pareto_figure
 from golfpipe.report.run_data import RunData
 from golfpipe.report.svg import Drawing, drawing
+from golfpipe.report.sweep_designs import shown_rows
 from golfpipe.report.sweep_points import label, read_sweep, sweep_points, varied_keys
 from golfpipe.report.sweep_summary import SweepSummary, difference_text, summarize
 from golfpipe.store.metric_values import count, flag, mapping, number, text
@@ -50,6 +51,7 @@ def sweeps(runs: Sequence[RunData]) -> list[Sweep]:
 
 
 def _sweep(name: str, rows: Sequence[Mapping[str, Any]], index: int) -> Sweep:
+    rows = shown_rows(rows)
     found = sweep_points(rows)
     draw, title = partial(pareto_figure, found), "Bytes against bits per byte of every cell"
     figure = drawing(draw, name=f"sweep-{index}", title=title) if found.points else None

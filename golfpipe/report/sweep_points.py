@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.report.run_data import SWEEP_RESULTS
+from golfpipe.report.sweep_designs import are_trained, size_axis
 from golfpipe.store.metric_values import count, flag, mapping, number
 
 MAX_RESULT_BYTES = 64_000_000
@@ -21,6 +22,8 @@ class SweepPoint:
     label: str
     """The settings in which it differs from other cells, as 'mlp.bits 3, coder range'."""
     total_bytes: int
+    x: float
+    """What the score is set against: the bytes, or the seconds of training."""
     val_bpb: float
     noise: tuple[float, float] | None
     """Ends of the 95 % interval of its score beside that of the unquantized weights, in bits per byte."""
@@ -34,25 +37,29 @@ class SweepPoints:
     """What the picture of a sweep shows."""
 
     points: list[SweepPoint]
+    axis: str
+    """The name of the measure `x`: total_bytes or train_seconds."""
     limit: int | None
-    """The limit in bytes, where the rows have one."""
+    """The limit in bytes, where the rows have one and bytes are the axis."""
     unquantized: list[float]
-    """The scores of the unquantized weights, one for each way of scoring."""
+    """The scores of the unquantized weights, one for each way of scoring; none where every cell has weights of its
+    own."""
 
 
 def sweep_points(rows: Sequence[Mapping[str, Any]]) -> SweepPoints:
     """Return what the rows of results.jsonl have for the picture."""
-    varied = varied_keys(rows)
+    varied, axis, trained = varied_keys(rows), size_axis(rows), are_trained(rows)
     limits = [limit for row in rows if (limit := count(row, "limit_bytes")) is not None]
-    unquantized = {bpb for row in rows if (bpb := number(row, "unquantized_bpb")) is not None}
+    unquantized = {bpb for row in rows if not trained and (bpb := number(row, "unquantized_bpb")) is not None}
     return SweepPoints(
-        points=[point for row in rows if (point := _point(row, varied)) is not None],
-        limit=limits[-1] if limits else None,
+        points=[point for row in rows if (point := _point(row, varied, axis)) is not None],
+        axis=axis,
+        limit=limits[-1] if limits and axis == "total_bytes" else None,
         unquantized=sorted(unquantized),
     )
 
 
-def _point(row: Mapping[str, Any], varied: Sequence[str]) -> SweepPoint | None:
+def _point(row: Mapping[str, Any], varied: Sequence[str], axis: str) -> SweepPoint | None:
     size, bpb = count(row, "total_bytes"), number(row, "val_bpb")
     if size is None or bpb is None:
         return None
@@ -60,6 +67,7 @@ def _point(row: Mapping[str, Any], varied: Sequence[str]) -> SweepPoint | None:
     return SweepPoint(
         label=label(mapping(row, "settings"), varied) or "the only cell",
         total_bytes=size,
+        x=number(row, axis) or 0.0,
         val_bpb=bpb,
         noise=(start + low, start + high) if start is not None and low is not None and high is not None else None,
         pareto=flag(row, "pareto") is True,

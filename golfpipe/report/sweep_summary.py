@@ -27,7 +27,7 @@ class SweepSummary(NamedTuple):
     rule: str | None
     """Why the knee is the knee."""
     commands: list[str]
-    """Shell commands that make the knee's model once more, in a run folder of its own."""
+    """Shell commands that make the knee's model once more, or the best one of trainings, in a run folder of its own."""
     no_noise: str | None
     """Why differences have no noise, where one has none."""
 
@@ -37,13 +37,14 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> SweepSummary:
     points = sweep_points(rows).points
     fitting = [point for point in points if point.fits] or points
     best = min(fitting, key=lambda point: (point.val_bpb, point.total_bytes), default=None)
+    row_of_best = next((row for row in rows if best is not None and _place_of(row) == _place(best)), None)
     knee = next((point for point in points if point.knee), None)
     return SweepSummary(
         packed=_packed(rows),
-        best=_best(best, rows) if best is not None else None,
+        best=_best(best, row_of_best) if best is not None and row_of_best is not None else None,
         knee=_knee(knee, best) if knee is not None and best is not None else None,
         rule=RULE if knee is not None else None,
-        commands=next((_commands(row) for row in rows if flag(row, "knee")), []),
+        commands=_commands(next((row for row in rows if flag(row, "knee")), row_of_best or {})),
         no_noise=next((why for row in rows if (why := text(row, "no_noise")) is not None), None),
     )
 
@@ -67,8 +68,11 @@ def _packed(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def _best(best: SweepPoint, rows: Sequence[Mapping[str, Any]]) -> str:
-    row = next(row for row in rows if (number(row, "val_bpb"), count(row, "total_bytes")) == _place(best))
+def _place_of(row: Mapping[str, Any]) -> tuple[float | None, int | None]:
+    return number(row, "val_bpb"), count(row, "total_bytes")
+
+
+def _best(best: SweepPoint, row: Mapping[str, Any]) -> str:
     against = difference_text(row)
     beside = f", {against} bpb against the unquantized weights" if against is not None else ""
     return f"{best.label}: {best.val_bpb:.4f} bpb, {format_bytes(best.total_bytes)}{beside}"

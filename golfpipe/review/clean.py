@@ -23,9 +23,10 @@ from golfpipe.store.files import named_path, owner_of, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
-from golfpipe.sweeps.plan import CELLS, SWEEP
+from golfpipe.sweeps.chains import CELLS
 from golfpipe.sweeps.results import RESULTS_FILE
 from golfpipe.sweeps.run import FINISHED
+from golfpipe.sweeps.source import SWEEP
 
 KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "weights", "token_data", "submission")
 """Kinds that are removed only by name: hours of work, others' input, and what may have been handed in."""

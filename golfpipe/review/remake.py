@@ -16,7 +16,7 @@ from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.store.search import find_artifact
 from golfpipe.sweeps.grid import override_texts
-from golfpipe.sweeps.plan import step_words
+from golfpipe.sweeps.words import step_words
 
 
 def way_out(artifact: Artifact) -> str:

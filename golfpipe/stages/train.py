@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from golfpipe.data.shard_watch import ShardWatch
-from golfpipe.errors import GolfpipeError, Interrupted
+from golfpipe.errors import GolfpipeError, Interrupted, StageFailed
 from golfpipe.jobs.job import Job
 from golfpipe.jobs.processes import check_processes
 from golfpipe.jobs.unfinished import protect
+from golfpipe.loading.leader import Pursuit
 from golfpipe.machine.busy import CoreWatch
 from golfpipe.machine.compiling import compiled_passes, compiles
 from golfpipe.machine.fast_paths import paths_taken
@@ -89,7 +90,9 @@ def _train(
         task.advance(trainer.steps_done)
         _begin_log(job, trainer, log, resumed)
         cores = CoreWatch(torch.get_num_threads() if trainer.device.type == "cpu" else 1)
-        events = _Events(job, out, trainer, log, validation, watch, stop, task, cores)
+        curve = job.arguments.get("leader")
+        pursuit = Pursuit(curve, trainer.max_steps) if curve is not None else None
+        events = _Events(job, out, trainer, log, validation, watch, stop, task, cores, pursuit)
         try:
             reason = run_training(trainer, events)
         except GolfpipeError:
@@ -130,6 +133,7 @@ class _Events:
     stop_request: StopRequest
     task: Task
     cores: CoreWatch
+    pursuit: Pursuit | None = None
     exit_code: int = 0
 
     def log(self, steps: list[FinishedStep]) -> None:
@@ -137,6 +141,10 @@ class _Events:
             self.job.context.reporter.warn(busy)
         self.training_log.add_steps(steps)
         self.task.advance(len(steps), f"loss {self.training_log.loss_text}")
+        if self.pursuit is not None:
+            behind = self.pursuit.behind((step.step, step.train_loss_nats) for step in steps)
+            if behind is not None:
+                raise StageFailed(behind)
 
     def validate(self, step: int) -> None:
         self.training_log.add_validation(self.validation.score(self.trainer))

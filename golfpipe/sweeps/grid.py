@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from golfpipe.choices import nearest
 from golfpipe.config.override import fitting, is_text, override_text, parse_override
+from golfpipe.config.schema import PipelineConfig, Plain, all_keys, key_type, plain_config, setting_value
 from golfpipe.config.yaml_file import parse_yaml, read_yaml
 from golfpipe.errors import ConfigError
 
@@ -69,6 +71,39 @@ def expand(grids: Sequence[Grid], *, sample: int | None = None, seed: int = 0) -
         return found
     chosen = sorted(random.Random(seed).sample(range(len(found)), sample))
     return [found[index] for index in chosen]
+
+
+def parse_without(texts: Sequence[str]) -> Cell:
+    """Return the keys of `--without key,key=value` with the values that leave them out, None where none is given.
+
+    Raises ConfigError for an unknown key.
+    """
+    off: Cell = {}
+    for text in ",".join(texts).split(","):
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key:
+            raise ConfigError(f"--without {text!r}: expected keys between commas, e.g. model.bigram_buckets=0")
+        off[key] = parse_grid([f"{key}={value}"])[key][0] if equals else None
+        if key_type(key) is None:
+            raise ConfigError(f"--without {key}: unknown key", hint=nearest(key, all_keys()))
+    return off
+
+
+def leave_one_out(grids: Sequence[Grid], off: Cell, plain: Plain) -> list[Grid]:
+    """Return each grid once with all settings as they are in the plain configuration, and once for each key of `off`
+    with its value there, or golfpipe's default for None. Raises ConfigError where that is the value that it has."""
+    everything = {key: setting_value(plain, key) for key in off}
+    default = plain_config(PipelineConfig())
+    variants = [everything]
+    for key, value in off.items():
+        left_out = setting_value(default, key) if value is None else value
+        if left_out == everything[key]:
+            raise ConfigError(
+                f"--without {key}: is {override_text(key, left_out)} already",
+                hint=f"--without {key}=VALUE, with the value that turns it off",
+            )
+        variants.append(everything | {key: left_out})
+    return [{key: [value] for key, value in variant.items()} | grid for grid in grids for variant in variants]
 
 
 def override_texts(cell: Mapping[str, Any]) -> tuple[str, ...]:

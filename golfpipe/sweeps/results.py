@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from golfpipe.config.override import override_text
+from golfpipe.pipeline.single import ARTIFACTS
 from golfpipe.report.frontier import knee_index, pareto_indices
 from golfpipe.reporter import beside_finished_work
 from golfpipe.store.artifact import Artifact, try_open
@@ -23,8 +24,10 @@ from golfpipe.store.manifest import Kind
 from golfpipe.store.metric_values import count, flag, number
 from golfpipe.sweeps.grid import Cell
 from golfpipe.sweeps.noise import Noise, NoiseTable
-from golfpipe.sweeps.plan import SweepPlan, cell_commands
+from golfpipe.sweeps.plan import SweepPlan
 from golfpipe.sweeps.run import FINISHED, StepRun, StepState, SweepRun, inspect_sweep, run_sweep
+from golfpipe.sweeps.source import SWEEP
+from golfpipe.sweeps.words import cell_commands
 from golfpipe.sweeps.workers import Workers
 
 RESULTS_FILE = "results.jsonl"
@@ -34,7 +37,7 @@ RECORD_SECONDS = 2.0
 """The least seconds between two writings of the results while the sweep runs."""
 _MEASURES = (
     "val_bpb", "unquantized_bpb", "difference", "low", "high", "val_loss_nats", "packed_bytes", "total_bytes",
-    "limit_bytes", "fits", "relative_mse", "eligible", "seconds",
+    "limit_bytes", "fits", "relative_mse", "eligible", "steps", "train_seconds", "text_bytes", "seconds",
 )  # fmt: skip
 
 
@@ -62,6 +65,12 @@ class CellResult:
     fits: bool | None = None
     relative_mse: float | None = None
     eligible: bool | None = None
+    steps: int | None = None
+    """The steps of the cell's own training; None where the sweep begins with a model, as for the next two."""
+    train_seconds: float | None = None
+    """The seconds of its clock."""
+    text_bytes: int | None = None
+    """The bytes of text in the tokens that it read."""
     seconds: float | None = None
     """The seconds of the cell's steps, shared ones included."""
     pareto: bool = False
@@ -69,7 +78,8 @@ class CellResult:
     knee: bool = False
     """True for the cell to take: the knee of those that fit or, where none does, of all."""
     commands: list[list[str]] = field(default_factory=list)
-    """Of the knee: the words of the commands that make its model once more, in a run folder of its own."""
+    """Of the knee, and of every training: the words of the commands that make its model once more, in a run folder of
+    its own."""
     artifacts: dict[str, str]
     """The folder of each stage's artifact, and of the `unquantized` weights' evaluation."""
     digest: str | None = None
@@ -86,9 +96,13 @@ def collect(run: SweepRun, noise: NoiseTable | None = None) -> list[CellResult]:
     rows = [_row(run, index, opened, noise) for index in range(len(run.plan.cells))]
     best = pareto_indices([(row.total_bytes, row.val_bpb) for row in rows])
     rows = [replace(row, pareto=index in best) for index, row in enumerate(rows)]
+    if not run.plan.source.is_model:
+        made = ARTIFACTS / f"{run.plan.folder.name.removeprefix(f'{SWEEP}-')}-best"
+        every = [cell_commands(run.plan, cell, made) for cell in run.plan.cells]
+        return [replace(row, commands=commands) for row, commands in zip(rows, every, strict=True)]
     knee = _knee(rows)
     if knee is not None:
-        folder = named_path(named_path(run.plan.model.path).parent)
+        folder = named_path(named_path(run.plan.source.path).parent)
         commands = cell_commands(run.plan, run.plan.cells[knee], folder.parent / f"{folder.name}-knee")
         rows[knee] = replace(rows[knee], knee=True, commands=commands)
     return rows
@@ -192,11 +206,12 @@ def write_plot(folder: Path, rows: Sequence[CellResult]) -> Path | None:
     """Write pareto.png and return its path; None if no cell has bytes and score. A picture of earlier results never
     stays, not even where this one fails."""
     from golfpipe.report.pareto import pareto_png
+    from golfpipe.report.sweep_designs import shown_rows
     from golfpipe.report.sweep_points import sweep_points
 
     path = folder / PLOT_FILE
     path.unlink(missing_ok=True)
-    found = sweep_points([asdict(row) for row in rows])
+    found = sweep_points(shown_rows([asdict(row) for row in rows]))
     if not found.points:
         return None
     write_file(path, pareto_png(found))
@@ -216,7 +231,7 @@ def _row(run: SweepRun, index: int, opened: Mapping[str, Artifact | None], noise
     cell, steps = run.plan.cells[index], run.of_cell(index)
     found = {step.step.request.stage: artifact for step in steps if (artifact := opened.get(step.step.id))}
     unquantized = opened.get(cell.unquantized) if cell.unquantized is not None else None
-    chain = [run.plan.model, *found.values()]
+    chain = [*([run.plan.source.artifact] if run.plan.source.artifact is not None else []), *found.values()]
     score, packed, quantized = (_metrics(chain, kind) for kind in ("evaluation", "packed_model", "quantized_model"))
     failed = next((step for step in steps if step.state == "failed"), None)
     seconds = [number(artifact.manifest.metrics, "seconds") for artifact in found.values()]
@@ -224,7 +239,8 @@ def _row(run: SweepRun, index: int, opened: Mapping[str, Artifact | None], noise
         settings=dict(cell.settings),
         state=run.cell_state(index),
         val_bpb=number(score, "val_bpb"),
-        **_against(unquantized, chain[-1], noise),
+        **(_against(unquantized, chain[-1], noise) if found else {}),
+        **_training(found, chain),
         val_loss_nats=number(score, "val_loss_nats"),
         packed_bytes=count(packed, "packed_bytes"),
         total_bytes=count(packed, "total_bytes"),
@@ -253,6 +269,19 @@ def _against(unquantized: Artifact | None, last: Artifact, noise: NoiseTable | N
         return fields
     found = noise.of(unquantized, last) if noise is not None else Noise()
     return fields | {"difference": after - before, "low": found.low, "high": found.high, "no_noise": found.missing}
+
+
+def _training(found: Mapping[str, Artifact], chain: Sequence[Artifact]) -> dict[str, Any]:
+    """Return the fields of a row that say how long its own training was; {} without one."""
+    if "train" not in found:
+        return {}
+    trained, data = found["train"].manifest.metrics, _metrics(chain, "token_data")
+    tokens, size, whole = count(trained, "tokens"), count(data, "train_bytes"), count(data, "train_tokens")
+    return {
+        "steps": count(trained, "steps"),
+        "train_seconds": number(trained, "train_seconds"),
+        "text_bytes": round(tokens * size / whole) if tokens is not None and size is not None and whole else None,
+    }
 
 
 def _metrics(chain: Sequence[Artifact], kind: Kind) -> dict[str, Any]:

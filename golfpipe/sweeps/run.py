@@ -14,10 +14,10 @@ from typing import Literal
 
 from golfpipe.errors import GolfpipeError
 from golfpipe.jobs.key import is_intact
-from golfpipe.pipeline.single import prepare
 from golfpipe.store.artifact import try_open
-from golfpipe.sweeps.plan import SweepPlan, SweepStep
-from golfpipe.sweeps.work import Report
+from golfpipe.sweeps.chains import SweepStep
+from golfpipe.sweeps.plan import SweepPlan
+from golfpipe.sweeps.work import Report, prepare_step
 from golfpipe.sweeps.workers import JobDied, Reports, Workers
 
 StepState = Literal["waiting", "running", "up to date", "done", "failed"]
@@ -196,7 +196,7 @@ def _fail_after(step: StepRun, parent: StepRun) -> None:
 def _look(step: StepRun) -> StepState:
     """Settle a step that is up to date or impossible, and return its state. Other steps stay waiting."""
     try:
-        job = prepare(step.step.request)
+        job = prepare_step(step.step.request)
     except GolfpipeError as error:
         step.state, step.error, step.hint = "failed", error.message, error.hint
         return step.state

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from golfpipe.errors import Busy, GolfpipeError
+from golfpipe.jobs.job import Job
 from golfpipe.jobs.run import run_job
 from golfpipe.pipeline.single import Request, prepare
+from golfpipe.pipeline.training import prepare_training
 from golfpipe.reporter import SilentTask
-from golfpipe.sweeps.plan import step_words
+from golfpipe.sweeps.words import step_words
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 BUSY_SECONDS = 1.0
@@ -45,6 +47,11 @@ class _Warnings:
         self.warnings.append(text)
 
 
+def prepare_step(request: Request) -> Job:
+    """Return the job that the request of a step means. Raises what `prepare` raises."""
+    return prepare_training(request, None) if request.stage == "train" else prepare(request)
+
+
 def run_steps(requests: Sequence[Request]) -> list[Report]:
     """Run steps of which each reads the one before; return reports up to the first failure, errors as text."""
     reports: list[Report] = []
@@ -71,6 +78,6 @@ def _run_step(request: Request) -> Report:
 def _run_when_free(request: Request) -> bool:
     while True:
         try:
-            return run_job(prepare(request)).up_to_date
+            return run_job(prepare_step(request)).up_to_date
         except Busy:
             time.sleep(BUSY_SECONDS)

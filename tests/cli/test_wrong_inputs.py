@@ -44,6 +44,7 @@ ARTIFACTS = tuple(list(INPUTS)[4:9])
 MODELS = ARTIFACTS[1:4]
 TEXT = ("a text file", "a folder of texts")
 TAKES: dict[str, tuple[str, ...]] = {
+    "plan PATH --bytes 14e3 --seconds 1": (*TEXT, "token data"),
     "run PATH": ("token data",),
     "data tokenize PATH": (*TEXT, "a checkpoint of torch.save"),  # it reads a file of any name, see below
     "data add PATH": ("a folder of shards",),
@@ -61,7 +62,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "submit PATH": ("an evaluation",),
     "ls PATH": (*tuple(list(INPUTS)[1:9]), "an empty folder"),
     "status PATH": ("a run",),
-    "sweep PATH --grid quantize.mlp.bits=4 --dry-run": MODELS,
+    "sweep PATH --grid quantize.mlp.bits=4 --dry-run": (*TEXT, *ARTIFACTS[:4]),
     "diff PATH artifacts/a": ("a run", *ARTIFACTS),
     "compare PATH artifacts/a/evaluate-pack": ("an evaluation",),
     "audit PATH": ("a run", *ARTIFACTS),

@@ -48,7 +48,9 @@ def test_a_bad_cell_is_an_arrow_with_its_score() -> None:
 @pytest.mark.parametrize("scores", [[], [2.0], [2.0, 2.0], [0.0, 0.0]])
 def test_few_cells_are_drawn(scores: list[float], unquantized: list[float]) -> None:
     points = sweep_points([_row(bits, bpb, 1000) for bits, bpb in enumerate(scores)]).points
-    assert pareto_png(SweepPoints(points=points, limit=None, unquantized=unquantized))[1:4] == b"PNG"
+    assert (
+        pareto_png(SweepPoints(points=points, axis="total_bytes", limit=None, unquantized=unquantized))[1:4] == b"PNG"
+    )
 
 
 def test_names_are_short_where_they_stay_apart() -> None:

@@ -24,9 +24,10 @@ from golfpipe.store.artifact import open_artifact
 from golfpipe.sweeps import processes
 from golfpipe.sweeps.executor import make_workers
 from golfpipe.sweeps.grid import parse_grid
-from golfpipe.sweeps.plan import SweepPlan, SweepRequest, commands, plan_sweep
+from golfpipe.sweeps.plan import SweepPlan, SweepRequest, plan_sweep
 from golfpipe.sweeps.results import collect, run_recorded
 from golfpipe.sweeps.run import SweepRun, inspect_sweep, run_sweep
+from golfpipe.sweeps.words import commands
 
 TRAIN = Path("artifacts/a/train")
 BITS = "quantize.mlp.bits=3,4,5"
@@ -44,7 +45,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: lis
 
 
 def _plan(*grid: str, **more: Any) -> SweepPlan:
-    return plan_sweep(SweepRequest(model=TRAIN, grids=[parse_grid(grid)], **more))
+    return plan_sweep(SweepRequest(source=TRAIN, grids=[parse_grid(grid)], **more))
 
 
 def _run(plan: SweepPlan, jobs: int = 2) -> SweepRun:
@@ -190,7 +191,8 @@ def test_score_first_ttt_is_the_score() -> None:
         ("ttt.method=cosine", {}, ConfigError, "decides nothing in the stages quantize, pack, evaluate"),
         ("pack.coder=range", {"stages": ("pack", "evaluate")}, ConfigError, "pack takes a quantized_model"),
         ("pack.coder=range", {"stages": ("pack", "quantize")}, ConfigError, "in the order"),
-        ("pack.coder=range", {"stages": ("train",)}, ConfigError, "train cannot be swept"),
+        ("pack.coder=range", {"stages": ("submit",)}, ConfigError, "submit cannot be swept"),
+        ("model.num_layers=2", {}, ConfigError, "model.num_layers: decides nothing"),
         ("pack.coder=range,zip", {}, ConfigError, "pack.coder"),
     ],
 )
@@ -202,7 +204,7 @@ def test_mistakes_are_found_before_anything_runs(grid: str, more: Any, error: ty
 
 def test_a_sweep_needs_a_grid() -> None:
     with pytest.raises(UsageError, match="needs a grid"):
-        plan_sweep(SweepRequest(model=TRAIN, grids=[]))
+        plan_sweep(SweepRequest(source=TRAIN, grids=[]))
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
@@ -213,7 +215,7 @@ def test_cells_under_a_target_calibrate_where_the_training_data_is_at_hand(at_ha
     if not at_hand:
         (data / "content.txt").unlink()  # a shard that is not on this machine
     grid = [parse_grid(["quantize.target_bytes=none,60e3"])]
-    plan = plan_sweep(SweepRequest(model=Path("artifacts/b/train"), grids=grid, stages=("quantize",)))
+    plan = plan_sweep(SweepRequest(source=Path("artifacts/b/train"), grids=grid, stages=("quantize",)))
     _run(plan)
     found = {}
     for step in plan.steps.values():

@@ -148,7 +148,7 @@ def test_unquantized_weights_without_a_score_are_a_warning(
 def test_there_is_one_score_of_the_unquantized_weights_for_each_way_of_scoring(
     fake_model: None, grid: str, more: Any, references: int
 ) -> None:
-    plan = plan_sweep(SweepRequest(model=TRAIN, grids=[parse_grid([grid])], **more))
+    plan = plan_sweep(SweepRequest(source=TRAIN, grids=[parse_grid([grid])], **more))
     assert len({cell.unquantized for cell in plan.cells} - {None}) == references
 
 
@@ -156,7 +156,7 @@ def test_there_is_one_score_of_the_unquantized_weights_for_each_way_of_scoring(
 def test_the_live_table_fits_the_terminal(fake_model: None, width: int, height: int) -> None:
     """A table that is higher than the terminal cannot be wiped away."""
     grid = parse_grid(["quantize.mlp.bits=2,3,4,5", "quantize.attention.bits=4,5,6,7", "pack.coder=range,nibble"])
-    plan = plan_sweep(SweepRequest(model=TRAIN, grids=[grid]))
+    plan = plan_sweep(SweepRequest(source=TRAIN, grids=[grid]))
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     lines = console.render_lines(_table(plan, inspect_sweep(plan), height - 4))
     assert len(lines) < height

@@ -45,7 +45,7 @@ def arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faked_stages: list[s
 
 
 def _plan(*grid: str) -> SweepPlan:
-    return plan_sweep(SweepRequest(model=TRAIN, grids=[parse_grid(grid)]))
+    return plan_sweep(SweepRequest(source=TRAIN, grids=[parse_grid(grid)]))
 
 
 def _run(plan: SweepPlan, jobs: int | None = None) -> SweepRun:

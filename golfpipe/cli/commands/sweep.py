@@ -1,10 +1,9 @@
-"""`golfpipe sweep MODEL [DATA] --grid KEY=V,V`"""
+"""`golfpipe sweep MODEL_OR_DATA_OR_TEXT --grid KEY=V,V`"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ import typer
 from golfpipe.cli.answer import Answer
 from golfpipe.cli.command import context_of, input_path, output_path, settings_of
 from golfpipe.cli.completion import complete_setting
-from golfpipe.cli.options import StageOptions
+from golfpipe.cli.design_table import design_table
+from golfpipe.cli.options import SweepOptions
 from golfpipe.cli.sweep_view import sweep_view
 from golfpipe.cli.table import format_metric, format_table, paragraphs
 from golfpipe.errors import StageFailed
@@ -21,7 +21,6 @@ from golfpipe.store.metric_values import mapping
 
 if TYPE_CHECKING:
     from golfpipe.report.sweep_summary import SweepSummary
-    from golfpipe.sweeps.grid import Grid
     from golfpipe.sweeps.plan import SweepPlan
     from golfpipe.sweeps.results import CellResult
     from golfpipe.sweeps.workers import Workers
@@ -29,17 +28,10 @@ if TYPE_CHECKING:
 MOST_FAILURES = 10
 
 
-class Executor(StrEnum):
-    """The place where the cells run."""
-
-    local = "local"
-    slurm = "slurm"
-
-
 def sweep(
-    model: Annotated[str, typer.Argument(help="Any model (artifact folder), usually a trained one.")],
-    options: StageOptions,
-    data: Annotated[str | None, typer.Argument(help="Token data; default that of the model.")] = None,
+    source: Annotated[str, typer.Argument(help="A model, or token data or text, on which every cell is trained.")],
+    options: SweepOptions,
+    data: Annotated[str | None, typer.Argument(help="Token data of a model; default that it was trained on.")] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,58 +45,83 @@ def sweep(
     ] = None,
     stages: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Some of quantize,pack,ttt,evaluate; default those up to a score."),
+        typer.Option(metavar="NAMES", help="Some of train,quantize,pack,ttt,evaluate; default those up to a score."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Train every cell with each of these seeds.")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY,KEY=V",
+            help="Leave each of these out once: at golfpipe's default, or at V. Repeatable.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Draw this many cells at random (by --seed).")] = None,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Processes at a time; default cores / threads.")
-    ] = None,
-    executor: Annotated[Executor, typer.Option(help="slurm submits the cells as a job array.")] = Executor.local,
-    slurm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of sbatch, e.g. partition=gpu or time=2:00:00. Repeatable."),
-    ] = None,
     cells: Annotated[bool, typer.Option("--cells", help="Print the commands instead of running them.")] = False,
 ) -> Answer:
-    """Try a grid of settings from one checkpoint; steps that cells share are done once.
+    """Try a grid of settings from one checkpoint, or of trainings; steps that cells share are done once.
 
-    Reads a model and, to score, token_data. Writes the folder `sweep` beside the model: artifacts of every step,
-    results.jsonl, results.csv and pareto.png; `golfpipe report` shows them. Finished cells are skipped, so the same
-    command goes on after an interruption; failed ones are listed at the end, with exit code 1.
+    Reads a model and, to score, token_data; or token_data, or text, on which every cell is trained. Writes the folder
+    `sweep` beside the model, or artifacts/sweep-NAME: artifacts of every step, results.jsonl, results.csv and
+    pareto.png; `golfpipe report` shows those of a run. Finished cells are skipped, so the same command goes on after an
+    interruption; failed ones are listed at the end, with exit code 1.
 
     \b
     Examples:
       golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5 --grid pack.coder=range,nibble
       golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --cells
       golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --executor slurm --slurm partition=gpu
+      golfpipe sweep artifacts/data/demo --grid model.num_layers=4,6 --seeds 0,1,2
+      golfpipe sweep texts --grid data.vocab_size=384,512 --set quantize.target_bytes=60e3 --set evaluate.max_targets=0
     """
-    from golfpipe.sweeps.executor import make_workers
-    from golfpipe.sweeps.grid import parse_grid, read_grids
-    from golfpipe.sweeps.plan import commands
-    from golfpipe.sweeps.slurm import parse_slurm_options
+    from golfpipe.sweeps.words import commands
 
-    given = [*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])]
-    plan = _plan(options, model, data, grids=given, stages=stages, sample=sample)
+    cut: dict[str, Any] = {"grid": grid, "grids": grids, "without": without, "seeds": seeds, "sample": sample}
+    plan = _plan(options, input_path(source), data=data, stages=stages, **cut)
     if cells:
         lines = commands(plan)
         return Answer(lines=lines, path=plan.folder, extra={"commands": lines, "cells": _settings(plan)})
     if options.dry_run:
         return _planned(plan)
-    workers = make_workers(plan, executor=executor.value, jobs=jobs, slurm=parse_slurm_options(slurm or []))
-    return _run(plan, workers, quiet=options.quiet)
+    return _run(plan, workers_of(options, plan), quiet=options.quiet)
+
+
+def workers_of(options: SweepOptions, plan: SweepPlan) -> Workers:
+    """Return the workers that the options name. Raises UsageError and ConfigError."""
+    from golfpipe.sweeps.executor import make_workers
+    from golfpipe.sweeps.slurm import parse_slurm_options
+
+    return make_workers(
+        plan, executor=options.executor.value, jobs=options.jobs, slurm=parse_slurm_options(options.slurm or [])
+    )
 
 
 def _plan(
-    options: StageOptions, model: str, data: str | None, *, grids: list[Grid], stages: str | None, sample: int | None
+    options: SweepOptions,
+    source: Path,
+    *,
+    data: str | None,
+    stages: str | None,
+    sample: int | None,
+    grid: list[str] | None,
+    grids: Path | None,
+    without: list[str] | None,
+    seeds: str | None,
 ) -> SweepPlan:
+    from golfpipe.pipeline.seeds import parse_seeds
+    from golfpipe.sweeps.grid import parse_grid, parse_without, read_grids
     from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, plan_sweep
 
     context = context_of(options)
     return plan_sweep(
         SweepRequest(
-            model=input_path(model),
+            source=source,
+            grids=[*([parse_grid(grid)] if grid else []), *(read_grids(grids) if grids is not None else [])],
+            seeds=parse_seeds(seeds) if seeds is not None else (),
+            without=parse_without(without) if without else {},
             data=input_path(data) if data is not None else None,
-            grids=grids,
             stages=tuple(name.strip() for name in stages.split(",")) if stages is not None else None,
             sample=sample,
             settings=settings_of(options),
@@ -115,6 +132,7 @@ def _plan(
 
 
 def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
+    from golfpipe.report.sweep_designs import shown_rows
     from golfpipe.report.sweep_summary import summarize
     from golfpipe.sweeps.results import run_recorded
 
@@ -127,17 +145,16 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
     places = [f"results  {plan.folder / 'results.csv'}", f"plot     {plan.folder / 'pareto.png'}"]
     if not (plan.folder / "pareto.png").is_file():
         places = places[:1]
-    plain = [asdict(row) for row in rows]
-    summary = summarize(plain)
+    shown = shown_rows([asdict(row) for row in rows])
+    summary = summarize(shown)
     return Answer(
         lines=paragraphs(
-            [summary.packed], result_table(plain), _explained(plain, summary), _failures(plan, failed),
-            _conclusion(summary), places,
+            [summary.packed], *_tables(shown, summary), _failures(plan, failed), _conclusion(summary), places,
         ),
         path=plan.folder,
         kind="sweep",
         up_to_date=all(row.state == "up to date" for row in rows),
-        extra={"cells": plain},
+        extra={"cells": [asdict(row) for row in rows]} | ({"designs": shown} if "seeds" in shown[0] else {}),
         error=StageFailed(
             f"{len(failed)} of {len(rows)} cells failed",
             hint="the same command tries them again",
@@ -146,6 +163,12 @@ def _run(plan: SweepPlan, workers: Workers, *, quiet: bool) -> Answer:
         if failed
         else None,
     )  # fmt: skip
+
+
+def _tables(shown: Sequence[Mapping[str, Any]], summary: SweepSummary) -> list[list[str]]:
+    if "seeds" in shown[0]:
+        return [design_table(shown)]
+    return [result_table(shown), _explained(shown, summary)]
 
 
 def result_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -196,7 +219,7 @@ def _explained(rows: Sequence[Mapping[str, Any]], summary: SweepSummary) -> list
 def _conclusion(summary: SweepSummary) -> list[str]:
     lines = [f"best  {summary.best}"] if summary.best is not None else []
     if summary.knee is None:
-        return lines
+        return [*lines, f"make the best: {' && '.join(summary.commands)}"] if summary.commands else lines
     lines += [f"knee  {summary.knee}", f"      {summary.rule}"]
     return [*lines, f"take the knee: {' && '.join(summary.commands)}"] if summary.commands else lines
 

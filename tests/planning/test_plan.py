@@ -1,0 +1,144 @@
+"""`golfpipe plan`: the list within a screen, and a search with real trainings that goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from recording_reporter import RecordingReporter
+from sweep_inline import in_this_process
+
+from golfpipe.cli.app import main
+from golfpipe.loading.document_scores import read_document_scores
+from golfpipe.planning import trials
+from golfpipe.planning.trials import Trial, half_scores, round_sizes, search
+from golfpipe.store.artifact import open_artifact
+
+WORDS = ["plan", "my-texts", "--bytes", "14e3", "--seconds", "1", "--preset", "tiny"]
+TRY = [*WORDS, "--vary", "layers=2,3", "--vary", "vocab=384", "--hardware", "this", "--try", "2", "--set",
+       "data.val_fraction=0.3"]  # fmt: skip
+
+
+def _json(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_rounds_halve_the_designs_and_double_the_steps() -> None:
+    assert round_sizes(1) == [(1, 1.0)]
+    assert round_sizes(3) == [(3, 0.25), (2, 0.5), (1, 1.0)]
+    assert round_sizes(8) == [(8, 0.125), (4, 0.25), (2, 0.5), (1, 1.0)]
+
+
+def test_the_better_half_goes_on_and_what_was_stopped_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Designs are numbers here, and the scores are theirs; the leader of a round goes first."""
+    said = RecordingReporter()
+    rounds: list[tuple[float, list[int]]] = []
+
+    def tried(designs: list[Any], share: float, ground: Any, curves: Any) -> list[Trial]:
+        rounds.append((share, [design.number for design in designs]))
+        return [
+            Trial(design=design, share=share, stopped="behind the leader")
+            if design.number in stopped
+            else Trial(design=design, share=share, chosen=(float(design.number),))
+            for design in designs
+        ]
+
+    monkeypatch.setattr(trials, "_tried", tried)
+    monkeypatch.setattr(trials, "_curves", lambda leader, ground: {})
+    ground: Any = SimpleNamespace(context=SimpleNamespace(reporter=said), folder=Path())
+    designs: list[Any] = [SimpleNamespace(number=number, steps=100) for number in (3, 1, 4, 2)]
+    stopped: set[int] = set()
+    found = search(designs, ground)
+    assert rounds == [(0.25, [3]), (0.25, [1, 4, 2]), (0.5, [1]), (0.5, [2]), (1.0, [1]), (1.0, [])]
+    assert (found[-1].bpb, found[-1].share) == (1.0, 1.0) and "25 steps" in said.warnings[0]
+    rounds.clear()
+    stopped = {1, 2, 4}
+    assert search(designs, ground)[-1].bpb == 3.0
+    assert rounds == [(0.25, [3]), (0.25, [1, 4, 2]), (1.0, [3]), (1.0, [])]
+
+
+def test_the_halves_are_of_whole_documents_and_together_the_whole() -> None:
+    draws = np.random.default_rng(0)
+    nats_D, bytes_D = draws.random(99) * 100, draws.integers(1, 50, 99)
+    chosen, reported = half_scores(nats_D, bytes_D)
+    cut = next(n for n in range(99) if 2 * bytes_D[:n].sum() + bytes_D[n] > bytes_D.sum())
+    for found, half in ((chosen, slice(0, cut)), (reported, slice(cut, None))):
+        assert found == pytest.approx(nats_D[half].sum() / math.log(2) / bytes_D[half].sum())
+    assert abs(bytes_D[:cut].sum() - bytes_D.sum() / 2) <= bytes_D.max()
+
+
+def test_the_list_is_one_screen_and_its_commands_parse(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = _json(WORDS, capsys)
+    assert not Path("artifacts/plan-my-texts").exists() and answer["trials"] == []
+    estimates = [design["estimate_bpb"] for design in answer["designs"]]
+    assert estimates == sorted(estimates) and all(design["bytes"] <= 14000 for design in answer["designs"])
+    assert main([*WORDS, "--commands"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [design["command"] for design in answer["designs"]]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(WORDS) == 0
+    text = capsys.readouterr().out.splitlines()
+    assert len(text) <= 24 and max(map(len, text[:-1])) <= 80
+
+
+def test_the_command_of_a_design_trains_it_to_its_bytes(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS, "--vary", "layers=3", "--vary", "vocab=384", "--hardware", "laptop"]
+    first = _json(words, capsys)["designs"][0]
+    short = ["--set", "train.max_steps=4", "--set", "evaluate.max_targets=300", "--until", "pack", "-q"]
+    for words in first["command"].split(" && "):
+        assert main([*shlex.split(words)[1:], *(short if " run " in words else ["-q"])]) == 0
+    packed = open_artifact(Path("artifacts/plan-my-texts/pack")).manifest
+    assert packed.metrics["packed_bytes"] == pytest.approx(first["bytes"], rel=0.01)
+    assert (packed.model or {})["num_layers"] == 3
+
+
+def test_the_search_goes_on_and_reports_on_the_other_half(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch)
+    answer = _json(TRY, capsys)
+    folder = Path(answer["artifact"])
+    assert [trial["share"] for trial in answer["trials"]] == [0.5, 0.5, 1.0]
+    winner = answer["trials"][-1]
+    assert len(winner["chosen_bpb"]) == 2 and answer["trials"][1]["settings"] == winner["settings"]
+    evaluations = [open_artifact(path) for path in sorted(folder.glob("cells/evaluate-*"))]
+    halves = [half_scores(found["nats"], found["bytes"]) for found in map(read_document_scores, evaluations)]
+    for trial in answer["trials"]:
+        for pair in zip(trial["chosen_bpb"], trial["reported_bpb"], strict=True):
+            assert pair in halves
+    assert (folder / "plan.png").read_bytes().startswith(b"\x89PNG")
+    made = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/manifest.json")}
+    again = _json(TRY, capsys)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/manifest.json")} == made
+    assert again["trials"] == answer["trials"] and again["designs"] == answer["designs"]
+    assert main(TRY) == 0
+    text = capsys.readouterr().out
+    assert "winner: " in text and "ranked by the law and 3 trainings" in text and len(text.splitlines()) <= 24
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["plan", "my-texts", "--bytes", "100", "--seconds", "60"], "the smallest takes"),
+        (["plan", "artifacts/data/x", "--bytes", "9e3", "--seconds", "9", "--vary", "vocab"], "give the text"),
+        ([*WORDS, "--hardware", "gpu-80gb", "--try", "2"], "--hardware this"),
+        ([*WORDS, "--hardware", "abacus"], "abacus"),
+        (["plan", "artifacts/a/pack", "--bytes", "9e3", "--seconds", "9"], "expected token_data"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(
+    words: list[str], message: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) in (2, 3)
+    assert message in capsys.readouterr().err
