@@ -13,6 +13,7 @@ from golfpipe.jobs.job import Job
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 from golfpipe.store.state_files import read_state
+from golfpipe.store.tensors import check_storable
 from golfpipe.weights.plan import plan_state
 from golfpipe.weights.rules import parse_rules
 
@@ -27,6 +28,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     path: Path = job.arguments["path"]
     rules: dict[str, str] = job.arguments["rules"]
     state = read_state(path)
+    check_storable(state)  # under their own names; the file numbers them
     plans = plan_state(state, parse_rules(rules), {})
     lines = [
         StoredTensor(name=plan.name, dtype=plan.dtype, shape=tuple(plan.tensor.shape), pieces=1, same_as=plan.same_as)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import safetensors
@@ -10,15 +12,35 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from golfpipe.errors import ArtifactError
+from golfpipe.errors import ArtifactError, DataError
 from golfpipe.store.arrays import metadata_text
 from golfpipe.store.canonical import canonical_json
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> bytes:
-    """Return one safetensors file as bytes; equal input gives equal bytes."""
+    """Return one safetensors file as bytes; equal input gives equal bytes. Raises DataError as `check_storable`."""
+    check_storable(tensors)
     on_host = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     return safetensors.torch.save(on_host, metadata=metadata_text(metadata))
+
+
+def check_storable(tensors: Mapping[str, Tensor]) -> None:
+    """Check that safetensors has the types of all tensors. Raises DataError naming the first whose type it lacks."""
+    for name, tensor in tensors.items():
+        if not _is_storable(tensor.dtype):
+            raise DataError(
+                f"tensor {name}: safetensors files hold no numbers of type {tensor.dtype}",
+                hint="golfpipe.compress takes them, in Python",
+            )
+
+
+@functools.cache
+def _is_storable(dtype: torch.dtype) -> bool:
+    try:
+        safetensors.torch.save({"": torch.zeros(0, dtype=torch.uint8).view(dtype)})
+    except KeyError:
+        return False
+    return True
 
 
 def tensors_from_bytes(content: bytes, name: str) -> dict[str, Tensor]:

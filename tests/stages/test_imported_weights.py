@@ -187,3 +187,9 @@ def test_weights_that_changed_on_the_disk_are_refused(folder, capsys, tmp_path):
     (copy / "weights.safetensors").write_bytes(content)
     code, answer = told(capsys, "quantize", str(copy), "--set", "quantize.target_bits=3")
     assert code == 3 and "weights.safetensors" in answer["error"]["message"]
+
+
+def test_a_type_that_files_lack_is_told_with_its_tensor(tmp_path, capsys):
+    torch.save({"phases": torch.zeros(3, dtype=torch.complex128)}, tmp_path / "theirs.pt")
+    code, answer = told(capsys, "import", str(tmp_path / "theirs.pt"), "--as", "weights", "-o", str(tmp_path / "run"))
+    assert code == 2 and "tensor phases: safetensors files hold no numbers" in answer["error"]["message"]
