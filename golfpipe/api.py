@@ -257,9 +257,8 @@ def sweep(
     from golfpipe.sweeps.plan import DEFAULT_THREADS, SweepRequest, plan_sweep
     from golfpipe.sweeps.results import run_recorded
 
-    grids: list[Grid] = [
-        {key: list(values) for key, values in item.items()} for item in ([grid] if isinstance(grid, Mapping) else grid)
-    ]
+    given = [grid] if isinstance(grid, Mapping) else grid
+    grids: list[Grid] = [{key: list(values) for key, values in item.items()} for item in given]
     threads = options.get("threads", DEFAULT_THREADS)
     plan = plan_sweep(
         SweepRequest(
@@ -267,7 +266,7 @@ def sweep(
             seeds=(*seeds,),
             data=_path(data),
             grids=grids,
-            stages=tuple(stages) if stages is not None else None,
+            stages=(*stages,) if stages is not None else None,
             sample=sample,
             settings=_settings(options),
             context=_context(options | {"threads": threads}),

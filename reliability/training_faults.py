@@ -52,10 +52,10 @@ def _scaled(factor: float) -> Callable[[GuardedTrainer, Loss, int], Loss]:
 
 
 def _little_memory(trainer: GuardedTrainer, loss: Loss, step: int) -> Loss:
-    def limited(inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
+    def limited(inputs_BT: torch.Tensor, *others: Any) -> torch.Tensor:
         if trainer.steps_done >= step - 1 and len(inputs_BT) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return loss(inputs_BT, targets_BT)
+        return loss(inputs_BT, *others)
 
     return limited
 
@@ -64,7 +64,7 @@ def _damage(change: Callable[[Path], object]) -> Callable[[GuardedTrainer, Loss,
     """Every train shard, while it is in use."""
 
     def wrap(trainer: GuardedTrainer, loss: Loss, step: int) -> Loss:
-        def damaging(*batch: torch.Tensor) -> torch.Tensor:
+        def damaging(*batch: Any) -> torch.Tensor:
             if trainer.steps_done == step - 1:
                 for path in DATA.glob("train_*.bin"):
                     change(path)

@@ -49,13 +49,14 @@ def _read(descriptor: int, into: list[bytes]) -> None:
 
 def in_terminal(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]], seconds: float = 60) -> tuple[bytes, int]:
     """Run the command in a terminal of its own, and for each step wait for a text to be shown, then type the other one.
-    Returns all that was shown, and the exit code."""
+    Returns all that was shown, and the exit code. The last text is typed again every 5 s: a Ctrl-C that comes just
+    before Python begins to wait for a key is noticed with the next one."""
     process, terminal = pty.fork()
     if process == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets what it runs in the background ignore Ctrl-C
         os.execvp(words[0], list(words))
     shown, seen, waiting = b"", 0, list(steps)
-    deadline = time.monotonic() + seconds
+    deadline, typed = time.monotonic() + seconds, time.monotonic()
     try:
         while time.monotonic() < deadline:
             if select.select([terminal], [], [], 0.1)[0]:
@@ -65,7 +66,10 @@ def in_terminal(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]], seco
                     break
             if waiting and waiting[0][0] in shown[seen:]:
                 os.write(terminal, waiting.pop(0)[1])
-                seen = len(shown)
+                seen, typed = len(shown), time.monotonic()
+            elif not waiting and time.monotonic() > typed + 5:
+                os.write(terminal, steps[-1][1])
+                typed = time.monotonic()
         else:
             os.kill(process, signal.SIGKILL)
     finally:

@@ -23,8 +23,8 @@ OF_COMMANDS = {
     "report": "write_report",
     "evaluate merge": "evaluate_merge",
 }
-WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "docs", "init", "presets", "doctor", "clean", "import"}
-"""Commands about files, settings or the machine, and `import`, a word of the language."""
+WITHOUT_FUNCTION = {"add", "inspect", "fetch", "show", "docs", "init", "presets", "doctor", "clean", "import", "plan"}
+"""Commands about files, settings or the machine, `plan`, whose answers are commands, and `import`, a word of Python."""
 WITHOUT_COMMAND = {"open_artifact", "Calibration", "compress", "decompress", "split"}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -80,13 +81,17 @@ def generate_script(settings: Settings, layout: Layout, read: ReadSource = read_
 def _roots(settings: Settings) -> dict[str, set[str] | None]:
     """Return what the last lines import, and what is imported by its module's name: of that, everything, but of
     test-time training only what the entry takes."""
-    roots: dict[str, set[str] | None] = {IMPORTER: {"install"}}
+    named: dict[str, set[str]] = defaultdict(set, {IMPORTER: {"install"}})
     for node in ast.parse(_last_lines(settings)).body:
         if isinstance(node, ast.ImportFrom):
-            roots[str(node.module)] = {alias.name for alias in node.names} | (roots.get(str(node.module)) or set())
+            named[str(node.module)] |= {alias.name for alias in node.names}
+    for part in _dataclasses_in(settings):  # they are written with inherited fields, too
+        for base in filter(dataclasses.is_dataclass, type(part).__mro__):
+            named[base.__module__].add(base.__name__)
+    roots: dict[str, set[str] | None] = {**named}
     taken = {ADAPTATION: {"Work"}, settings.ttt_module: {"METHOD"}}
     for module in chosen_modules(settings):
-        roots[module] = taken[module] | (roots.get(module) or set()) if module in taken else None
+        roots[module] = taken[module] | named[module] if module in taken else None
     return roots
 
 

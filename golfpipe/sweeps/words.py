@@ -6,10 +6,13 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from golfpipe.jobs.registry import STAGES
 from golfpipe.pipeline.single import Request
-from golfpipe.sweeps.plan import SweepCell, SweepPlan
+
+if TYPE_CHECKING:  # a plan loads what tokenizes, and `status` only looks for words
+    from golfpipe.sweeps.plan import SweepCell, SweepPlan
 
 
 def commands(plan: SweepPlan, config_words: Iterable[str] = ()) -> list[str]:
