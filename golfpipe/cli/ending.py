@@ -77,6 +77,8 @@ def _rules(rules: Sequence[RuleResult]) -> list[str]:
 def labeled(label: str, text: str, most: int = 1) -> list[str]:
     """Return a text behind its label, in at most so many lines. What has no spaces stays whole, for it may be a
     path."""
+    if " " not in text:
+        return [f"{label:<{_LABEL}}{text}"]
     width = max(60, min(120, shutil.get_terminal_size().columns))
     return textwrap.wrap(
         text,

@@ -22,7 +22,8 @@ def rehearsal_lines(done: Sequence[Rehearsed], cut: Sequence[str], machine: str 
         *format_table(["step", "", "took", f"the run, on {machine}" if machine is not None else "the run"], rows),
         *(line for text in failed for line in labeled("failed", text, most=2)),
         *labeled("cut", ", ".join(cut), most=3),
-        *labeled("the run", command, most=3),
+        "the run:",
+        command,
     ]
 
 

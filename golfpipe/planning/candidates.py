@@ -41,8 +41,8 @@ def parse_vary(texts: Sequence[str], config: PipelineConfig, *, has_text: bool) 
         name, equals, values = (part.strip() for part in text.partition("="))
         if name in found:
             raise ConfigError(f"--vary {name}: given twice")
-        if name in ("vocab", "data.vocab_size") and not has_text:
-            raise ConfigError("--vary vocab: token data has one tokenizer", hint="give the text in place of the data")
+        if (name == "vocab" or name.startswith("data.")) and not has_text:
+            raise ConfigError(f"--vary {name}: token data is made already", hint="give the text in place of the data")
         if "." in name and equals:
             grid = parse_grid([text])
             found[name] = [{key: value} for key, options in grid.items() for value in options]
@@ -64,7 +64,9 @@ def candidates(axes: Sequence[Sequence[Cell]], config: PipelineConfig) -> list[C
     for axis in axes:
         total *= len(axis)
     if total > MOST_CANDIDATES:
-        raise ConfigError(f"--vary makes {total:,} designs, more than {MOST_CANDIDATES:,}", hint="fewer values")
+        raise ConfigError(
+            f"--vary makes {total:,} designs, more than {MOST_CANDIDATES:,}", hint="fewer names, or fewer values"
+        )
     for combination in itertools.product(*axes):
         settings: Cell = {key: value for part in combination for key, value in part.items()}
         bits = settings.pop(BITS, None)

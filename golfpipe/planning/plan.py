@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from golfpipe.config.machines import find_machine
@@ -15,7 +16,7 @@ from golfpipe.jobs.job import Context
 from golfpipe.machine.devices import select_device
 from golfpipe.pipeline.estimate import step_operations
 from golfpipe.pipeline.settings import Settings
-from golfpipe.pipeline.single import ARTIFACTS
+from golfpipe.pipeline.single import ARTIFACTS, checked_name
 from golfpipe.planning.candidates import Candidate, candidates, parse_vary
 from golfpipe.planning.designs import Design, Measurement, Ranked, Task, fitting_designs, law_of, most_promising, ranked
 from golfpipe.planning.laws import Law
@@ -69,6 +70,8 @@ class Planned:
     request: PlanRequest
     folder: Path
     task: Task
+    has_text: bool
+    """True where text is planned for, which each command makes token data of."""
     num_candidates: int
     ranking: list[Ranked]
     law: Law
@@ -92,17 +95,18 @@ def make_plan(request: PlanRequest) -> Planned:
     config = _config(request, source)
     vary = request.vary or (("vocab,layers,width",) if source.kind is None else ("layers,width",))
     found = candidates(parse_vary(vary, config, has_text=source.kind is None), config)
+    rank = partial(_ranked, request, folder, config, found, has_text=source.kind is None)
     if request.tries and request.hardware not in (None, THIS):
         raise UsageError("--try trains on this machine", hint="--hardware this, and the seconds that it is to take")
     measured = request.tries > 0 or request.hardware == THIS
     if not measured:
         times, data = _stated(request), [source.artifact] if source.artifact is not None else []
-        return _ranked(request, folder, config, found, _task(request, source, times, data), [])
+        return rank(_task(request, source, times, data), [])
     make_folder(folder)
     with output_lock(folder):
         times, data = _measured(request, folder, found)
         task = _task(request, source, times, data)
-        first = _ranked(request, folder, config, found, task, [])
+        first = rank(task, [])
         if not request.tries:
             return first
         ground = Ground(
@@ -115,7 +119,7 @@ def make_plan(request: PlanRequest) -> Planned:
         )
         designs = [one.design for one in first.ranking]
         trials = search(most_promising(designs, first.law, request.tries), ground)
-    return _ranked(request, folder, config, found, task, trials)
+    return rank(task, trials)
 
 
 def _ranked(
@@ -125,6 +129,8 @@ def _ranked(
     found: Sequence[Candidate],
     task: Task,
     trials: list[Trial],
+    *,
+    has_text: bool,
 ) -> Planned:
     designs = fitting_designs(found, task)
     measured = [Measurement(design=trial.design, share=trial.share, bpb=trial.bpb) for trial in trials if trial.chosen]
@@ -134,6 +140,7 @@ def _ranked(
         request=request,
         folder=folder,
         task=task,
+        has_text=has_text,
         num_candidates=len(found),
         ranking=ranking,
         law=law,
@@ -220,8 +227,8 @@ def _task(request: PlanRequest, source: Source, times: StepTimes, data: Sequence
 
 def _command(planned: Planned, design: Design) -> str:
     request = planned.request
-    settings = dict(design.settings)
-    vocabulary = settings.pop("data.vocab_size", None)
+    own, data = {**design.settings}, str(request.source)
+    settings = {key: value for key, value in own.items() if not key.startswith("data.")}
     is_known = request.tries > 0 or request.hardware == THIS
     length = {"train.max_steps": design.steps} if is_known else {
         "train.max_seconds": request.seconds, "train.max_steps": 2 * design.steps
@@ -230,15 +237,19 @@ def _command(planned: Planned, design: Design) -> str:
     if not is_known and request.hardware is not None:
         words += ["--machine", request.hardware]
     settings |= length | {"quantize.target_bytes": design.size}
-    for text in (*request.settings.overrides, *override_texts(settings)):
+    given = request.settings.overrides
+    for text in (*(text for text in given if not text.startswith("data.")), *override_texts(settings)):
         words += ["--set", text]
-    data, first = str(request.source), ""
-    if vocabulary is not None:
-        data = str(ARTIFACTS / "data" / f"{named_path(request.source).stem}-{vocabulary}")
-        first = shlex.join(
-            ["golfpipe", "data", "tokenize", str(request.source), "-o", data, "--set", f"data.vocab_size={vocabulary}"]
-        ) + " && "  # fmt: skip
-    return first + shlex.join(["golfpipe", "run", data, "--name", planned.folder.name, *words])
+    first = ""
+    if planned.has_text:
+        of_data = {key: value for key, value in own.items() if key.startswith("data.")}
+        texts = (*(text for text in given if text.startswith("data.")), *override_texts(of_data))
+        parts = [named_path(request.source).stem, *(text.partition("=")[2] for text in texts)]
+        data = str(ARTIFACTS / "data" / checked_name("-".join(parts)))
+        tokenize = ["golfpipe", "data", "tokenize", str(request.source), "-o", data]
+        first = shlex.join([*tokenize, *(word for text in texts for word in ("--set", text))]) + " && "
+    name = f"{planned.folder.name}-{digest_of([own, design.size])[:6]}"
+    return first + shlex.join(["golfpipe", "run", data, "--name", name, *words])
 
 
 def described(planned: Planned, one: Ranked) -> Mapping[str, object]:

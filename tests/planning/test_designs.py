@@ -53,7 +53,8 @@ def test_short_names_stand_for_settings_around_the_preset() -> None:
 def test_designs_that_are_none_are_left_out_and_mistakes_are_named() -> None:
     assert len(candidates(parse_vary(["width=100,128"], CONFIG, has_text=False), CONFIG)) == 1
     for vary, message in (
-        (["vocab"], "one tokenizer"), (["depth"], "unknown"), (["layers", "layers=2"], "given twice"),
+        (["vocab"], "made already"), (["data.transform=none,caps"], "made already"),
+        (["depth"], "unknown"), (["layers", "layers=2"], "given twice"),
         (["layers=x"], "expected numbers"), (["width=100"], "num_heads"), (["model.num_layer=2"], "num_layer"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=message):

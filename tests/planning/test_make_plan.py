@@ -98,9 +98,26 @@ def test_the_command_of_a_design_trains_it_to_its_bytes(run_folder: Path, capsys
     short = ["--set", "train.max_steps=4", "--set", "evaluate.max_targets=300", "--until", "pack", "-q"]
     for words in first["command"].split(" && "):
         assert main([*shlex.split(words)[1:], *(short if " run " in words else ["-q"])]) == 0
-    packed = open_artifact(Path("artifacts/plan-my-texts/pack")).manifest
+    (pack,) = Path("artifacts").glob("plan-my-texts-*/pack")
+    packed = open_artifact(pack).manifest
     assert packed.metrics["packed_bytes"] == pytest.approx(first["bytes"], rel=0.01)
     assert (packed.model or {})["num_layers"] == 3
+
+
+def test_each_design_has_a_name_and_its_own_token_data(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS, "--vary", "vocab=300,384", "--vary", "data.transform=none,caps", "--hardware", "laptop"]
+    commands = [design["command"] for design in _json(words, capsys)["designs"]]
+    assert len(commands) == len({command.split(" --name ")[1].split()[0] for command in commands}) == 4
+    assert len({command.split(" && ")[0].split(" -o ")[1].split()[0] for command in commands}) == 4
+    for command in commands:
+        tokenize, run = command.split(" && ")
+        assert "data.transform=" in tokenize and "data." not in run.replace("artifacts/data/", "")
+
+
+def test_a_dry_run_writes_nothing(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(run_folder.rglob("*"))
+    assert _json([*TRY, "--hardware", "this", "--dry-run"], capsys)["trials"] == []
+    assert sorted(run_folder.rglob("*")) == before
 
 
 def test_the_search_goes_on_and_reports_on_the_other_half(

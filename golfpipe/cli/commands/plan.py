@@ -58,7 +58,7 @@ def plan(
 
     Reads text or token_data. With --try or --hardware this it writes artifacts/plan-NAME: the trainings, step times and
     plan.png; the same command goes on after an interruption. The estimate is a law whose coefficients begin at
-    published values and follow the trainings of --try (docs/planning.md).
+    published values and follow the trainings of --try (docs/planning.md). --dry-run measures and trains nothing.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def plan(
       golfpipe plan texts --bytes 60e3 --seconds 120 --vary vocab,layers --vary model.leaky_slope=0,0.5 --json
     """
     from golfpipe.pipeline.seeds import parse_seeds
-    from golfpipe.planning.plan import PlanRequest, make_plan
+    from golfpipe.planning.plan import THIS, PlanRequest, make_plan
     from golfpipe.sweeps.plan import DEFAULT_THREADS
 
     context = context_of(options)
@@ -76,9 +76,9 @@ def plan(
             source=input_path(source),
             size=size,
             seconds=seconds,
-            hardware=hardware,
+            hardware=None if options.dry_run and hardware == THIS else hardware,
             vary=tuple(vary or ()),
-            tries=tries,
+            tries=0 if options.dry_run else tries,
             seeds=parse_seeds(seeds),
             settings=settings_of(options),
             context=replace(context, threads=context.threads or DEFAULT_THREADS),
