@@ -91,7 +91,7 @@ def test_the_audit_executes_what_is_added(made: Path, golfpipe: Callable[[str, P
 
 
 def test_the_script_holds_what_is_added(made: Path, extended: Path, golfpipe: Callable[[str, Path], str]) -> None:
-    golfpipe(COMMANDS["submit"], made)
+    assert "train_gpt.py alone gives the stages' numbers to the last digit" in golfpipe(COMMANDS["submit"], made)
     (readme,) = (made / "artifacts/mine/submit").rglob("README.md")
     assert "to the last digit" in readme.read_text()  # by the script, which holds the three files
     for path, _ in blocks("file"):

@@ -61,7 +61,7 @@ def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
     if config.vocab_size != tokenizer.vocab_size:
         raise DataError(
             f"{tokenizer.name}: {tokenizer.vocab_size} pieces, but model.vocab_size={config.vocab_size}",
-            hint=f"--set model.vocab_size={tokenizer.vocab_size}, or other data",
+            hint=f"train with --set model.vocab_size={tokenizer.vocab_size}, or take data of another tokenizer",
         )
     if config.bos_id != tokenizer.bos_id:
         raise DataError(

@@ -249,8 +249,16 @@ def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def possible_names(config: ModelConfig) -> tuple[str, ...]:
-    """Return the names of all parameters that a model of this depth could have, with every optional part on."""
-    full = replace(config, bigram_buckets=2, trigram_buckets=2, kv_sharing="none", tied_embeddings=False)
+    """Return the names of all parameters that a model of this depth could have, with every optional part on; one of a
+    single layer also has the skips of two, which rules for all models name."""
+    full = replace(
+        config,
+        num_layers=max(2, config.num_layers),
+        bigram_buckets=2,
+        trigram_buckets=2,
+        kv_sharing="none",
+        tied_embeddings=False,
+    )
     return tuple(parameter_shapes(full))
 
 

@@ -52,6 +52,11 @@ def test_impossible_sizes_are_config_errors_naming_the_key(wrong):
         ModelConfig(**wrong)
 
 
+def test_a_model_of_one_layer_has_the_names_that_rules_for_all_models_have():
+    config = ModelConfig(num_layers=1)
+    assert "skip_weights" in possible_names(config) and "skip_weights" not in parameter_shapes(config)
+
+
 def test_possible_names_cover_every_variant():
     config = ModelConfig(num_layers=6)
     names = set(possible_names(config))
