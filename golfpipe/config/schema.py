@@ -65,9 +65,11 @@ def build_config(raw: Plain) -> PipelineConfig:
         _check_finite(raw, "")
         return _ADAPTER.validate_json(well_formed_json(raw), strict=True)
     except ValidationError as error:
-        # A union reports one error per branch. All name the key, which is what helps, so the first one is enough.
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not _is_branch_label(part))
+        # A union reports one error per branch. The one that goes deepest is of the branch that was meant.
+        errors = error.errors()
+        of_one = [other for other in errors if other["loc"][:2] == errors[0]["loc"][:2]]
+        first = max(of_one, key=lambda other: len(_key_parts(other["loc"])))
+        key = ".".join(_key_parts(first["loc"]))
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
         hint = nearest(str(first["input"]), choices) if choices else None
         raise ConfigError(f"{key}: {first['msg']}, found {first['input']!r}", hint=hint) from error
@@ -208,6 +210,10 @@ def _check_finite(value: Any, key: str) -> None:
             _check_finite(inner, key)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}={value} must be a finite number")
+
+
+def _key_parts(place: tuple[int | str, ...]) -> list[str]:
+    return [str(part) for part in place if not _is_branch_label(part)]
 
 
 def _is_branch_label(part: int | str) -> bool:

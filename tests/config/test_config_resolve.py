@@ -239,3 +239,16 @@ def _builds_or_says_why(tree: Any) -> None:
         assert isinstance(build_config(tree), PipelineConfig)
     except ConfigError as error:
         assert error.message
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ({"model": {"loop": {"first": 1, "passes": 2}}}, "model.loop.last: Field required"),
+        ({"model": {"kv_sharing": {"last": "x"}}}, "model.kv_sharing.last: Input should be a valid integer"),
+        ({"model": {"parallel_residual": "some"}}, "model.parallel_residual: Input should be 'none' or 'all'"),
+    ],
+)
+def test_the_error_of_a_choice_is_of_the_form_that_was_meant(raw: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        build_config(raw)
