@@ -143,6 +143,10 @@ class _WithoutChecks(ast.NodeTransformer):
             return self.generic_visit(node)
         return self.generic_visit(ast.Assign([node.target], node.value)) if node.value is not None else None
 
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        """Leave out imports from the future, which are about annotations, and there are none left to evaluate."""
+        return None if node.module == "__future__" else node
+
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
