@@ -17,7 +17,7 @@ from golfpipe.planning.laws import Law, features, first_law, read_text
 from golfpipe.planning.sizes import LEAST_BITS, MOST_BITS, bits_at, bytes_at
 from golfpipe.planning.speeds import StepTimes
 from golfpipe.sweeps.grid import Cell
-from golfpipe.units import format_bytes
+from golfpipe.units import format_bytes, format_seconds
 
 _BYTES_PER_TOKEN, _VOCABULARY, _GROWTH = 2.436, 1024, 0.2045
 """Bytes of text in a token, where no tokenizer was seen: those of the challenge's validation text with its tokenizers
@@ -80,10 +80,19 @@ def bytes_per_token(vocabulary: int, counted: Mapping[int, float]) -> float:
 
 
 def fitting_designs(found: Sequence[Candidate], task: Task) -> list[Design]:
-    """Return the candidates that fit, with their bits and steps. Raises UsageError that names the smallest one."""
-    designs = [design for candidate in found if (design := _design(candidate, task)) is not None]
-    if designs:
-        return designs
+    """Return the candidates that fit, with their bits and steps. Raises UsageError that names the smallest one, or the
+    quickest of those that are small enough."""
+    small = [sized for candidate in found if (sized := _sized(candidate, task)) is not None]
+    if small:
+        designs = [_design(*sized, task) for sized in small]
+        if any(design.steps for design in designs):
+            return [design for design in designs if design.steps]
+        least_seconds = min(task.times.seconds(step_operations(candidate.config)) for candidate, *_ in small)
+        raise UsageError(
+            f"none of {len(small):,} designs of this size makes a step in {format_seconds(task.seconds)}",
+            hint=f"the quickest step takes {format_seconds(least_seconds)}: more --seconds, a smaller"
+            " train.batch_tokens, or other --hardware",
+        )
     least, smallest = min(
         ((bytes_at(one.config.model, one.bits or LEAST_BITS), one) for one in found), key=lambda pair: pair[0]
     )
@@ -96,21 +105,25 @@ def fitting_designs(found: Sequence[Candidate], task: Task) -> list[Design]:
     )
 
 
-def _design(candidate: Candidate, task: Task) -> Design | None:
-    model, train = candidate.config.model, candidate.config.train
+def _sized(candidate: Candidate, task: Task) -> tuple[Candidate, int, float] | None:
+    """Return the candidate with its bytes and its bits a weight; None where the bytes are too few for it."""
+    model = candidate.config.model
     most = bytes_at(model, candidate.bits or MOST_BITS)
     size = min(math.floor(task.size), most)
     bits = bits_at(model, size)
-    steps = math.floor(task.seconds / task.times.seconds(step_operations(candidate.config)))
-    if bits < LEAST_BITS or (candidate.bits is not None and size < most) or steps < 1:
-        return None
+    fits = bits >= LEAST_BITS and (candidate.bits is None or size == most)
+    return (candidate, size, bits) if fits else None
+
+
+def _design(candidate: Candidate, size: int, bits: float, task: Task) -> Design:
+    model, train = candidate.config.model, candidate.config.train
     return Design(
         settings=candidate.settings,
         model=model,
         batch_tokens=train.batch_tokens,
         bits=bits,
         size=size,
-        steps=steps,
+        steps=math.floor(task.seconds / task.times.seconds(step_operations(candidate.config))),
         bytes_per_token=bytes_per_token(model.vocab_size, task.bytes_per_token),
         whole_text=task.text_bytes,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from golfpipe.config.machines import find_machine
 from golfpipe.config.schema import PipelineConfig
-from golfpipe.errors import UsageError
+from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.job import Context
 from golfpipe.machine.devices import select_device
 from golfpipe.pipeline.estimate import step_operations
@@ -24,7 +24,7 @@ from golfpipe.planning.sizes import LEAST_BITS, bits_at
 from golfpipe.planning.speeds import StepTimes, fitted_times, stated_times
 from golfpipe.planning.trials import Ground, RunCells, Trial, search
 from golfpipe.store.artifact import Artifact, open_artifact
-from golfpipe.store.canonical import digest_of
+from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import make_folder, named_path, write_file
 from golfpipe.store.lock import output_lock
 from golfpipe.store.metric_values import count
@@ -190,8 +190,8 @@ def _measured(request: PlanRequest, folder: Path, found: Sequence[Candidate]) ->
     data = [open_artifact(step.out) for step in steps.values()] or [open_artifact(request.source)]
     identity = digest_of({"cells": [cell.steps for cell in plan.cells]})
     path = folder / _TIMES
-    kept = json.loads(path.read_text()) if path.is_file() else {}
-    if kept.get("of") != identity or request.context.force:
+    seconds = None if request.context.force else _kept_seconds(path, identity, len(probes))
+    if seconds is None:
         from golfpipe.stages.training_measure import measured_step_seconds
 
         jobs = [prepare_step(plan.steps[cell.steps[-1]].request) for cell in plan.cells]
@@ -200,9 +200,21 @@ def _measured(request: PlanRequest, folder: Path, found: Sequence[Candidate]) ->
             for job in jobs:
                 seconds.append(measured_step_seconds(job))
                 task.advance(1)
-        kept = {"of": identity, "operations": [step_operations(job.config) for job in jobs], "seconds": seconds}
-        write_file(path, json.dumps(kept, indent=1).encode())
-    return fitted_times(kept["operations"], kept["seconds"]), data
+        write_file(path, json.dumps({"of": identity, "seconds": seconds}, indent=1).encode())
+    return fitted_times([step_operations(one.config) for one in probes], seconds), data
+
+
+def _kept_seconds(path: Path, identity: str, designs: int) -> list[float] | None:
+    """Return the step times that were measured for these designs; None where the file does not have them, so that they
+    are measured again."""
+    try:
+        kept = parse_json(path.read_bytes(), str(path))
+    except (OSError, ArtifactError):
+        return None
+    seconds = kept.get("seconds") if isinstance(kept, dict) and kept.get("of") == identity else None
+    if not isinstance(seconds, list) or len(seconds) != designs:
+        return None
+    return seconds if all(isinstance(value, float) and value > 0 for value in seconds) else None
 
 
 def _of_data(cell: SweepCell) -> SweepCell:

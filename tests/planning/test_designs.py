@@ -90,6 +90,14 @@ def test_where_none_fits_the_smallest_is_named() -> None:
         _designs("vocab", "layers", size=least - 1)
 
 
+def test_where_no_design_makes_a_step_the_quickest_is_named() -> None:
+    slow = StepTimes(fixed=90.0, per_operation=1e-11, error=0.1, basis="made up")
+    with pytest.raises(UsageError, match="makes a step in 1 min 0 s") as refused:
+        _designs("layers", times=slow)
+    assert "the quickest step takes 1 min 30 s" in str(refused.value.hint)
+    assert all(design.steps == 1 for design in _designs("layers", times=slow, seconds=92))
+
+
 def test_bytes_of_a_token_are_counted_or_follow_the_vocabulary() -> None:
     assert bytes_per_token(8192, {}) == pytest.approx(3.727, rel=1e-3)
     assert bytes_per_token(512, {512: 2.0, 1024: 2.5}) == 2.0

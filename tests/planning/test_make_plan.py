@@ -17,6 +17,7 @@ from sweep_inline import in_this_process
 from golfpipe.cli.app import main
 from golfpipe.loading.document_scores import read_document_scores
 from golfpipe.planning import trials
+from golfpipe.planning.plan import _kept_seconds
 from golfpipe.planning.trials import Trial, half_scores, round_sizes, search
 from golfpipe.store.artifact import open_artifact
 
@@ -112,6 +113,23 @@ def test_each_design_has_a_name_and_its_own_token_data(run_folder: Path, capsys:
     for command in commands:
         tokenize, run = command.split(" && ")
         assert "data.transform=" in tokenize and "data." not in run.replace("artifacts/data/", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"of": "a", "seconds": [0.5, 1.5]}', [0.5, 1.5]), ('{"of": "b", "seconds": [0.5, 1.5]}', None),
+        ('{"of": "a", "seconds": [0.5]}', None), ('{"of": "a", "seconds": [0.5, "x"]}', None),
+        ('{"of": "a", "seconds": [0.5, 0.0]}', None), ("[]", None), ('{"of": "a", "sec', None), (None, None),
+    ],
+)  # fmt: skip
+def test_step_times_that_cannot_be_read_are_measured_again(
+    tmp_path: Path, content: str | None, found: list[float] | None
+) -> None:
+    path = tmp_path / "step_times.json"
+    if content is not None:
+        path.write_text(content)
+    assert _kept_seconds(path, "a", 2) == found
 
 
 def test_a_dry_run_writes_nothing(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
