@@ -19,6 +19,7 @@ from golfpipe.loading.document_scores import read_document_scores
 from golfpipe.planning import trials
 from golfpipe.planning.plan import _kept_seconds
 from golfpipe.planning.trials import Trial, half_scores, round_sizes, search
+from golfpipe.stages import training_measure
 from golfpipe.store.artifact import open_artifact
 
 WORDS = ["plan", "my-texts", "--bytes", "14e3", "--seconds", "1", "--preset", "tiny"]
@@ -142,6 +143,9 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
     run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_this_process(monkeypatch)
+    measure = training_measure.measured_step_seconds
+    # Steps are measured for real, but times that differ would make trainings of other lengths, and one may be stopped.
+    monkeypatch.setattr(training_measure, "measured_step_seconds", lambda job: 0.01 if measure(job) > 0 else 0.0)
     answer = _json(TRY, capsys)
     folder = Path(answer["artifact"])
     assert [trial["share"] for trial in answer["trials"]] == [0.5, 0.5, 1.0]
@@ -159,7 +163,9 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
     assert again["trials"] == answer["trials"] and again["designs"] == answer["designs"]
     assert main(TRY) == 0
     text = capsys.readouterr().out
-    assert "winner: " in text and "ranked by the law and 3 trainings" in text and len(text.splitlines()) <= 24
+    finished = sum(bool(trial["chosen_bpb"]) for trial in answer["trials"])  # others fell behind and were stopped
+    assert "winner: " in text and f"ranked by the law and {finished} trainings" in text
+    assert len(text.splitlines()) <= 24
 
 
 @pytest.mark.parametrize(
