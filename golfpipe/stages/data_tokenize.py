@@ -31,7 +31,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if left_out := arguments.get("left_out"):
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in left_out.most_common())
         reporter.note(f"left out of the folders: {kinds}; a file that is named itself is taken whatever it ends in")
-    parts, survey = _named_parts(job) if arguments["named"] else _hashed_parts(job)
+    parts, survey = _named_parts(job) if arguments.get("named") else _hashed_parts(job)
     if arguments["tokenizer"] is not None:
         tokenizer = Tokenizer.load(arguments["tokenizer"])
     else:
@@ -57,7 +57,8 @@ def _named_parts(job: Job) -> tuple[list[TextPart], Survey]:
             f"left out: {', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}, named neither train nor"
             " validation as the others are"
         )
-    train, val = (partial(read_documents, named[split], separator=arguments["separator"]) for split in ("train", "val"))
+    separator = arguments.get("separator")
+    train, val = (partial(read_documents, named[split], separator=separator) for split in ("train", "val"))
     if copies := count_copies(train(), val()):
         reporter.warn(f"{copies:,} training documents are also validation documents, so scores are too good")
     parts = [TextPart(read=train, threshold=0.0), TextPart(read=val, threshold=1.0)]
