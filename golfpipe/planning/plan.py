@@ -23,6 +23,7 @@ from golfpipe.planning.laws import Law
 from golfpipe.planning.sizes import LEAST_BITS, bits_at
 from golfpipe.planning.speeds import StepTimes, fitted_times, stated_times
 from golfpipe.planning.trials import Ground, RunCells, Trial, search
+from golfpipe.report.run_data import PLAN_TIMES
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import make_folder, named_path, write_file
@@ -40,7 +41,6 @@ _SETTINGS = ("quantize.method=trellis", "train.qat_start=1.0")
 the quantizer."""
 _TRIAL_SETTINGS = ("evaluate.method=chunked", "evaluate.max_targets=0", "train.validate_every=0")
 _PROBES = 4
-_TIMES = "step_times.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,7 @@ def _measured(request: PlanRequest, folder: Path, found: Sequence[Candidate]) ->
             raise UsageError(f"the text cannot be tokenized: {failed.error}", hint=failed.hint)
     data = [open_artifact(step.out) for step in steps.values()] or [open_artifact(request.source)]
     identity = digest_of({"cells": [cell.steps for cell in plan.cells]})
-    path = folder / _TIMES
+    path = folder / PLAN_TIMES
     seconds = None if request.context.force else _kept_seconds(path, identity, len(probes))
     if seconds is None:
         from golfpipe.stages.training_measure import measured_step_seconds

@@ -166,6 +166,10 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
     finished = sum(bool(trial["chosen_bpb"]) for trial in answer["trials"])  # others fell behind and were stopped
     assert "winner: " in text and f"ranked by the law and {finished} trainings" in text
     assert len(text.splitlines()) <= 24
+    assert main(["status", str(folder)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "this is a plan, which its own command shows again; try: golfpipe ls artifacts/plan-my-texts" in said
+    assert main(["ls", str(folder)]) == 0 and "plan-my-texts  plan " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
