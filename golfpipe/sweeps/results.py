@@ -135,7 +135,8 @@ def run_recorded(
             record(run)
 
         run = run_sweep(plan, workers, changed)
-        for why in dict.fromkeys(run.steps[cell.unquantized].error for cell in plan.cells if cell.unquantized):
+        whole = [cell for index, cell in enumerate(plan.cells) if run.cell_state(index) != "failed"]
+        for why in dict.fromkeys(run.steps[cell.unquantized].error for cell in whole if cell.unquantized):
             if why is not None:
                 plan.reporter.warn(f"the unquantized weights have no score to compare with: {why}")
         return collect(run, noise)
