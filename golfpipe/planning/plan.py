@@ -158,7 +158,7 @@ def _stated(request: PlanRequest) -> StepTimes:
     """Return the times of the machine that is named, or of the first one with this machine's device."""
     machines = request.settings.stages().machines
     if request.hardware is not None:
-        return stated_times(find_machine(machines, request.hardware))
+        return stated_times(find_machine(machines, request.hardware, THIS))
     device = select_device(request.context.device)
     machine = next((machine for machine in machines.values() if machine.device == device), None)
     if machine is None:

@@ -178,7 +178,8 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
         (["plan", "my-texts", "--bytes", "100", "--seconds", "60"], "the smallest takes"),
         (["plan", "artifacts/data/x", "--bytes", "9e3", "--seconds", "9", "--vary", "vocab"], "give the text"),
         ([*WORDS, "--hardware", "gpu-80gb", "--try", "2"], "--hardware this"),
-        ([*WORDS, "--hardware", "abacus"], "abacus"),
+        ([*WORDS, "--hardware", "abacus"], "valid: this, laptop"),
+        ([*WORDS, "--hardware", "thsi"], "did you mean this?"),
         (["plan", "artifacts/a/pack", "--bytes", "9e3", "--seconds", "9"], "expected token_data"),
     ],
 )
