@@ -70,11 +70,11 @@ def sweep(
 
     \b
     Examples:
-      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5 --grid pack.coder=range,nibble
-      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --cells
-      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --executor slurm --slurm partition=gpu
+      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5
+      golfpipe sweep artifacts/demo/train --grid pack.coder=range,nibble --cells
+      golfpipe sweep artifacts/demo/train --grid pack.coder=range --executor slurm
       golfpipe sweep artifacts/data/demo --grid model.num_layers=4,6 --seeds 0,1,2
-      golfpipe sweep texts --grid data.vocab_size=384,512 --set quantize.target_bytes=60e3 --set evaluate.max_targets=0
+      golfpipe sweep texts --grid model.num_layers=4,6 --set data.vocab_size=512
     """
     from golfpipe.sweeps.words import commands
 
