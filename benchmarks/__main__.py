@@ -6,7 +6,8 @@ python -m benchmarks --quick                    # toy sizes: whether they run, n
 python -m benchmarks --record                   # the results are kept, and go into docs/speed.md and speed-tables.md
 
 BENCHMARK_CLOCK=cpu OMP_NUM_THREADS=1 in the environment measures CPU seconds of one thread, where the machine is busy
-with other work. A result is a table on standard output and NAME.json in a folder (benchmarks/keep.py).
+with other work. A result is a table on standard output and NAME.json in a folder (benchmarks/keep.py), or
+NAME_without_amx.json where the processor has no AMX tiles: the kept results of the two stand beside each other.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.child import peak_memory_bytes
 from benchmarks.keep import add_output_options, write_result
-from benchmarks.tables import NAMES, RESULTS, detail_table
+from benchmarks.tables import NAMES, RESULTS, detail_table, result_name
 
 
 def main() -> int:
@@ -57,8 +58,8 @@ def run_one(name: str, quick: bool, output: Path) -> None:
         "peak_memory_bytes": peak_memory_bytes(),
         "results": results,
     }
-    print(f"## {name}\n\n{detail_table(kept)}\n", flush=True)
-    write_result(output, name, kept)
+    print(f"## {name}\n\n{detail_table({'': kept})}\n", flush=True)
+    write_result(output, result_name(name, kept["machine"]["amx"]), kept)
 
 
 if __name__ == "__main__":

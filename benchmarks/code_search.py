@@ -1,25 +1,21 @@
-"""CPU seconds of solving a preset for a size, with the machine code for the search of codes and without.
+"""Solving a preset for a size, with the machine code for the search of codes; for `tiny` also without.
 
-python -m benchmarks.code_search tiny quantize.target_bits=3
-python -m benchmarks.code_search 16l quantize.target_bytes=limit [--compile off]     # off: minutes
+python -m benchmarks code_search [--quick]
 
 Weights are Gaussian with a spread by row, inputs correlated, sensitivities random by row. Searches take as long with
-trained ones. Both rows tell what the errors of the codes cost by that calibration, in nats a token.
+trained ones. The loss is what the errors of the codes cost by that calibration, in nats a token.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from benchmarks.child import clock, peak_memory_bytes
+from benchmarks.child import clock
 from benchmarks.settings import preset
 from golfpipe.codec.container import encode_payload
 from golfpipe.config.schema import plain_config
@@ -31,8 +27,18 @@ from golfpipe.quant.dequantize import dequantize_piece
 from golfpipe.quant.export import QuantizedWeights, quantize_weights
 from golfpipe.quant.target import size_target
 
+CASES = {"tiny, 3 bits": ("tiny", "quantize.target_bits=3"), "16l, 16 MB": ("16l", "quantize.target_bytes=limit")}
+"""Words -> preset and target."""
 INPUTS = 2_048
 """Tokens whose inputs make second moments."""
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Seconds of each solution, its length, digest and loss."""
+    if quick:
+        return solve("demo, 3 bits", "demo", "quantize.target_bits=3", "auto")
+    plain = solve("tiny, 3 bits, no machine code", *CASES["tiny, 3 bits"], "off")
+    return plain | {case: found for name, words in CASES.items() for case, found in solve(name, *words, "auto").items()}
 
 
 def random_model(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Tensor], CalibrationData]:
@@ -54,32 +60,26 @@ def random_model(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Tenso
     return weights, CalibrationData(fisher, moments)
 
 
-def solve(preset_name: str, target: str, choice: str) -> list[dict[str, Any]]:
-    """Solve without and with the calibration; a row of each."""
-    config = preset(preset_name, "quantize.method=trellis", target, f"quantize.compile={choice}")
-    shapes, rows = parameter_shapes(config.model), []
+def solve(case: str, preset_name: str, target: str, choice: Literal["auto", "off"]) -> dict[str, Any]:
+    """Solve without and with the calibration; a case of each."""
+    config = preset(preset_name, "quantize.method=trellis", target)
+    shapes, found = parameter_shapes(config.model), {}
     weights, measured = random_model(shapes)
-    for calibration in (None, measured):
+    names = possible_names(config.model)
+    for words, calibration in (("", None), (", calibrated", measured)):
         size = size_target(config.quantize, config.pack, plain_config(config.model), shapes, packed_file)
-        before, started = clock(), time.perf_counter()
-        with own_code_search(config.quantize.compile, print):
-            found = quantize_weights(
-                weights, config.quantize, universe=possible_names(config.model), calibration=calibration, target=size
-            )
-        seconds, wall = clock() - before, time.perf_counter() - started
-        payload = encode_payload({}, found.pieces.values(), coder=config.pack.coder)
-        rows.append(
-            {
-                "calibrated": calibration is not None,
-                "seconds": seconds,
-                "wall_seconds": wall,
-                "bytes": len(payload),
-                "sha256": hashlib.sha256(payload).hexdigest()[:16],
-                "loss_nats": expected_loss(weights, found, measured),
-                "peak_memory_bytes": peak_memory_bytes(),
-            }
-        )
-    return rows
+        with own_code_search(choice, print):
+            started = clock()
+            solved = quantize_weights(weights, config.quantize, universe=names, calibration=calibration, target=size)
+            seconds = clock() - started
+        payload = encode_payload({}, solved.pieces.values(), coder=config.pack.coder)
+        found[case + words] = {
+            "solve_seconds": seconds,
+            "payload_length": len(payload),
+            "loss_nats": expected_loss(weights, solved, measured),
+            "sha256": hashlib.sha256(payload).hexdigest()[:16],
+        }
+    return found
 
 
 def expected_loss(weights: Mapping[str, Tensor], found: QuantizedWeights, data: CalibrationData) -> float:
@@ -93,17 +93,3 @@ def expected_loss(weights: Mapping[str, Tensor], found: QuantizedWeights, data: 
         else:
             total += float((error.square() * data.fisher[name].double()).sum()) / 2
     return total
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset")
-    parser.add_argument("target")
-    parser.add_argument("--compile", choices=("auto", "off"), default="auto")
-    given = parser.parse_args()
-    for row in solve(given.preset, given.target, given.compile):
-        print(json.dumps(row), flush=True)
-
-
-if __name__ == "__main__":
-    main()

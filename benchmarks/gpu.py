@@ -100,7 +100,7 @@ def main() -> int:
         "settings": settings,
         "results": results,
     }
-    print(detail_table(kept))
+    print(detail_table({"": kept}))
     write_result(options.output, "gpu", kept)
     return 0
 

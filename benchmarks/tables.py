@@ -2,7 +2,8 @@
 
 python -m benchmarks.tables      # rewrites the tables in docs/speed.md and docs/speed-tables.md, as --record does
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test compares them with the results.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test compares them with the results. Results of two
+kinds of processors are kept beside each other, and a table shows those that there are.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ NAMES = (
     "ttt",
     "attention",
     "quantize_pack",
+    "code_search",
     "reading",
     "command_line",
     "memory",
     "scaling",
 )
 """Benchmarks, each a module of this package with `run(quick) -> {case: {figure: value}}`."""
+KINDS = {"": "with AMX", "_without_amx": "without AMX"}
+"""What the name of a result ends in -> the kind of processor. AMX tiles multiply bf16 so much faster than other
+instructions that neither kind speaks for the other."""
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (DOCS / "speed.md", DOCS / "speed-tables.md")
 
 Results = Mapping[str, Mapping[str, Any]]
-"""Name of a benchmark -> what its file holds."""
+"""Name of a result, as `result_name` makes it -> what its file holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,17 @@ TARGETS = (
     ),
     Target("the same as two commands", "quantize_pack", "16l/commands", "quantize_and_pack_seconds", "<=", 5.0),
     Target("unpack + dequantize `16l`, one process", "quantize_pack", "16l/one process", "unpack_seconds", "<=", 1.5),
-    Target("`golfpipe --help`, median of 10", "command_line", "golfpipe --help", "median_seconds", "<=", 0.25),
     *(
-        Target(f"`{name}` of 300 runs", "command_line", f"golfpipe {name}, 300 runs", "median_seconds", "<=", goal)
-        for name, goal in (("ls", 1.0), ("report", 10.0))
+        Target(f"solve `{preset}` for {size}, calibrated", "code_search", f"{preset}, {size}, calibrated", *rest)
+        for preset, size, *rest in (
+            ("tiny", "3 bits", "solve_seconds", "<=", 1.5),
+            ("16l", "16 MB", "solve_seconds", "<=", 8.0),
+        )
+    ),
+    Target("`golfpipe --help`, median of 10", "command_line", "golfpipe --help", "whole command_seconds", "<=", 0.25),
+    *(
+        Target(f"`{name}` of 300 runs", "command_line", f"golfpipe {name}, 300 runs", *rest)
+        for name, *rest in (("ls", "whole command_seconds", "<=", 1.0), ("report", "whole command_seconds", "<=", 10.0))
     ),
     Target("`golfpipe --help` loads torch", "command_line", "golfpipe --help", "loads_torch", "==", False),
     Target(
@@ -110,41 +122,78 @@ TARGETS = (
 )
 
 
+STAGES = (
+    ("train step, `16l`, 4 x 512 tokens", "train_step", "16l/bf16", "golfpipe_seconds"),
+    ("the same, compiled", "train_step", "16l/bf16, compiled", "golfpipe_seconds"),
+    ("train step, `tiny`, 16 x 256 tokens, fp32", "train_step", "tiny/fp32", "golfpipe_seconds"),
+    ("the same, compiled", "train_step", "tiny/fp32, compiled", "golfpipe_seconds"),
+    ("the same, bf16", "train_step", "tiny/bf16", "golfpipe_seconds"),
+    ("the same, bf16, compiled", "train_step", "tiny/bf16, compiled", "golfpipe_seconds"),
+    ("scored tokens a second, `16l`, stride 64", "evaluation", "16l/stride 64", "scored_tokens_per_second"),
+    ("the same, compiled", "evaluation", "16l/stride 64, compiled", "scored_tokens_per_second"),
+    ("stride 32, compiled", "evaluation", "16l/stride 32, compiled", "scored_tokens_per_second"),
+    ("TTT step, `16l`, 4 x 512 tokens", "ttt", "16l/4 x 512", "golfpipe_seconds"),
+    ("the same, compiled", "ttt", "16l/4 x 512, compiled", "golfpipe_seconds"),
+    ("quantize and pack `16l`, two commands", "quantize_pack", "16l/commands", "quantize_and_pack_seconds"),
+    ("the same, one process", "quantize_pack", "16l/one process", "quantize_and_pack_seconds"),
+    ("solve `16l` for 16 MB", "code_search", "16l, 16 MB", "solve_seconds"),
+    ("the same, calibrated", "code_search", "16l, 16 MB, calibrated", "solve_seconds"),
+)
+"""What users wait for: words, benchmark, case, figure."""
+
+
+def result_name(benchmark: str, with_amx: bool) -> str:
+    """The name under which a processor's result is kept."""
+    return benchmark if with_amx else f"{benchmark}_without_amx"
+
+
 def read_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Every kept result of a benchmark of this package."""
-    paths = {name: folder / f"{name}.json" for name in (*NAMES, "gpu")}
+    paths = {name: folder / f"{name}.json" for name in (*(name + end for end in KINDS for name in NAMES), "gpu")}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def target_table(results: Results) -> str:
-    """Every target with its figure and whether it is met; by how much it is missed."""
+    """Every target with its figure on each kind of processor, and whether it is met; by how much it is missed."""
+    ends = _measured_ends(results)
     rows = []
     for target in TARGETS:
-        value = _value(results, target)
         goal = f"{target.relation} {format_figure(target.figure, target.goal)}".removeprefix("== ")
-        if value is None:
-            rows.append([target.measure, goal, "not measured", "open"])
-            continue
-        verdict = "met" if target.is_met(value) else f"missed{_by(target, value)}"
-        rows.append([target.measure, goal, format_figure(target.figure, value), verdict])
-    return _table(["measure", "target", "measured", ""], rows)
+        found = [_figures(results, target.benchmark, end, target.case).get(target.figure) for end in ends]
+        rows.append([target.measure, goal, *(_verdict(target, value) for value in found)])
+    return _table(["measure", "target", *(KINDS[end] for end in ends)], rows)
 
 
-def detail_table(kept: Mapping[str, Any]) -> str:
-    """One row per case, one column per timed function (its median) or figure."""
-    cases = {case: _flat(figures) for case, figures in kept["results"].items()}
-    columns = list(dict.fromkeys(name for figures in cases.values() for name in figures))
+def stage_table(results: Results) -> str:
+    """What every stage costs on each kind of processor; stages that were measured on none are left out."""
+    ends = _measured_ends(results)
+    rows = []
+    for words, benchmark, case, figure in STAGES:
+        names = (figure, "speedup_over_plain", "ratio_to_floor")
+        found = [_figures(results, benchmark, end, case) for end in ends]
+        if any(found):
+            rows.append([words, *(format_figure(name, x.get(name, "")) for x in found for name in names)])
+    return _table(["", *(word for end in ends for word in (KINDS[end], "over plain", "of the floor"))], rows)
+
+
+def detail_table(kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row per case and kind of processor, one column per timed function (its median) or figure."""
+    found = {(case, kind): _flat(x) for kind, kept in kinds.items() for case, x in kept["results"].items()}
+    columns = list(dict.fromkeys(name for figures in found.values() for name in figures))
     rows = [
-        [case, *(format_figure(name, figures[name]) if name in figures else "" for name in columns)]
-        for case, figures in cases.items()
+        [case, *[kind] * (len(kinds) > 1), *(format_figure(name, found[case, kind].get(name, "")) for name in columns)]
+        for case in dict.fromkeys(case for case, _ in found)
+        for kind in kinds
+        if (case, kind) in found
     ]
-    return _table(["case", *(column.removesuffix("_seconds").replace("_", " ") for column in columns)], rows)
+    names = [column.removesuffix("_seconds").replace("_", " ") for column in columns]
+    return _table(["case", *["processor"] * (len(kinds) > 1), *names], rows)
 
 
-def machine_line(kept: Mapping[str, Any]) -> str:
+def machine_line(kept: Mapping[str, Any], kind: str) -> str:
     """Where, with what and on which commit a result was measured."""
     machine = kept["machine"]
-    where = f"{machine['gpu']}, {machine['processor']}" if machine["gpu"] else machine["processor"]
+    where = f"{machine['gpu']}, {machine['processor']}" if machine["gpu"] else f"{machine['processor']} {kind}"
     clock = "CPU seconds on a machine busy with other work, " if machine["clock"] == "cpu" else ""
     return (
         f"{where}, {clock}{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}, "
@@ -155,9 +204,12 @@ def machine_line(kept: Mapping[str, Any]) -> str:
 
 def tables(results: Results) -> dict[str, str]:
     """Name -> the table of that name in the page."""
-    return {"targets": target_table(results)} | {
-        name: f"{machine_line(kept)}\n\n{detail_table(kept)}" for name, kept in results.items()
-    }
+    made = {"targets": target_table(results), "stages": stage_table(results)}
+    for name in (*NAMES, "gpu"):
+        if kinds := {kind: results[name + end] for end, kind in KINDS.items() if name + end in results}:
+            lines = [machine_line(kept, kind) for kind, kept in kinds.items()]
+            made[name] = "\n".join(f"{'* ' * (len(lines) > 1)}{line}" for line in lines) + f"\n\n{detail_table(kinds)}"
+    return made
 
 
 def fill_page(page: str, results: Results) -> str:
@@ -197,17 +249,22 @@ def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
     return medians | {name: value for name, value in figures.items() if name != "seconds"}
 
 
-def _value(results: Results, target: Target) -> Any:
-    figures = results.get(target.benchmark, {}).get("results", {}).get(target.case, {})
-    if target.figure == "median_seconds" and figures:
-        return figures["seconds"]["whole command"]["median"]
-    return figures.get(target.figure)
+def _measured_ends(results: Results) -> list[str]:
+    """What names of results end in; those of machines with AMX alone where there are no results."""
+    return [end for end in KINDS if any(name + end in results for name in NAMES)] or list(KINDS)[:1]
 
 
-def _by(target: Target, value: float | bool) -> str:
-    if target.relation == "==":
-        return ""
-    return f" by {abs(value / target.goal - 1):.0%}"
+def _figures(results: Results, benchmark: str, end: str, case: str) -> dict[str, Any]:
+    """The figures of a case on a kind of processor; none where they are not there. A GPU's result is of no kind."""
+    kept = results.get(benchmark + end * (benchmark in NAMES), {})
+    return _flat(kept.get("results", {}).get(case, {}))
+
+
+def _verdict(target: Target, value: float | bool | None) -> str:
+    if value is None:
+        return "not measured"
+    by = "" if target.relation == "==" else f" by {abs(value / target.goal - 1):.0%}"
+    return f"{format_figure(target.figure, value)}, {'met' if target.is_met(value) else f'missed{by}'}"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -82,6 +82,7 @@ def machine() -> dict[str, Any]:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": f"{len(models)} x {models[0]}" if models else platform.processor(),
+        "amx": torch.cpu._is_amx_tile_supported(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "clock": CLOCK,

@@ -128,7 +128,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
             ]
         ),
     ),
-    "docs/speed.md": (f"({multiplied_weights(preset('16l').model) / 1e6:.1f} M for `16l`",),
+    "docs/speed-tables.md": (f"({multiplied_weights(preset('16l').model) / 1e6:.1f} M for `16l`",),
 }
 
 

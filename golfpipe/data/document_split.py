@@ -1,13 +1,14 @@
 """The split of documents into training and validation, decided by a hash of each one's text, never by its position.
 
-So the same text is on the same side in every run and order, and copies of it are never on both sides.
+So the same text is on the same side in every run and order, and copies of it are never on both sides. Only where files
+say by their names which split they are, those names decide.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from golfpipe.data.shard_format import Split
@@ -30,6 +31,15 @@ def _fraction(digest: bytes) -> float:
 def split_of(position: float, threshold: float) -> Split:
     """Return the split of a document whose `split_hash` is `position`."""
     return "val" if position < threshold else "train"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextPart:
+    """Documents that are divided in one manner."""
+
+    read: Callable[[], Iterable[str]]
+    threshold: float
+    """Documents whose `split_hash` lies below it go to validation: 0 sends none there, 1 all."""
 
 
 @dataclass(slots=True)
@@ -85,10 +95,19 @@ def survey_documents(documents: Iterable[str]) -> Survey:
     return survey
 
 
-def training_documents(documents: Iterable[str], threshold: float, share: float = 1.0) -> Iterator[str]:
+def training_documents(parts: Sequence[TextPart], share: float = 1.0) -> Iterator[str]:
     """Yield the documents that a tokenizer may be trained on: those that are not for validation; or a `share` of them,
     which other bits of the hash choose, so that they are from everywhere."""
-    for text in documents:
-        digest = _digest(text)
-        if split_of(_fraction(digest[:8]), threshold) == "train" and _fraction(digest[8:16]) < share:
-            yield text
+    for part in parts:
+        if part.threshold >= 1:
+            continue
+        for text in part.read():
+            digest = _digest(text)
+            if split_of(_fraction(digest[:8]), part.threshold) == "train" and _fraction(digest[8:16]) < share:
+                yield text
+
+
+def count_copies(training: Iterable[str], validation: Iterable[str]) -> int:
+    """Return how many training documents are also validation documents, word for word."""
+    digests = {_digest(text)[:16] for text in validation}
+    return sum(_digest(text)[:16] in digests for text in training)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from golfpipe.data.document_split import split_of
+from golfpipe.data.document_split import TextPart, split_of
 from golfpipe.data.encode_documents import EncodedDocument, encode_documents
 from golfpipe.data.mixing import Mixer
 from golfpipe.data.shard_format import SPLITS, Split
@@ -59,11 +59,10 @@ class TokenizeSummary:
 
 
 def tokenize_documents(
-    documents: Iterable[str],
+    parts: Sequence[TextPart],
     tokenizer: Tokenizer,
     folder: Path,
     *,
-    threshold: float,
     shard_tokens: int,
     mixed_bytes: int | None = None,
     num_processes: int = 1,
@@ -72,9 +71,8 @@ def tokenize_documents(
     """Write `train_*.bin` and `val_*.bin` into the existing `folder`. A document becomes BOS followed by its ids. Where
     the tokenizer transforms text, `val_bytes_*.bin` say how many bytes of the text before it each token stands for.
 
-    A document goes to validation if its `split_hash` lies below `threshold`. `mixed_bytes`, about the bytes of all
-    documents: write each split in a random order; None: in the given one. `progress` is told the tokens so far after
-    every document. The result does not depend on `num_processes`.
+    `mixed_bytes`, about the bytes of all documents: write each split in a random order; None: in the given one.
+    `progress` is told the tokens so far after every document. The result does not depend on `num_processes`.
     Raises DataError for a document whose bytes are not those of its tokens, or a split without any.
     """
     summary = TokenizeSummary()
@@ -86,21 +84,22 @@ def tokenize_documents(
             for split in SPLITS:
                 mixer = Mixer(folder, split, bos_id=tokenizer.bos_id, text_bytes=mixed_bytes)
                 mixers[split] = stack.enter_context(mixer)
-        for document in encode_documents(documents, tokenizer, num_processes=num_processes):
-            if len(document.ids) == 1:  # BOS alone: the text was nothing but characters that normalization drops
-                summary.blank_documents += 1
-                continue
-            split = split_of(document.position, threshold)
-            if mixers:
-                mixers[split].write(document.ids)
-            else:
-                write(split, document.ids)
-            counts[split].add(document)
-            if document.changes is not None:
-                summary.changed_documents += 1
-                summary.changes.update(document.changes)
-            if progress is not None:
-                progress(summary.train.tokens + summary.val.tokens)
+        for part in parts:
+            for document in encode_documents(part.read(), tokenizer, num_processes=num_processes):
+                if len(document.ids) == 1:  # BOS alone: the text was nothing but characters that normalization drops
+                    summary.blank_documents += 1
+                    continue
+                split = split_of(document.position, part.threshold)
+                if mixers:
+                    mixers[split].write(document.ids)
+                else:
+                    write(split, document.ids)
+                counts[split].add(document)
+                if document.changes is not None:
+                    summary.changed_documents += 1
+                    summary.changes.update(document.changes)
+                if progress is not None:
+                    progress(summary.train.tokens + summary.val.tokens)
         for split, mixer in mixers.items():
             for ids in mixer.mixed():
                 write(split, ids)

@@ -9,6 +9,7 @@ from typing import Any
 from golfpipe.config.resolve import Resolved
 from golfpipe.data.challenge_split import split_sentence
 from golfpipe.data.inspect import SplitInspection, inspect_shards, list_sidecars
+from golfpipe.data.named_split import files_by_split
 from golfpipe.data.overlap import Overlap, find_overlap
 from golfpipe.data.shard_files import ShardFile, list_shards
 from golfpipe.data.shard_format import SPLITS, Split
@@ -37,10 +38,14 @@ def tokenize_arguments(
     Raises DataError."""
     found = find_text_files(sources)
     files = found.files
-    digest = files_digest([*files, *([tokenizer] if tokenizer is not None else [])], separator, _suffixes(files))
+    named = files_by_split(files)
+    names = [] if named is None else [f"{split} {files.index(path)}" for split in SPLITS for path in named[split]]
+    contents = [*files, *([tokenizer] if tokenizer is not None else [])]
+    digest = files_digest(contents, separator, _suffixes(files), *names)
     arguments = {
         "sources": tuple(sources),
         "files": files,
+        "named": named,
         "left_out": found.left_out,
         "tokenizer": tokenizer,
         "separator": separator,

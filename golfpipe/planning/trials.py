@@ -26,6 +26,7 @@ from golfpipe.store.files import write_file
 from golfpipe.sweeps.grid import Grid
 from golfpipe.sweeps.plan import SweepCell, SweepPlan, SweepRequest, plan_sweep
 from golfpipe.sweeps.results import CellResult
+from golfpipe.units import bits_per_byte
 
 MARGIN = 0.03
 """The share by which a training may be behind the leader's curve before it is stopped."""
@@ -47,6 +48,8 @@ class Trial:
     """Bits per byte of the packed model on the half of the validation text that chooses, one for each seed."""
     reported: tuple[float, ...] = ()
     """The same on the other half."""
+    whole: tuple[float, ...] = ()
+    """The same on both halves together."""
     train_seconds: float | None = None
     documents: tuple[int, ...] = ()
     """The bytes of each validation document."""
@@ -111,7 +114,7 @@ def half_scores(nats_D: np.ndarray, bytes_D: np.ndarray) -> tuple[float, float]:
     middle_D = np.cumsum(bytes_D) - bytes_D / 2
     first_D = middle_D <= bytes_D.sum() / 2
     chosen, reported = (
-        float(nats_D[half_D].sum() / math.log(2) / bytes_D[half_D].sum()) for half_D in (first_D, ~first_D)
+        bits_per_byte(float(nats_D[half_D].sum()), int(bytes_D[half_D].sum())) for half_D in (first_D, ~first_D)
     )
     return chosen, reported
 
@@ -190,6 +193,7 @@ def _trial(design: Design, share: float, found: Sequence[CellResult | str]) -> T
         share=share,
         chosen=tuple(half[0] for half in halves),
         reported=tuple(half[1] for half in halves),
+        whole=tuple(bits_per_byte(float(score["nats"].sum()), int(score["bytes"].sum())) for score in scores),
         train_seconds=fmean(row.train_seconds or 0.0 for row in whole),
         documents=tuple(scores[0]["bytes"].tolist()),
     )

@@ -7,7 +7,7 @@ golfpipe data demo -o artifacts/data/demo512 --set data.vocab_size=512
 from __future__ import annotations
 
 from golfpipe.data.demo_corpus import demo_documents, source_digest
-from golfpipe.data.document_split import survey_documents, training_documents
+from golfpipe.data.document_split import TextPart, survey_documents, training_documents
 from golfpipe.data.tokenizer import train_tokenizer
 from golfpipe.jobs.job import Job
 from golfpipe.stages.token_summary import write_token_data
@@ -22,13 +22,14 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         documents = demo_documents()
         task.advance(1, "tokenizer")
         threshold = survey_documents(documents).threshold(settings.val_fraction)
+        parts = [TextPart(read=lambda: documents, threshold=threshold)]
         tokenizer = train_tokenizer(
-            training_documents(documents, threshold),
+            training_documents(parts),
             vocab_size=settings.vocab_size,
             normalization=settings.normalization_of("nmt_nfkc"),
             transform=settings.transform,
         )
         task.advance(1)
-    result = write_token_data(job, out, documents, tokenizer, threshold=threshold)
+    result = write_token_data(job, out, parts, tokenizer)
     result.metrics["corpus_digest"] = source_digest(documents)
     return result

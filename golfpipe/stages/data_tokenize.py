@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from golfpipe.data.document_split import Survey, survey_documents, training_documents
+from golfpipe.data.document_split import Survey, TextPart, count_copies, survey_documents, training_documents
 from golfpipe.data.text_files import read_documents
 from golfpipe.data.tokenizer import DEFAULT_VOCAB_SIZE, MAX_TRAINING_BYTES, Tokenizer, train_tokenizer
 from golfpipe.jobs.job import Job
@@ -25,20 +25,19 @@ SHORTEST_PIECE = 2000
 
 
 def run(job: Job, out: ArtifactWriter) -> Result:
-    """Arguments: files, left_out, tokenizer (None: train one), separator, processes. The files are streamed, two to
-    four times."""
+    """Arguments: files, named (the files of each split where their names say it, else None), left_out, tokenizer (None:
+    train one), separator, processes. The files are streamed, two to four times."""
     settings, arguments, reporter = job.config.data, job.arguments, job.context.reporter
     if left_out := arguments.get("left_out"):
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in left_out.most_common())
         reporter.note(f"left out of the folders: {kinds}; a file that is named itself is taken whatever it ends in")
-    read, survey = _reading(job)
-    threshold = survey.threshold(settings.val_fraction)
+    parts, survey = _named_parts(job) if arguments["named"] else _hashed_parts(job)
     if arguments["tokenizer"] is not None:
         tokenizer = Tokenizer.load(arguments["tokenizer"])
     else:
         reporter.note("training a tokenizer")
         tokenizer = train_tokenizer(
-            training_documents(read(), threshold, share=MAX_TRAINING_BYTES / survey.bytes),
+            training_documents(parts, share=MAX_TRAINING_BYTES / survey.bytes),
             vocab_size=settings.vocab_size,
             normalization=settings.normalization_of("identity"),
             transform=settings.transform,
@@ -46,13 +45,33 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         if not settings.vocab_size and tokenizer.vocab_size != DEFAULT_VOCAB_SIZE:
             reporter.note(f"this text gets a vocabulary of {tokenizer.vocab_size:,} pieces")
     mixed_bytes = survey.bytes if settings.shuffle else None
-    return write_token_data(
-        job, out, read(), tokenizer, threshold=threshold, mixed_bytes=mixed_bytes, processes=arguments["processes"]
-    )
+    return write_token_data(job, out, parts, tokenizer, mixed_bytes=mixed_bytes, processes=arguments["processes"])
+
+
+def _named_parts(job: Job) -> tuple[list[TextPart], Survey]:
+    """Return the text of each split, as the names of the files say it, and what there is to know of the training's."""
+    arguments, reporter = job.arguments, job.context.reporter
+    named = arguments["named"]
+    if left_out := [path.name for path in arguments["files"] if not any(path in files for files in named.values())]:
+        reporter.warn(
+            f"left out: {', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}, named neither train nor"
+            " validation as the others are"
+        )
+    train, val = (partial(read_documents, named[split], separator=arguments["separator"]) for split in ("train", "val"))
+    if copies := count_copies(train(), val()):
+        reporter.warn(f"{copies:,} training documents are also validation documents, so scores are too good")
+    parts = [TextPart(read=train, threshold=0.0), TextPart(read=val, threshold=1.0)]
+    return parts, survey_documents(train())
+
+
+def _hashed_parts(job: Job) -> tuple[list[TextPart], Survey]:
+    """Return the text with the threshold that divides it, and what there is to know of it."""
+    read, survey = _reading(job)
+    return [TextPart(read=read, threshold=survey.threshold(job.config.data.val_fraction))], survey
 
 
 def _reading(job: Job) -> tuple[Callable[[], Iterator[str]], Survey]:
-    """Return how the documents are read, and what there is to know of them."""
+    """Return how the documents are read where a hash divides them: cut where they are too few."""
     fraction, arguments = job.config.data.val_fraction, job.arguments
     read = partial(read_documents, arguments["files"], separator=arguments.get("separator"))
     survey = survey_documents(read())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from golfpipe.data.document_split import TextPart
 from golfpipe.data.inspect import SplitInspection
 from golfpipe.data.shard_format import SPLITS, Split
 from golfpipe.data.text_changes import sentences
@@ -24,14 +25,13 @@ MOST_GAINED = 0.001
 def write_token_data(
     job: Job,
     out: ArtifactWriter,
-    documents: Iterable[str],
+    parts: Sequence[TextPart],
     tokenizer: Tokenizer,
     *,
-    threshold: float,
     mixed_bytes: int | None = None,
     processes: int = 1,
 ) -> Result:
-    """Tokenize the documents into `out`, beside the tokenizer, and say what became of them; see `tokenize_documents`
+    """Tokenize the text into `out`, beside the tokenizer, and say what became of them; see `tokenize_documents`
     for the numbers."""
     out.write(TOKENIZER_FILE, tokenizer.model_bytes)
     with job.context.reporter.task("tokenize", 0, "tokens") as task:
@@ -43,16 +43,15 @@ def write_token_data(
             before = tokens
 
         summary = tokenize_documents(
-            documents,
+            parts,
             tokenizer,
             out.folder,
-            threshold=threshold,
             mixed_bytes=mixed_bytes,
             shard_tokens=job.config.data.shard_tokens,
             num_processes=processes,
             progress=progress,
         )
-    _say_split(job, summary)
+    _say_split(job, summary, by_name=len(parts) > 1)
     _say_changes(job, summary)
     return Result(
         kind="token_data",
@@ -97,16 +96,17 @@ def _metrics(summary: TokenizeSummary) -> dict[str, Any]:
     }
 
 
-def _say_split(job: Job, summary: TokenizeSummary) -> None:
+def _say_split(job: Job, summary: TokenizeSummary, *, by_name: bool) -> None:
     """Say which share of the text is for validation, and warn where it is far from what was asked."""
-    asked, share = job.config.data.val_fraction, summary.val_share
+    asked, share, reporter = job.config.data.val_fraction, summary.val_share, job.context.reporter
     documents = summary.train.documents + summary.val.documents
-    job.context.reporter.note(
-        f"validation: {asked:.1%} of the text was asked for, {share:.1%} it is"
-        f" ({summary.val.documents:,} of {documents:,} documents)"
-    )
+    counted = f"({summary.val.documents:,} of {documents:,} documents)"
+    if by_name:
+        reporter.note(f"validation: the files of that name, {share:.1%} of the text {counted}, not data.val_fraction")
+        return
+    reporter.note(f"validation: {asked:.1%} of the text was asked for, {share:.1%} it is {counted}")
     if abs(share / asked - 1) > MOST_OFF:
-        job.context.reporter.warn(
+        reporter.warn(
             f"the validation split has {share:.1%} of the text, not {asked:.1%}: a document goes there whole, and"
             f" {documents:,} are few; give more or shorter documents, or set another data.val_fraction"
         )

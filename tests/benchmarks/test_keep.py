@@ -14,7 +14,7 @@ from small_chain import ROOT
 
 from benchmarks import keep
 from benchmarks.__main__ import main
-from benchmarks.tables import PAGES, RESULTS
+from benchmarks.tables import PAGES, RESULTS, result_name
 
 PROGRAMS = sorted(
     path
@@ -54,7 +54,7 @@ def test_recording_writes_the_tables_anew(tmp_path: Path, monkeypatch: pytest.Mo
     assert "old" in page.read_text()
     monkeypatch.setattr(keep, "RESULTS", tmp_path)
     keep.write_result(tmp_path, "a", {})
-    assert page.read_text().startswith("<!-- table targets -->\n\n| measure | target |")
+    assert page.read_text().startswith("<!-- table targets -->\n\n| measure | target | with AMX |\n")
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -69,7 +69,9 @@ def test_running_one_changes_nothing_that_is_kept(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmarks", "reading", "--quick"])
     assert main() == 0
-    assert json.loads((tmp_path / "artifacts/benchmarks/reading.json").read_text())["benchmark"] == "reading"
+    (path,) = (tmp_path / "artifacts/benchmarks").iterdir()
+    kept = json.loads(path.read_text())
+    assert kept["benchmark"] == "reading" and path.stem == result_name("reading", kept["machine"]["amx"])
     assert before == {path: path.read_bytes() for path in [*RESULTS.iterdir(), *PAGES]}
 
 

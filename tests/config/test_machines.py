@@ -96,7 +96,7 @@ def test_the_time_follows_from_operations_rate_and_clock() -> None:
 
 def test_operations_of_a_step_are_six_per_weight_and_token() -> None:
     config = Settings(preset="16l").resolve().config
-    weights, attention = 42.6e6, 16 * 512 * 2048  # docs/speed.md: 6 N + 6 L d T
+    weights, attention = 42.6e6, 16 * 512 * 2048  # docs/speed-tables.md: 6 N + 6 L d T
     assert step_operations(config) == pytest.approx(6 * (weights + attention) * 786_432, rel=0.01)
 
 

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golfpipe.data.document_split import split_hash, split_of, survey_documents, training_documents
+from golfpipe.data.document_split import (
+    TextPart,
+    count_copies,
+    split_hash,
+    split_of,
+    survey_documents,
+    training_documents,
+)
 from golfpipe.errors import DataError
 
 texts = st.lists(st.text("ab \n", max_size=3), min_size=2, max_size=12)
@@ -45,13 +52,21 @@ def test_neither_order_nor_copies_matter(documents, val_fraction, random):
 def test_a_tokenizer_sees_no_validation_text(documents, val_fraction, share):
     found, threshold = sides(documents, val_fraction)
     train = [text for text in documents if found[text] == "train"]
-    assert list(training_documents(documents, threshold)) == train
-    assert Counter(training_documents(documents, threshold, share)) <= Counter(train)
+    parts = [TextPart(read=lambda: documents, threshold=threshold)]
+    assert list(training_documents(parts)) == train
+    assert Counter(training_documents(parts, share)) <= Counter(train)
+
+
+@given(texts, texts)
+def test_of_parts_for_one_split_each_the_tokenizer_sees_the_training_alone(train, val):
+    parts = [TextPart(read=lambda: train, threshold=0.0), TextPart(read=lambda: val, threshold=1.0)]
+    assert list(training_documents(parts)) == train
+    assert count_copies(train, val) == sum(text in val for text in train)
 
 
 def test_a_share_of_the_training_documents_is_from_everywhere():
     documents = [f"document {number}" for number in range(2000)]
-    taken = set(training_documents(documents, 0.5, share=0.1))
+    taken = set(training_documents([TextPart(read=lambda: documents, threshold=0.5)], share=0.1))
     assert 70 < len(taken) < 130
     assert sum(text in taken for text in documents[:1000]) == pytest.approx(50, abs=25)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from golfpipe.data import encode_documents as encode_module
 from golfpipe.data import mixing
-from golfpipe.data.document_split import split_hash, survey_documents
+from golfpipe.data.document_split import TextPart, split_hash, survey_documents
 from golfpipe.data.encode_documents import encode_documents
 from golfpipe.data.inspect import iterate_documents
 from golfpipe.data.shard_files import ShardFile, list_shards
@@ -21,13 +21,17 @@ def documents(sentences) -> list[str]:
     return [f"{number} {sentences[number % 5]}\n{sentences[number * 3 % 5]}" for number in range(60)]
 
 
+def part(documents, threshold) -> list[TextPart]:
+    return [TextPart(read=lambda: iter(documents), threshold=threshold)]
+
+
 def tokens_of(folder, split) -> list[int]:
     return np.concatenate([ShardFile(path)[:] for path in list_shards(folder, split)]).tolist()
 
 
 def test_shards_hold_bos_and_ids_of_each_split(tokenizer, documents, tmp_path):
     seen = []
-    summary = tokenize_documents(documents, tokenizer, tmp_path, threshold=0.2, shard_tokens=500, progress=seen.append)
+    summary = tokenize_documents(part(documents, 0.2), tokenizer, tmp_path, shard_tokens=500, progress=seen.append)
     for split, counts in (("train", summary.train), ("val", summary.val)):
         texts = [text for text in documents if (split_hash(text) < 0.2) == (split == "val")]
         ids = tokenizer.encode(texts)
@@ -51,8 +55,8 @@ def test_processes_do_not_change_the_result(tokenizer, documents, tmp_path, monk
     for num_processes in (1, 2):
         folder = tmp_path / str(num_processes)
         folder.mkdir()
-        settings = {"threshold": 0.2, "shard_tokens": 700, "num_processes": num_processes}
-        summary = tokenize_documents(iter(documents), tokenizer, folder, **settings)
+        settings = {"shard_tokens": 700, "num_processes": num_processes}
+        summary = tokenize_documents(part(documents, 0.2), tokenizer, folder, **settings)
         summaries.append(
             (summary.train.tokens, summary.val.decoded_bytes, tokens_of(folder, "train"), tokens_of(folder, "val"))
         )
@@ -80,7 +84,7 @@ def test_few_chunks_are_in_flight(tokenizer, monkeypatch, num_processes):
 def test_unchanged_and_blank_documents_are_counted(tokenizer, tmp_path):
     documents = ["plain text", "other plain text", "two  spaces", "\u200b", "\ufeff \u200b"]
     threshold = split_hash("plain text")
-    summary = tokenize_documents(documents, tokenizer, tmp_path, threshold=threshold, shard_tokens=500)
+    summary = tokenize_documents(part(documents, threshold), tokenizer, tmp_path, shard_tokens=500)
     assert summary.blank_documents == 2
     assert summary.train.documents + summary.val.documents == 3
     assert summary.changed_documents == 1
@@ -88,7 +92,7 @@ def test_unchanged_and_blank_documents_are_counted(tokenizer, tmp_path):
 
 def test_a_split_that_stays_empty_is_refused(tokenizer, tmp_path):
     with pytest.raises(DataError, match="no document is left for the train split"):
-        tokenize_documents(["alone", "\u200b"], tokenizer, tmp_path, threshold=1.0, shard_tokens=500)
+        tokenize_documents(part(["alone", "\u200b"], 1.0), tokenizer, tmp_path, shard_tokens=500)
 
 
 documents_with_copies = st.lists(st.text("ab \n\u4f60", max_size=4), min_size=2, max_size=12)
@@ -102,7 +106,7 @@ def test_no_text_is_on_both_sides_and_none_is_lost(keeping_tokenizer, tmp_path_f
     folder = tmp_path_factory.mktemp("split")
     survey = survey_documents(documents)
     tokenize_documents(
-        documents, keeping_tokenizer, folder, threshold=survey.threshold(fraction), shard_tokens=9,
+        part(documents, survey.threshold(fraction)), keeping_tokenizer, folder, shard_tokens=9,
         mixed_bytes=survey.bytes if is_mixed else None,
     )  # fmt: skip
     train, val = (decoded(keeping_tokenizer, folder, split) for split in ("train", "val"))
@@ -123,7 +127,7 @@ def test_documents_are_mixed_in_an_order_that_repeats(tokenizer, tmp_path, monke
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         tokenize_documents(
-            documents, tokenizer, tmp_path / name, threshold=0.5, shard_tokens=900, mixed_bytes=1000 * buckets
+            part(documents, 0.5), tokenizer, tmp_path / name, shard_tokens=900, mixed_bytes=1000 * buckets
         )
         assert not list((tmp_path / name).glob(".*"))
         orders.append([decoded(tokenizer, tmp_path / name, split) for split in ("train", "val")])

@@ -153,9 +153,13 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
     assert len(winner["chosen_bpb"]) == 2 and answer["trials"][1]["settings"] == winner["settings"]
     evaluations = [open_artifact(path) for path in sorted(folder.glob("cells/evaluate-*"))]
     halves = [half_scores(found["nats"], found["bytes"]) for found in map(read_document_scores, evaluations)]
+    wholes = [open_artifact(path).manifest.metrics["val_bpb"] for path in sorted(folder.glob("cells/evaluate-*"))]
     for trial in answer["trials"]:
         for pair in zip(trial["chosen_bpb"], trial["reported_bpb"], strict=True):
             assert pair in halves
+        pairs = zip(trial["chosen_bpb"], trial["reported_bpb"], trial["whole_bpb"], strict=True)
+        for chosen, reported, whole in pairs:
+            assert min(chosen, reported) < whole < max(chosen, reported) and whole in wholes
     assert (folder / "plan.png").read_bytes().startswith(b"\x89PNG")
     made = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/manifest.json")}
     again = _json(TRY, capsys)

@@ -173,3 +173,47 @@ def test_sidecars_of_other_bytes_are_refused(folder: Path) -> None:
 def test_a_transform_needs_text_as_it_is() -> None:
     with pytest.raises(ConfigError, match=r"data\.transform=caps needs data\.normalization=identity"):
         Settings(overrides=("data.transform=caps", "data.normalization=nmt_nfkc")).resolve()
+
+
+def named_folder(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_jsonl", ".jsonl").replace("_txt", ".txt")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def lines(*texts: str) -> str:
+    return "".join(json.dumps({"text": text}) + "\n" for text in texts)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train_jsonl", "val_jsonl"), ("my-training_jsonl", "my-validation_jsonl"), ("train__0_jsonl", "val__0_jsonl")],
+)
+def test_files_named_train_and_validation_are_those_splits(folder, names):
+    train, val = ([prose(number, 8) for number in numbers] for numbers in (range(12), range(20, 23)))
+    data, reporter = tokenized(named_folder(folder, **{names[0]: lines(*train), names[1]: lines(*val)}))
+    assert sorted(texts_of(data, "train")) == sorted(train) and sorted(texts_of(data, "val")) == sorted(val)
+    said = " ".join(reporter.notes)
+    assert "the files of that name" in said and "3 of 15 documents" in said and not reporter.warnings
+
+
+def test_copies_between_named_files_and_files_of_neither_name_are_said(folder):
+    train, val = ([prose(number, 8) for number in numbers] for numbers in (range(12), range(20, 23)))
+    files = {"train_jsonl": lines(*train, val[0]), "val_jsonl": lines(*val), "test_jsonl": lines("never seen")}
+    data, reporter = tokenized(named_folder(folder, **files))
+    assert len(texts_of(data, "train")) == 13 and "never seen" not in texts_of(data, "train")
+    said = " ".join(reporter.warnings)
+    assert "1 training documents are also validation documents" in said and "left out: test.jsonl" in said
+
+
+def test_other_names_give_another_key(folder):
+    plain = {"tokenizer": None, "separator": None, "processes": 1, "name": None}
+    digests = set()
+    for names in (("a_txt", "b_txt"), ("train_txt", "val_txt"), ("val_txt", "wtrain_txt"), ("val_txt", "x-train_txt")):
+        inner = folder / "-".join(names)
+        inner.mkdir()
+        named_folder(inner, **dict(zip(names, ("one text", "two texts"), strict=True)))
+        digests.add(tokenize_arguments([inner], **plain)[1])
+    assert len(digests) == 3  # `wtrain` is no word of a split, so a hash decides as for a and b

@@ -123,7 +123,7 @@ def _trial_fields(planned: Planned, trial: Trial) -> dict[str, Any]:
     return {
         "settings": dict(trial.design.settings), "share": trial.share, "steps": round(trial.share * trial.design.steps),
         "bytes": trial.design.size, "chosen_bpb": list(trial.chosen), "reported_bpb": list(trial.reported),
-        "train_seconds": trial.train_seconds, "stopped": trial.stopped,
+        "whole_bpb": list(trial.whole), "train_seconds": trial.train_seconds, "stopped": trial.stopped,
     }  # fmt: skip
 
 
@@ -193,7 +193,8 @@ def _conclusion(planned: Planned) -> list[str]:
         design = winner.design
         lines = [
             f"winner: {fmean(winner.reported):.4f} bpb on the half of the validation text that chose nothing",
-            f"        {winner.bpb:.4f} on the half that chose; plot {planned.folder / PLOT_FILE}",
+            f"        {winner.bpb:.4f} on the half that chose, {fmean(winner.whole):.4f} on both;"
+            f" plot {planned.folder / PLOT_FILE}",
         ]
     if planned.own is not None and planned.own.design is not design:
         parts = planned.law.parts(design.features(), planned.own.design.features())

@@ -1,0 +1,93 @@
+"""The best designs for so many bytes and seconds that `golfpipe plan --try` finds, beside preset `tiny`.
+
+python -m benchmarks.frontier.search FOLDER               # shards and their tokenizer
+python -m benchmarks.frontier.search FOLDER --case 60kB   # one of the cases; the others stay as they are
+
+Seconds are those of training: `tiny` takes 1, by step times of this machine. The search chooses on one half of the
+validation documents; both halves are reported, and `tiny` solved to the same bytes on the same documents. Writes
+frontier_search.json (benchmarks/keep.py says where). An interrupted search goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frontier.yardstick import PACKING, SETTINGS, STEPS, own_tokens, sweep, write_texts
+from benchmarks.frontier.yardstick import yardstick_seconds as seconds_of_tiny
+from benchmarks.keep import add_output_options, read_result, write_result
+from benchmarks.same_work import golfpipe
+from benchmarks.timing import machine
+from golfpipe.loading.document_scores import read_document_scores
+from golfpipe.planning.trials import half_scores
+from golfpipe.store.artifact import open_artifact
+from golfpipe.version import source_commit
+
+NAME = "frontier_search"
+SEEDS = "0,1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Bytes, seconds as a multiple of those of `tiny`, and among which designs to search."""
+
+    size: int
+    seconds: float
+    vary: tuple[str, ...]
+    tries: int
+
+
+CASES: dict[str, Case] = {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="shards of the challenge's format, with their tokenizer")
+    parser.add_argument("--case", choices=list(CASES), action="append")
+    parser.add_argument("--work", type=Path, default=Path("artifacts/frontier"))
+    add_output_options(parser)
+    options = parser.parse_args()
+    kept = read_result(options.output, NAME) or {}
+    results = dict(kept.get("results", {}))
+    data = own_tokens(options.folder, options.work)
+    seconds = seconds_of_tiny(data, options.work)
+    for name in options.case or CASES:
+        results[name] = searched(name, write_texts(options.folder, options.work), seconds, options.work)
+        results[name]["tiny"] = tiny_at(CASES[name].size, data, options.work)
+        result = {"benchmark": NAME, "commit": source_commit(), "machine": machine(), "tiny_seconds": seconds}
+        write_result(options.output, NAME, result | {"results": results})
+
+
+def searched(name: str, texts: Path, tiny_seconds: float, work: Path) -> dict[str, Any]:
+    """Search one case; return its trials with their scores, and how long the search took if it ran at once."""
+    case, begin = CASES[name], time.monotonic()
+    varied = (word for text in case.vary for word in ("--vary", text))
+    answer = golfpipe(
+        "plan", str(texts), "--bytes", str(case.size), "--seconds", f"{case.seconds * tiny_seconds:.0f}", *varied,
+        "--try", str(case.tries), "--seeds", SEEDS, *SETTINGS, "-o", str(work / f"plan-{name}"),
+    )  # fmt: skip
+    found = {"search_seconds": round(time.monotonic() - begin), "trials": answer["trials"]}
+    return asdict(case) | found | {"step_times": answer["step_times"], "estimates": answer["designs"][:10]}
+
+
+def tiny_at(size: int, data: Path, work: Path) -> dict[str, Any]:
+    """Return the scores of `tiny` solved to the bytes, a number for each seed."""
+    length = ("--set", f"train.max_steps={STEPS}", "--seeds", SEEDS, "--grid", f"quantize.target_bytes={size}")
+    cells = sweep(data, work / "tiny", *PACKING, *length)
+    scores = [read_document_scores(open_artifact(Path(cell["artifacts"]["evaluate"]))) for cell in cells]
+    halves = [half_scores(score["nats"], score["bytes"]) for score in scores]
+    return {
+        "chosen_bpb": [half[0] for half in halves],
+        "reported_bpb": [half[1] for half in halves],
+        "whole_bpb": [cell["val_bpb"] for cell in cells],
+        "unquantized_bpb": [cell["unquantized_bpb"] for cell in cells],
+        "bytes": [cell["packed_bytes"] for cell in cells],
+        "train_seconds": [cell["train_seconds"] for cell in cells],
+    }
+
+
+if __name__ == "__main__":
+    main()
