@@ -167,12 +167,15 @@ def _stated(request: PlanRequest) -> StepTimes:
 
 
 def _measured(request: PlanRequest, folder: Path, found: Sequence[Candidate]) -> tuple[StepTimes, list[Artifact]]:
-    """Return times measured on a few designs from the least to the most operations, and the token data of their
-    tokenizers. The times are kept in the folder: other times would mean other numbers of steps, and new trainings."""
+    """Return times measured on a few designs from the least to the most operations, at least one of each transform, and
+    the token data of their tokenizers. The times are kept in the folder: other times would mean other numbers of steps,
+    and new trainings."""
     fit = [one for one in found if bits_at(one.config.model, request.size) >= LEAST_BITS] or list(found)
     fit.sort(key=lambda one: step_operations(one.config))
     probes = [fit[round(part * (len(fit) - 1) / (_PROBES - 1))] for part in range(_PROBES)]
     probes = list({step_operations(one.config): one for one in probes}.values())
+    of_transform = {one.config.data.transform: one for one in (*fit, *probes)}
+    probes += [one for one in of_transform.values() if one not in probes]  # their tokens are counted, too
     grids: list[Grid] = [{"seed": [0]} | {key: [value] for key, value in one.settings.items()} for one in probes]
     plan = plan_sweep(
         SweepRequest(
@@ -224,13 +227,14 @@ def _of_data(cell: SweepCell) -> SweepCell:
 
 
 def _task(request: PlanRequest, source: Source, times: StepTimes, data: Sequence[Artifact]) -> Task:
-    counted: dict[int, float] = {}
+    counted: dict[tuple[int, str], float] = {}
     text: float | None = None
     for artifact in data:
         metrics = artifact.manifest.metrics
         vocabulary, size, tokens = (count(metrics, name) for name in ("vocab_size", "train_bytes", "train_tokens"))
         if vocabulary and size and tokens:
-            counted[vocabulary], text = size / tokens, float(size)
+            transform = str(metrics.get("transform", "none"))
+            counted[vocabulary, transform], text = size / tokens, float(size)
     files: Sequence[Path] = source.arguments.get("files", ())
     if text is None and files and not any(path.suffix in (".gz", ".zst") for path in files):
         text = float(sum(path.stat().st_size for path in files))

@@ -107,9 +107,13 @@ def test_where_no_design_makes_a_step_the_quickest_is_named() -> None:
 
 
 def test_bytes_of_a_token_are_counted_or_follow_the_vocabulary() -> None:
-    assert bytes_per_token(8192, {}) == pytest.approx(3.727, rel=1e-3)
-    assert bytes_per_token(512, {512: 2.0, 1024: 2.5}) == 2.0
-    assert 2.5 < bytes_per_token(2048, {512: 2.0, 1024: 2.5}) < 3.0
+    counted = {(1024, "caps"): 2.6, (512, "none"): 2.0, (1024, "none"): 2.5}
+    assert bytes_per_token(8192, "none", {}) == pytest.approx(3.727, rel=1e-3)
+    assert bytes_per_token(512, "none", counted) == 2.0
+    assert 2.5 < bytes_per_token(2048, "none", counted) < 3.0
+    assert bytes_per_token(1024, "caps", counted) == 2.6 and bytes_per_token(1024, "caps_before_space", counted) == 2.5
+    designs = _designs("data.transform=none,caps", "vocab=1024", size=400e3, bytes_per_token=counted)
+    assert [design.text() / design.steps / design.batch_tokens for design in designs] == pytest.approx([2.5, 2.6])
 
 
 def test_the_ranking_is_by_estimate_and_follows_measurements() -> None:

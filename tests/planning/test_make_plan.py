@@ -139,6 +139,23 @@ def test_a_dry_run_writes_nothing(run_folder: Path, capsys: pytest.CaptureFixtur
     assert sorted(run_folder.rglob("*")) == before
 
 
+def test_the_text_of_a_transform_is_counted_in_its_own_tokens(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch)
+    monkeypatch.setattr(training_measure, "measured_step_seconds", lambda job: 0.01)
+    words = [*WORDS, "--vary", "vocab=384", "--vary", "layers=2,3", "--vary", "data.transform=none,caps"]
+    answer = _json([*words, "--hardware", "this"], capsys)
+    made = [open_artifact(path).manifest.metrics for path in Path("artifacts/plan-my-texts/cells").iterdir()]
+    counted = {data.get("transform", "none"): data["train_bytes"] / data["train_tokens"] for data in made}
+    assert counted["none"] != counted["caps"] and len(answer["designs"]) == 4
+    step_tokens = [
+        design["text_bytes"] / design["steps"] / counted[design["settings"]["data.transform"]]
+        for design in answer["designs"]
+    ]
+    assert step_tokens == pytest.approx([round(step_tokens[0])] * 4, rel=1e-4)
+
+
 def test_the_search_goes_on_and_reports_on_the_other_half(
     run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
