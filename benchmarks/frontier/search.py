@@ -40,7 +40,23 @@ class Case:
     tries: int
 
 
-CASES: dict[str, Case] = {}
+_LR = "optim.matrix_lr=0.02,0.04"
+CASES = {
+    "347kB": Case(size=347_000, seconds=1.2, tries=8, vary=(
+        "vocab=3072,4096,6144", "layers=4,5,6", "width=96,128,160", "ngram=0,1", _LR,
+    )),
+    "60kB": Case(size=60_000, seconds=1.0, tries=8, vary=(
+        "vocab=512,1024,2048", "layers=2,3,4", "width=32,64,96", "ngram=0,0.5,1", _LR,
+    )),
+    "150kB": Case(size=150_000, seconds=1.0, tries=8, vary=(
+        "vocab=1024,2048,4096", "layers=3,4,6", "width=64,96,128", "ngram=0,1", _LR,
+    )),
+    "347kB-3x": Case(size=347_000, seconds=3.0, tries=4, vary=(
+        "vocab=3072,4096", "layers=4,6", "width=128,160", "model.loop=none,{first: 1, last: 2, passes: 2}", _LR,
+    )),
+}  # fmt: skip
+SCOUTED = ("--set", "optim.momentum=0.95")
+"""Of every design: beside 0.99 it gained 0.004 bits per byte, packed, with 4,096 pieces and one seed."""
 
 
 def main() -> None:
@@ -67,7 +83,7 @@ def searched(name: str, texts: Path, tiny_seconds: float, work: Path) -> dict[st
     varied = (word for text in case.vary for word in ("--vary", text))
     answer = golfpipe(
         "plan", str(texts), "--bytes", str(case.size), "--seconds", f"{case.seconds * tiny_seconds:.0f}", *varied,
-        "--try", str(case.tries), "--seeds", SEEDS, *SETTINGS, "-o", str(work / f"plan-{name}"),
+        "--try", str(case.tries), "--seeds", SEEDS, *SETTINGS, *SCOUTED, "-o", str(work / f"plan-{name}"),
     )  # fmt: skip
     found = {"search_seconds": round(time.monotonic() - begin), "trials": answer["trials"]}
     return asdict(case) | found | {"step_times": answer["step_times"], "estimates": answer["designs"][:10]}
