@@ -31,7 +31,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
     if left_out := arguments.get("left_out"):
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in left_out.most_common())
         reporter.note(f"left out of the folders: {kinds}; a file that is named itself is taken whatever it ends in")
-    parts, survey = _named_parts(job) if arguments["named"] else _hashed_parts(job)
+    parts, survey = _named_parts(job) if arguments.get("named") else _hashed_parts(job)
     if arguments["tokenizer"] is not None:
         tokenizer = Tokenizer.load(arguments["tokenizer"])
     else:
