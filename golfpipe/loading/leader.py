@@ -19,8 +19,8 @@ BEHIND = "behind the leader"
 """The beginning of the message of a training that was stopped."""
 PARTS = 16
 """Parts of a run, of which each has one mean loss."""
-_FIRST_PART = 4
-"""The part from which on runs are compared: before, deep ones are behind and catch up."""
+_FIRST_PART = 8
+"""The part from which on runs are compared: before, deep and wide ones are behind and catch up."""
 
 
 @dataclass(frozen=True, kw_only=True)

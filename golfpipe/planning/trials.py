@@ -1,8 +1,9 @@
 """Trainings that decide between designs: successive halving, at equal seeds, through the sweep.
 
-Every design of a round is trained for the same share of its steps, packed to its bytes, and scored. The better half
-goes on to twice the share, and the last one is trained to the end (Jamieson and Talwalkar 2016, arXiv 1502.07943). In a
-round the design that led before goes first; a training that falls behind its curve is stopped.
+Every design of a round is trained for the same share of its steps, packed to its bytes, and scored. The better ones go
+on to twice the share, and the last one is trained to the end (Jamieson and Talwalkar 2016, arXiv 1502.07943). The first
+share is a quarter: in shorter trainings small designs win that are worse in long ones. In a round the design that led
+before goes first; a training that falls behind its curve is stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from golfpipe.sweeps.plan import SweepCell, SweepPlan, SweepRequest, plan_sweep
 from golfpipe.sweeps.results import CellResult
 from golfpipe.units import bits_per_byte
 
-MARGIN = 0.03
+MARGIN = 0.05
 """The share by which a training may be behind the leader's curve before it is stopped."""
 FEW_STEPS = 50
 STOPPED = "stopped.json"
@@ -75,11 +76,9 @@ class Ground:
 
 
 def round_sizes(designs: int) -> list[tuple[int, float]]:
-    """Return the number of designs and the share of the steps of each round: half as many and twice as long each time,
-    to one design at full length."""
-    sizes = [designs]
-    while sizes[-1] > 1:
-        sizes.append(math.ceil(sizes[-1] / 2))
+    """Return the number of designs and the share of the steps of each round: all at a quarter, their root at a half,
+    one at full length. Two designs begin at a half."""
+    sizes = sorted({designs, round(math.sqrt(designs)), 1}, reverse=True)
     return [(size, 2.0 ** (number + 1 - len(sizes))) for number, size in enumerate(sizes)]
 
 

@@ -57,7 +57,8 @@ def _named_parts(job: Job) -> tuple[list[TextPart], Survey]:
             f"left out: {', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}, named neither train nor"
             " validation as the others are"
         )
-    train, val = (partial(read_documents, named[split], separator=arguments["separator"]) for split in ("train", "val"))
+    separator = arguments.get("separator")
+    train, val = (partial(read_documents, named[split], separator=separator) for split in ("train", "val"))
     if copies := count_copies(train(), val()):
         reporter.warn(f"{copies:,} training documents are also validation documents, so scores are too good")
     parts = [TextPart(read=train, threshold=0.0), TextPart(read=val, threshold=1.0)]

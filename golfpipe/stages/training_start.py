@@ -88,7 +88,7 @@ def _settings(job: Job, device: torch.device) -> TrainConfig:
     if settings.precision != "auto":
         return settings
     processes = job.context.processes or ALONE
-    return replace(settings, precision=processes.first(faster_precision(device, job.config.model.model_dim)))
+    return replace(settings, precision=processes.first(faster_precision(device)))
 
 
 def _open_stream(job: Job, bos_id: int) -> tuple[TokenStream, list[str]]:

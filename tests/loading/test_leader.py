@@ -22,7 +22,7 @@ def test_parts_have_the_mean_of_their_losses_in_bits_per_byte() -> None:
     assert len(mean_bits(losses[:4], 4, 1.0)) == PARTS  # fewer steps than parts
 
 
-@pytest.mark.parametrize(("factor", "stops"), [(1.02, None), (0.9, None), (1.05, 0.3125)])
+@pytest.mark.parametrize(("factor", "stops"), [(1.02, None), (0.9, None), (1.05, 0.5625)])
 def test_it_is_stopped_once_a_part_is_worse_by_more_than_the_margin(factor: float, stops: float | None) -> None:
     losses = [(step, 4.0 - step / 100) for step in range(1, 161)]
     curve = LeaderCurve(bits=mean_bits(losses, 160, 2.0), bytes_per_token=2.0, margin=0.03)

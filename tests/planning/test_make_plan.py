@@ -36,8 +36,9 @@ def _json(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any
 
 def test_rounds_halve_the_designs_and_double_the_steps() -> None:
     assert round_sizes(1) == [(1, 1.0)]
-    assert round_sizes(3) == [(3, 0.25), (2, 0.5), (1, 1.0)]
-    assert round_sizes(8) == [(8, 0.125), (4, 0.25), (2, 0.5), (1, 1.0)]
+    assert round_sizes(2) == [(2, 0.5), (1, 1.0)]
+    assert round_sizes(4) == [(4, 0.25), (2, 0.5), (1, 1.0)]
+    assert round_sizes(8) == [(8, 0.25), (3, 0.5), (1, 1.0)]
 
 
 def test_the_better_half_goes_on_and_what_was_stopped_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
