@@ -80,7 +80,7 @@ class Method(ABC):
     about: ClassVar[str]
     """What it does, as the README of a submission says it."""
     told: ClassVar[tuple[str, ...]] = ()
-    """Numbers of the recipe that the README names beside epochs and lr."""
+    """Settings of the recipe that the README names beside epochs and lr: numbers, and lists of names."""
     score_first: ClassVar[bool]
     """True: every token is scored before an update that saw it, so `run` returns the scores, which are an eligible
     evaluation. False: `run` changes the network alone, and the adapted model is not eligible for a record."""
@@ -130,5 +130,7 @@ class Method(ABC):
     def describe(self, recipe: Recipe) -> str:
         """Return the README's clause: what the method does, with its numbers."""
         numbers = [f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)}", f"lr {recipe.lr:g}"]
-        numbers += [f"{name} {getattr(recipe, name):g}" for name in self.told]
+        for name in self.told:
+            value = getattr(recipe, name)
+            numbers.append(f"{name} {' and '.join(value) if isinstance(value, tuple) else f'{value:g}'}")
         return f"{self.about} ({', '.join(numbers)})"

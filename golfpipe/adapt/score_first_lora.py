@@ -92,6 +92,7 @@ class ScoreFirstLora(Method):
 
     recipe = LoraRecipe
     about = "low-rank adapters per document, each chunk scored before it is learned from"
+    told = ("rank", "projections")
     score_first = True
     by_document = True
     same_nats = 2e-3  # batches of other documents round differently, which Adam makes larger

@@ -128,14 +128,12 @@ def work(job: Job, options: StageOptions) -> Answer:
 
 def artifact_answer(artifact: Artifact, *, up_to_date: bool | None) -> Answer:
     """Return the answer of a command whose result is one artifact."""
-    manifest = artifact.manifest
+    from golfpipe.loading.lineage import shown_metrics
+
+    manifest, metrics = artifact.manifest, shown_metrics(artifact)
     state = "up to date" if up_to_date else "written" if up_to_date is not None else "as it is"
     headlines = HEADLINES[manifest.kind]
-    rows = [
-        [f"  {name}", format_metric(name, measured(manifest.metrics, name))]
-        for name in headlines
-        if name in manifest.metrics
-    ]
+    rows = [[f"  {name}", format_metric(name, measured(metrics, name))] for name in headlines if name in metrics]
     if not up_to_date and "seconds" in manifest.metrics:
         rows.append(["  seconds", format_metric("seconds", number(manifest.metrics, "seconds"))])
     lines = [f"{manifest.kind}  {artifact.path}  ({state}, digest {manifest.digest[:12]})"]

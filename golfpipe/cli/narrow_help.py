@@ -23,6 +23,9 @@ class _NarrowHelp:
     def format_help(self, ctx: Any, formatter: Any) -> None:
         width = terminal_width(sys.stdout) or DEFAULT_WIDTH
         if width >= NARROW:
+            from typer import rich_utils
+
+            rich_utils.MAX_WIDTH = width  # it would take the width of any terminal, were it that of stdin
             super().format_help(ctx, formatter)  # type: ignore[misc]  # of the class that this is mixed into
         else:
             print_lines(_help_lines(self, ctx, width))  # as the wide form is printed, and not returned

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def rehearsal_lines(done: Sequence[Rehearsed], cut: Sequence[str], machine: str | None, command: str) -> list[str]:
-    """Return the screen. `cut`: the settings that were cut; `machine`: what the times of the run are expected on."""
+    """Return the screen. `cut`: the settings that were cut; `machine`: what the times of the run are expected on. The
+    command of a run that would fail is left out."""
     rows = [[each.step.node.name, state_of(each), _seconds(each), _expected(each)] for each in done]
     failed = [f"{each.step.node.name}: {' '.join(each.error.message.split())}" for each in done if each.error]
     return [
         *format_table(["step", "", "took", f"the run, on {machine}" if machine is not None else "the run"], rows),
         *(line for text in failed for line in labeled("failed", text, most=2)),
         *labeled("cut", ", ".join(cut), most=3),
-        "the run:",
-        command,
+        *([] if failed else ["the run:", command]),
     ]
 
 

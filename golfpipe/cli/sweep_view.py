@@ -10,8 +10,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from golfpipe.cli.layout import DEFAULT_WIDTH, NARROWEST_COLUMN
 from golfpipe.cli.progress import BarReporter
-from golfpipe.cli.table import format_metric
+from golfpipe.cli.table import format_metric, shortened
 from golfpipe.units import format_seconds
 from golfpipe.visible import visible_line
 
@@ -49,18 +50,21 @@ class _Lines:
         self.began = time.monotonic()
 
     def show(self, run: SweepRun) -> None:
-        from golfpipe.sweeps.results import cell_label, collect
+        from golfpipe.report.sweep_points import label, varied_keys
+        from golfpipe.sweeps.results import collect
 
         over = [i for i in range(len(self.plan.cells)) if i not in self.said and run.cell_state(i) in _OVER]
         if not over:
             return
         rows = collect(run)
+        keys = varied_keys([{"settings": row.settings} for row in rows])
         for index in over:
             self.said.add(index)
             if rows[index].state != "up to date":
-                label = cell_label(self.plan.cells[index].settings, self.plan.keys)
-                place = f"[{len(self.said)}/{len(rows)}]"
-                self.plan.reporter.note(f"{place} {label}: {_outcome(rows[index])}{self._left()}")
+                place, about = f"[{len(self.said)}/{len(rows)}]", f"{_outcome(rows[index])}{self._left()}"
+                room = max(NARROWEST_COLUMN, DEFAULT_WIDTH - len(place) - len(about) - len(" : "))
+                name = shortened(label(rows[index].settings, keys) or "the only cell", room)
+                self.plan.reporter.note(f"{place} {name}: {about}")
         found = sum(rows[index].state == "up to date" for index in over)
         if found:
             self.plan.reporter.note(f"[{len(self.said)}/{len(rows)}] {found} cells are up to date")

@@ -65,8 +65,9 @@ def read_machine(name: str, body: dict[str, Any], where: Path) -> Machine:
     )
 
 
-def find_machine(machines: dict[str, Machine], name: str) -> Machine:
-    """Return the machine `name`. Raises ConfigError that suggests the nearest one."""
+def find_machine(machines: dict[str, Machine], name: str, *others: str) -> Machine:
+    """Return the machine `name`. Raises ConfigError that suggests the nearest one, or one of `others`, which are valid
+    words, too."""
     if name not in machines:
-        raise unknown_name(name, "machine", list(machines))
+        raise unknown_name(name, "machine", [*others, *machines])
     return machines[name]

@@ -79,6 +79,11 @@ class Stage:
         return tuple(role for role in self.inputs if role not in needless)
 
 
+def _unused_by_train(config: Plain) -> tuple[str, ...]:
+    """Return the start of the loops where no layer loops."""
+    return ("train.loop_start",) if config.get("model", {}).get("loop", "none") == "none" else ()
+
+
 def _needless_for_quantize(config: Plain) -> tuple[str, ...]:
     """Return the role `data` unless data is read for calibration: data that is not read must not change the key."""
     return () if config["quantize"]["calibration"] == "train" else ("data",)
@@ -155,6 +160,7 @@ STAGES: dict[str, Stage] = {
                 *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.track"),
                 *("train.forward_tokens", "train.auto_batch", "train.on_bad_step", "train.on_bad_shard"),
             ),
+            unused=_unused_by_train,
             checked=True,
             precious=True,
         ),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from golfpipe.adapt.methods import METHODS
 from golfpipe.config.resolve import changed_keys
 from golfpipe.config.schema import Plain
 from golfpipe.errors import ArtifactError
 from golfpipe.jobs.registry import NEUTRAL, SETTLED, STAGES, without_keys
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.manifest import Kind
-from golfpipe.store.metric_values import mapping
+from golfpipe.store.metric_values import mapping, text
 from golfpipe.store.search import find_artifact
 
 _SLOTS: dict[Kind, str] = {
@@ -80,6 +82,17 @@ def _input(artifact: Artifact, role: str, required: Collection[Kind]) -> Artifac
         if reference.kind in required:
             raise
         return None
+
+
+def shown_metrics(evaluation: Artifact) -> dict[str, Any]:
+    """Return the metrics of an evaluation with the method of test-time training that scored, if any, as its `method`.
+    One that takes every document by itself has windows of its own; the metrics name those of `evaluate`."""
+    metrics, ttt = evaluation.manifest.metrics, mapping(evaluation.manifest.config, "ttt")
+    name = text(ttt, "method")
+    if metrics.get("protocol") != "score_first" or name is None or name not in METHODS:
+        return metrics
+    own = {"context_length": mapping(ttt, name).get("context_length"), "stride": None}
+    return metrics | {"method": name} | (own if METHODS.load(name).by_document else {})
 
 
 def effective_config(lineage: Lineage) -> Plain:

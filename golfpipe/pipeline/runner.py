@@ -16,7 +16,7 @@ from golfpipe.jobs.key import stale_reasons
 from golfpipe.jobs.registry import settled_by
 from golfpipe.jobs.run import run_job
 from golfpipe.jobs.settle import settled
-from golfpipe.pipeline.graph import DATA, build_graph, select
+from golfpipe.pipeline.graph import DATA, DEMO_SOURCE, build_graph, select
 from golfpipe.pipeline.node import Node
 from golfpipe.pipeline.seeds import checked_seeds, decided_by_seed, seed_folders
 from golfpipe.pipeline.settings import Settings, inherited_settings, machine_of, tokenizer_settings
@@ -225,8 +225,13 @@ def fitted_plan(plan: RunPlan, steps: Sequence[Step]) -> RunPlan:
 
 def _resolve(settings: Settings, stages: StagesFile, folder: Path, request: RunRequest) -> Resolved:
     """Resolve the settings. With --from they start from those of the artifacts that are taken as they are, so that
-    `run` and the single commands agree."""
+    `run` and the single commands agree. Raises ConfigError."""
     fresh = settings.resolve(default_preset=True)
+    source = fresh.config.data.source
+    data = try_open(recorded_path(source)) if source != DEMO_SOURCE else None
+    if data is not None:  # which was made with settings that --set cannot change any more
+        made = inherited_settings(data, lambda text: None).get("data", {}) | {"source": source}
+        settings.resolve(inherited={"data": made}, decided=["data"], default_preset=True)
     if request.start is None:
         return fresh
     graph, warn = build_graph(stages.pipeline, fresh.config, request.seeds), request.context.reporter.warn

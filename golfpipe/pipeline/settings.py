@@ -105,6 +105,16 @@ def tokenizer_settings(data: Artifact) -> dict[str, Any]:
     return {name: value for name in ("vocab_size", "bos_id") if type(value := data.manifest.metrics.get(name)) is int}
 
 
+def refuse_needless(stage: Stage, resolved: Resolved, tokenizer: object) -> None:
+    """Raise ConfigError where --set names what decides nothing in a stage that makes token data: any setting of `data`
+    for shards that are there, those of a new tokenizer where one is given."""
+    idle = ("data.vocab_size", "data.normalization", "data.transform") if tokenizer is not None else ()
+    for key, origin in resolved.origin.items():
+        if origin == "--set" and key.startswith("data.") and ("data" not in stage.sections or key in idle):
+            there = "the tokenizer is" if "data" in stage.sections else "the shards are"
+            raise ConfigError(f"--set {key}: decides nothing, since {there} there already", hint=f"without {key}")
+
+
 def known_settings(config: dict[str, Any], origin: str, warn: Callable[[str], None]) -> dict[str, Any]:
     """Return the part of a manifest's configuration that this golfpipe has, and warn of the rest."""
     known, dropped = known_part(config)

@@ -16,7 +16,7 @@ from golfpipe.jobs.provenance import data_reference
 from golfpipe.jobs.registry import SCORED_KINDS, STAGES, Stage
 from golfpipe.jobs.settle import settled
 from golfpipe.jobs.shard import Shard, check_parts
-from golfpipe.pipeline.settings import Settings, known_settings, refuse_unknown_choices
+from golfpipe.pipeline.settings import Settings, known_settings, refuse_needless, refuse_unknown_choices
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.files import named_path
 from golfpipe.store.metric_values import count
@@ -51,6 +51,8 @@ def prepare(request: Request) -> Job:
     resolved = settings.resolve_over(source, warn) if source is not None else settings.resolve()
     if source is not None:
         refuse_unknown_choices(stage, source, resolved)
+    elif stage.output == "token_data":
+        refuse_needless(stage, resolved, request.arguments.get("tokenizer"))
     config = resolved.config
     return Job(
         stage=stage,

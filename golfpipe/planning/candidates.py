@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from golfpipe.choices import nearest
 from golfpipe.config.schema import PipelineConfig, build_config, plain_config
@@ -30,13 +31,22 @@ class Candidate:
     """The bits a weight that it is to have; None for as many as the bytes leave."""
 
 
-def parse_vary(texts: Sequence[str], config: PipelineConfig, *, has_text: bool) -> list[list[Cell]]:
+class Varied(NamedTuple):
+    """What a name of --vary stands for."""
+
+    values: list[Cell]
+    """The settings of each value."""
+    given: bool
+    """True where somebody chose the values, so that each of them must make a design."""
+
+
+def parse_vary(texts: Sequence[str], config: PipelineConfig, *, has_text: bool) -> list[Varied]:
     """Return, for each name of --vary, the settings of its values.
 
     `vocab,layers` are short names, each with values of its own around the configuration; `layers=4,6` gives the values,
     and any dotted setting may stand there with values. Raises ConfigError.
     """
-    found: dict[str, list[Cell]] = {}
+    found: dict[str, Varied] = {}
     for text in [part for given in texts for part in ([given] if "=" in given else given.split(","))]:
         name, equals, values = (part.strip() for part in text.partition("="))
         if name in found:
@@ -45,39 +55,44 @@ def parse_vary(texts: Sequence[str], config: PipelineConfig, *, has_text: bool) 
             raise ConfigError(f"--vary {name}: token data is made already", hint="give the text in place of the data")
         if "." in name and equals:
             grid = parse_grid([text])
-            found[name] = [{key: value} for key, options in grid.items() for value in options]
+            found[name] = Varied([{key: value} for key, options in grid.items() for value in options], True)
         elif name in _SHORT:
             axis = _SHORT[name]
             wanted = _numbers(name, values) if equals else axis.values(config)
-            found[name] = [axis.settings(config.model, value) for value in wanted]
+            found[name] = Varied([axis.settings(config.model, value) for value in wanted], bool(equals))
         else:
             hint = nearest(name, list(_SHORT)) or f"one of {', '.join(_SHORT)}, or any.setting=value,value"
             raise ConfigError(f"--vary {name!r}: unknown", hint=hint)
     return list(found.values())
 
 
-def candidates(axes: Sequence[Sequence[Cell]], config: PipelineConfig) -> list[Candidate]:
+def candidates(axes: Sequence[Varied], config: PipelineConfig) -> list[Candidate]:
     """Return every combination that makes a valid configuration, the configuration's own design first where it is
-    among them. Raises ConfigError where there is none, or far too many."""
+    among them. Raises ConfigError where there is none, or far too many, or where a given value is in none."""
     plain, found, last = plain_config(config), dict[str, Candidate](), None
-    total = 1
-    for axis in axes:
-        total *= len(axis)
+    unused = {id(part): part for axis in axes if axis.given for part in axis.values}
+    reasons: dict[int, ConfigError] = {}
+    total = math.prod(len(axis.values) for axis in axes)
     if total > MOST_CANDIDATES:
         raise ConfigError(
             f"--vary makes {total:,} designs, more than {MOST_CANDIDATES:,}", hint="fewer names, or fewer values"
         )
-    for combination in itertools.product(*axes):
+    for combination in itertools.product(*(axis.values for axis in axes)):
         settings: Cell = {key: value for part in combination for key, value in part.items()}
         bits = settings.pop(BITS, None)
         try:
             made = build_config(_patched(plain, settings))
         except ConfigError as error:  # such as a width that the heads do not divide
             last = error
+            reasons |= {id(part): error for part in combination}
             continue
+        for part in combination:
+            unused.pop(id(part), None)
         if made.data.vocab_size and "data.vocab_size" in settings:
             made = replace(made, model=replace(made.model, vocab_size=made.data.vocab_size))
         found.setdefault(json.dumps([settings, bits]), Candidate(settings=settings, config=made, bits=bits))
+    for key, part in unused.items():
+        raise ConfigError(f"--vary {' '.join(override_texts(part))}: {reasons[key].message}", hint=reasons[key].hint)
     if not found:
         raise last or ConfigError("--vary leaves no design")
     return sorted(found.values(), key=lambda candidate: candidate.config.model != config.model)

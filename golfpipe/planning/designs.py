@@ -39,8 +39,8 @@ class Task:
     seconds: float
     """The seconds of training."""
     times: StepTimes
-    bytes_per_token: Mapping[int, float]
-    """Of the vocabularies whose tokens were counted."""
+    bytes_per_token: Mapping[tuple[int, str], float]
+    """Of the vocabularies, each with its data.transform, whose tokens were counted."""
     text_bytes: float | None
     """The bytes of the text that there is to train on; None where it is not known."""
 
@@ -72,9 +72,11 @@ class Design:
         return features(self.model, bits=self.bits, text=read, tokens=tokens, others=others)
 
 
-def bytes_per_token(vocabulary: int, counted: Mapping[int, float]) -> float:
-    """Return the bytes of text in a token: as counted, or scaled from the nearest vocabulary that was."""
-    known = counted or {_VOCABULARY: _BYTES_PER_TOKEN}
+def bytes_per_token(vocabulary: int, transform: str, counted: Mapping[tuple[int, str], float]) -> float:
+    """Return the bytes of text in a token: as counted, or scaled from the nearest vocabulary that was, among those of
+    the same transform if there are any."""
+    own = {size: value for (size, name), value in counted.items() if name == transform}
+    known = own or {size: value for (size, _), value in counted.items()} or {_VOCABULARY: _BYTES_PER_TOKEN}
     nearest = min(known, key=lambda size: abs(math.log(size / vocabulary)))
     return float(known[nearest] * (vocabulary / nearest) ** _GROWTH)
 
@@ -124,7 +126,7 @@ def _design(candidate: Candidate, size: int, bits: float, task: Task) -> Design:
         bits=bits,
         size=size,
         steps=math.floor(task.seconds / task.times.seconds(step_operations(candidate.config))),
-        bytes_per_token=bytes_per_token(model.vocab_size, task.bytes_per_token),
+        bytes_per_token=bytes_per_token(model.vocab_size, candidate.config.data.transform, task.bytes_per_token),
         whole_text=task.text_bytes,
     )
 

@@ -23,6 +23,7 @@ from golfpipe.planning.laws import Law
 from golfpipe.planning.sizes import LEAST_BITS, bits_at
 from golfpipe.planning.speeds import StepTimes, fitted_times, stated_times
 from golfpipe.planning.trials import Ground, RunCells, Trial, search
+from golfpipe.report.run_data import PLAN_TIMES
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.canonical import digest_of, parse_json
 from golfpipe.store.files import make_folder, named_path, write_file
@@ -40,7 +41,6 @@ _SETTINGS = ("quantize.method=trellis", "train.qat_start=1.0")
 the quantizer."""
 _TRIAL_SETTINGS = ("evaluate.method=chunked", "evaluate.max_targets=0", "train.validate_every=0")
 _PROBES = 4
-_TIMES = "step_times.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def _stated(request: PlanRequest) -> StepTimes:
     """Return the times of the machine that is named, or of the first one with this machine's device."""
     machines = request.settings.stages().machines
     if request.hardware is not None:
-        return stated_times(find_machine(machines, request.hardware))
+        return stated_times(find_machine(machines, request.hardware, THIS))
     device = select_device(request.context.device)
     machine = next((machine for machine in machines.values() if machine.device == device), None)
     if machine is None:
@@ -167,12 +167,15 @@ def _stated(request: PlanRequest) -> StepTimes:
 
 
 def _measured(request: PlanRequest, folder: Path, found: Sequence[Candidate]) -> tuple[StepTimes, list[Artifact]]:
-    """Return times measured on a few designs from the least to the most operations, and the token data of their
-    tokenizers. The times are kept in the folder: other times would mean other numbers of steps, and new trainings."""
+    """Return times measured on a few designs from the least to the most operations, at least one of each transform, and
+    the token data of their tokenizers. The times are kept in the folder: other times would mean other numbers of steps,
+    and new trainings."""
     fit = [one for one in found if bits_at(one.config.model, request.size) >= LEAST_BITS] or list(found)
     fit.sort(key=lambda one: step_operations(one.config))
     probes = [fit[round(part * (len(fit) - 1) / (_PROBES - 1))] for part in range(_PROBES)]
     probes = list({step_operations(one.config): one for one in probes}.values())
+    of_transform = {one.config.data.transform: one for one in (*fit, *probes)}
+    probes += [one for one in of_transform.values() if one not in probes]  # their tokens are counted, too
     grids: list[Grid] = [{"seed": [0]} | {key: [value] for key, value in one.settings.items()} for one in probes]
     plan = plan_sweep(
         SweepRequest(
@@ -189,7 +192,7 @@ def _measured(request: PlanRequest, folder: Path, found: Sequence[Candidate]) ->
             raise UsageError(f"the text cannot be tokenized: {failed.error}", hint=failed.hint)
     data = [open_artifact(step.out) for step in steps.values()] or [open_artifact(request.source)]
     identity = digest_of({"cells": [cell.steps for cell in plan.cells]})
-    path = folder / _TIMES
+    path = folder / PLAN_TIMES
     seconds = None if request.context.force else _kept_seconds(path, identity, len(probes))
     if seconds is None:
         from golfpipe.stages.training_measure import measured_step_seconds
@@ -224,13 +227,14 @@ def _of_data(cell: SweepCell) -> SweepCell:
 
 
 def _task(request: PlanRequest, source: Source, times: StepTimes, data: Sequence[Artifact]) -> Task:
-    counted: dict[int, float] = {}
+    counted: dict[tuple[int, str], float] = {}
     text: float | None = None
     for artifact in data:
         metrics = artifact.manifest.metrics
         vocabulary, size, tokens = (count(metrics, name) for name in ("vocab_size", "train_bytes", "train_tokens"))
         if vocabulary and size and tokens:
-            counted[vocabulary], text = size / tokens, float(size)
+            transform = str(metrics.get("transform", "none"))
+            counted[vocabulary, transform], text = size / tokens, float(size)
     files: Sequence[Path] = source.arguments.get("files", ())
     if text is None and files and not any(path.suffix in (".gz", ".zst") for path in files):
         text = float(sum(path.stat().st_size for path in files))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from golfpipe.report.run_data import RunData, read_runs
+from golfpipe.report.run_data import RunData, read_runs, read_sweep
 from golfpipe.report.section_overview import MOST_DETAILED, best_first, overview
 from golfpipe.report.section_settings import differences, open_rules, run_rules
 from golfpipe.report.section_stages import stage_row
 from golfpipe.report.section_sweep import sweep_rows
 from golfpipe.report.sweep_designs import shown_rows
-from golfpipe.report.sweep_points import read_sweep, sweep_points
+from golfpipe.report.sweep_points import sweep_points
 from golfpipe.report.sweep_summary import summarize
 from golfpipe.report.verdict import gather_numbers, verdict
 from golfpipe.submission.quoting import render

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.loading.replay_log import LOG, MAX_LOG_BYTES
 from golfpipe.loading.siblings import measure
 from golfpipe.pipeline.seeds import seed_folders
-from golfpipe.store.artifact import Artifact, open_artifact
+from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
-from golfpipe.store.metric_values import count, number, text
+from golfpipe.store.metric_values import count, flag, mapping, number, text
+from golfpipe.store.recorded_path import recorded_path
 from golfpipe.store.search import find_all, find_artifact
 
 SWEEP, SWEEP_RESULTS = "sweep", "results.jsonl"
 """The folder of the sweep below a run, and the file in it."""
+CELLS = "cells"
+"""The folder below a sweep, or a plan, that has the artifacts of its cells."""
+MAX_RESULT_BYTES = 64_000_000
+PLAN_TIMES = "step_times.json"
+"""The file of step times in the folder of a plan, which is a sweep without results otherwise."""
 MAX_POINTS = 1500
 """The most points of a curve: more cannot be told apart on a page."""
 
@@ -119,30 +126,32 @@ def read_run(folder: Path) -> RunData:
             wanted=("run",),
         )
     root = folder.resolve()
-    sweep = root / SWEEP
+    sweep, name, found = root / SWEEP, "", list[Artifact]()
     if (root / MANIFEST_NAME).is_file():
         root, sweep = root.parent, root.parent / SWEEP
     elif (root / SWEEP_RESULTS).is_file() and (swept := _swept_model(root)) is not None:
         root, sweep = swept.path.resolve().parent, root
-    stages = [artifact for artifact in find_all(root, depth=1) if artifact.manifest.kind in _ORDER]
+    elif swept_sort(root) == "sweep":
+        root, sweep, name, found = root / CELLS, root, f"{root.name} (best cell)", best_cell(root)
+    stages = [artifact for artifact in found or find_all(root, depth=1) if artifact.manifest.kind in _ORDER]
     if not stages:
         raise UsageError(
             f"{folder}: holds no artifact that a report is about",
             hint="give the folder that holds train, quantize, pack, ...",
             path=str(folder),
-            wanted=("run",),
+            wanted=("run",) if sweep != folder.resolve() else (),
         )
     if (folder / MANIFEST_NAME).is_file():
         open_artifact(folder)  # find_all skips unreadable artifacts, but one that was named must be readable
     stages.sort(key=lambda artifact: (_ORDER.index(artifact.manifest.kind), form_index(artifact), artifact.path.name))
     here = Path.cwd().resolve()
     shown = root.relative_to(here) if root != here and root.is_relative_to(here) else root
-    return RunData(name=root.name, folder=shown, stages=tuple(stages), sweep=sweep)
+    return RunData(name=name or root.name, folder=shown, stages=tuple(stages), sweep=sweep)
 
 
 def _swept_model(sweep: Path) -> Artifact | None:
     """Return the model that the cells of a sweep were made from; None where it is not found."""
-    cells = list(find_all(sweep / "cells", depth=1))
+    cells = list(find_all(sweep / CELLS, depth=1))
     made = {cell.manifest.digest for cell in cells}
     for cell in cells:
         source = cell.manifest.input("model")
@@ -152,6 +161,44 @@ def _swept_model(sweep: Path) -> Artifact | None:
             except ArtifactError:
                 return None
     return None
+
+
+def swept_sort(folder: Path) -> Literal["plan", "sweep"] | None:
+    """Say whether the folder is that of a plan, or of a sweep with results; None where it is neither."""
+    if (folder / PLAN_TIMES).is_file():
+        return "plan"
+    return "sweep" if (folder / SWEEP_RESULTS).is_file() else None
+
+
+def best_cell(sweep: Path) -> list[Artifact]:
+    """Return the artifacts of the cell with the best score of those that fit; [] where there is none."""
+    from golfpipe.report.sweep_designs import shown_rows
+
+    rows = [row for row in read_sweep(sweep) if mapping(row, "artifacts")]
+    places = [(flag(row, "fits") is False, number(row, "val_bpb") or math.inf, row) for row in shown_rows(rows)]
+    best = min(places, key=lambda place: place[:2], default=(False, 0.0, {}))[2]
+    paths = [sweep / CELLS / recorded_path(str(path)).name for path in mapping(best, "artifacts").values()]
+    return [artifact for path in paths if (artifact := try_open(path)) is not None]
+
+
+def read_sweep(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of the results in a sweep's folder; none where there is no readable one."""
+    path = folder / SWEEP_RESULTS
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_RESULT_BYTES:
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
 
 
 def form_index(artifact: Artifact) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from golfpipe.loading.lineage import shown_metrics
 from golfpipe.report.figures import Rung, TrainingPlot, adaptation_figure, ladder_figure, training_figure
 from golfpipe.report.run_data import RunData, adaptation_curve, form_index, training_curves
 from golfpipe.report.section_overview import form_name
@@ -115,6 +116,7 @@ def _about(stage: Artifact) -> str:
         parts.append(text(mapping(stage.manifest.config, "ttt"), "method") or "")
         parts.append(f"{epochs} epoch{'s' * (epochs != 1)}" if epochs is not None else "")
     elif stage.manifest.kind == "evaluation":
+        metrics = shown_metrics(stage)
         stride = count(metrics, "stride")
         windows = text(metrics, "method") or "windows"
         parts.append(f"{form_name(metrics)}, {windows}{f' stride {stride}' if stride else ''}")

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from golfpipe.report.pareto import pareto_figure
-from golfpipe.report.run_data import RunData
+from golfpipe.report.run_data import RunData, read_sweep
 from golfpipe.report.svg import Drawing, drawing
 from golfpipe.report.sweep_designs import shown_rows
-from golfpipe.report.sweep_points import label, read_sweep, sweep_points, varied_keys
+from golfpipe.report.sweep_points import label, sweep_points, varied_keys
 from golfpipe.report.sweep_summary import SweepSummary, difference_text, summarize
 from golfpipe.store.metric_values import count, flag, mapping, number, text
 

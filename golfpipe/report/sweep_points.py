@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from golfpipe.report.run_data import SWEEP_RESULTS
 from golfpipe.report.sweep_designs import are_trained, size_axis
 from golfpipe.store.metric_values import count, flag, mapping, number
-
-MAX_RESULT_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,26 +89,6 @@ def label(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     return ", ".join(
         f"{name} {shown_value(settings[key])}" for key, name in short_names(keys).items() if key in settings
     )
-
-
-def read_sweep(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of the results in a sweep's folder; none where there is no readable one."""
-    path = folder / SWEEP_RESULTS
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_RESULT_BYTES:
-            return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
 
 
 def shown_value(value: Any) -> str:

@@ -18,15 +18,13 @@ from pathlib import Path
 from golfpipe.errors import ArtifactError, Busy, UsageError
 from golfpipe.jobs.unfinished import JOB_FILE, read_begun
 from golfpipe.pipeline.seeds import seed_folders
+from golfpipe.report.run_data import CELLS, SWEEP, SWEEP_RESULTS
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.files import named_path, owner_of, partial_folder
 from golfpipe.store.lock import lock_holder, output_lock
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 from golfpipe.store.search import find_all
-from golfpipe.sweeps.chains import CELLS
-from golfpipe.sweeps.results import RESULTS_FILE
 from golfpipe.sweeps.run import FINISHED
-from golfpipe.sweeps.source import SWEEP
 
 KEPT_KINDS: tuple[Kind, ...] = ("trained_model", "weights", "token_data", "submission")
 """Kinds that are removed only by name: hours of work, others' input, and what may have been handed in."""
@@ -197,7 +195,7 @@ def _why_superseded(artifact: Artifact, folder: Path, here: Mapping[str, Artifac
 def _forgotten_cells(sweep: Path) -> Iterator[Removable]:
     """Yield the artifacts of earlier grids that none of the present one was made from. The present sweep must be
     finished, and all that its results name must be there and whole."""
-    used = _named_by(sweep / RESULTS_FILE)
+    used = _named_by(sweep / SWEEP_RESULTS)
     if not used or lock_holder(sweep) is not None:
         return
     kept = [_intact(sweep / CELLS / name) for name in used]

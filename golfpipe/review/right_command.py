@@ -330,6 +330,8 @@ def _instead(sight: Sight) -> Way:
         words = {
             "run": ("status", path),
             "runs": ("ls", path),
+            "sweep": ("report", path),
+            "plan": ("ls", path),
             "records": ("audit", path),
             "checkpoint": ("import", path),
             "unfinished": ("status", str(sight.path.parent)),

@@ -13,7 +13,16 @@ from golfpipe.errors import ArtifactError, UsageError
 from golfpipe.jobs.key import is_intact
 from golfpipe.loading.replay_log import LOG
 from golfpipe.pipeline.seeds import seed_folders
-from golfpipe.report.run_data import SWEEP, SWEEP_RESULTS, RunData, form_index
+from golfpipe.report.run_data import (
+    CELLS,
+    PLAN_TIMES,
+    SWEEP,
+    SWEEP_RESULTS,
+    RunData,
+    best_cell,
+    form_index,
+    swept_sort,
+)
 from golfpipe.review.progress import last_step
 from golfpipe.review.status import digests_in_place
 from golfpipe.store.artifact import Artifact, glance
@@ -23,7 +32,7 @@ from golfpipe.store.manifest import MANIFEST_NAME
 from golfpipe.store.metric_values import count, number
 from golfpipe.store.search import visible_children
 
-RunState = Literal["running", "damaged", "unfinished", "rehearsal", "stale", "finished"]
+RunState = Literal["running", "damaged", "unfinished", "rehearsal", "stale", "finished", "sweep", "plan"]
 DEPTH = 3
 """The most levels of folders below which a run is looked for."""
 _FORMS = ("trained", "quantized", "packed", "adapted", "adapted")
@@ -40,7 +49,7 @@ class RunLine:
     state: RunState
     """The first that holds: running (a process writes into it), damaged (a manifest is unreadable, or a file is missing
     or cut short), unfinished (a step was interrupted), rehearsal (no number is a result), stale (an input was made
-    again), finished."""
+    again), finished. The folder of a sweep or a plan is running or has that word; its numbers are the best cell's."""
     preset: str | None
     steps: int | None
     """Training steps; those that the log has, while training is not finished."""
@@ -64,6 +73,7 @@ class _Found:
     """The partial folders of steps that have no artifact."""
     written: tuple[str, ...]
     """The names of the steps that a process is writing now."""
+    swept: Literal["plan", "sweep"] | None = None
 
 
 def list_runs(folder: Path, default_preset: str) -> list[RunLine]:
@@ -89,13 +99,20 @@ def _runs_below(root: Path) -> Iterator[_Found]:
             if found is not None:
                 yield found
                 below += seed_folders(folder).values()
-            elif not (folder / MANIFEST_NAME).is_file() and not (folder / SWEEP_RESULTS).is_file():
+            elif not (folder / MANIFEST_NAME).is_file():
                 below += (child for child in visible_children(folder) if child.name != SWEEP)
         level = below
 
 
 def _look_into(folder: Path) -> _Found | None:
     """Return what the folder holds as a run; None where it holds no step of one. A folder of token data is no run."""
+    swept = swept_sort(folder)
+    if swept is not None:
+        best = {f"{CELLS}/{artifact.path.name}": artifact for artifact in best_cell(folder)}
+        written = [""] if lock_holder(folder) is not None else []
+        return _Found(
+            folder=folder, artifacts=best, unreadable=(), unfinished=(), written=tuple(written), swept=swept,
+        )  # fmt: skip
     artifacts, unreadable, unfinished, written = {}, [], [], []
     for path in visible_children(folder):
         try:
@@ -158,6 +175,8 @@ def _score(run: RunData) -> tuple[Artifact | None, str | None]:
 def _state(found: _Found, look: Callable[[Path], Artifact | None]) -> RunState:
     if found.written:
         return "running"
+    if found.swept is not None:
+        return found.swept
     if found.unreadable or not all(map(is_intact, found.artifacts.values())):
         return "damaged"
     if found.unfinished:
@@ -197,6 +216,7 @@ def _times(found: _Found) -> Iterator[float]:
     """Yield when the manifests were written, and what an unfinished step wrote last."""
     paths = [found.folder / name / MANIFEST_NAME for name in (*found.artifacts, *found.unreadable)]
     paths += [path for folder in found.unfinished for path in (folder, folder / LOG)]
+    paths += [found.folder / name for name in ((CELLS, PLAN_TIMES, SWEEP_RESULTS) if found.swept else ())]
     paths += [partial_folder(found.folder / name) / LOG for name in found.written]
     for path in paths:
         with suppress(OSError):

@@ -10,6 +10,7 @@ from golfpipe.data.shard_files import list_shards
 from golfpipe.data.shard_format import SPLITS
 from golfpipe.data.text_files import COMPRESSED_SUFFIXES, TEXT_SUFFIXES, text_kind
 from golfpipe.records.folder import is_records_folder
+from golfpipe.report.run_data import swept_sort
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import partial_folder
 from golfpipe.store.manifest import Kind
@@ -72,6 +73,9 @@ def _is_text(start: bytes) -> bool:
 def _folder_sort(path: Path) -> tuple[str | None, str]:
     if any(list_shards(path, split) for split in SPLITS):
         return "shards", "a folder of shards"
+    swept = swept_sort(path)
+    if swept is not None:
+        return swept, "a sweep" if swept == "sweep" else "a plan, which its own command shows again"
     children = visible_children(path)
     if any(try_open(child) is not None for child in children) or any(path.glob(".*.partial")):
         return "run", "a run"

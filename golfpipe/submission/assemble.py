@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from golfpipe.config.schema import PipelineConfig, build_config
-from golfpipe.loading.lineage import Lineage, effective_config
-from golfpipe.store.metric_values import mapping, text, version
+from golfpipe.loading.lineage import Lineage, effective_config, shown_metrics
+from golfpipe.store.metric_values import count, mapping, text, version
 from golfpipe.submission.facts import Facts
 from golfpipe.submission.judgment import Judgment
 from golfpipe.submission.launchers import LaunchSettings, launch_minutes, launcher_file
@@ -100,7 +100,7 @@ def empty_fields(made: Draft) -> tuple[str, ...]:
 
 def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dict[str, bytes]:
     """Return the content of each file of the folder, by name."""
-    technique = technique_lines(made.config, made.sections)
+    technique = _technique(made)
     settings = _launch_settings(made)
     launchers = dict(launcher_file(launcher, settings) for launcher in made.heading.launchers)
     listing = [
@@ -134,6 +134,11 @@ def folder_files(made: Draft, judgment: Judgment, *, code_measured: bool) -> dic
     }
 
 
+def _technique(made: Draft) -> tuple[str, ...]:
+    counts = [count(each.evaluation.manifest.metrics, "adapted_documents") for each in made.lineages if each.evaluation]
+    return technique_lines(made.config, made.sections, [adapted for adapted in counts if adapted is not None])
+
+
 def _launch_settings(made: Draft) -> LaunchSettings:
     assert made.lineages[0].evaluation is not None
     python = text(made.lineages[0].evaluation.manifest.provenance, "python") or ""
@@ -157,9 +162,7 @@ def _script_purpose(made: Draft) -> str:
 
 
 def _record(made: Draft, judgment: Judgment) -> dict[str, Any]:
-    record = submission_json(
-        made.heading, made.results, technique_lines(made.config, made.sections), judgment, made.compared
-    )
+    record = submission_json(made.heading, made.results, _technique(made), judgment, made.compared)
     return record if made.verification is None else {**record, "script_verification": dict(made.verification)}
 
 
@@ -184,10 +187,7 @@ def _log_word(name: str) -> str:
 def _method(lineage: Lineage) -> str:
     """Return how the score came about, for the log's last line."""
     assert lineage.evaluation is not None
-    manifest = lineage.evaluation.manifest
-    windows = text(manifest.metrics, "method") or "evaluation"
-    if lineage.score_first:
-        return text(mapping(manifest.config, "ttt"), "method") or windows
+    windows = text(shown_metrics(lineage.evaluation), "method") or "evaluation"
     if lineage.adapted is not None:
         method = text(mapping(lineage.adapted.manifest.config, "ttt"), "method")
         return f"{method or 'unknown'}_ttt_{windows}"

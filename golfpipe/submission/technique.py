@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from golfpipe.codec.coders import CODERS
@@ -13,15 +13,23 @@ from golfpipe.quant.quantizers import QUANTIZERS
 from golfpipe.scoring.config import EvaluateConfig
 
 
-def technique_lines(config: PipelineConfig, sections: Mapping[str, Any]) -> tuple[str, ...]:
-    """One line per topic. `sections` names what ran: without `ttt` in it there was no test-time training."""
+def technique_lines(
+    config: PipelineConfig, sections: Mapping[str, Any], adapted: Sequence[int] = ()
+) -> tuple[str, ...]:
+    """One line per topic. `sections` names what ran: without `ttt` in it there was no test-time training. `adapted`:
+    how many documents each seed's test-time training learned from, where a setting bounds that."""
     lines = [_model(config.model), _tables(config.model), _training(config)]
     if "quantize" in sections:
         lines.append(_quantization(config))
     if "pack" in sections:
         lines.append(f"Packing: {CODERS.load(config.pack.coder).about}, one file.")
     method = config.ttt.chosen if "ttt" in sections else None
-    lines.append(f"Test-time training: {method.describe(config.ttt.recipe())}." if method else "No test-time training.")
+    counts = " to ".join(f"{number:,}" for number in sorted({min(adapted), max(adapted)})) if adapted else ""
+    bound = f"; the {counts} longest documents are learned from" if counts else ""
+    about = (
+        f"Test-time training: {method.describe(config.ttt.recipe())}{bound}." if method else "No test-time training."
+    )
+    lines.append(about)
     if "evaluate" in sections and not (method and method.by_document):  # its windows are then its own
         lines.append(_evaluation(config.evaluate))
     return tuple(lines)

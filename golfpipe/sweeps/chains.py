@@ -15,14 +15,13 @@ from golfpipe.jobs.registry import STAGES, Stage
 from golfpipe.jobs.settle import settled
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, find_data, training_data
+from golfpipe.report.run_data import CELLS
 from golfpipe.reporter import SilentReporter
 from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.store.manifest import Kind
 from golfpipe.sweeps.grid import Cell, override_texts
 from golfpipe.sweeps.source import Source
 
-CELLS = "cells"
-"""The folder in the sweep's that holds the steps' artifacts."""
 _ID_LENGTH = 12
 
 

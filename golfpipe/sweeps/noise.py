@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golfpipe.errors import GolfpipeError, StageFailed
-from golfpipe.report.sweep_points import read_sweep
+from golfpipe.report.run_data import read_sweep
 from golfpipe.store.artifact import Artifact
 from golfpipe.store.metric_values import number, text
 

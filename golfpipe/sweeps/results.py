@@ -16,6 +16,7 @@ from typing import Any
 from golfpipe.config.override import override_text
 from golfpipe.pipeline.single import ARTIFACTS
 from golfpipe.report.frontier import knee_index, pareto_indices
+from golfpipe.report.run_data import SWEEP, SWEEP_RESULTS
 from golfpipe.reporter import beside_finished_work
 from golfpipe.store.artifact import Artifact, try_open
 from golfpipe.store.files import make_folder, named_path, write_file, writing
@@ -26,11 +27,9 @@ from golfpipe.sweeps.grid import Cell
 from golfpipe.sweeps.noise import Noise, NoiseTable
 from golfpipe.sweeps.plan import SweepPlan
 from golfpipe.sweeps.run import FINISHED, StepRun, StepState, SweepRun, inspect_sweep, run_sweep
-from golfpipe.sweeps.source import SWEEP
 from golfpipe.sweeps.words import cell_commands
 from golfpipe.sweeps.workers import Workers
 
-RESULTS_FILE = "results.jsonl"
 TABLE_FILE = "results.csv"
 PLOT_FILE = "pareto.png"
 RECORD_SECONDS = 2.0
@@ -136,7 +135,8 @@ def run_recorded(
             record(run)
 
         run = run_sweep(plan, workers, changed)
-        for why in dict.fromkeys(run.steps[cell.unquantized].error for cell in plan.cells if cell.unquantized):
+        whole = [cell for index, cell in enumerate(plan.cells) if run.cell_state(index) != "failed"]
+        for why in dict.fromkeys(run.steps[cell.unquantized].error for cell in whole if cell.unquantized):
             if why is not None:
                 plan.reporter.warn(f"the unquantized weights have no score to compare with: {why}")
         return collect(run, noise)
@@ -150,7 +150,7 @@ def _recording(plan: SweepPlan, noise: NoiseTable, hold: Hold) -> Iterator[Calla
     last: SweepRun | None = None
     written = -math.inf
     finished = 0
-    before = _content(folder / RESULTS_FILE)
+    before = _content(folder / SWEEP_RESULTS)
 
     def record(run: SweepRun) -> None:
         nonlocal last, written, finished
@@ -177,7 +177,7 @@ def _is_recorded(folder: Path, rows: Sequence[CellResult]) -> bool:
     """Return True if the results in `folder`, with their picture where they have one, are those of `rows`."""
     has_points = any(row.total_bytes is not None and row.val_bpb is not None for row in rows)
     return (
-        _content(folder / RESULTS_FILE) == _lines(rows)
+        _content(folder / SWEEP_RESULTS) == _lines(rows)
         and (folder / TABLE_FILE).is_file()
         and ((folder / PLOT_FILE).is_file() or not has_points)
     )
@@ -187,7 +187,7 @@ def write_results(folder: Path, rows: Sequence[CellResult]) -> None:
     """Write results.jsonl and results.csv. Raises OSError, or StageFailed on a full disk."""
     with writing(folder):
         make_folder(folder)
-    write_file(folder / RESULTS_FILE, _lines(rows))
+    write_file(folder / SWEEP_RESULTS, _lines(rows))
     write_file(folder / TABLE_FILE, _csv(_settled(rows)).encode())
 
 

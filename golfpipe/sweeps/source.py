@@ -13,12 +13,11 @@ from golfpipe.jobs.registry import MODEL_KINDS, settled_by
 from golfpipe.pipeline.data_sources import tokenize_arguments
 from golfpipe.pipeline.settings import inherited_settings
 from golfpipe.pipeline.single import ARTIFACTS
+from golfpipe.report.run_data import SWEEP
 from golfpipe.store.artifact import Artifact, open_artifact, try_open
 from golfpipe.store.files import named_path
 from golfpipe.store.manifest import MANIFEST_NAME, Kind
 
-SWEEP = "sweep"
-"""The folder beside the model that a sweep writes without -o."""
 TRAINED_STAGES = ("train", "quantize", "pack", "evaluate")
 _DEFAULT_STAGES: dict[Kind, tuple[str, ...]] = {
     "weights": ("quantize", "pack"),

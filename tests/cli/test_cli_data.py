@@ -34,6 +34,27 @@ def _answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return answer
 
 
+def test_settings_of_what_is_there_already_are_refused(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str) -> str:
+        error = _answer(capsys, *words)["error"]
+        return error["message"] if error is not None else ""
+
+    assert said("data", "tokenize", str(corpus), *SMALL) == ""
+    run = ("run", "artifacts/data/corpus-300", "--preset", "tiny", "--dry-run")
+    for setting, change in (("transform=caps", "none -> caps"), ("val_fraction=0.3", "0.2 -> 0.3")):
+        for words in (run, (*run, "--from", "train"), ("train", "artifacts/data/corpus-300", "--dry-run")):
+            message = said(*words, "--set", f"data.{setting}")
+            assert message.startswith(f"--set data.{setting.split('=')[0]}: {change}: decided by an earlier step")
+    assert said(*run, *SMALL) == "", "these are the ones that made it"
+    again = ("data", "tokenize", str(corpus), "--tokenizer", MODEL, "--dry-run")
+    assert said(*again, "--set", "data.val_fraction=0.3") == ""
+    for setting in ("vocab_size=400", "normalization=nmt_nfkc", "transform=caps"):
+        assert "decides nothing, since the tokenizer is there" in said(*again, "--set", f"data.{setting}")
+    Path("artifacts/data/corpus-300/manifest.json").unlink()
+    add = ("data", "add", "artifacts/data/corpus-300", "--set", "data.shuffle=false")
+    assert "since the shards are there" in said(*add)
+
+
 def test_tokenize_inspect_add(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = _answer(capsys, "data", "tokenize", str(corpus), "--processes", "1", *SMALL)
     assert made["error"] is None

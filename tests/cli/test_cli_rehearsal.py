@@ -51,7 +51,10 @@ def test_json_has_what_the_run_will_take_and_the_first_error(run_folder: Path, c
     stages = {stage["name"]: stage for stage in answer["stages"]}
     assert stages["pack"]["rehearsal"] == "failed" and stages["submit"]["rehearsal"] == "ok"
     assert stages["pack"]["expected"]["packed_bytes"] > 1 and "over the limit" in stages["pack"]["error"]
-    assert answer["error"]["type"] == "OverLimit"
+    assert answer["error"]["type"] == "OverLimit" and answer["command"] is None
+    assert main(words[:-1]) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert "evaluate.max_targets=" in lines[-1] and "the run:" not in lines, "a run that would fail is not to be pasted"
 
 
 def test_the_command_of_the_run_is_the_same_without_the_option() -> None:

@@ -60,7 +60,7 @@ def examples_folder(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     assert main(["import", "theirs.safetensors", "--as", "weights", "-q"]) == 0
     calibration = Calibration(torch.nn.Module())
     calibration.add("qo_bank.0", torch.ones(2, 8))
-    calibration.save("calibration.safetensors")
+    calibration.save("c.safetensors")
     monkeypatch.setattr("golfpipe.stages.submit.script_obstacle", lambda config: "generating it takes seconds")
     for seed in "123":
         shutil.copytree("artifacts/demo", f"artifacts/seed{seed}")
@@ -81,6 +81,10 @@ def hub(examples_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     with serving(FakeHub(files, repository=None)) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
         yield
+
+
+def test_examples_stay_whole_where_80_columns_are_shown() -> None:
+    assert [line for _, line in EXAMPLES if len(line) > 76] == []
 
 
 @pytest.mark.parametrize(("command", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])

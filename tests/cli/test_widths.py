@@ -6,6 +6,7 @@ its own where it is wider than the terminal.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -142,6 +143,15 @@ def test_every_cell_is_shown_at_every_width(width: int) -> None:
     table = Table(["name", "bytes", "about"], ROWS, [False, True, False])
     shown = " ".join(" ".join(table_lines(table, width)).split())
     assert all(word in shown for row in ROWS for cell in row for word in cell.split())
+
+
+@pytest.mark.parametrize("line", HELPS)
+def test_help_has_80_columns_in_a_pipe_however_wide_the_terminal_beside_it_is(
+    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda number=0: os.terminal_size((200, 50)))
+    assert main(line.split()) == 0
+    assert 70 < max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_pipes_get_lines_as_they_are(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,3 +47,15 @@ def test_the_architecture_is_built_again_from_what_a_model_carries() -> None:
     used = replace(config, loop=loop, parallel_residual=LastLayers(last=1), document_attention=True, depth_scale=True)
     assert plain_model(used) == plain_config(used)
     assert build_config({"model": plain_model(used)}).model == used
+
+
+def test_the_start_of_loops_decides_nothing_where_no_layer_loops() -> None:
+    stage, config = STAGES["train"], PipelineConfig()
+    started = replace(config, train=replace(config.train, loop_start=0.35))
+    assert relevant_config(stage, started) == relevant_config(stage, config)
+    assert deciding_changes(plain_config(config), plain_config(started), stage) == []
+    model = replace(config.model, loop=LoopedLayers(first=1, last=2, passes=3))
+    looped, later = replace(config, model=model), replace(started, model=model)
+    assert relevant_config(stage, later) != relevant_config(stage, looped)
+    [change] = deciding_changes(plain_config(looped), plain_config(later), stage)
+    assert change == "train.loop_start: 0.0 -> 0.35"

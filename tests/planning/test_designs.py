@@ -10,8 +10,9 @@ import pytest
 
 from golfpipe.config.resolve import load_stages, packaged_stages_file, resolve_config
 from golfpipe.errors import ConfigError, UsageError
+from golfpipe.model.config import LoopedLayers
 from golfpipe.pipeline.estimate import step_operations
-from golfpipe.planning.candidates import candidates, changed_settings, parse_vary
+from golfpipe.planning.candidates import Varied, candidates, changed_settings, parse_vary
 from golfpipe.planning.designs import (
     Design,
     Measurement,
@@ -40,9 +41,9 @@ def _designs(*vary: str, **more: Any) -> list[Design]:
 
 def test_short_names_stand_for_settings_around_the_preset() -> None:
     axes = parse_vary(["vocab=1024,4096", "layers,width", "model.leaky_slope=0,0.5"], CONFIG, has_text=True)
-    assert axes[0] == [{"data.vocab_size": 1024}, {"data.vocab_size": 4096}]
-    assert [value["model.num_layers"] for value in axes[1]] == [2, 3, 4, 6, 8]
-    assert axes[2][-1] == {"model.model_dim": 256, "model.num_heads": 8, "model.num_kv_heads": 4}
+    assert axes[0] == ([{"data.vocab_size": 1024}, {"data.vocab_size": 4096}], True) and not axes[1].given
+    assert [value["model.num_layers"] for value in axes[1].values] == [2, 3, 4, 6, 8]
+    assert axes[2].values[-1] == {"model.model_dim": 256, "model.num_heads": 8, "model.num_kv_heads": 4}
     found = candidates(axes, CONFIG)
     assert len(found) == 2 * 5 * 5 * 2
     assert found[0].config.model == CONFIG.model  # the preset's own design comes first
@@ -50,17 +51,24 @@ def test_short_names_stand_for_settings_around_the_preset() -> None:
     assert changed_settings(found[1].settings)[0].startswith("model.leaky_slope=")
 
 
-def test_designs_that_are_none_are_left_out_and_mistakes_are_named() -> None:
-    assert len(candidates(parse_vary(["width=100,128"], CONFIG, has_text=False), CONFIG)) == 1
+def test_values_are_those_of_yaml_and_each_makes_a_design() -> None:
+    loops = ["model.loop=none,{first: 0, last: 1, passes: 3}", "optim.embed_weight_decay=null,0.1"]
+    found = candidates(parse_vary(loops, CONFIG, has_text=False), CONFIG)
+    assert [one.settings["optim.embed_weight_decay"] for one in found] == [None, 0.1, None, 0.1]
+    assert [one.config.model.loop for one in found[1:3]] == ["none", LoopedLayers(first=0, last=1, passes=3)]
+    deep = ["model.loop={first: 4, last: 5, passes: 2}", "layers"]  # of 2, 3, 4, 6 and 8, which were not chosen
+    assert len(candidates(parse_vary(deep, CONFIG, has_text=False), CONFIG)) == 2
     for vary, message in (
         (["vocab"], "made already"), (["data.transform=none,caps"], "made already"),
         (["depth"], "unknown"), (["layers", "layers=2"], "given twice"),
         (["layers=x"], "expected numbers"), (["width=100"], "num_heads"), (["model.num_layer=2"], "num_layer"),
+        (["model.loop=null,{first: 0, last: 1, passes: 3}"], "--vary model.loop=null: "),
+        (["width=100,128"], "--vary model.model_dim=100 "),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=message):
             candidates(parse_vary(vary, CONFIG, has_text=False), CONFIG)
     with pytest.raises(ConfigError, match="more than 5,000"):
-        candidates([[{"seed": n} for n in range(100)], [{"train.max_steps": n} for n in range(1, 100)]], CONFIG)
+        candidates([Varied([{"seed": n} for n in range(number)], False) for number in (100, 99)], CONFIG)
 
 
 def test_what_fits_is_what_brute_force_finds() -> None:
@@ -99,9 +107,13 @@ def test_where_no_design_makes_a_step_the_quickest_is_named() -> None:
 
 
 def test_bytes_of_a_token_are_counted_or_follow_the_vocabulary() -> None:
-    assert bytes_per_token(8192, {}) == pytest.approx(3.727, rel=1e-3)
-    assert bytes_per_token(512, {512: 2.0, 1024: 2.5}) == 2.0
-    assert 2.5 < bytes_per_token(2048, {512: 2.0, 1024: 2.5}) < 3.0
+    counted = {(1024, "caps"): 2.6, (512, "none"): 2.0, (1024, "none"): 2.5}
+    assert bytes_per_token(8192, "none", {}) == pytest.approx(3.727, rel=1e-3)
+    assert bytes_per_token(512, "none", counted) == 2.0
+    assert 2.5 < bytes_per_token(2048, "none", counted) < 3.0
+    assert bytes_per_token(1024, "caps", counted) == 2.6 and bytes_per_token(1024, "caps_before_space", counted) == 2.5
+    designs = _designs("data.transform=none,caps", "vocab=1024", size=400e3, bytes_per_token=counted)
+    assert [design.text() / design.steps / design.batch_tokens for design in designs] == pytest.approx([2.5, 2.6])
 
 
 def test_the_ranking_is_by_estimate_and_follows_measurements() -> None:

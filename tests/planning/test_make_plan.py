@@ -140,6 +140,23 @@ def test_a_dry_run_writes_nothing(run_folder: Path, capsys: pytest.CaptureFixtur
     assert sorted(run_folder.rglob("*")) == before
 
 
+def test_the_text_of_a_transform_is_counted_in_its_own_tokens(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch)
+    monkeypatch.setattr(training_measure, "measured_step_seconds", lambda job: 0.01)
+    words = [*WORDS, "--vary", "vocab=384", "--vary", "layers=2,3", "--vary", "data.transform=none,caps"]
+    answer = _json([*words, "--hardware", "this"], capsys)
+    made = [open_artifact(path).manifest.metrics for path in Path("artifacts/plan-my-texts/cells").iterdir()]
+    counted = {data.get("transform", "none"): data["train_bytes"] / data["train_tokens"] for data in made}
+    assert counted["none"] != counted["caps"] and len(answer["designs"]) == 4
+    step_tokens = [
+        design["text_bytes"] / design["steps"] / counted[design["settings"]["data.transform"]]
+        for design in answer["designs"]
+    ]
+    assert step_tokens == pytest.approx([round(step_tokens[0])] * 4, rel=1e-4)
+
+
 def test_the_search_goes_on_and_reports_on_the_other_half(
     run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +188,10 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
     finished = sum(bool(trial["chosen_bpb"]) for trial in answer["trials"])  # others fell behind and were stopped
     assert "winner: " in text and f"ranked by the law and {finished} trainings" in text
     assert len(text.splitlines()) <= 24
+    assert main(["status", str(folder)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "this is a plan, which its own command shows again; try: golfpipe ls artifacts/plan-my-texts" in said
+    assert main(["ls", str(folder)]) == 0 and "plan-my-texts  plan " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -179,7 +200,8 @@ def test_the_search_goes_on_and_reports_on_the_other_half(
         (["plan", "my-texts", "--bytes", "100", "--seconds", "60"], "the smallest takes"),
         (["plan", "artifacts/data/x", "--bytes", "9e3", "--seconds", "9", "--vary", "vocab"], "give the text"),
         ([*WORDS, "--hardware", "gpu-80gb", "--try", "2"], "--hardware this"),
-        ([*WORDS, "--hardware", "abacus"], "abacus"),
+        ([*WORDS, "--hardware", "abacus"], "valid: this, laptop"),
+        ([*WORDS, "--hardware", "thsi"], "did you mean this?"),
         (["plan", "artifacts/a/pack", "--bytes", "9e3", "--seconds", "9"], "expected token_data"),
     ],
 )

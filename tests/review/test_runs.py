@@ -80,7 +80,7 @@ def test_what_is_no_run_is_not_listed(artifacts: Path, capsys: pytest.CaptureFix
     cells = artifacts / "a-sweep" / "cells"
     shutil.copytree(artifacts / "a", cells / "1")
     (cells.parent / "results.jsonl").write_text("")
-    assert list(_runs(artifacts)) == ["a"]
+    assert {name: line.state for name, line in _runs(artifacts).items()} == {"a": "finished", "a-sweep": "sweep"}
     empty = artifacts / "empty"
     empty.mkdir()
     assert list_runs(empty, "demo") == []

@@ -8,6 +8,7 @@ import torch
 
 from golfpipe.errors import ArtifactError, ConfigError, DataError
 from golfpipe.jobs.run import run_job
+from golfpipe.loading.lineage import shown_metrics
 from golfpipe.loading.weights import load_weights
 from golfpipe.scoring.config import EvaluateConfig
 from golfpipe.store.artifact import open_artifact
@@ -59,6 +60,15 @@ def test_score_first_methods_write_eligible_evaluations(chain, fresh, method):
     assert metrics["scored_targets"] == 2000
     assert metrics["model_digest"] == chain.packed.manifest.digest
     assert first.manifest.digest == second.manifest.digest
+    shown, is_alone = shown_metrics(first), method == "score_first_lora"
+    assert (shown["method"], shown["stride"] is None) == (method, is_alone)
+    assert (
+        shown["context_length"]
+        == first.manifest.config["ttt" if is_alone else "evaluate"].get(method, first.manifest.config["evaluate"])[
+            "context_length"
+        ]
+    )
+    assert shown_metrics(chain.packed) == chain.packed.manifest.metrics
 
 
 def test_the_same_work_has_the_same_digests(chain, fresh):

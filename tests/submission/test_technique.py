@@ -39,6 +39,15 @@ def test_switches_are_told():
     assert "loop" not in " ".join(technique_lines(resolve_config(STAGES, preset="11l-xsa").config, ALL))
 
 
+def test_adapters_and_how_many_documents_had_them_are_told():
+    switches = ["ttt.method=score_first_lora", "ttt.score_first_lora.projections=[key, head]"]
+    config = resolve_config(STAGES, preset="demo", overrides=switches).config
+    [line] = [line for line in technique_lines(config, ALL) if "adapters" in line]
+    assert line.endswith("(1 epoch, lr 0.01, rank 8, projections key and head).")
+    for counts, said in (((7,), "the 7 longest"), ((1200, 7, 9), "the 7 to 1,200 longest"), ((9, 9), "the 9 longest")):
+        assert f"; {said} documents are learned from." in " ".join(technique_lines(config, ALL, counts))
+
+
 def test_what_did_not_run_is_not_told():
     config = resolve_config(STAGES, preset="16l").config
     text = " ".join(technique_lines(config, {"model": None, "evaluate": None}))

@@ -135,6 +135,20 @@ def test_unquantized_weights_without_a_score_are_a_warning(
     captured = capsys.readouterr()
     assert captured.err.count("warning: the unquantized weights have no score to compare with: no luck") == 1
     assert all(cell["unquantized_bpb"] is None and cell["val_bpb"] == 1.5 for cell in json.loads(captured.out)["cells"])
+    assert main(["sweep", str(TRAIN), "--grid", "quantize.mlp.bits=3,4"]) == 0
+    assert "unquantized" not in capsys.readouterr().out, "nothing is compared with what has no score"
+
+
+def test_cells_that_fail_themselves_need_no_score_to_compare_with(
+    fake_model: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(job: Any, out: Any) -> Any:
+        raise StageFailed("no luck")
+
+    monkeypatch.setattr(fake_stages, "run", run)
+    assert main(["sweep", "artifacts/data/text", "--grid", "model.num_layers=3,4"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("no luck") == 2 and "to compare with" not in captured.err
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,31 @@ def test_it_runs_goes_on_and_says_what_came_out(capsys: pytest.CaptureFixture[st
     assert fake_stages.CALLS == []  # the same work, so it was there
 
 
+def test_its_folder_is_known_for_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", str(DATA), "--grid", LAYERS, "--stages", "train,evaluate", "-q"]
+    assert main(words) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    assert main(["ls"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["sweep-text", "sweep"]
+    assert main(["status", str(folder)]) == 2
+    assert f"this is a sweep; try: golfpipe report {folder}" in " ".join(capsys.readouterr().err.split())
+    assert main(["report", str(folder), "-q"]) == 0
+    page = (folder / "report.html").read_text()
+    assert "sweep-text (best cell)" in page and "num_layers 6" in page and "1.5000" in page
+    (folder / "step_times.json").write_text("{}")
+    assert main(["status", str(folder)]) == 2
+    assert "this is a plan, which its own command shows again" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_line_of_progress_has_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [{"model.num_layers": [n], "train.warmdown_fraction": [n / 9], "optim.matrix_lr": [n / 99]} for n in (4, 5)]
+    Path("grids.yaml").write_text(json.dumps(cells))
+    assert main(["sweep", str(DATA), "--grids", "grids.yaml", "--seeds", "0,1"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+    assert len(lines) == 4 and max(map(len, lines)) <= 80
+    assert lines[0].startswith("[1/4] num_layers 4, ") and lines[0].endswith("seed 0: 1.500000 bpb, 46,600 B")
+
+
 def test_printed_commands_name_the_text_and_not_its_files() -> None:
     assert shlex.split(commands(_plan(TEXT, VOCAB))[0])[:5] == ["golfpipe", "data", "tokenize", "my-texts", "-o"]
 

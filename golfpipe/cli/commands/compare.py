@@ -32,7 +32,7 @@ def compare(
     \b
     Examples:
       golfpipe compare artifacts/demo/evaluate-train artifacts/demo/evaluate-pack
-      golfpipe compare artifacts/demo/evaluate-train artifacts/demo/evaluate-pack --resamples 1000 --json
+      golfpipe compare artifacts/demo/evaluate-pack artifacts/a/evaluate-pack
     """
     from golfpipe.submission.comparison import compare_evaluations
 

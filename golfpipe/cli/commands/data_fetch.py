@@ -44,7 +44,7 @@ def data_fetch(
     \b
     Examples:
       golfpipe data fetch --train-shards 10
-      golfpipe data fetch --variant sp4096 --repo-id someone/parameter-golf-exports --dry-run
+      golfpipe data fetch --variant sp4096 --repo-id someone/exports --dry-run
     """
     from golfpipe.jobs.job import Context
     from golfpipe.jobs.run import run_job

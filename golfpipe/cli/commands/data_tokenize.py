@@ -40,8 +40,9 @@ def data_tokenize(
     \b
     Examples:
       golfpipe data tokenize corpus.jsonl
-      golfpipe data tokenize corpus.jsonl --set data.vocab_size=4096 --set data.transform=caps_before_space
-      golfpipe data tokenize texts/ --name books --tokenizer sp.model --shard-tokens 50000000
+      golfpipe data tokenize corpus.jsonl --set data.vocab_size=4096
+      golfpipe data tokenize corpus.jsonl --set data.transform=caps_before_space
+      golfpipe data tokenize texts/ --name books --tokenizer sp.model
     """
     from golfpipe.pipeline.data_sources import tokenize_arguments
 

@@ -29,7 +29,7 @@ def evaluate(
     \b
     Examples:
       golfpipe evaluate artifacts/demo/pack
-      golfpipe evaluate artifacts/demo/train -o artifacts/demo/quick --set evaluate.max_targets=4096
+      golfpipe evaluate artifacts/demo/train --set evaluate.max_targets=4096
       golfpipe evaluate artifacts/demo/pack --shard 1/2
     """
     from golfpipe.jobs.shard import parse_shard

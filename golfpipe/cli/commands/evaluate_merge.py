@@ -27,8 +27,8 @@ def evaluate_merge(
     Examples:
       golfpipe evaluate artifacts/demo/pack --shard 1/2
       golfpipe evaluate artifacts/demo/pack --shard 2/2
-      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-1-of-2 artifacts/demo/evaluate-pack-shard-2-of-2
-      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-* -o artifacts/demo/merged
+      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-*
+      golfpipe evaluate merge artifacts/demo/evaluate-pack-shard-* -o merged
     """
     from golfpipe.pipeline.single import prepare_merge
 

@@ -55,8 +55,8 @@ def generate(
 
     \b
     Examples:
-      golfpipe generate artifacts/demo/pack --prompt "The function returns" --tokens 40
-      golfpipe generate artifacts/demo/train --tokens 40 --temperature 0.5 --top-k 40 --seed 7
+      golfpipe generate artifacts/demo/pack --prompt "The function" --tokens 40
+      golfpipe generate artifacts/demo/train --temperature 0.5 --top-k 40 --seed 7
       golfpipe generate artifacts/demo/pack --interactive --tokens 40
     """
     from golfpipe.review.generation import GenerationSettings, Generator

@@ -64,7 +64,7 @@ def import_checkpoint(
     \b
     Examples:
       golfpipe import final_model.pt --preset 16l
-      golfpipe import final_model.pt --set model.leaky_slope=0 --check artifacts/data/demo
+      golfpipe import final_model.pt --preset 16l --check artifacts/data/demo
       golfpipe import theirs.safetensors --as weights --rule 'qo_bank=split(0)'
     """
     if imported_as is ImportedAs.weights:

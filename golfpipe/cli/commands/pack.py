@@ -27,7 +27,8 @@ def pack(
     \b
     Examples:
       golfpipe pack artifacts/demo/quantize
-      golfpipe pack $(golfpipe quantize -q artifacts/demo/train) --limit-bytes 1000000
+      golfpipe pack $(golfpipe quantize -q artifacts/demo/train)
+      golfpipe pack artifacts/demo/quantize --limit-bytes 1000000
     """
     overrides = (f"pack.limit_bytes={limit_bytes}",) if limit_bytes is not None else ()
     return run_stage("pack", options, inputs={"model": input_path(model)}, overrides=overrides)

@@ -15,7 +15,7 @@ from golfpipe.cli.command import context_of, input_path, output_path, settings_o
 from golfpipe.cli.commands.sweep import workers_of
 from golfpipe.cli.options import SweepOptions
 from golfpipe.cli.sweep_view import sweep_view
-from golfpipe.cli.table import format_table, paragraphs
+from golfpipe.cli.table import format_table, paragraphs, shortened
 from golfpipe.reporter import beside_finished_work
 from golfpipe.units import format_bytes, format_seconds
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_LINES = 8
 """Designs in the table, so that the answer is one screen of 24 lines."""
+MOST_OF_VALUE = 15
+"""Characters of a value in its column."""
 _OWN_COLUMNS = ("data.vocab_size", "model.num_layers", "model.model_dim")
 PLOT_FILE = "plan.png"
 
@@ -63,8 +65,8 @@ def plan(
     \b
     Examples:
       golfpipe plan texts --bytes 60e3 --seconds 120 --preset tiny
-      golfpipe plan artifacts/data/demo --bytes 16e6 --seconds 600 --hardware gpus-8x80gb --preset 16l --commands
-      golfpipe plan texts --bytes 60e3 --seconds 120 --vary vocab,layers --vary model.leaky_slope=0,0.5 --json
+      golfpipe plan texts --bytes 16e6 --seconds 600 --hardware gpus-8x80gb
+      golfpipe plan texts --bytes 60e3 --seconds 60 --vary model.leaky_slope=0,0.5
     """
     from golfpipe.pipeline.seeds import parse_seeds
     from golfpipe.planning.plan import THIS, PlanRequest, make_plan
@@ -148,7 +150,7 @@ def _table(planned: Planned) -> list[str]:
         design, model = one.design, one.design.model
         lengths = [f"{design.steps:,}", f"{design.text() / 1e6:,.3g}"] if wide else []
         behind = f"{one.behind:+.3f} +-{one.behind_error:.3f}" if number > 1 else "-"
-        others = [shown_value(design.settings.get(key, "-")) for key in keys]
+        others = [shortened(shown_value(design.settings.get(key, "-")), MOST_OF_VALUE) for key in keys]
         size = [str(number), f"{model.vocab_size}", f"{model.num_layers} x {model.model_dim}"]
         rows.append([*size, *others, f"{design.bits:.2f}", *lengths, f"{one.bpb:.3f}", behind])
     return format_table(["", "vocab", "layers", *short_names(keys).values(), "bits", *wide, "bpb", "behind"], rows)

@@ -30,9 +30,9 @@ def quantize(
     \b
     Examples:
       golfpipe quantize artifacts/demo/train
-      golfpipe quantize artifacts/demo/train -o artifacts/demo-int5/quantize --set quantize.mlp.bits=5
-      golfpipe quantize artifacts/demo/train -o artifacts/demo-limit/quantize --set quantize.target_bytes=limit
-      golfpipe quantize artifacts/theirs/import --calibration-file calibration.safetensors --set quantize.target_bits=3
+      golfpipe quantize artifacts/demo/train -o int5 --set quantize.mlp.bits=5
+      golfpipe quantize artifacts/demo/train --set quantize.target_bytes=limit
+      golfpipe quantize artifacts/theirs/import --calibration-file c.safetensors
     """
     paths = {"model": input_path(model), "data": input_path(data) if data is not None else None}
     if calibration_file is None:

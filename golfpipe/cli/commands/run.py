@@ -107,11 +107,12 @@ def _rehearsal(run: RunPlan, options: WorkOptions, start: str | None) -> Answer:
         for each in done
     ]
     named = [f"{key}={value:g}" for key, value in cut.items()]
+    error = next((each.error for each in done if each.error is not None), None)
     return Answer(
         lines=["", *rehearsal_lines(done, named, options.machine, command)],
         path=rehearsal_of(run).folder,
-        extra={"rehearsal": True, "stages": stages, "cuts": cut, "command": command},
-        error=next((each.error for each in done if each.error is not None), None),
+        extra={"rehearsal": True, "stages": stages, "cuts": cut, "command": command if error is None else None},
+        error=error,
     )
 
 

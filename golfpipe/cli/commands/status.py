@@ -107,10 +107,12 @@ def progress_text(progress: TrainingProgress) -> str:
 
 
 def _row(line: StatusLine) -> list[str]:
+    from golfpipe.loading.lineage import shown_metrics
+
     reasons = list(line.reasons[:MOST_REASONS])
     if len(line.reasons) > MOST_REASONS:
         reasons.append(f"and {len(line.reasons) - MOST_REASONS} more")
-    numbers = key_numbers(line.artifact.manifest.kind, line.artifact.manifest.metrics) if line.artifact else ""
+    numbers = key_numbers(line.artifact.manifest.kind, shown_metrics(line.artifact)) if line.artifact else ""
     return [line.name, line.state, numbers, "; ".join(reasons)]
 
 

@@ -53,10 +53,10 @@ def submit(
 
     \b
     Examples:
-      golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada --set submit.github_id=ada
-      golfpipe submit artifacts/demo/evaluate-pack -o artifacts/mine/submit --track non_record_16mb
+      golfpipe submit artifacts/demo/evaluate-pack --set submit.author=Ada
+      golfpipe submit artifacts/demo/evaluate-pack --track non_record_16mb
       golfpipe submit artifacts/demo/evaluate-pack --verify
-      golfpipe submit artifacts/seed*/evaluate-pack --against 1.2244,1.2250,1.2239 --launcher torchrun
+      golfpipe submit artifacts/seed*/evaluate-pack --against 1.224,1.225,1.223
     """
     from golfpipe.jobs.registry import numbered_role
 

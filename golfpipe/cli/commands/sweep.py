@@ -70,11 +70,11 @@ def sweep(
 
     \b
     Examples:
-      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5 --grid pack.coder=range,nibble
-      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --cells
-      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=4,5 --executor slurm --slurm partition=gpu
+      golfpipe sweep artifacts/demo/train --grid quantize.mlp.bits=3,4,5
+      golfpipe sweep artifacts/demo/train --grid pack.coder=range,nibble --cells
+      golfpipe sweep artifacts/demo/train --grid pack.coder=range --executor slurm
       golfpipe sweep artifacts/data/demo --grid model.num_layers=4,6 --seeds 0,1,2
-      golfpipe sweep texts --grid data.vocab_size=384,512 --set quantize.target_bytes=60e3 --set evaluate.max_targets=0
+      golfpipe sweep texts --grid model.num_layers=4,6 --set data.vocab_size=512
     """
     from golfpipe.sweeps.words import commands
 
@@ -172,28 +172,30 @@ def _tables(shown: Sequence[Mapping[str, Any]], summary: SweepSummary) -> list[l
 
 
 def result_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for the unquantized weights and one per cell, the best score first."""
+    """Return a line for the unquantized weights and one per cell, the best score first. Differences from those weights
+    are a column where some cell has one."""
     from golfpipe.report.sweep_points import short_names, shown_value, sweep_points, varied_keys
     from golfpipe.report.sweep_summary import difference_text
 
     keys = varied_keys(rows) or list(mapping(rows[0], "settings"))
     ranked = sorted(rows, key=lambda row: (row["val_bpb"] is None, row["val_bpb"] or 0.0, row["total_bytes"] or 0))
     found = sweep_points(rows)
+    beside = ["from unquantized"] if any(row["difference"] is not None for row in rows) else []
     first = [
-        ["unquantized", *[""] * (len(keys) - 1), format_metric("val_bpb", score), "", "", ""]
+        ["unquantized", *[""] * (len(keys) - 1), format_metric("val_bpb", score), *[""] * len(beside), "", ""]
         for score in found.unquantized
     ]
     lines = [
         [
             *(shown_value(row["settings"][key]) if key in row["settings"] else "-" for key in keys),
             format_metric("val_bpb", row["val_bpb"]),
-            difference_text(row) or "-",
+            *(difference_text(row) or "-" for _ in beside),
             f"{row['total_bytes']:,}" if row["total_bytes"] is not None else "-",
             " ".join(_remarks(row)),
         ]
         for row in ranked
     ]
-    return format_table([*short_names(keys).values(), "val_bpb", "from unquantized", "bytes", ""], first + lines)
+    return format_table([*short_names(keys).values(), "val_bpb", *beside, "bytes", ""], first + lines)
 
 
 def _remarks(row: Mapping[str, Any]) -> Iterator[str]:

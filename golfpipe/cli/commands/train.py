@@ -64,11 +64,11 @@ def train(
     \b
     Examples:
       golfpipe train artifacts/data/demo --preset demo
-      golfpipe train artifacts/data/demo --preset tiny --name longer --set train.max_steps=500
-      golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm --set train.max_steps=100
-      golfpipe train artifacts/data/demo --qat-bits 3 --name three --set train.qat_start=0.8
-      golfpipe train artifacts/data/demo --replay artifacts/demo/train --name again
-      golfpipe train artifacts/data/demo --preset tiny --name try --dry-run --measure
+      golfpipe train artifacts/data/demo --name longer --set train.max_steps=500
+      golfpipe train artifacts/data/demo --init artifacts/demo/train --name warm
+      golfpipe train artifacts/data/demo --name three --qat-bits 3
+      golfpipe train artifacts/data/demo --replay artifacts/demo/train --name b
+      golfpipe train artifacts/data/demo --name try --dry-run --measure
     """
     from golfpipe.pipeline.training import prepare_training
 

@@ -26,7 +26,7 @@ def ttt(
     \b
     Examples:
       golfpipe ttt artifacts/demo/pack
-      golfpipe ttt artifacts/demo/pack -o artifacts/demo/lora --set ttt.method=score_first_lora --set ttt.epochs=1
+      golfpipe ttt artifacts/demo/pack -o lora --set ttt.method=score_first_lora
     """
     from golfpipe.pipeline.single import prepare
 
