@@ -43,15 +43,15 @@ class Case:
 _LR = "optim.matrix_lr=0.02,0.04"
 CASES = {
     "347kB": Case(size=347_000, seconds=1.2, tries=8, vary=(
-        "vocab=3072,4096,6144", "layers=4,5,6", "width=96,128,160", "ngram=0,1", _LR,
+        "vocab=3072,4096,6144", "layers=3,4,5,6", "width=96,128,160", "ngram=0,1", _LR,
     )),
-    "60kB": Case(size=60_000, seconds=1.0, tries=8, vary=(
+    "60kB": Case(size=60_000, seconds=1.0, tries=6, vary=(
         "vocab=512,1024,2048", "layers=2,3,4", "width=32,64,96", "ngram=0,0.5,1", _LR,
     )),
-    "150kB": Case(size=150_000, seconds=1.0, tries=8, vary=(
+    "150kB": Case(size=150_000, seconds=1.0, tries=6, vary=(
         "vocab=1024,2048,4096", "layers=3,4,6", "width=64,96,128", "ngram=0,1", _LR,
     )),
-    "347kB-3x": Case(size=347_000, seconds=3.0, tries=4, vary=(
+    "347kB-3x": Case(size=347_000, seconds=3.0, tries=2, vary=(
         "vocab=3072,4096", "layers=4,6", "width=128,160", "model.loop=none,{first: 1, last: 2, passes: 2}", _LR,
     )),
 }  # fmt: skip

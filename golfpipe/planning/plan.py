@@ -117,9 +117,18 @@ def make_plan(request: PlanRequest) -> Planned:
             seeds=request.seeds,
             run=request.run,
         )
-        designs = [one.design for one in first.ranking]
-        trials = search(most_promising(designs, first.law, request.tries), ground)
+        trials = search(partial(_pick, [one.design for one in first.ranking]), request.tries, ground)
     return rank(task, trials)
+
+
+def _pick(designs: Sequence[Design], trials: Sequence[Trial], number: int) -> list[Design]:
+    tried = {id(trial.design) for trial in trials}
+    untried = [design for design in designs if id(design) not in tried]
+    return most_promising(untried, law_of(designs, _measurements(trials)), number)
+
+
+def _measurements(trials: Sequence[Trial]) -> list[Measurement]:
+    return [Measurement(design=trial.design, share=trial.share, bpb=trial.bpb) for trial in trials if trial.chosen]
 
 
 def _ranked(
@@ -133,8 +142,7 @@ def _ranked(
     has_text: bool,
 ) -> Planned:
     designs = fitting_designs(found, task)
-    measured = [Measurement(design=trial.design, share=trial.share, bpb=trial.bpb) for trial in trials if trial.chosen]
-    law = law_of(designs, measured)
+    law = law_of(designs, _measurements(trials))
     ranking = ranked(designs, law)
     return Planned(
         request=request,

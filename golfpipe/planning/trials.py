@@ -36,6 +36,8 @@ STOPPED = "stopped.json"
 """The file that remembers which trainings were stopped, and why."""
 RunCells = Callable[[SweepPlan], Sequence[CellResult]]
 """Runs a sweep and returns a row per cell, with a view of it."""
+Pick = Callable[[Sequence["Trial"], int], list[Design]]
+"""Returns so many untried designs, those most promising after the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,30 +84,42 @@ def round_sizes(designs: int) -> list[tuple[int, float]]:
     return [(size, 2.0 ** (number + 1 - len(sizes))) for number, size in enumerate(sizes)]
 
 
-def search(designs: Sequence[Design], ground: Ground) -> list[Trial]:
-    """Return the trials of all rounds, the winner's last. The most promising design comes first in `designs`."""
-    trials: list[Trial] = []
-    fewest = round(round_sizes(len(designs))[0][1] * min(design.steps for design in designs))
+def search(pick: Pick, tries: int, ground: Ground) -> list[Trial]:
+    """Return the trials of all rounds, the winner's last. In the first round half of the designs are picked before any
+    training, and the others when those of the first half are known; none is stopped there, since the law learns of the
+    bad ones too."""
+    (size, share), *longer = round_sizes(tries)
+    designs = pick([], math.ceil(size / 2))
+    fewest = round(share * min(design.steps for design in designs))
     if fewest < FEW_STEPS:
         ground.context.reporter.warn(f"the shortest training has {fewest} steps, which say little: more --seconds")
-    for size, share in round_sizes(len(designs)):
-        designs = designs[:size]
+    found = _tried(designs, share, ground, {})
+    if size > len(designs):
+        found += _tried(pick(found, size - len(designs)), share, ground, {})
+    trials = _worst_first(found, ground)
+    for size, share in longer:
+        designs = [trial.design for trial in reversed(trials) if trial.chosen and trial.share == trials[-1].share][
+            :size
+        ]
         if len(designs) == 1 and share < 1:  # the others were stopped
             continue
         [leader] = _tried(designs[:1], share, ground, {})
-        curves = _curves(leader, ground)
-        found = [leader, *_tried(designs[1:], share, ground, curves)]
-        found.sort(key=lambda trial: trial.bpb)
-        if not found[0].chosen:
-            raise StageFailed(f"no design could be trained: {found[0].stopped}", path=str(ground.folder))
-        if len({trial.documents for trial in found if trial.chosen}) > 1:
-            raise StageFailed(
-                "the tokenizers do not give the same validation documents, so scores cannot be compared",
-                hint="--vary without vocab",
-            )
-        trials += reversed(found)  # the last one is the best
-        designs = [trial.design for trial in found if trial.chosen]
+        trials += _worst_first([leader, *_tried(designs[1:], share, ground, _curves(leader, ground))], ground)
     return trials
+
+
+def _worst_first(found: Sequence[Trial], ground: Ground) -> list[Trial]:
+    """Return the trials of a round, the best one last. Raises StageFailed where none has a score, or scores are not of
+    the same text."""
+    order = sorted(found, key=lambda trial: trial.bpb, reverse=True)
+    if not order[-1].chosen:
+        raise StageFailed(f"no design could be trained: {order[-1].stopped}", path=str(ground.folder))
+    if len({trial.documents for trial in found if trial.chosen}) > 1:
+        raise StageFailed(
+            "the tokenizers do not give the same validation documents, so scores cannot be compared",
+            hint="--vary without vocab",
+        )
+    return order
 
 
 def half_scores(nats_D: np.ndarray, bytes_D: np.ndarray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,13 +61,19 @@ def test_the_better_half_goes_on_and_what_was_stopped_does_not(monkeypatch: pyte
     ground: Any = SimpleNamespace(context=SimpleNamespace(reporter=said), folder=Path())
     designs: list[Any] = [SimpleNamespace(number=number, steps=100) for number in (3, 1, 4, 2)]
     stopped: set[int] = set()
-    found = search(designs, ground)
-    assert rounds == [(0.25, [3]), (0.25, [1, 4, 2]), (0.5, [1]), (0.5, [2]), (1.0, [1]), (1.0, [])]
+
+    def pick(seen: Sequence[Trial], number: int) -> list[Any]:
+        assert len(seen) in (0, 2)
+        return designs[len(seen) : len(seen) + number]
+
+    found = search(pick, 4, ground)
+    assert rounds == [(0.25, [3, 1]), (0.25, [4, 2]), (0.5, [1]), (0.5, [2]), (1.0, [1]), (1.0, [])]
     assert (found[-1].bpb, found[-1].share) == (1.0, 1.0) and "25 steps" in said.warnings[0]
+    assert [trial.bpb for trial in found] == [4.0, 3.0, 2.0, 1.0, 2.0, 1.0, 1.0]
     rounds.clear()
     stopped = {1, 2, 4}
-    assert search(designs, ground)[-1].bpb == 3.0
-    assert rounds == [(0.25, [3]), (0.25, [1, 4, 2]), (1.0, [3]), (1.0, [])]
+    assert search(pick, 4, ground)[-1].bpb == 3.0
+    assert rounds == [(0.25, [3, 1]), (0.25, [4, 2]), (1.0, [3]), (1.0, [])]
 
 
 def test_the_halves_are_of_whole_documents_and_together_the_whole() -> None:
