@@ -42,7 +42,7 @@ class Case:
 
 _LR = "optim.matrix_lr=0.02,0.04"
 CASES = {
-    "347kB": Case(size=347_000, seconds=1.2, tries=8, vary=(
+    "347kB": Case(size=347_000, seconds=1.2, tries=6, vary=(
         "vocab=3072,4096,6144", "layers=3,4,5,6", "width=96,128,160", "ngram=0,1", _LR,
     )),
     "60kB": Case(size=60_000, seconds=1.0, tries=6, vary=(

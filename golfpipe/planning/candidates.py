@@ -121,12 +121,13 @@ class _Axis:
 
 
 def _width(model: ModelConfig, value: float) -> Cell:
-    """Return the settings of a width: heads keep their size, and so many of them share a key/value head."""
+    """Return the settings of a width: heads keep their size, and about as many of them share a key/value head."""
     heads = max(1, round(value / model.head_dim))
+    most = max(1, heads * model.num_kv_heads // model.num_heads)
     return {
         "model.model_dim": int(value),
         "model.num_heads": heads,
-        "model.num_kv_heads": max(1, heads * model.num_kv_heads // model.num_heads),
+        "model.num_kv_heads": next(number for number in range(most, 0, -1) if heads % number == 0),
     }
 
 

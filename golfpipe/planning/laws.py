@@ -68,7 +68,7 @@ def features(
         "body": math.log(body / _BODY),
         "vocabulary": math.log1p(model.vocab_size * model.model_dim / body) - math.log1p(_TABLE),
         "text": math.log(max(text, 1.0) / _TEXT),
-        "n-grams": math.log1p(ngrams / body) - math.log1p(_NGRAMS),
+        "n-grams": math.log1p(ngrams / (body + ngrams)) - math.log1p(_NGRAMS / (1 + _NGRAMS)),
         "depth": math.log(model.num_layers * 128 / (4 * model.model_dim)),
         "coding": coding_loss(bits, tokens / parameter_count(model)),
         **dict.fromkeys(others, 1.0),

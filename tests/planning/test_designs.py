@@ -39,6 +39,12 @@ def _designs(*vary: str, **more: Any) -> list[Design]:
     return fitting_designs(candidates(parse_vary(vary, CONFIG, has_text=True), CONFIG), _task(**more))
 
 
+@pytest.mark.parametrize("width", range(32, 321, 32))
+def test_every_multiple_of_the_head_is_a_width(width: int) -> None:
+    [found] = candidates(parse_vary([f"width={width}"], CONFIG, has_text=True), CONFIG)
+    assert (found.config.model.model_dim, found.config.model.head_dim) == (width, 32)
+
+
 def test_short_names_stand_for_settings_around_the_preset() -> None:
     axes = parse_vary(["vocab=1024,4096", "layers,width", "model.leaky_slope=0,0.5"], CONFIG, has_text=True)
     assert axes[0] == ([{"data.vocab_size": 1024}, {"data.vocab_size": 4096}], True) and not axes[1].given
