@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.frontier.limit_table import table
 from benchmarks.frontier.search import CASES
 from benchmarks.frontier.switches import SWITCHES, beside
 from benchmarks.frontier.yardstick import write_texts
+from benchmarks.tables import DOCS
 from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.data.tokenizer import train_tokenizer
 from golfpipe.pipeline.settings import Settings
@@ -50,3 +52,7 @@ def test_texts_of_shards_come_back(tmp_path: Path) -> None:
 def test_differences_are_those_of_equal_seeds() -> None:
     found = beside({"bpb": [2.0, 3.0]}, {"bpb": [2.5, 2.75]})
     assert found["differences"] == [0.5, -0.25] and found["difference"] == 0.125
+
+
+def test_the_page_has_the_laws_ranking_for_the_limit() -> None:
+    assert table() in (DOCS / "planning.md").read_text()
