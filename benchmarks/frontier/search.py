@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.frontier.yardstick import PACKING, SETTINGS, STEPS, own_tokens, sweep, write_texts
@@ -103,6 +105,34 @@ def tiny_at(size: int, data: Path, work: Path) -> dict[str, Any]:
         "bytes": [cell["packed_bytes"] for cell in cells],
         "train_seconds": [cell["train_seconds"] for cell in cells],
     }
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the results as the lines of a Markdown table: means of the seeds, bits per byte."""
+    lines = [
+        "| bytes | seconds, `tiny` = 1 | best found | chosen on | other half | whole | `tiny`, whole | searched |",
+        "|---:|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for found in results.values():
+        winner, tiny = found["trials"][-1], found["tiny"]
+        scores = (winner["chosen_bpb"], winner["reported_bpb"], winner["whole_bpb"], tiny["whole_bpb"])
+        lines.append(
+            f"| {found['size']:,} | {found['seconds']:g} | {described(winner)} | "
+            + " | ".join(f"{fmean(score):.4f}" for score in scores)
+            + f" | {found['search_seconds'] / 60:.0f} min |"
+        )
+    return "\n".join(lines)
+
+
+def described(trial: Mapping[str, Any]) -> str:
+    """Return what a trial's design is, in words."""
+    settings = trial["settings"]
+    rows = settings.get("model.bigram_buckets", 2048)
+    return (
+        f"{settings['data.vocab_size']:,} pieces, {settings['model.num_layers']} x {settings['model.model_dim']},"
+        f" {f'{rows:,} bigram rows' if rows else 'no n-gram tables'}, Muon lr {settings['optim.matrix_lr']:g},"
+        f" {trial['steps']:,} steps"
+    )
 
 
 if __name__ == "__main__":
