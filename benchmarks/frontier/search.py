@@ -50,11 +50,11 @@ CASES = {
     "60kB": Case(size=60_000, seconds=1.0, tries=6, vary=(
         "vocab=512,1024,2048", "layers=2,3,4", "width=32,64,96", "ngram=0,0.5,1", _LR,
     )),
-    "150kB": Case(size=150_000, seconds=1.0, tries=6, vary=(
+    "150kB": Case(size=150_000, seconds=1.0, tries=4, vary=(
         "vocab=1024,2048,4096", "layers=3,4,6", "width=64,96,128", "ngram=0,1", _LR,
     )),
-    "347kB-3x": Case(size=347_000, seconds=3.0, tries=2, vary=(
-        "vocab=3072,4096", "layers=4,6", "width=128,160", "model.loop=none,{first: 1, last: 2, passes: 2}", _LR,
+    "347kB-3x": Case(size=347_000, seconds=3.0, tries=1, vary=(
+        "vocab=3072,4096", "layers=3,4", "width=96,128", "optim.matrix_lr=0.02",
     )),
 }  # fmt: skip
 SCOUTED = ("--set", "optim.momentum=0.95")
