@@ -10,8 +10,10 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
+from golfpipe.config.resolve import load_stages
 from golfpipe.errors import ArtifactError, GolfpipeError
 from golfpipe.jobs.registry import SCORED_KINDS
 from golfpipe.jobs.unfinished import read_begun
@@ -66,12 +68,15 @@ def with_right_command(error: GolfpipeError, words: Sequence[str]) -> GolfpipeEr
         return error
     try:
         sight = look(Path(error.path))
-        way = find_way(sight, error.wanted)
+        way, own = find_way(sight, error.wanted), _data_words(words)
     except (GolfpipeError, OSError):  # what lies there cannot even be looked at
         return error
     if way is None or (sight.sort is None and sight.path.is_file() and error.hint is not None):
         return error
     commands = [*way.commands]
+    if own and commands and commands[0][:2] == ("data", "tokenize"):
+        commands[0] = (*commands[0], *own, "-o", str(tokenized_folder(sight.path)))
+        words = [word for place, word in enumerate(words) if place not in _set_data(words)]
     if way.path is not None:
         commands.append(_repeated(words, sight, way.path, error.wanted))
     error.hint = f"{way.why}; try: {' && '.join(shlex.join(('golfpipe', *command)) for command in commands)}"
@@ -98,6 +103,23 @@ def _repeated(words: Sequence[str], wrong: Sight, right: Path, wanted: Sequence[
     if words[0] in ("run", "train") and "token_data" in wanted and not {"--name", "-o", "--out"} & set(words):
         repeated += ["--name", right.resolve().name]  # the preset's name may be that of a run of other data
     return tuple(repeated)
+
+
+def _set_data(words: Sequence[str]) -> set[int]:
+    """Return the places of `--set data.KEY=VALUE`, which is for the command that makes token data."""
+    found = [place for place, word in enumerate(words) if word.startswith("data.") and words[place - 1] == "--set"]
+    return {place for after in found for place in (after - 1, after)}
+
+
+def _data_words(words: Sequence[str]) -> list[str]:
+    """Return the words of the user's command that say how text becomes tokens: settings, and a preset that has such."""
+    preset = next((after for word, after in pairwise(words) if word == "--preset"), None)
+    presets = load_stages().presets
+    has_data = preset in presets and "data" in presets[preset].settings
+    return [
+        *(["--preset", preset] if preset is not None and has_data else []),
+        *(words[place] for place in sorted(_set_data(words))),
+    ]
 
 
 def _names(word: str, path: Path) -> bool:
