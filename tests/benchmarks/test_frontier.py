@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.frontier.limit_table import table
+from benchmarks.frontier import limit_table, search
 from benchmarks.frontier.search import CASES
 from benchmarks.frontier.switches import SWITCHES, beside
 from benchmarks.frontier.yardstick import write_texts
-from benchmarks.tables import DOCS
+from benchmarks.tables import DOCS, RESULTS
 from golfpipe.data.shard_writer import ShardWriter
 from golfpipe.data.tokenizer import train_tokenizer
 from golfpipe.pipeline.settings import Settings
@@ -55,4 +55,9 @@ def test_differences_are_those_of_equal_seeds() -> None:
 
 
 def test_the_page_has_the_laws_ranking_for_the_limit() -> None:
-    assert table() in (DOCS / "planning.md").read_text()
+    assert limit_table.table() in (DOCS / "planning.md").read_text()
+
+
+def test_the_page_has_what_the_searches_found() -> None:
+    results = json.loads((RESULTS / "frontier_search.json").read_text())["results"]
+    assert search.table(results) in (DOCS / "planning.md").read_text()
