@@ -37,9 +37,9 @@ from golfpipe.pipeline.importing import prepare_import
 from golfpipe.pipeline.settings import Settings
 from golfpipe.pipeline.single import Request, prepare
 from golfpipe.pipeline.training import prepare_training
-from golfpipe.report.run_data import adaptation_curve, tensor_errors, training_curves
+from golfpipe.report.run_data import adaptation_curve, read_sweep, tensor_errors, training_curves
 from golfpipe.report.section_sweep import sweep_rows
-from golfpipe.report.sweep_points import read_sweep, sweep_points
+from golfpipe.report.sweep_points import sweep_points
 from golfpipe.stages import import_checkpoint
 from golfpipe.stages.training_checkpoint import CHECKPOINT, load_checkpoint
 from golfpipe.store.artifact import Artifact, open_artifact
