@@ -122,7 +122,8 @@ def _golfpipe(*words: str) -> dict[str, Any]:
 
 
 def seconds_16l(repeats: int = 5) -> dict[str, float]:
-    """Return the median seconds that each variant's orthogonalizations of a step of 16l take, in bf16."""
+    """Return the median seconds that each variant's orthogonalizations of a step of 16l take, in bf16: two measured,
+    and half of the first for every second step."""
     draws = [torch.randn(shape, dtype=torch.bfloat16) for shape in SHAPES_16L]
     with torch.no_grad():
         plain = [muon.orthogonalize, three_polynomials]

@@ -117,7 +117,8 @@ def make_plan(request: PlanRequest) -> Planned:
             seeds=request.seeds,
             run=request.run,
         )
-        trials = search(partial(_pick, [one.design for one in first.ranking]), request.tries, ground)
+        designs = [one.design for one in first.ranking]
+        trials = search(partial(_pick, designs), min(request.tries, len(designs)), ground)
     return rank(task, trials)
 
 

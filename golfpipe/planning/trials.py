@@ -2,8 +2,8 @@
 
 Every design of a round is trained for the same share of its steps, packed to its bytes, and scored. The better ones go
 on to twice the share, and the last one is trained to the end (Jamieson and Talwalkar 2016, arXiv 1502.07943). The first
-share is a quarter: in shorter trainings small designs win that are worse in long ones. In a round the design that led
-before goes first; a training that falls behind its curve is stopped.
+share is a quarter: in shorter trainings small designs win that are worse in long ones. In later rounds the
+design that led goes first, and a training that falls behind its curve is stopped.
 """
 
 from __future__ import annotations
@@ -98,9 +98,8 @@ def search(pick: Pick, tries: int, ground: Ground) -> list[Trial]:
         found += _tried(pick(found, size - len(designs)), share, ground, {})
     trials = _worst_first(found, ground)
     for size, share in longer:
-        designs = [trial.design for trial in reversed(trials) if trial.chosen and trial.share == trials[-1].share][
-            :size
-        ]
+        last = [trial for trial in reversed(trials) if trial.chosen and trial.share == trials[-1].share]
+        designs = [trial.design for trial in last[:size]]
         if len(designs) == 1 and share < 1:  # the others were stopped
             continue
         [leader] = _tried(designs[:1], share, ground, {})

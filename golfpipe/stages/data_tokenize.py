@@ -60,7 +60,7 @@ def _named_parts(job: Job) -> tuple[list[TextPart], Survey]:
     separator = arguments.get("separator")
     train, val = (partial(read_documents, named[split], separator=separator) for split in ("train", "val"))
     if copies := count_copies(train(), val()):
-        reporter.warn(f"{copies:,} training documents are also validation documents, so scores are too good")
+        reporter.warn(f"{copies:,} of the training documents are also for validation, so scores are too good")
     parts = [TextPart(read=train, threshold=0.0), TextPart(read=val, threshold=1.0)]
     return parts, survey_documents(train())
 

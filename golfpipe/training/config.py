@@ -48,8 +48,8 @@ class TrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     """auto: compile on CUDA, and on a CPU with a C++ compiler where training takes more than some ten minutes."""
     precision: Precision = "fp32"
-    """bf16: activations and products are bf16; weights, optimizer state and averages stay fp32. auto: the faster one on
-    the device at this width; metrics.precision says which it was."""
+    """bf16: activations and products are bf16; weights, optimizer state and averages stay fp32. auto: bf16 where
+    the device has products of it; metrics.precision says which it was."""
     ema_decay: float = 0.999
     """The decay per step of the weight average; 0 saves the last weights."""
     ema_bias_correction: bool = True

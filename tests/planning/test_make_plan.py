@@ -24,7 +24,7 @@ from golfpipe.stages import training_measure
 from golfpipe.store.artifact import open_artifact
 
 WORDS = ["plan", "my-texts", "--bytes", "14e3", "--seconds", "1", "--preset", "tiny"]
-TRY = [*WORDS, "--vary", "layers=2,3", "--vary", "vocab=384", "--hardware", "this", "--try", "2", "--set",
+TRY = [*WORDS, "--vary", "layers=2,3", "--vary", "vocab=384", "--hardware", "this", "--try", "5", "--set",
        "data.val_fraction=0.3"]  # fmt: skip
 
 

@@ -205,7 +205,7 @@ def test_copies_between_named_files_and_files_of_neither_name_are_said(folder):
     data, reporter = tokenized(named_folder(folder, **files))
     assert len(texts_of(data, "train")) == 13 and "never seen" not in texts_of(data, "train")
     said = " ".join(reporter.warnings)
-    assert "1 training documents are also validation documents" in said and "left out: test.jsonl" in said
+    assert "1 of the training documents are also for validation" in said and "left out: test.jsonl" in said
 
 
 def test_other_names_give_another_key(folder):
