@@ -10,7 +10,9 @@ frontier_transforms.json (benchmarks/keep.py says where).
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.frontier.yardstick import PACKING, STEPS, own_tokens, sweep, write_texts
@@ -69,6 +71,23 @@ def trained(data: Path, own_tokens: int, size: int, seeds: str, work: Path) -> d
         "packed_bytes": [cell["packed_bytes"] for cell in cells],
         "train_seconds": [cell["train_seconds"] for cell in cells],
     }
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the results as the lines of a Markdown table: means of the seeds, bits per byte."""
+    lines = [
+        "| pieces | transform | tokens of training text | steps | seconds | trained | packed | against none |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in results.items():
+        size, transform = name.split()
+        seconds, trained_bpb = fmean(row["train_seconds"]), fmean(row["trained_bpb"])
+        packed, without = (fmean(one["packed_bpb"]) for one in (row, results[f"{size} none"]))
+        lines.append(
+            f"| {int(size):,} | `{transform}` | {row['train_tokens']:,} | {row['steps']:,} | {seconds:.0f}"
+            f" | {trained_bpb:.4f} | {packed:.4f} | {packed - without:+.4f} |"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
