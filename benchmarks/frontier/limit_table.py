@@ -30,7 +30,7 @@ def ranking() -> dict[tuple[int, int], Ranked]:
 
 
 def table() -> str:
-    """Return the ranking as the lines of a Markdown table."""
+    """Return the ranking as the lines of a Markdown table: bits per byte more than the first design, bits, steps."""
     found = ranking()
     lines = [
         "| vocabulary | "
@@ -40,7 +40,7 @@ def table() -> str:
     ]
     for vocabulary in VOCABULARIES:
         cells = (found[vocabulary, layers] for layers in LAYERS)
-        shown = (f"{one.bpb:.3f}, {one.design.bits:.2f} b, {one.design.steps:,}" for one in cells)
+        shown = (f"+{one.behind:.3f}, {one.design.bits:.2f} b, {one.design.steps:,}" for one in cells)
         lines.append(f"| {vocabulary:,} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ the unchanged preset. Unquantized weights are scored on all validation documents
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -81,6 +82,23 @@ def beside(base: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """Return the scores with the difference of each seed from the unchanged preset."""
     differences = [after - before for before, after in zip(base["bpb"], found["bpb"], strict=True)]
     return found | {"differences": differences, "difference": fmean(differences)}
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the results as the lines of a Markdown table: differences from the unchanged preset, bits per byte."""
+    lines = ["| switch | time of a step | at equal steps | at equal seconds |", "|---|---:|---:|---:|"]
+    for name, found in results.items():
+        if name == "none":
+            continue
+        equal_seconds = found.get("equal_seconds", found["equal_steps"])
+        cells = " | ".join(differences(one) for one in (found["equal_steps"], equal_seconds))
+        lines.append(f"| {name} | {found['time_ratio']:.2f} x | {cells} |")
+    return "\n".join(lines)
+
+
+def differences(found: Mapping[str, Any]) -> str:
+    """Return the mean difference, and in brackets that of each seed."""
+    return f"{found['difference']:+.4f} ({', '.join(f'{one:+.4f}' for one in found['differences'])})"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +17,14 @@ _WORDS: dict[str, Split] = {
 def files_by_split(files: Sequence[Path]) -> dict[Split, list[Path]] | None:
     """Return the files of each split; None unless there are files of both names.
 
-    A word of the file's own name decides, else one of the name of the folder that it lies in. Files without such a
-    word, as a `test.jsonl` beside them, are in neither split.
+    A word of the file's own name decides, else one of the name of the folder that it lies in, but not that of a folder
+    in which all of them lie. Files without such a word, as a `test.jsonl` beside them, are in neither split.
     """
     found: dict[Split, list[Path]] = {"train": [], "val": []}
-    for path in files:
-        split = _named(path.name) or _named(path.absolute().parent.name)
+    folders = [path.absolute().parent for path in files]
+    around_all = Path(os.path.commonpath(folders)) if folders else None
+    for path, folder in zip(files, folders, strict=True):
+        split = _named(path.name) or (_named(folder.name) if folder != around_all else None)
         if split is not None:
             found[split].append(path)
     return found if found["train"] and found["val"] else None

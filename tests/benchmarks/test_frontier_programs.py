@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.frontier import limit_table, search
+from benchmarks.frontier import law, limit_table, search, transforms
 from benchmarks.frontier.search import CASES
 from benchmarks.frontier.switches import SWITCHES, beside
 from benchmarks.frontier.yardstick import write_texts
@@ -58,6 +58,12 @@ def test_the_page_has_the_laws_ranking_for_the_limit() -> None:
     assert limit_table.table() in (DOCS / "planning.md").read_text()
 
 
-def test_the_page_has_what_the_searches_found() -> None:
+def test_the_page_has_what_the_searches_found_and_how_far_the_law_is_from_it() -> None:
     results = json.loads((RESULTS / "frontier_search.json").read_text())["results"]
-    assert search.table(results) in (DOCS / "planning.md").read_text()
+    page = (DOCS / "planning.md").read_text()
+    assert search.table(results) in page and law.table(results) in page
+
+
+def test_the_page_has_what_case_transforms_gain() -> None:
+    found = json.loads((RESULTS / "frontier_transforms.json").read_text())
+    assert transforms.table(found["results"]) in (DOCS / "stages" / "data.md").read_text()
