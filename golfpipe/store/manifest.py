@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -132,6 +133,7 @@ class Result:
 _MANIFEST = TypeAdapter(Manifest)
 
 
+@lru_cache(maxsize=256)  # a command that looks around opens each artifact many times, and checking is most of it
 def parse_manifest(content: bytes, name: str) -> Manifest:
     """Read and check a manifest. Raises ArtifactError naming `name` and the field."""
     raw = parse_json(content, name)
