@@ -61,6 +61,8 @@ def write_small_stages(folder: Path) -> Path:
             small["loop"] = {"first": 0, "last": 0, "passes": 2}
         preset["model"] = small
         preset["train"] = preset.get("train", {}) | SMALL_TRAIN
+        if preset["train"].get("precision") == "auto":  # numbers of tests are those of any machine
+            preset["train"]["precision"] = "fp32"
         preset["evaluate"] = dict(SMALL_EVALUATE)
         preset["ttt"] = {"method": preset.get("ttt", {}).get("method", "cosine"), **copy.deepcopy(SMALL_TTT)}
     path = folder / "stages.yaml"

@@ -18,8 +18,8 @@ class DataConfig:
     source: str = "demo"
     """What `run` reads: `demo`, or the path of a token_data artifact."""
     vocab_size: int = 0
-    """Pieces of a tokenizer trained here; 0: 1,024, or as many as the text yields, or where it
-    has many characters, as Chinese has, as many as these need."""
+    """Pieces of a tokenizer trained here; 0: 1,024, or as many as the text yields, or where it has many characters, as
+    Chinese has, as many as these need; for the demo corpus 2,048."""
     normalization: Normalization | Literal["auto"] = "auto"
     """What a tokenizer trained here does to text. identity: nothing, line breaks and indentation are kept. nmt_nfkc: as
     the challenge's tokenizers, compatibility forms become plain characters and all white space becomes single spaces.

@@ -60,7 +60,7 @@ def script_obstacle(config: PipelineConfig) -> str | None:
     if not config.model.tied_embeddings:
         return "untied embeddings are of imported models, which no script trains"
     if config.train.precision == "auto":
-        return "train.precision=auto depends on the machine; train with the one of metrics.precision"
+        return "train.precision=auto depends on the machine, and it is not known what it stood for"
     return None
 
 

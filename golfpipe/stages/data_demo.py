@@ -14,6 +14,10 @@ from golfpipe.stages.token_summary import write_token_data
 from golfpipe.store.artifact_writer import ArtifactWriter
 from golfpipe.store.manifest import Result
 
+VOCAB_SIZE = 2048
+"""Pieces where none are asked for. The text is small, and so is the model of preset demo: with 2,048 pieces in place of
+1,024 it gains 0.06 bits per byte in as many seconds."""
+
 
 def run(job: Job, out: ArtifactWriter) -> Result:
     """Write the shards of the standard library's text, and a tokenizer trained on its train split."""
@@ -25,7 +29,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
         parts = [TextPart(read=lambda: documents, threshold=threshold)]
         tokenizer = train_tokenizer(
             training_documents(parts),
-            vocab_size=settings.vocab_size,
+            vocab_size=settings.vocab_size or VOCAB_SIZE,
             normalization=settings.normalization_of("nmt_nfkc"),
             transform=settings.transform,
         )

@@ -22,6 +22,7 @@ from golfpipe.errors import ArtifactError, ConfigError, GolfpipeError, UsageErro
 from golfpipe.extras import require
 from golfpipe.jobs.job import Job
 from golfpipe.loading.lineage import Lineage, effective_config, trace
+from golfpipe.loading.weights import COMPUTE_DTYPES
 from golfpipe.records.folder import compare
 from golfpipe.script.generate import Adaptation, generate_script, script_obstacle, script_settings_of
 from golfpipe.stages.verify_script import Verification, reduced_settings, verify
@@ -98,7 +99,7 @@ def run(job: Job, out: ArtifactWriter) -> Result:
 def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verification | None]:
     """train_gpt.py for the first seed, and on request what running it showed. No script where there can be none."""
     lineage, settings = lineages[0], job.config.submit
-    config = job.arguments.get("rehearsed") or build_config(effective_config(lineage))
+    config = _as_trained(job.arguments.get("rehearsed") or build_config(effective_config(lineage)), lineage)
     obstacle = next(filter(None, map(_origin_obstacle, lineages)), None) or script_obstacle(config)
     if obstacle is not None:
         job.context.reporter.warn(f"no train_gpt.py: {obstacle}")
@@ -122,6 +123,15 @@ def _script(job: Job, lineages: Sequence[Lineage]) -> tuple[bytes | None, Verifi
     for difference in verification.differences:
         job.context.reporter.warn(f"train_gpt.py differs from the stages: {difference}")
     return script, verification
+
+
+def _as_trained(config: PipelineConfig, lineage: Lineage) -> PipelineConfig:
+    """Return the configuration with the precision that train.precision=auto stood for."""
+    assert lineage.trained is not None
+    precision = lineage.trained.manifest.metrics.get("precision")
+    if config.train.precision != "auto" or precision not in COMPUTE_DTYPES:
+        return config
+    return replace(config, train=replace(config.train, precision=precision))
 
 
 def _origin_obstacle(lineage: Lineage) -> str | None:

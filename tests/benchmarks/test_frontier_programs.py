@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.frontier import law, limit_table, search, transforms
+from benchmarks.frontier import law, limit_table, search, switches, transforms
 from benchmarks.frontier.search import CASES
 from benchmarks.frontier.switches import SWITCHES, beside
 from benchmarks.frontier.yardstick import write_texts
@@ -62,6 +62,12 @@ def test_the_page_has_what_the_searches_found_and_how_far_the_law_is_from_it() -
     results = json.loads((RESULTS / "frontier_search.json").read_text())["results"]
     page = (DOCS / "planning.md").read_text()
     assert search.table(results) in page and law.table(results) in page
+
+
+def test_the_page_has_what_the_switches_are_worth() -> None:
+    results = json.loads((RESULTS / "frontier_switches.json").read_text())["results"]
+    assert set(results) == {"none", *SWITCHES}
+    assert switches.table(results) in (DOCS / "model.md").read_text()
 
 
 def test_the_page_has_what_case_transforms_gain() -> None:

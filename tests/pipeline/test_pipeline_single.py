@@ -94,7 +94,7 @@ def test_other_data_than_the_models_is_not_taken() -> None:
 def test_a_later_preset_leaves_the_model_alone() -> None:
     run_job(_train())
     config = _made("quantize", "artifacts/a/train", preset="11l-xsa").manifest.config
-    assert config["model"]["num_layers"] == 4
+    assert config["model"]["num_layers"] == 3
     assert config["quantize"]["mlp"]["bits"] == 6
     with pytest.raises(ConfigError, match="decided by an earlier step"):
         _made("quantize", "artifacts/a/train", "model.num_layers=5")

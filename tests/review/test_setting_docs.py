@@ -43,7 +43,7 @@ def test_what_a_setting_makes_stale_is_what_the_registry_says() -> None:
     assert words["pack.coder"] == "pack, quantize (where other settings use it)"
     assert words["seed"] == "train, ttt"
     (docs,) = explain("optim.matrix_lr", stages)
-    assert ("demo", 0.04) in docs.presets and docs.used_by == ("train",) and docs.default == 0.02
+    assert ("demo", 0.03) in docs.presets and docs.used_by == ("train",) and docs.default == 0.02
 
 
 def test_a_key_is_found_by_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def test_a_key_is_found_by_its_last_words(capsys: pytest.CaptureFixture[str]) ->
 def test_the_command_explains_one_setting_a_section_or_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "docs", "train.max_steps"]) == 0
     shown = capsys.readouterr().out
-    assert "rule         must be at least 1" in shown and "makes stale  train" in shown and "demo (400)" in shown
+    assert "rule         must be at least 1" in shown and "makes stale  train" in shown and "demo (500)" in shown
     assert main(["config", "docs"]) == 0
     shown = capsys.readouterr().out
     assert all(f"{key} = " in shown for key in all_keys())

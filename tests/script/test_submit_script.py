@@ -19,13 +19,13 @@ from golfpipe.store.artifact import Artifact, open_artifact
 from golfpipe.submission.records_folder import records_folder
 
 
-def evaluated(small: Small, folder: Path, **start: Artifact) -> Artifact:
+def evaluated(small: Small, folder: Path, *overrides: str, **start: Artifact) -> Artifact:
     """The evaluation of a chain in `folder`; `start`: init=MODEL."""
 
     def stage(name: str, **inputs: Artifact) -> Artifact:
         context = Context(device="cpu")
         return run_job(
-            Job(stage=STAGES[name], config=small.config(), inputs=inputs, out=folder / name, context=context)
+            Job(stage=STAGES[name], config=small.config(*overrides), inputs=inputs, out=folder / name, context=context)
         ).artifact
 
     packed = stage("pack", model=stage("quantize", model=stage("train", data=small.data, **start)))
@@ -60,6 +60,17 @@ def test_the_script_ships_and_its_bytes_count(small: Small, evaluation: Artifact
     log = (folder / "train_seed0.log").read_text()
     assert f"Code size: {len(script)} bytes\n" in log
     assert submission.manifest.metrics["script_verified"] is True
+
+
+def test_the_script_has_the_precision_that_auto_stood_for(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golfpipe.stages.training_start.faster_precision", lambda device: "bf16")
+    trained = evaluated(small, tmp_path / "run", "train.precision=auto")
+    folder = records_folder(submit(small, trained, tmp_path / "submit", "submit.verify=true"))
+    settings = script_settings_of(small.config("train.precision=bf16"), "none")
+    assert (folder / "train_gpt.py").read_bytes() == generate_script(settings, "compressed")
+    assert json.loads((folder / "submission.json").read_text())["script_verification"]["equal"] is True
 
 
 def test_a_script_over_the_reserve_is_taken_and_said(
