@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,18 +18,6 @@ from stage_chain import Chain, packed_chain
 from golfpipe.cli.app import main
 from golfpipe.data.demo_corpus import demo_documents
 from golfpipe.jobs.registry import STAGES
-
-MEMORY = Path("/dev/shm")
-"""Where Linux keeps files in memory."""
-ROOM = 8_000_000_000
-"""The bytes that must be free there."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep temporary files in memory where there is room: replacing small files on a disk takes a third of the suite's
-    time. TMPDIR or --basetemp decide otherwise."""
-    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
-        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -175,8 +175,8 @@ def test_a_diverging_run_says_where_and_keeps_its_last_checkpoint(chain, fresh):
 def test_the_final_learning_rate_factors_are_in_the_log(chain):
     lines = [json.loads(line) for line in (chain.trained.path / "log.jsonl").read_text().splitlines()]
     factors = [line["lr_factor"] for line in lines if line["type"] == "step"]
-    assert factors[0] == 1.0 and factors[-1] == pytest.approx(0.5)
-    assert chain.trained.manifest.metrics["warmdown_start_step"] == 5
+    assert factors[0] == 1.0 and factors[-1] == pytest.approx(0.25)
+    assert chain.trained.manifest.metrics["warmdown_start_step"] == 3
 
 
 def test_a_validation_loss_that_rises_is_a_warning(chain, fresh, monkeypatch):
