@@ -130,7 +130,9 @@ class CleanProcesses:
         roots, searched = _code_roots(self.scratch), _import_path() | {os.path.dirname(path) for path in allowed}
 
         def is_code(path: str) -> bool:
-            inside = any(_inside(path, root) for root in roots) and not _inside(path, _SHARED_MEMORY)
+            # /dev is of the system but for shared memory, in which TMPDIR may have put the trial's own folder
+            of_system = not _inside(path, _SHARED_MEMORY)
+            inside = any(_inside(path, root) and (root != "/dev" or of_system) for root in roots)
             return inside or (path in searched and os.path.isdir(path))
 
         outside = [path for path in sorted(files) if path in forbidden or (path not in allowed and not is_code(path))]

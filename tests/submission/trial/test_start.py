@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,13 @@ def test_processes_that_share_what_they_made_themselves_may(chain, evaluation):
     found = execute(trace(evaluation), room=quick_room(program=program))
     assert (found.opened.watcher, found.opened.sockets) == ("strace", ())
     assert not [path for path in found.opened.files if path.startswith("/dev/shm")]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory")
+def test_a_temporary_folder_in_shared_memory_is_the_trials_own(chain, evaluation, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        assert execute(trace(evaluation), room=quick_room()).opened.files == ()
 
 
 def test_scores_of_other_weights_than_the_packed_ones_are_noticed(chain, evaluation, monkeypatch):
