@@ -54,7 +54,7 @@ def test_recording_writes_the_tables_anew(tmp_path: Path, monkeypatch: pytest.Mo
     assert "old" in page.read_text()
     monkeypatch.setattr(keep, "RESULTS", tmp_path)
     keep.write_result(tmp_path, "a", {})
-    assert page.read_text().startswith("<!-- table targets -->\n\n| measure | target | with AMX |\n")
+    assert page.read_text().startswith("<!-- table targets -->\n\n| measure | target | with AMX |")
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
