@@ -72,4 +72,5 @@ def test_the_page_has_what_the_switches_are_worth() -> None:
 
 def test_the_page_has_what_case_transforms_gain() -> None:
     found = json.loads((RESULTS / "frontier_transforms.json").read_text())
-    assert transforms.table(found["results"]) in (DOCS / "stages" / "data.md").read_text()
+    page = (DOCS / "stages" / "data.md").read_text()
+    assert transforms.table(found["results"]) in page and transforms.winners_table(found["winners"]) in page
