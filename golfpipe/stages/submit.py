@@ -129,7 +129,7 @@ def _as_trained(config: PipelineConfig, lineage: Lineage) -> PipelineConfig:
     """Return the configuration with the precision that train.precision=auto stood for."""
     assert lineage.trained is not None
     precision = lineage.trained.manifest.metrics.get("precision")
-    if config.train.precision != "auto" or precision not in COMPUTE_DTYPES:
+    if config.train.precision != "auto" or precision not in tuple(COMPUTE_DTYPES):  # it may be no text
         return config
     return replace(config, train=replace(config.train, precision=precision))
 

@@ -133,7 +133,7 @@ class Result:
 _MANIFEST = TypeAdapter(Manifest)
 
 
-@lru_cache(maxsize=256)  # a command that looks around opens each artifact many times, and checking is most of it
+@lru_cache(maxsize=64)  # a command that looks around opens each artifact many times, and checking is most of it
 def parse_manifest(content: bytes, name: str) -> Manifest:
     """Read and check a manifest. Raises ArtifactError naming `name` and the field."""
     raw = parse_json(content, name)
